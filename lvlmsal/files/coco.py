@@ -142,7 +142,7 @@ def _entries(path: Path, content: dict[str, Any], key: str) -> list[dict[str, An
     return entries
 
 
-def _field(path: Path, part: str, entry: dict[str, Any], key: str) -> Any:  # noqa: ANN401 (JSON)
+def _field(path: Path, part: str, entry: dict[str, Any], key: str) -> Any:
     if key not in entry:
         raise DataError(
             f"an entry of '{part}' lacks '{key}': {short(json.dumps(entry))}", path=path

@@ -55,7 +55,7 @@ class Row:
         except ValueError as error:
             raise self.error(f"'{key}': {error}") from None
 
-    def _value(self, key: str) -> Any:  # noqa: ANN401 (JSON values are of any type)
+    def _value(self, key: str) -> Any:
         if key not in self.data:
             keys = ", ".join(map(repr, self.data)) or "none"
             raise self.error(f"the key '{key}' is missing; the line has the keys {keys}")
@@ -207,7 +207,7 @@ def short(text: str, length: int = 80) -> str:
 
 
 def reason(error: ValueError | RecursionError) -> str:
-    """Why a text is no JSON; besides bad syntax, numbers of thousands of digits and deep nesting."""
+    """Why a text is no JSON: bad syntax, a number of thousands of digits, or deep nesting."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at column {error.colno}"
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)

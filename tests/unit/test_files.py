@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lvlmsal.errors import DataError
 
+from lvlmsal.errors import DataError
 from lvlmsal.files import (
     normal_id,
     read_coco_objects,

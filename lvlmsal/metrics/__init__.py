@@ -1,0 +1,1 @@
+"""Metrics over answers and captions, the rules that read them, and their uncertainty."""

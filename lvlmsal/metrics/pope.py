@@ -1,0 +1,73 @@
+"""POPE as a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.functional.pope import pope_counts, pope_figures
+from lvlmsal.metrics.parsers import COUNT_NAMES, get_parser
+from lvlmsal.registry import METRICS
+
+
+@METRICS.register("pope")
+@dataclass(eq=False, repr=False)
+class Pope(CountMetric):
+    """Accuracy, precision, recall, F1 and yes ratio of answers to "Is there a ... in the image?".
+
+    Targets are ``"yes"`` or ``"no"``. The figures are those of
+    `lvlmsal.metrics.functional.pope_figures`, as fractions.
+
+    Args:
+        parser: Name of the rule that reads the answers, see `lvlmsal.metrics.parsers`.
+
+    Raises:
+        UnknownName: No rule has that name.
+
+    Example:
+        >>> metric = Pope(parser="strict")
+        >>> metric.update(["Yes, a red one.", "no"], ["yes", "yes"])
+        >>> metric.update(["It is hard to say."], ["no"])
+        >>> {name: round(value.item(), 3) for name, value in metric.compute().items()}
+        ... # doctest: +NORMALIZE_WHITESPACE
+        {'accuracy': 0.333, 'precision': 1.0, 'recall': 0.5, 'f1': 0.667, 'yes_ratio': 0.333,
+         'unparsed': 1.0, 'n': 3.0}
+    """
+
+    summary: ClassVar[str] = "yes-or-no questions about objects: accuracy, F1, yes ratio"
+    paper: ClassVar[str] = "Evaluating Object Hallucination in Large Vision-Language Models"
+    url: ClassVar[str] = "https://github.com/AoiDragon/POPE"
+    count_names: ClassVar[tuple[str, ...]] = COUNT_NAMES
+    figure_info: ClassVar[dict[str, bool | None]] = {
+        "accuracy": True,
+        "precision": True,
+        "recall": True,
+        "f1": True,
+        "yes_ratio": None,
+        "unparsed": False,
+        "n": None,
+    }
+    rates: ClassVar[dict[str, tuple[str, str]]] = {
+        "accuracy": ("correct", "n"),
+        "precision": ("true_yes", "yes"),
+        "recall": ("true_yes", "gold_yes"),
+        "yes_ratio": ("yes", "n"),
+    }
+
+    parser: str = "strict"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        get_parser(self.parser)
+
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        """See `lvlmsal.metrics.functional.pope_counts`; targets are the labels."""
+        return pope_counts(answers, targets, self.parser)
+
+    def figures(self, counts: Tensor) -> dict[str, Tensor]:
+        """See `lvlmsal.metrics.functional.pope_figures`."""
+        return pope_figures(counts)
