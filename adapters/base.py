@@ -1,0 +1,355 @@
+"""What every adapter can do, over the accessors that all families of transformers share."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lvlmsal.adapters.prompts import build_inputs, token_texts
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.registry import ADAPTERS
+from lvlmsal.spans import TokenSpans, find_spans
+
+GUIDE = "CONTRIBUTING.md, section 'A new adapter'"
+
+
+class ModelAdapter(ABC):
+    """Knows one family of models: where its parts are, and how images and prompts become tokens.
+
+    A family whose parts answer to the generic accessors of transformers (`get_decoder`,
+    `get_output_embeddings`, `get_encoder`) needs no more than :meth:`image_grids`.
+
+    Args:
+        model: A model with weights, on any device.
+        processor: Its processor; needed by :meth:`encode`, :meth:`decode` and :meth:`token_texts`.
+
+    Raises:
+        UnsupportedError: The model has no text decoder with layers where this family keeps it.
+    """
+
+    name: ClassVar[str]
+    architectures: ClassVar[tuple[str, ...]] = ()
+    family: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+
+    attention_name: ClassVar[str] = "self_attn"
+    """What a decoder layer calls its self-attention."""
+
+    def __init__(self, model: PreTrainedModel, processor: Any | None = None) -> None:
+        self.model = model
+        self.processor = processor
+        if not self.layers or len(self.attention_modules) != self.num_layers:
+            raise UnsupportedError(
+                f"{type(self).__name__} found no decoder layers with `{self.attention_name}` in "
+                f"{type(model).__name__}; see {GUIDE}"
+            )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.model).__name__}, {self.num_layers} layers)"
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The text decoder, without the output projection."""
+        decoder: nn.Module = self.model.get_decoder()
+        return decoder
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers of the text decoder, first to last."""
+        layers = getattr(self.decoder, "layers", ())
+        return list(layers)
+
+    @property
+    def attention_modules(self) -> list[nn.Module]:
+        """The self-attention of each layer; the index is the module's `layer_idx`."""
+        modules = (getattr(layer, self.attention_name, None) for layer in self.layers)
+        return [module for module in modules if isinstance(module, nn.Module)]
+
+    @property
+    def num_layers(self) -> int:
+        """Depth of the text decoder."""
+        return len(self.layers)
+
+    @property
+    def lm_head(self) -> nn.Module:
+        """The projection from hidden states to logits."""
+        head: nn.Module = self.model.get_output_embeddings()
+        return head
+
+    @property
+    def vision_tower(self) -> nn.Module:
+        """The image encoder."""
+        tower: nn.Module = self.model.get_encoder(modality="image")
+        return tower
+
+    @property
+    def text_config(self) -> Any:
+        """The configuration of the text decoder; the very object that the decoder holds."""
+        return self.model.config.get_text_config()
+
+    @property
+    def image_token_ids(self) -> tuple[int, ...]:
+        """Ids that stand for visual tokens: of images and, where the family has them, of videos."""
+        names = ("image_token_id", "video_token_id")
+        ids = (getattr(self.model.config, name, None) for name in names)
+        return tuple(int(value) for value in ids if value is not None)
+
+    # -- attention --------------------------------------------------------------------------------
+
+    @property
+    def attention(self) -> str:
+        """Name of the attention implementation that the text decoder uses."""
+        return str(self.text_config._attn_implementation)
+
+    def set_attention(self, name: str) -> None:
+        """Choose the attention implementation of the text decoder; the vision tower keeps its own.
+
+        The choice lives on the configuration object: models built from one and the same object
+        share it.
+
+        Args:
+            name: One of transformers' own (``"eager"``, ``"sdpa"``) or a registered one.
+
+        Raises:
+            UnsupportedError: The choice did not take.
+        """
+        # transformers ignores a sub-config of another name without a word, hence the check.
+        self.model.set_attn_implementation({self._attention_key(): name})
+        if self.attention != name:
+            raise UnsupportedError(
+                f"{type(self.model).__name__} did not take the attention {name!r}: "
+                f"its text decoder still uses {self.attention!r}"
+            )
+
+    def _attention_key(self) -> str:
+        """Name of the sub-configuration of the text decoder; empty where there is none."""
+        return "text_config" if "text_config" in self.model.config.sub_configs else ""
+
+    # -- tokens -----------------------------------------------------------------------------------
+
+    def spans(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        output_start: int | None = None,
+    ) -> list[TokenSpans]:
+        """Read off where system prompt, images, question and output of each sample stand.
+
+        Args:
+            input_ids: Shape (B, L), placeholders expanded.
+            attention_mask: Shape (B, L) or that of the prompt; None: no padding.
+            output_start: Column of the first generated token; None: nothing is generated yet.
+
+        Returns:
+            One entry for each row.
+
+        Raises:
+            LvlmsalError: Padding that is not at the left.
+        """
+        return find_spans(
+            input_ids,
+            attention_mask,
+            self.image_token_ids,
+            output_start=output_start,
+            split=self.tokens_per_image,
+        )
+
+    @property
+    def tokens_per_image(self) -> int | None:
+        """Visual tokens of an image, where they are the same for every image; else None.
+
+        It tells images apart that touch one another.
+        """
+        return None
+
+    def encode(
+        self,
+        images: Sequence[Sequence[Image.Image]],
+        prompts: Sequence[str],
+        *,
+        template: bool = True,
+    ) -> dict[str, Tensor]:
+        """Turn images and questions into the inputs of `model.generate`, padded at the left.
+
+        Args:
+            images: The images of each sample.
+            prompts: The question of each sample. The chat template puts the images in front of it;
+                a question that already holds the placeholder keeps it where it is.
+            template: False takes each prompt as it is, placeholders and turn marks included.
+
+        Returns:
+            Tensors on the model's device, those of pixels in its dtype.
+
+        Raises:
+            LvlmsalError: Numbers of images and placeholders differ, or the processor lacks
+                something.
+        """
+        inputs = build_inputs(self.require_processor(), images, prompts, template=template)
+        return self.place(inputs)
+
+    def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Complete inputs, drop what the model does not take, move them to its device and dtype."""
+        completed = self.complete(dict(inputs))
+        accepted = accepted_inputs(self.model)
+        device, dtype = self.model.device, self.model.dtype
+        return {
+            name: value.to(device, dtype if value.is_floating_point() else None)
+            for name, value in completed.items()
+            if name in accepted
+        }
+
+    def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add inputs that the model needs and that a processor may leave out.
+
+        Args:
+            inputs: At least `input_ids`.
+
+        Returns:
+            The inputs, with what the family needs.
+        """
+        return inputs
+
+    def append(self, inputs: Mapping[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
+        """Add text tokens behind a prompt, for a pass over prompt and answer at once.
+
+        Args:
+            inputs: Of the prompt, as from :meth:`encode`.
+            ids: Token ids, shape (B, n).
+
+        Returns:
+            The longer inputs; what does not depend on the text is shared with `inputs`.
+        """
+        longer = dict(inputs)
+        prompt = inputs["input_ids"]
+        longer["input_ids"] = torch.cat([prompt, ids.to(prompt)], dim=1)
+        mask = inputs.get("attention_mask", torch.ones_like(prompt))
+        longer["attention_mask"] = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
+        for name in ("mm_token_type_ids", "token_type_ids"):
+            if name in inputs:
+                kinds = inputs[name]
+                longer[name] = torch.cat([kinds, kinds.new_zeros(ids.shape)], dim=1)
+        return longer
+
+    def decode(self, ids: Tensor | Sequence[int]) -> str:
+        """Text of generated ids, shape (n,), without special tokens."""
+        text: str = self.tokenizer.decode(_as_list(ids), skip_special_tokens=True)
+        return text
+
+    def token_texts(self, ids: Tensor | Sequence[int]) -> list[str]:
+        """Text of each id, special tokens included; joined, the text of them all.
+
+        A character whose bytes are spread over several tokens belongs to the last of them.
+        """
+        return token_texts(self.tokenizer, _as_list(ids))
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        processor = self.require_processor()
+        return getattr(processor, "tokenizer", processor)
+
+    def require_processor(self) -> Any:
+        """The processor.
+
+        Raises:
+            UnsupportedError: The adapter was built without one.
+        """
+        if self.processor is None:
+            raise UnsupportedError(
+                "this needs the model's processor, and only the model was given: "
+                "lvlmsal.load((model, processor))"
+            )
+        return self.processor
+
+    # -- images -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def image_grids(
+        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
+    ) -> list[tuple[int, int]]:
+        """Grid of the visual tokens of every image of a batch.
+
+        Args:
+            inputs: As from :meth:`encode`.
+            spans: Of these inputs.
+
+        Returns:
+            (rows, columns) of each image, sample by sample, in the order of the sequence.
+        """
+
+    def patch_grids(self, inputs: Mapping[str, Tensor], row: int) -> list[tuple[int, int]]:
+        """Grid of the visual tokens of each image of one sample, to draw a map over the image.
+
+        Args:
+            inputs: As from :meth:`encode`.
+            row: Of the sample in the batch.
+
+        Returns:
+            (rows, columns) of each image; their product is the length of its interval. Several
+            tiles or frames are stacked, one below the other.
+
+        Raises:
+            UnsupportedError: The visual tokens of an image are no grid.
+        """
+        spans = self.spans(inputs["input_ids"], inputs.get("attention_mask"))
+        grids = self.image_grids(inputs, spans)
+        first = sum(len(sample.images) for sample in spans[:row])
+        mine = grids[first : first + len(spans[row].images)]
+        lengths = [end - start for start, end in spans[row].images]
+        if [rows * columns for rows, columns in mine] != lengths:
+            raise UnsupportedError(
+                f"sample {row} has images of {lengths} visual tokens, which are no grids {mine}"
+            )
+        return mine
+
+
+def accepted_inputs(model: PreTrainedModel) -> set[str]:
+    """Names of the inputs that `model.forward` declares."""
+    return set(inspect.signature(type(model).forward).parameters) - {"self", "kwargs"}
+
+
+def adapter_for(model: PreTrainedModel, processor: Any | None = None) -> ModelAdapter:
+    """Find the adapter of a model by its architecture, and build it.
+
+    Args:
+        model: A model with weights.
+        processor: Its processor, if there is one.
+
+    Returns:
+        The adapter registered under the name of the model's class, of one of its base classes, or
+        of an entry of `config.architectures`, in this order.
+
+    Raises:
+        UnsupportedError: No adapter is registered for it.
+    """
+    classes = [cls.__name__ for cls in type(model).__mro__ if issubclass(cls, PreTrainedModel)]
+    names = [*classes, *(getattr(model.config, "architectures", None) or ())]
+    for name in names:
+        if name in ADAPTERS:
+            return ADAPTERS.get(name)(model, processor)
+    raise unknown_architecture(type(model).__name__)
+
+
+def unknown_architecture(name: str) -> UnsupportedError:
+    """Error for an architecture without an adapter: it lists the known ones and says what to do."""
+    known = ", ".join(ADAPTERS.names())
+    return UnsupportedError(
+        f"no adapter for the architecture {name!r}. Known: {known}. "
+        f"{GUIDE} of the lvlmsal repository shows how to write one."
+    )
+
+
+def _as_list(ids: Tensor | Sequence[int]) -> list[int]:
+    return [int(value) for value in ids]

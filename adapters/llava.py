@@ -1,0 +1,52 @@
+"""LLaVA-1.5: a fixed number of visual tokens for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.registry import ADAPTERS
+from lvlmsal.spans import TokenSpans
+
+
+@ADAPTERS.register("LlavaForConditionalGeneration")
+class LlavaAdapter(ModelAdapter):
+    """LLaVA-1.5 and models in its format, whose tower sees square images of one size."""
+
+    architectures = ("LlavaForConditionalGeneration",)
+    family = "LLaVA-1.5"
+    summary = "LLaVA-1.5 and its kin: one square image size, a fixed number of visual tokens"
+    paper = "Improved Baselines with Visual Instruction Tuning"
+    url = "https://arxiv.org/abs/2310.03744"
+
+    def __init__(self, model: PreTrainedModel, processor: Any | None = None) -> None:
+        super().__init__(model, processor)
+        if model.config.vision_config.model_type == "pixtral":
+            raise UnsupportedError(
+                "this LLaVA has a Pixtral tower, whose images are broken up row by row by other "
+                "tokens: no adapter reads such spans yet"
+            )
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Patches of the tower's input; one more where its class token is kept."""
+        rows, columns = self._grid()
+        kept = self.model.config.vision_feature_select_strategy == "full"
+        has_class_token = self.model.config.vision_config.model_type == "clip_vision_model"
+        return rows * columns + int(kept and has_class_token)
+
+    def image_grids(
+        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
+    ) -> list[tuple[int, int]]:
+        """Every image has the grid of the tower; see the base class."""
+        return [self._grid() for sample in spans for _ in sample.images]
+
+    def _grid(self) -> tuple[int, int]:
+        vision = self.model.config.vision_config
+        side = vision.image_size // vision.patch_size
+        return (side, side)

@@ -1,0 +1,143 @@
+"""From questions and images to padded token ids, through a processor and its chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from lvlmsal.errors import LvlmsalError, UnsupportedError
+
+
+def build_inputs(
+    processor: Any,
+    images: Sequence[Sequence[Image.Image]],
+    prompts: Sequence[str],
+    *,
+    template: bool = True,
+) -> dict[str, Tensor]:
+    """Render each prompt, check it against its images, and run the processor once.
+
+    Args:
+        processor: Of transformers, for images and text.
+        images: The images of each sample.
+        prompts: The question of each sample.
+        template: False takes the prompts as they are.
+
+    Returns:
+        Everything that the processor made, padded at the left.
+
+    Raises:
+        LvlmsalError: The numbers of images and placeholders differ, a batch is empty, or lists are
+            of different length.
+        UnsupportedError: The processor lacks a chat template or a padding token that is needed.
+    """
+    if not prompts or len(images) != len(prompts):
+        raise LvlmsalError(
+            f"{len(prompts)} prompts and {len(images)} lists of images were given; expected one "
+            "list of images for each of at least one prompt"
+        )
+    texts = []
+    for number, (prompt, pictures) in enumerate(zip(prompts, images, strict=True)):
+        text = render(processor, prompt, len(pictures)) if template else prompt
+        check_placeholders(processor, text, len(pictures), sample=number)
+        texts.append(text)
+    tokenizer = processor.tokenizer
+    if len(texts) > 1 and tokenizer.pad_token is None:
+        raise UnsupportedError(
+            "the tokenizer has no padding token, so only one prompt at a time can be used; "
+            "for a batch set one: processor.tokenizer.pad_token = processor.tokenizer.eos_token"
+        )
+    flat = [picture.convert("RGB") for pictures in images for picture in pictures]
+    # A template that writes the begin token itself must not get a second one from the tokenizer.
+    begins = tokenizer.bos_token is not None and texts[0].startswith(tokenizer.bos_token)
+    inputs = processor(
+        text=texts,
+        images=flat or None,
+        padding=len(texts) > 1,
+        padding_side="left",
+        add_special_tokens=not begins,
+        return_tensors="pt",
+    )
+    return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+
+
+def render(processor: Any, prompt: str, count: int) -> str:
+    """Put one question, with its images in front, into the chat template.
+
+    Args:
+        processor: With a chat template.
+        prompt: The question. One that holds the placeholder keeps it where it is.
+        count: Number of images.
+
+    Returns:
+        The text up to where the answer begins.
+
+    Raises:
+        UnsupportedError: The processor has no chat template.
+    """
+    if getattr(processor, "chat_template", None) is None:
+        raise UnsupportedError(
+            "the processor has no chat template to put the question into; write the whole prompt, "
+            f"with {processor.image_token!r} where an image belongs, and pass template=False"
+        )
+    question = {"type": "text", "text": prompt}
+    pictures = [] if processor.image_token in prompt else [{"type": "image"}] * count
+    message = {"role": "user", "content": [*pictures, question]}
+    text: str = processor.apply_chat_template([message], add_generation_prompt=True)
+    return text
+
+
+def check_placeholders(processor: Any, text: str, count: int, *, sample: int) -> None:
+    """Compare the number of placeholders in a prompt with the number of its images.
+
+    Args:
+        processor: Its `image_token` is the placeholder.
+        text: The rendered prompt.
+        count: Number of images.
+        sample: Number of the sample in the batch, for the message.
+
+    Raises:
+        LvlmsalError: They differ.
+    """
+    mark = processor.image_token
+    found = text.count(mark)
+    if found == count:
+        return
+    images = f"{count} image{'s' * (count != 1)}"
+    places = f"{found} placeholder{'s' * (found != 1)} {mark!r}"
+    if found == 0:
+        advice = "the prompt must hold one for each image"
+    elif found < count:
+        advice = f"give {found} of the images, or write the placeholder once for each"
+    else:
+        advice = f"give {found} images, or take the placeholder out of the question"
+    raise LvlmsalError(f"sample {sample} has {images} but {places} in its prompt: {advice}")
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Cut the text of `ids` into the part that each of them adds.
+
+    Args:
+        tokenizer: Of transformers.
+        ids: Token ids.
+
+    Returns:
+        One text for each id. Where several ids make up one character, it stands with the last of
+        them and the others are empty.
+    """
+    # A piece is the difference of two decodings that begin at the same earlier token, since what a
+    # token looks like (a leading blank, the rest of a character) depends on what stands before it.
+    pieces: list[str] = []
+    begin = done = 0
+    for end in range(1, len(ids) + 1):
+        before = tokenizer.decode(ids[begin:done], skip_special_tokens=False)
+        after = tokenizer.decode(ids[begin:end], skip_special_tokens=False)
+        if after.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
+            pieces.append("")
+            continue
+        pieces.append(after[len(before) :])
+        begin, done = done, end
+    return pieces

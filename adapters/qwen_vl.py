@@ -1,0 +1,62 @@
+"""Qwen2-VL and Qwen2.5-VL: as many visual tokens as the size of the image asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.registry import ADAPTERS
+from lvlmsal.spans import TokenSpans
+
+
+@ADAPTERS.register("Qwen2VLForConditionalGeneration")
+class Qwen2VLAdapter(ModelAdapter):
+    """Qwen2-VL: dynamic resolution, and rotary positions in time, height and width."""
+
+    architectures = ("Qwen2VLForConditionalGeneration",)
+    family = "Qwen2-VL"
+    summary = "Qwen2-VL: dynamic resolution, multimodal rotary positions"
+    paper = "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution"
+    url = "https://arxiv.org/abs/2409.12191"
+
+    def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mark images (1) and videos (2), from which the model works out its rotary positions.
+
+        Without the marks `generate` runs all the same, with wrong positions and no warning.
+        """
+        ids, config = inputs["input_ids"], self.model.config
+        images, videos = ids == config.image_token_id, ids == config.video_token_id
+        kinds = images.long() + 2 * videos.long()
+        return {**inputs, "mm_token_type_ids": inputs.get("mm_token_type_ids", kinds)}
+
+    def image_grids(
+        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
+    ) -> list[tuple[int, int]]:
+        """Patches of each image, merged 2 x 2; the frames of a video are stacked."""
+        images = iter(self._merged(inputs.get("image_grid_thw")))
+        videos = iter(self._merged(inputs.get("video_grid_thw")))
+        video_id = self.model.config.video_token_id
+        return [
+            next(videos if int(ids[sample.pad + start]) == video_id else images)
+            for ids, sample in zip(inputs["input_ids"], spans, strict=True)
+            for start, _ in sample.images
+        ]
+
+    def _merged(self, grid_thw: Tensor | None) -> list[tuple[int, int]]:
+        merge = self.model.config.vision_config.spatial_merge_size
+        grids = torch.empty(0, 3, dtype=torch.long) if grid_thw is None else grid_thw
+        return [(t * (h // merge), w // merge) for t, h, w in grids.tolist()]
+
+
+@ADAPTERS.register("Qwen2_5_VLForConditionalGeneration")
+class Qwen25VLAdapter(Qwen2VLAdapter):
+    """Qwen2.5-VL: as Qwen2-VL, with a tower that attends within windows."""
+
+    architectures = ("Qwen2_5_VLForConditionalGeneration",)
+    family = "Qwen2.5-VL"
+    summary = "Qwen2.5-VL: as Qwen2-VL, windowed vision tower"
+    paper = "Qwen2.5-VL Technical Report"
+    url = "https://arxiv.org/abs/2502.13923"
