@@ -1,0 +1,1 @@
+"""The configurations that lvlmsal ships, as package data (imported as `lvlmsal.configs`)."""

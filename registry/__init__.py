@@ -1,0 +1,65 @@
+"""What can be named in a configuration: the five registries and the catalogue of checkpoints.
+
+Importing this package imports neither torch nor any of the registered classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lvlmsal.registry.catalogue import CATALOGUE, Catalogue, CheckpointCard
+from lvlmsal.registry.core import Registry
+from lvlmsal.registry.options import Option, declared_options, options_of
+
+if TYPE_CHECKING:
+    from lvlmsal.adapters.base import ModelAdapter
+    from lvlmsal.benchmarks.base import Benchmark
+    from lvlmsal.decoders.base import Decoder
+    from lvlmsal.interventions.base import Intervention
+    from lvlmsal.metrics.base import CountMetric
+
+__all__ = [
+    "ADAPTERS",
+    "BENCHMARKS",
+    "CATALOGUE",
+    "DECODERS",
+    "INTERVENTIONS",
+    "METRICS",
+    "Catalogue",
+    "CheckpointCard",
+    "Option",
+    "Registry",
+    "declared_options",
+    "options_of",
+]
+
+ADAPTERS: Registry[ModelAdapter] = Registry(
+    "adapter",
+    base="lvlmsal.adapters.base:ModelAdapter",
+    package="lvlmsal.adapters",
+    entry_points="lvlmsal.adapters",
+)
+DECODERS: Registry[Decoder] = Registry(
+    "decoder",
+    base="lvlmsal.decoders.base:Decoder",
+    package="lvlmsal.decoders",
+    entry_points="lvlmsal.decoders",
+)
+INTERVENTIONS: Registry[Intervention] = Registry(
+    "intervention",
+    base="lvlmsal.interventions.base:Intervention",
+    package="lvlmsal.interventions",
+    entry_points="lvlmsal.interventions",
+)
+METRICS: Registry[CountMetric] = Registry(
+    "metric",
+    base="lvlmsal.metrics.base:CountMetric",
+    package="lvlmsal.metrics",
+    entry_points="lvlmsal.metrics",
+)
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark",
+    base="lvlmsal.benchmarks.base:Benchmark",
+    package="lvlmsal.benchmarks",
+    entry_points="lvlmsal.benchmarks",
+)
