@@ -1,7 +1,72 @@
-"""Keeps pytest from collecting the linked folders twice.
+"""What holds for every test and doctest: no network, one thread, reproducible examples.
 
-`registry`, `adapters` and `configs` are collected through their links in lvlmsal/, under the names
-by which they are imported.
+It stands at the root because the doctests in lvlmsal/ need it as much as the tests in tests/.
 """
 
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+
+# The linked folders are collected through their links in lvlmsal/, under the names by which they
+# are imported.
 collect_ignore = ["registry", "adapters", "configs"]
+
+# Set before torch and transformers are imported, and inherited by the processes that tests start.
+# One thread: models of these sizes are slower with more, and sums do not depend on the machine.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+    MPLBACKEND="Agg",
+)
+
+hypothesis.settings.register_profile(
+    "lvlmsal",
+    # A machine that does other work at the same time must not make a test fail.
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+hypothesis.settings.load_profile("lvlmsal")
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "")
+
+
+def _refuse_remote(host: object) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name is not None and name not in _LOOPBACK and name != socket.gethostname():
+        raise RuntimeError(f"a test tried to reach {name!r}: tests run without a network")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Make every connection to another machine an error."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+    resolve = socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple):
+            _refuse_remote(address[0])
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        if isinstance(address, tuple):
+            _refuse_remote(address[0])
+        return connect_ex(self, address)
+
+    def guarded_resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_remote(host)
+        return resolve(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket, "getaddrinfo", guarded_resolve)
+        yield

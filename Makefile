@@ -1,0 +1,48 @@
+# make demo: set everything up and run the demo.     make test: set everything up and run all checks.
+#
+# On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
+#     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+TORCH_INDEX ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: env demo test check bench clean
+.DEFAULT_GOAL := demo
+
+env: $(STAMP)
+
+# torch goes first and alone: its version is then settled before anything that asks for a range of
+# versions is looked at.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (some minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "lvlmsal needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) torch==2.13.0 setuptools -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	@$(PIP) --no-build-isolation -e '.[all,dev]' -c constraints.txt
+	@touch $@
+
+demo: env
+	$(BIN)/lvlmsal evaluate configs/demo.yaml
+
+# Style and types only: seconds instead of minutes.
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# pytest runs the doctests of the package too, and builds the wheel (tests/unit/test_wheel.py).
+test: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: env
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
