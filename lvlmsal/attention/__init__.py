@@ -1,0 +1,17 @@
+"""The one attention function of the library and the session that tells it what to do."""
+
+from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.function import attention_forward
+from lvlmsal.attention.layers import LayerSpec, resolve_layers
+from lvlmsal.attention.session import AttentionSession, intervene
+from lvlmsal.attention.tape import Tape
+
+__all__ = [
+    "AttentionContext",
+    "AttentionSession",
+    "LayerSpec",
+    "Tape",
+    "attention_forward",
+    "intervene",
+    "resolve_layers",
+]

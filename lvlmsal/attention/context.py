@@ -1,0 +1,81 @@
+"""What an intervention is told about the pass that it edits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlmsal.spans import ContextName, TokenSpans
+
+
+@dataclass(frozen=True)
+class AttentionContext:
+    """Where the rows and columns of one attention call stand in each sample.
+
+    Columns count the padding, positions do not: ``position = column - pad``. Padding columns have
+    negative positions.
+
+    Attributes:
+        spans: one :class:`~lvlmsal.spans.TokenSpans` for each row of the batch.
+        query_columns: column of each query row, shape (q,).
+        key_columns: column of each key, shape (k,).
+        layer: index of the decoder layer.
+        num_layers: depth of the decoder.
+        memo: shared by all layers of one forward pass; see :meth:`cached`.
+    """
+
+    spans: Sequence[TokenSpans]
+    query_columns: Tensor
+    key_columns: Tensor
+    layer: int
+    num_layers: int
+    memo: dict[tuple[Any, ...], Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def pad(self) -> Tensor:
+        """Left padding of each sample, shape (B, 1)."""
+        pads = [spans.pad for spans in self.spans]
+        return torch.tensor(pads, device=self.key_columns.device)[:, None]
+
+    @property
+    def query_positions(self) -> Tensor:
+        """Positions of the query rows, shape (B, q)."""
+        return self.query_columns[None] - self.pad
+
+    @property
+    def key_positions(self) -> Tensor:
+        """Positions of the keys, shape (B, k); negative where a column is padding."""
+        return self.key_columns[None] - self.pad
+
+    def context_start(self, context: ContextName) -> Tensor:
+        """First position of the set J of SGRS and LocoRE, shape (B, 1)."""
+        starts = [spans.context_start(context) for spans in self.spans]
+        return torch.tensor(starts, device=self.key_columns.device)[:, None]
+
+    def first_context_row(self, context: ContextName) -> int:
+        """Index of the first query row that has a key of J before it in any sample."""
+        first = min(spans.context_start(context) + spans.pad for spans in self.spans) + 1
+        return max(0, first - self.first_query_column)
+
+    @property
+    def first_query_column(self) -> int:
+        """Column of the first query row."""
+        return int(self.query_columns[0])
+
+    def rows_from(self, first: int) -> AttentionContext:
+        """The same pass, restricted to the query rows from index ``first`` on."""
+        return replace(self, query_columns=self.query_columns[first:])
+
+    def cached(self, owner: object, make: Callable[[], Tensor]) -> Tensor:
+        """``make()``, computed once for all layers of this forward pass and these rows.
+
+        For tensors that depend on positions alone. ``owner`` is the intervention itself.
+        """
+        key = (id(owner), len(self.query_columns))
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]

@@ -1,0 +1,97 @@
+"""What a recorded pass keeps, and the gradient of the attention weights that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+
+
+@dataclass
+class Tape:
+    """Attention weights of the target layers of one forward pass, and handles on their gradients.
+
+    Two kinds, one result:
+
+    - ``full=False`` (row and block): the weights stay out of the graph. A zero probe is added to
+      each head's output; with g its gradient, dL/dA[r, j] = g[r] . v[j], one mat-vec over the value
+      cache. Keys and values of other positions carry no gradient, a row's own do.
+    - ``full=True`` (the reference): a zero probe is added to the weight matrix itself, so that its
+      gradient is dL/dA, through every position of the sequence.
+
+    Attributes:
+        layers: target layers, ascending. The graph starts at the first of them.
+        weights: per layer, the weights that the model used, shape (B, H, q, k), detached.
+        values: per layer, shape (B, Hkv, k, d), detached (row and block only).
+        probes: per layer, the tensor whose gradient is asked for.
+        own: per layer, new key and value of the pass with their graph, from
+            :class:`RecordingCache`.
+    """
+
+    layers: Sequence[int]
+    full: bool = False
+    weights: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    values: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    probes: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    def gradients(self, losses: Tensor, *, retain_graph: bool = False) -> dict[int, Tensor]:
+        """dL/dA of each target layer, shape (B, H, q, k), L the sum of the given losses.
+
+        Samples of a batch do not mix, so the losses (B,) of all of them take one backward pass.
+        """
+        probes = [self.probes[layer] for layer in self.layers]
+        found = torch.autograd.grad(
+            losses, probes, torch.ones_like(losses), retain_graph=retain_graph
+        )
+        if self.full:
+            return dict(zip(self.layers, found, strict=True))
+        return {
+            layer: _against_values(grad, self.values[layer])
+            for layer, grad in zip(self.layers, found, strict=True)
+        }
+
+
+def _against_values(grad: Tensor, values: Tensor) -> Tensor:
+    """g[r] . v[j] for grouped heads: (B, H, q, d) with (B, Hkv, k, d) to (B, H, q, k)."""
+    batch, heads, rows, width = grad.shape
+    grouped = grad.reshape(batch, values.shape[1], -1, width)
+    return (grouped @ values.transpose(2, 3)).reshape(batch, heads, rows, values.shape[2])
+
+
+class RecordingCache(DynamicCache):
+    """A KV cache that stays free of graphs while a tape is on.
+
+    The new keys and values go to the tape with their graph and into the cache without it, so the
+    past is a constant of the recorded step and nothing has to be detached afterwards. All its
+    layers keep the whole sequence, so a step can be rolled back.
+    """
+
+    tape: Tape | None = None
+
+    @classmethod
+    def adopt(cls, cache: Cache | None) -> RecordingCache:
+        """A recording cache that goes on from what an ordinary one holds."""
+        new = cls()
+        if cache is not None and cache.get_seq_length() > 0:
+            new.layers = cache.layers
+        return new
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        layer_idx: int,
+        *args: object,
+        **kwargs: object,
+    ) -> tuple[Tensor, Tensor]:
+        """Append, as :class:`transformers.DynamicCache` does, and tell the tape."""
+        if self.tape is not None and not self.tape.full and layer_idx >= self.tape.layers[0]:
+            self.tape.own[layer_idx] = (key_states, value_states)
+        keys, values = super().update(
+            key_states.detach(), value_states.detach(), layer_idx, *args, **kwargs
+        )
+        return keys, values

@@ -1,0 +1,51 @@
+"""What a decoder is: options that turn into keyword arguments of ``model.generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from transformers.generation.streamers import BaseStreamer
+
+
+class Decoder:
+    """Base of everything in the ``decoders`` registry. Subclasses are dataclasses.
+
+    A decoder does not own a loop: it says with which arguments transformers' ``generate`` is to be
+    called. One that needs a loop of its own passes itself as ``custom_generate``, so that logits
+    processors, stopping criteria and the generation config stay transformers' own.
+
+    Attributes:
+        name: set by the registry.
+        summary: one line for listings.
+        paper: title and year of the source.
+        url: where to read it.
+        is_beam: whether several hypotheses of a sample are decoded side by side.
+        uses_saliency: whether it records attention, so that interventions must allow it.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    is_beam: ClassVar[bool] = False
+    uses_saliency: ClassVar[bool] = False
+
+    def generate_kwargs(
+        self,
+        *,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        streamer: BaseStreamer | None = None,
+    ) -> dict[str, Any]:
+        """Arguments for ``model.generate(**inputs, **these)``.
+
+        Args:
+            seed: of the run. Random numbers depend on it, on the sample's id and on the position,
+                never on the batch, so that a run gives the same answers whatever its batch size.
+            sample_ids: one for each sample; the row's number where none is given.
+            streamer: told each token as it is chosen (one sample at a time, as in transformers).
+        """
+        raise TypeError(
+            f"{type(self).__name__} does not say how it decodes: define generate_kwargs"
+        )

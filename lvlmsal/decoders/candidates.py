@@ -1,0 +1,67 @@
+"""The candidates of a position and the order in which they are tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lvlmsal.decoders.randomness import token_gumbel
+
+
+def ordered_candidates(
+    scores: Tensor,
+    *,
+    k: int,
+    temperature: float,
+    plausibility: float,
+    seed: int,
+    sample_ids: Sequence[str],
+    positions: Sequence[int],
+) -> list[list[int]]:
+    """Sampling without replacement from the top K, all draws made at once.
+
+    Walking the candidates by descending log p + Gumbel noise is exactly sampling without replacement
+    with renormalisation after each rejection.
+
+    Args:
+        scores: processed logits, shape (B, V); -inf bans a token.
+        k: size of C.
+        temperature: of the softmax; 0 walks in order of probability.
+        plausibility: candidates below this share of the highest probability are left out.
+        seed: of the run.
+        sample_ids: one for each sample.
+        positions: of the token to be chosen, one for each sample.
+
+    Returns:
+        For each sample the ids of its candidates, in the order in which they are tried.
+
+    >>> ordered_candidates(
+    ...     torch.tensor([[1.0, 3.0, 2.0]]), k=2, temperature=0.0, plausibility=0.0,
+    ...     seed=0, sample_ids=["a"], positions=[0],
+    ... )
+    [[1, 2]]
+    """
+    divisor = temperature if temperature > 0 else 1.0
+    logs = torch.log_softmax(scores.double() / divisor, dim=-1)
+    top = logs.topk(min(k, logs.shape[-1]), dim=-1)
+    allowed = torch.isfinite(top.values)
+    if plausibility > 0:
+        allowed &= top.values >= top.values[:, :1] + math.log(plausibility)
+    ids = []
+    for row, (values, tokens, kept) in enumerate(
+        zip(top.values.tolist(), top.indices.tolist(), allowed.tolist(), strict=True)
+    ):
+        keys = {}
+        for value, token, keep in zip(values, tokens, kept, strict=True):
+            if keep:
+                noise = 0.0
+                if temperature > 0:
+                    noise = token_gumbel(
+                        token, seed=seed, sample_id=sample_ids[row], position=positions[row]
+                    )
+                keys[token] = value + noise
+        ids.append(sorted(keys, key=keys.__getitem__, reverse=True))
+    return ids

@@ -1,0 +1,36 @@
+"""What is kept of each generated token."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class TokenRecord:
+    """One generated token and how it was chosen.
+
+    Attributes:
+        id: token id.
+        text: its text, filled in where a processor is at hand.
+        saliency: S(c) of Eq. 6; ``None`` where it was not computed or the context was empty.
+        threshold: tau that it was compared with; ``None`` where there was no history yet.
+        tries: candidates that were looked at before one was taken.
+        rejected: id and S of each candidate that was turned down, in the order of the tries.
+        fallback: whether every try failed and the candidate of highest S was taken.
+
+    >>> TokenRecord(id=7).to_dict()["fallback"]
+    False
+    """
+
+    id: int
+    text: str = ""
+    saliency: float | None = None
+    threshold: float | None = None
+    tries: int = 1
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    fallback: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)

@@ -1,0 +1,336 @@
+"""SGRS: saliency-guided rejection sampling, one token at a time by the row way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteriaList,
+)
+from transformers.generation import GenerateDecoderOnlyOutput
+
+from transformers.generation.streamers import BaseStreamer
+
+from lvlmsal.attention.context import ContextName
+from lvlmsal.attention.layers import LayerSpec, resolve_layers
+from lvlmsal.attention.session import AttentionSession
+from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.candidates import ordered_candidates
+from lvlmsal.decoders.randomness import sample_names
+from lvlmsal.decoders.readings import CandidateRow, Control, PredictingRow, Reading
+from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.registry import DECODERS
+from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
+from lvlmsal.saliency.stepping import Stepper
+
+
+@dataclass
+class SGRSOutput(GenerateDecoderOnlyOutput):
+    """What ``generate(..., return_dict_in_generate=True)`` returns under SGRS.
+
+    Attributes:
+        records: for each sample, one :class:`TokenRecord` a generated token.
+        forwards: forward passes of the whole batch, the prefill included.
+    """
+
+    records: list[list[TokenRecord]] | None = None
+    forwards: int | None = None
+
+
+@DECODERS.register("sgrs")
+@dataclass(frozen=True)
+class SGRS(Decoder):
+    """Saliency-guided rejection sampling (Algorithm 1, Eq. 6-7).
+
+    At each position the top K tokens of softmax(logits / temperature) are tried in an order that is
+    sampling without replacement; the first one with S(c) >= tau is taken, with::
+
+        tau = alpha * mean of the S of the last W chosen tokens
+
+    and the first candidate is taken while there is no history or no context. After R rejections the
+    candidate of highest S among all of C is taken. The chosen token's S enters the history either
+    way (the paper's listing appends on acceptance only, which would leave holes). Temperature and
+    logits processors shape C and its order; S always comes from the raw logits.
+
+    Use it as ``model.generate(**inputs, custom_generate=SGRS(...))``, through
+    :meth:`lvlmsal.Lvlm.generate`, or by name in a config. ``generate`` drops its own ``streamer``
+    for every custom loop: pass ``token_streamer=`` instead.
+
+    Args:
+        alpha: share of the recent mean that a token must reach; 0 rejects nothing.
+        k: size of C.
+        max_tries: R, candidates that may be rejected before the fallback.
+        window: W, length of the history.
+        temperature: of the candidates' order; 0 walks in order of probability.
+        plausibility: only candidates with p >= plausibility * p_max enter C. 0 is the paper. A token
+            that the model is rightly sure of can have low saliency; without this cut such tokens are
+            replaced by ones that break the sentence.
+        row: ``"predicting"`` or ``"candidate"``; see
+            :class:`~lvlmsal.saliency.options.SaliencyOptions`, also for the next four.
+        norm: only ``"row"`` is known while decoding.
+        heads: order of absolute value and sum over heads.
+        fusion: what is summed.
+        context: the set J.
+        layers: target layers. A step costs 1 + f of a plain one, f the share of the weights above
+            the lowest of them.
+        rejection: ``False`` is the control: the same candidates in the same order, the first is
+            always taken and nothing is recorded.
+
+    >>> SGRS(alpha=0.6).max_tries
+    3
+    """
+
+    alpha: float = 0.6
+    k: int = 5
+    max_tries: int = 3
+    window: int = 5
+    temperature: float = 1.0
+    plausibility: float = 0.0
+    row: Literal["predicting", "candidate"] = "predicting"
+    norm: Literal["row"] = "row"
+    heads: Literal["abs_then_sum", "sum_then_abs"] = "abs_then_sum"
+    fusion: Literal["product", "add", "max", "attention", "gradient"] = "product"
+    context: ContextName = "after_image"
+    layers: LayerSpec = DEFAULT_LAYERS
+    rejection: bool = True
+
+    summary: ClassVar[str] = "rejects candidate tokens of low saliency"
+    paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
+    url: ClassVar[str] = "https://arxiv.org/abs/2601.20279"
+    uses_saliency: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0:
+            raise ValueError(f"alpha={self.alpha} must be 0 (nothing is rejected) or more")
+        for name in ("k", "max_tries", "window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
+        if self.temperature < 0:
+            raise ValueError(f"temperature={self.temperature} must be 0 or more")
+        if not 0 <= self.plausibility <= 1:
+            raise ValueError(f"plausibility={self.plausibility} must be from 0 to 1")
+        if self.norm != "row":
+            raise ValueError(
+                f"norm={self.norm!r} needs the full graph: SGRS decodes with norm='row'"
+            )
+        self._saliency_options()
+
+    def _saliency_options(self) -> SaliencyOptions:
+        return SaliencyOptions(
+            row=self.row,
+            norm=self.norm,
+            heads=self.heads,
+            fusion=self.fusion,
+            context=self.context,
+            layers=self.layers,
+        )
+
+    def generate_kwargs(
+        self,
+        *,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        streamer: BaseStreamer | None = None,
+    ) -> dict[str, Any]:
+        """This object as ``custom_generate``, with the arguments of its own."""
+        return {
+            "custom_generate": self,
+            "do_sample": False,
+            "num_beams": 1,
+            "seed": seed,
+            "sample_ids": list(sample_ids),
+            "token_streamer": streamer,
+        }
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        input_ids: Tensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        token_streamer: BaseStreamer | None = None,
+        **model_kwargs: Any,
+    ) -> SGRSOutput | Tensor:
+        """The decoding loop; ``generate`` calls it.
+
+        Args:
+            model: the model.
+            input_ids: prompts, left-padded, shape (B, L).
+            logits_processor: applied to the logits before candidates are taken.
+            stopping_criteria: end of sequence and ``max_new_tokens`` among them.
+            generation_config: its pad token fills finished samples.
+            seed: of the run.
+            sample_ids: one for each sample, so that its random numbers do not hang on the batch.
+            token_streamer: told each token (a batch of one, as in transformers).
+            **model_kwargs: as ``generate`` prepared them.
+
+        Returns:
+            Sequences (B, L + T), or :class:`SGRSOutput` with ``return_dict_in_generate=True``.
+
+        Raises:
+            UnsupportedError: beams or several return sequences were asked for.
+        """
+        if (generation_config.num_beams or 1) > 1 or (
+            generation_config.num_return_sequences or 1
+        ) > 1:
+            raise UnsupportedError(
+                "SGRS follows one sequence a sample: call generate with num_beams=1 and "
+                "num_return_sequences=1"
+            )
+        with AttentionSession(model) as session:
+            options = self._saliency_options()
+            layers = resolve_layers(self.layers, session.adapter.num_layers)
+            stepper = Stepper(model, session, input_ids, model_kwargs, layers)
+            loop = _Loop(self, stepper, sample_names(sample_ids, input_ids.shape[0]), seed)
+            reading: Reading
+            if not self.rejection:
+                reading = Control(stepper, options)
+            elif self.row == "predicting":
+                reading = PredictingRow(stepper, options)
+            else:
+                reading = CandidateRow(stepper, options)
+            ids = loop.run(
+                reading, logits_processor, stopping_criteria, generation_config, token_streamer
+            )
+        if generation_config.return_dict_in_generate:
+            return SGRSOutput(sequences=ids, records=loop.records, forwards=stepper.forwards)
+        return ids
+
+
+class _Loop:
+    """State of one decoding run."""
+
+    def __init__(self, sgrs: SGRS, stepper: Stepper, names: list[str], seed: int) -> None:
+        self.sgrs, self.stepper, self.names, self.seed = sgrs, stepper, names, seed
+        self.history = [deque[float](maxlen=sgrs.window) for _ in names]
+        self.records: list[list[TokenRecord]] = [[] for _ in names]
+        self.running = [True] * len(names)
+
+    def run(
+        self,
+        reading: Reading,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        config: GenerationConfig,
+        streamer: BaseStreamer | None,
+    ) -> Tensor:
+        """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
+        sgrs, ids = self.sgrs, self.stepper.input_ids
+        pad = config._pad_token_tensor
+        filler = 0 if pad is None else int(pad)
+        prompt_columns = ids.shape[1]
+        while any(self.running):
+            scores = logits_processor(ids, reading.logits.detach().clone())
+            step = ids.shape[1] - prompt_columns
+            candidates = ordered_candidates(
+                scores,
+                k=sgrs.k,
+                temperature=sgrs.temperature,
+                plausibility=sgrs.plausibility,
+                seed=self.seed,
+                sample_ids=self.names,
+                positions=[spans.length + step for spans in self.stepper.spans],
+            )
+            for row, running in enumerate(self.running):
+                if not running:
+                    candidates[row] = [filler]
+            chosen = self._choose(reading, candidates)
+            tokens = [record.id for record in chosen]
+            for row, record in enumerate(chosen):
+                if self.running[row]:
+                    self.records[row].append(record)
+            ids = torch.cat([ids, torch.tensor(tokens, device=ids.device)[:, None]], dim=1)
+            if streamer is not None:
+                streamer.put(ids[:, -1].cpu())
+            stopped = stopping_criteria(ids, scores).tolist()
+            self.running = [
+                running and not stop for running, stop in zip(self.running, stopped, strict=True)
+            ]
+            reading.advance(tokens, last=not any(self.running))
+        if streamer is not None:
+            streamer.end()
+        return ids
+
+    def _choose(self, reading: Reading, candidates: list[list[int]]) -> list[TokenRecord]:
+        """Walk each sample's candidates until one is taken; all samples side by side."""
+        if not self.sgrs.rejection:
+            return [TokenRecord(id=row[0]) for row in candidates]
+        trials = [
+            _Trial(tokens, self._threshold(row), self.sgrs.max_tries, running)
+            for row, (tokens, running) in enumerate(zip(candidates, self.running, strict=True))
+        ]
+        while any(not trial.decided for trial in trials):
+            values = reading.judge([trial.current for trial in trials])
+            for trial, value in zip(trials, values, strict=True):
+                trial.judged(value)
+        for row, trial in enumerate(trials):
+            saliency = trial.record.saliency
+            if self.running[row] and saliency is not None:
+                self.history[row].append(saliency)
+        return [trial.record for trial in trials]
+
+    def _threshold(self, row: int) -> float | None:
+        past = self.history[row]
+        return self.sgrs.alpha * sum(past) / len(past) if past else None
+
+
+class _Trial:
+    """The candidates of one sample at one position, one after the other."""
+
+    def __init__(
+        self, tokens: list[int], threshold: float | None, max_tries: int, running: bool
+    ) -> None:
+        self.tokens, self.threshold = tokens, threshold
+        self.max_tries = min(max_tries, len(tokens))
+        self.values: list[float] = []
+        self.record = TokenRecord(id=tokens[0], threshold=threshold)
+        self.decided = not running
+
+    @property
+    def current(self) -> int:
+        """The candidate to judge next, or the one that was taken."""
+        return self.record.id if self.decided else self.tokens[len(self.values)]
+
+    def judged(self, value: float) -> None:
+        """Take note of S of the current candidate."""
+        if self.decided:
+            return
+        self.values.append(value)
+        tried = len(self.values)
+        undefined = value != value  # no context yet: the first candidate is accepted
+        accepted = self.threshold is None or undefined or value >= self.threshold
+        if tried <= self.max_tries and accepted:
+            self._take(tried - 1, tries=tried, fallback=False)
+        elif tried == len(self.tokens):
+            best = max(range(tried), key=self.values.__getitem__)
+            self._take(best, tries=tried, fallback=True)
+
+    def _take(self, index: int, *, tries: int, fallback: bool) -> None:
+        value = self.values[index]
+        self.record = replace(
+            self.record,
+            id=self.tokens[index],
+            saliency=None if value != value else value,
+            tries=tries,
+            rejected=[
+                {"id": token, "saliency": saliency}
+                for place, (token, saliency) in enumerate(
+                    zip(self.tokens, self.values, strict=False)
+                )
+                if place != index
+            ],
+            fallback=fallback,
+        )
+        self.decided = True

@@ -1,0 +1,342 @@
+"""A vision-language model with everything that is needed to ask it something."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.generation.streamers import BaseStreamer
+
+from lvlmsal.adapters import Loaded, adapter_for, load_checkpoint, open_image
+from lvlmsal.attention import intervene
+from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.base import Intervention
+from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
+from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.report import SaliencyReport, diagnose_response
+from lvlmsal.spans import TokenSpans
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ImageLike = Image.Image | str | os.PathLike[str]
+Images = ImageLike | Sequence[ImageLike] | None
+"""The image or images of one question; ``None`` for a question without any."""
+
+T = TypeVar("T")
+
+Spec = str | Mapping[str, Any]
+"""A registered name, or ``{"name": ..., option: value, ...}``."""
+
+
+@dataclass
+class Answer:
+    """What a model said, and how each token was chosen.
+
+    Attributes:
+        text: the answer.
+        prompt: the question as it was given.
+        token_ids: of the answer, end of sequence included where it was generated.
+        tokens: one record for each of them.
+        spans: where system prompt, images, question and output stand.
+        seconds: wall time of the batch, divided by its size.
+    """
+
+    text: str
+    prompt: str
+    token_ids: list[int]
+    tokens: list[TokenRecord]
+    spans: TokenSpans
+    seconds: float
+    _diagnose: Any = field(default=None, repr=False)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Diagnose this answer and draw its saliency; see :meth:`SaliencyReport.plot`."""
+        report: SaliencyReport = self._diagnose()
+        return report.plot(path)
+
+
+class Lvlm:
+    """A loaded model, its processor and its adapter.
+
+    Made by :func:`load`. ``model`` is a plain transformers model: whatever works with it goes on
+    working, ``model.generate`` among it.
+
+    Attributes:
+        model: the transformers model.
+        processor: its processor.
+        adapter: what the library knows of its family.
+        card: the catalogue's card, where it was loaded by a catalogue name.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.model: PreTrainedModel = loaded.model
+        self.processor = loaded.processor
+        self.adapter = loaded.adapter
+        self.card = loaded.card
+
+    def __repr__(self) -> str:
+        name = self.card.name if self.card is not None else type(self.model).__name__
+        return f"Lvlm({name}, {self.adapter.num_layers} layers, {self.model.device})"
+
+    def build_decoder(self, spec: Decoder | Spec) -> Decoder:
+        """A decoder from its name and options, on top of the checkpoint's own defaults."""
+        return spec if isinstance(spec, Decoder) else self._build(DECODERS, spec)
+
+    def build_intervention(self, spec: Intervention | Spec) -> Intervention:
+        """An intervention from its name and options, on top of the checkpoint's own defaults."""
+        return spec if isinstance(spec, Intervention) else self._build(INTERVENTIONS, spec)
+
+    @overload
+    def generate(
+        self,
+        images: Images,
+        prompts: str,
+        *,
+        decoder: Decoder | Spec = ...,
+        interventions: Sequence[Intervention | Spec] = ...,
+        max_new_tokens: int = ...,
+        seed: int = ...,
+        sample_ids: Sequence[str] = ...,
+        streamer: BaseStreamer | None = ...,
+    ) -> Answer: ...
+
+    @overload
+    def generate(
+        self,
+        images: Sequence[Images],
+        prompts: Sequence[str],
+        *,
+        decoder: Decoder | Spec = ...,
+        interventions: Sequence[Intervention | Spec] = ...,
+        max_new_tokens: int = ...,
+        seed: int = ...,
+        sample_ids: Sequence[str] = ...,
+        streamer: BaseStreamer | None = ...,
+    ) -> list[Answer]: ...
+
+    def generate(
+        self,
+        images: Images | Sequence[Images],
+        prompts: str | Sequence[str],
+        *,
+        decoder: Decoder | Spec = "greedy",
+        interventions: Sequence[Intervention | Spec] = (),
+        max_new_tokens: int = 64,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        streamer: BaseStreamer | None = None,
+    ) -> Answer | list[Answer]:
+        """Ask one question, or a batch of them.
+
+        Args:
+            images: a path, a PIL image or a list of them for one question; for a batch, one such
+                entry a question.
+            prompts: the question, or a list of questions. The chat template is applied.
+            decoder: a decoder, its name, or ``{"name": "sgrs", "alpha": 0.6}``.
+            interventions: likewise, in the order in which they act.
+            max_new_tokens: length limit of the answer.
+            seed: random numbers depend on it, the sample's id and the position.
+            sample_ids: one for each question; the row's number by default.
+            streamer: told each token; one question at a time.
+
+        Returns:
+            An :class:`Answer`, or a list of them for a list of questions.
+
+        Raises:
+            ConfigError: an unknown name or option.
+            DataError: an image that is missing or cannot be read.
+            UnsupportedError: decoder and interventions do not go together.
+        """
+        single = isinstance(prompts, str)
+        questions = [prompts] if isinstance(prompts, str) else list(prompts)
+        entries: list[Any] = [images] if single else list(images)  # type: ignore[arg-type]
+        if len(entries) != len(questions):
+            raise ValueError(
+                f"{len(entries)} image entries were given for {len(questions)} prompts"
+            )
+        chosen = self.build_decoder(decoder)
+        edits = [self.build_intervention(spec) for spec in interventions]
+        check_combination(chosen, edits)
+        inputs = self.adapter.encode([_opened(entry) for entry in entries], questions)
+        began = time.perf_counter()
+        with intervene(self.model, *edits) if edits else nullcontext():
+            output: Any = self.model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                return_dict_in_generate=True,
+                **chosen.generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer),
+            )
+        seconds = (time.perf_counter() - began) / len(questions)
+        spans = self.adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
+        new = output.sequences[:, inputs["input_ids"].shape[1] :]
+        records = getattr(output, "records", None) or [None] * len(questions)
+        answers = [
+            self._answer(question, ids, kept, where, seconds)
+            for question, ids, kept, where in zip(questions, new, records, spans, strict=True)
+        ]
+        for answer, entry in zip(answers, entries, strict=True):
+            answer._diagnose = lambda answer=answer, entry=entry: self.diagnose(
+                entry, answer.prompt, answer.token_ids, interventions=edits
+            )
+        return answers[0] if single else answers
+
+    def diagnose(
+        self,
+        images: Images,
+        prompt: str,
+        response: str | Sequence[int] | None = None,
+        *,
+        options: SaliencyOptions | None = None,
+        interventions: Sequence[Intervention | Spec] = (),
+        max_new_tokens: int = 64,
+    ) -> SaliencyReport:
+        """Saliency of every token of an answer (Eq. 1-6), by the row way.
+
+        Args:
+            images: as in :meth:`generate`.
+            prompt: the question.
+            response: the answer to judge, as text or token ids; the model's own greedy answer by
+                default.
+            options: which saliency.
+            interventions: edits under which the answer is judged.
+            max_new_tokens: length limit of the model's own answer.
+
+        Raises:
+            ValueError: the answer holds no token.
+        """
+        edits = [self.build_intervention(spec) for spec in interventions]
+        if response is None:
+            answer = self.generate(
+                images, prompt, interventions=edits, max_new_tokens=max_new_tokens
+            )
+            ids = answer.token_ids
+        elif isinstance(response, str):
+            tokenizer = getattr(self.processor, "tokenizer", self.processor)
+            ids = list(tokenizer(response, add_special_tokens=False)["input_ids"])
+        else:
+            ids = list(response)
+        if not ids:
+            raise ValueError("the response holds no token, so there is nothing to diagnose")
+        opened = _opened(images)
+        inputs = self.adapter.encode([opened], [prompt])
+        return diagnose_response(
+            self.adapter,
+            inputs,
+            ids,
+            options or SaliencyOptions(),
+            interventions=[edit.bind(self.adapter.num_layers) for edit in edits],
+            images=opened,
+        )
+
+    def _build(self, registry: Registry[T], spec: Spec) -> T:
+        given = {"name": spec} if isinstance(spec, str) else dict(spec)
+        name = str(given.pop("name"))
+        defaults = self.card.defaults.get(name, {}) if self.card is not None else {}
+        return registry.build(name, **{**defaults, **given})
+
+    def _answer(
+        self,
+        prompt: str,
+        ids: Tensor,
+        records: list[TokenRecord] | None,
+        spans: TokenSpans,
+        seconds: float,
+    ) -> Answer:
+        if records is None:
+            records = [TokenRecord(id=token) for token in self._until_end(ids.tolist())]
+        kept = [record.id for record in records]
+        for record, text in zip(records, self.adapter.token_texts(kept), strict=True):
+            record.text = text
+            for rejected in record.rejected:
+                rejected["text"] = self.adapter.token_texts([rejected["id"]])[0]
+        return Answer(self.adapter.decode(kept), prompt, kept, records, spans, seconds)
+
+    def _until_end(self, ids: list[int]) -> list[int]:
+        """Tokens up to and including the first end of sequence; what follows is padding."""
+        end = self.model.generation_config.eos_token_id
+        ends = set(end) if isinstance(end, list) else {end}
+        stop = next((index for index, token in enumerate(ids) if token in ends), len(ids) - 1)
+        return ids[: stop + 1]
+
+
+def load(
+    source: str | os.PathLike[str] | tuple[PreTrainedModel, Any],
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    device_map: str | dict[str, Any] | None = None,
+) -> Lvlm:
+    """Load a model that can be asked, diagnosed and evaluated.
+
+    Args:
+        source: a catalogue name (``lvlmsal list checkpoints``), a hub id, a local folder, or a
+            (model, processor) pair of your own.
+        dtype: of the weights, for instance ``"bfloat16"``; as stored by default.
+        device: ``"cuda"``, ``"cpu"``; the CPU by default.
+        revision: of a hub id.
+        trust_remote_code: whether code from the hub may run.
+        device_map: as in transformers, for models that are spread over devices.
+
+    Raises:
+        UnsupportedError: no adapter for the architecture.
+        UnknownName: neither a catalogue name nor a folder nor a hub id.
+
+    >>> lvlm = load("pocket-llava")  # doctest: +SKIP
+    >>> lvlm.generate("scene.png", "Please describe this image in detail.").text  # doctest: +SKIP
+    'There is a red circle ...'
+    """
+    if isinstance(source, tuple):
+        model, processor = source
+        return Lvlm(Loaded(model, processor, adapter_for(model, processor), None))
+    return Lvlm(
+        load_checkpoint(
+            source,
+            dtype=dtype,
+            device=device or "cpu",
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            device_map=device_map,
+        )
+    )
+
+
+def check_combination(decoder: Decoder, interventions: Sequence[Intervention]) -> None:
+    """Refuse a decoder and interventions that cannot be right together.
+
+    Raises:
+        UnsupportedError: naming the pair.
+    """
+    for intervention in interventions:
+        if decoder.is_beam and not intervention.supports_beam:
+            raise UnsupportedError(
+                f"intervention {intervention.name!r} keeps state that beam search reorders: "
+                f"use it without decoder {decoder.name!r}"
+            )
+        if decoder.uses_saliency and not intervention.supports_sgrs:
+            raise UnsupportedError(
+                f"intervention {intervention.name!r} changes attention in a way whose saliency "
+                f"is not defined: use it without decoder {decoder.name!r}"
+            )
+
+
+def _opened(images: Images) -> list[Image.Image]:
+    if images is None:
+        return []
+    entries = [images] if isinstance(images, Image.Image | str | os.PathLike) else list(images)
+    return [
+        entry if isinstance(entry, Image.Image) else open_image(Path(entry)) for entry in entries
+    ]

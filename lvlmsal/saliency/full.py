@@ -1,0 +1,83 @@
+"""Way 1, the reference: the whole sequence with its attention matrices in the graph. Slow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lvlmsal.adapters import adapter_for
+from lvlmsal.attention.layers import resolve_layers
+from lvlmsal.attention.session import AttentionSession, Editor
+from lvlmsal.saliency.losses import row_losses
+from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.reduce import fuse, normalise
+from lvlmsal.saliency.teacher import prepared, with_response
+
+
+def full_graph_rows(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Any],
+    response: Tensor,
+    options: SaliencyOptions,
+    *,
+    interventions: tuple[Editor, ...] = (),
+) -> Tensor:
+    """Saliency rows of every token of an answer, from gradients of full attention matrices.
+
+    Memory grows with the square of the sequence and one backward pass is run for each token: this is
+    for tests and for ``norm="matrix"``. The row way gives the same numbers (Eq. 1-5).
+
+    Args:
+        model: a model with an adapter.
+        inputs: prompts, left-padded, as a processor returns them.
+        response: ids of the answers, shape (B, T).
+        options: which saliency.
+        interventions: already bound to the model; A is then the weight that they leave.
+
+    Returns:
+        Normalised rows, shape (B, T, L, k) with k = prompt columns + T; columns that the row of a
+        token cannot see are zero.
+    """
+    extended = with_response(inputs, response)
+    start = inputs["input_ids"].shape[1]
+    adapter = adapter_for(model)
+    spans = adapter.spans(extended["input_ids"], extended["attention_mask"], output_start=start)
+    session = AttentionSession(model, interventions, spans=spans)
+    layers = resolve_layers(options.layers, adapter.num_layers)
+
+    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        kwargs = {**kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
+        prepared_inputs = model.prepare_inputs_for_generation(
+            input_ids, is_first_iteration=True, **kwargs
+        )
+        with session, session.record(layers, full=True) as tape:
+            logits = model(**prepared_inputs, return_dict=True).logits
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            rows = []
+            for column in range(start, input_ids.shape[1]):
+                row = column - 1 if options.row == "predicting" else column
+                losses = row_losses(logits[:, row], input_ids[:, column], options.row)
+                gradients = tape.gradients(losses, retain_graph=True)
+                layer_maps = torch.stack(
+                    [
+                        fuse(
+                            tape.weights[layer],
+                            gradients[layer],
+                            fusion=options.fusion,
+                            heads=options.heads,
+                        )
+                        for layer in layers
+                    ],
+                    dim=1,
+                )
+                if options.norm == "matrix":
+                    rows.append(normalise(layer_maps, dim=(-2, -1))[:, :, row])
+                else:
+                    rows.append(normalise(layer_maps[:, :, row]))
+            return torch.stack(rows, dim=1).detach()
+
+    return prepared(model, extended, run)

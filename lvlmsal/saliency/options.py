@@ -1,0 +1,73 @@
+"""Which saliency: the named readings of the paper, and what each of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lvlmsal.attention.context import ContextName
+from lvlmsal.attention.layers import LayerSpec, check_layers
+
+RowName = Literal["predicting", "candidate"]
+NormName = Literal["row", "matrix"]
+HeadsName = Literal["abs_then_sum", "sum_then_abs"]
+FusionName = Literal["product", "add", "max", "attention", "gradient"]
+
+DEFAULT_LAYERS = "0.5:1.0"
+"""The deeper half of the decoder: the paper's "middle to deep layers"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaliencyOptions:
+    """How the saliency of a token is computed from attention A and its gradient G = dL/dA.
+
+    For a token c at position P::
+
+        S[l][r, j] = sum over heads of |A[l,h][r, j] * G[l,h][r, j]|      (Eq. 4)
+        S(c)       = mean over target layers l and keys j in J of S[l][r, j] / ||S[l]||_2    (Eq. 5-6)
+
+    The paper's printed combination, loss at row P - 1 and attention row P, is identically zero by
+    causality (a test of this library shows it); one of the two indices has to give.
+
+    Args:
+        row: ``"predicting"`` reads row P - 1, the one whose logits choose c, with the loss
+            -log p(c). ``"candidate"`` reads row P, c's own, with the loss that this row can reach:
+            the model's own next prediction after c.
+        norm: ``"row"`` divides by the 2-norm of the row (the public code), ``"matrix"`` by the
+            Frobenius norm of the lower triangle (Eq. 5 read literally; full graph only).
+        heads: ``"abs_then_sum"`` (Eq. 4) or ``"sum_then_abs"`` (Eq. 11).
+        fusion: what is summed over heads: ``"product"`` A * G, ``"add"`` A + |G|, ``"max"``
+            max(A, |G|), ``"attention"`` A alone or ``"gradient"`` G alone.
+        context: J, ``"after_image"`` (everything after the last visual token and before P) or
+            ``"output"`` (generated tokens only).
+        layers: target layers; the cost of a recorded step grows with the share of the weights above
+            the lowest one.
+
+    Raises:
+        ValueError: an option has no such value.
+
+    >>> SaliencyOptions(layers="0.5:1.0").row
+    'predicting'
+    """
+
+    row: RowName = "predicting"
+    norm: NormName = "row"
+    heads: HeadsName = "abs_then_sum"
+    fusion: FusionName = "product"
+    context: ContextName = "after_image"
+    layers: LayerSpec = DEFAULT_LAYERS
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "row": ("predicting", "candidate"),
+            "norm": ("row", "matrix"),
+            "heads": ("abs_then_sum", "sum_then_abs"),
+            "fusion": ("product", "add", "max", "attention", "gradient"),
+            "context": ("after_image", "output"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
+                )
+        check_layers(self.layers)

@@ -1,0 +1,93 @@
+"""Pictures of a saliency report, drawn with matplotlib (the ``plot`` extra)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lvlmsal.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lvlmsal.saliency.report import SaliencyReport
+
+
+def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Token by token: saliency and attention side by side, S(c) of each token, and the image.
+
+    Rows of the two maps are the generated tokens, columns what they rest on: the whole image as one
+    column (its sum), then the question and the answer so far. Each row is divided by its largest
+    value, so that rows can be compared by shape; S(c) stands beside them in its own unit.
+
+    Args:
+        report: from :meth:`lvlmsal.Lvlm.diagnose`.
+        path: where to save it; the suffix chooses the format.
+
+    Raises:
+        UnsupportedError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UnsupportedError(
+            "plots need matplotlib: type  pip install 'lvlmsal[plot]'"
+        ) from error
+    maps = {
+        "saliency |A · ∂L/∂A|": _columns(report, report.rows),
+        "attention A": _columns(report, report.attention),
+    }
+    labels = _labels(report)
+    count = len(report.tokens)
+    width = 4.0 + 0.34 * len(labels)
+    figure = Figure(figsize=(width + 3.0, 2.2 + 0.24 * count), layout="constrained")
+    left, right, bars = figure.subplots(
+        1, 3, sharey=True, gridspec_kw={"width_ratios": [len(labels), len(labels), 6]}
+    )
+    for axes, (title, values) in zip((left, right), maps.items(), strict=True):
+        _heat(axes, title, values, labels)
+    left.set_yticks(range(count), [_shown(token) for token in report.tokens], fontsize=8)
+    bars.barh(range(count), [value or 0.0 for value in report.saliency], color="#4477aa")
+    bars.set_title("S(c)", fontsize=10)
+    bars.tick_params(labelsize=7)
+    layers = f"layers {report.layers[0]}-{report.layers[-1]}"
+    figure.suptitle(f"{report.options.row} row, {layers}: {_shortened(report.text)}", fontsize=9)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def _columns(report: SaliencyReport, rows: Tensor) -> Tensor:
+    """(T, 1 + question and answer): the images' sum first, every row divided by its maximum."""
+    mean = rows.mean(1)
+    start = report.spans.context_start("after_image")
+    image = mean[:, :start].sum(1, keepdim=True)
+    for_tokens = mean[:, start:-1]
+    values = torch.cat([image, for_tokens], dim=1)
+    largest = values.max(dim=1, keepdim=True).values
+    return values / largest.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def _labels(report: SaliencyReport) -> list[str]:
+    start = report.spans.context_start("after_image")
+    return ["[image]", *(_shown(text) for text in report.position_texts[start:-1])]
+
+
+def _heat(axes: Axes, title: str, values: Tensor, labels: list[str]) -> None:
+    axes.imshow(values.numpy(), aspect="auto", cmap="magma", vmin=0, vmax=1)
+    axes.set_title(title, fontsize=10)
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+
+
+def _shown(text: str) -> str:
+    # A dollar sign would start matplotlib's mathematics.
+    return text.strip().replace("\n", "\\n").replace("$", r"\$") or "␣"
+
+
+def _shortened(text: str, limit: int = 110) -> str:
+    shown = _shown(text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

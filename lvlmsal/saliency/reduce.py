@@ -1,0 +1,108 @@
+"""From attention and gradient to saliency: fusion, sum over heads, norm, mean over the context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lvlmsal.attention.context import ContextName
+from lvlmsal.saliency.options import FusionName, HeadsName, SaliencyOptions
+from lvlmsal.spans import TokenSpans
+
+
+def fuse(
+    weights: Tensor,
+    gradients: Tensor,
+    *,
+    fusion: FusionName = "product",
+    heads: HeadsName = "abs_then_sum",
+) -> Tensor:
+    """Unnormalised saliency of one layer (Eq. 4 and 11).
+
+    Args:
+        weights: attention after the softmax, shape (..., H, q, k).
+        gradients: dL/dA, same shape.
+        fusion: see :class:`~lvlmsal.saliency.options.SaliencyOptions`.
+        heads: whether the absolute value is taken before or after the sum over heads.
+
+    Returns:
+        Shape (..., q, k), non-negative; zero where the attention is masked.
+
+    >>> fuse(torch.tensor([[[0.5, 0.5]]]), torch.tensor([[[2.0, -4.0]]]))
+    tensor([[1., 2.]])
+    """
+    if fusion == "product":
+        fused = weights * gradients
+    elif fusion == "attention":
+        fused = weights
+    else:
+        # A masked key has a gradient too (its value is still there), but no part in the output.
+        seen = torch.where(weights > 0, gradients, torch.zeros_like(gradients))
+        if fusion == "gradient":
+            fused = seen
+        elif fusion == "add":
+            fused = weights + seen.abs()
+        else:
+            fused = torch.maximum(weights, seen.abs())
+    summed = fused.abs().sum(-3) if heads == "abs_then_sum" else fused.sum(-3).abs()
+    return summed if summed.dtype == torch.float64 else summed.float()
+
+
+def normalise(saliency: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
+    """Divide by the 2-norm over ``dim``; an all-zero row stays zero (Eq. 5).
+
+    >>> normalise(torch.tensor([3.0, 4.0]))
+    tensor([0.6000, 0.8000])
+    """
+    norm = torch.linalg.vector_norm(saliency, dim=dim, keepdim=True)
+    return saliency / norm.clamp_min(torch.finfo(saliency.dtype).tiny)
+
+
+def context_mask(
+    spans: Sequence[TokenSpans], columns: int, stop: int, context: ContextName
+) -> Tensor:
+    """The set J of each sample as a mask over columns.
+
+    Args:
+        spans: one for each sample.
+        columns: number of key columns.
+        stop: column of the token that is judged; J ends before it.
+        context: which tokens J begins with.
+
+    Returns:
+        Boolean, shape (B, columns).
+    """
+    column = torch.arange(columns)[None]
+    starts = torch.tensor([s.pad + s.context_start(context) for s in spans])[:, None]
+    return (column >= starts) & (column < stop)
+
+
+def token_saliency(rows: Tensor, members: Tensor) -> Tensor:
+    """S(c) of Eq. 6: the mean over layers and over the keys in J.
+
+    Args:
+        rows: normalised saliency of one row for each sample, shape (B, L, k).
+        members: J, boolean, shape (B, k).
+
+    Returns:
+        Shape (B,); ``nan`` where J is empty, for which S is undefined.
+    """
+    kept = rows.mean(1) * members.to(rows)
+    return kept.sum(-1) / members.sum(-1)
+
+
+def layer_rows(
+    weights: dict[int, Tensor],
+    gradients: dict[int, Tensor],
+    options: SaliencyOptions,
+) -> Tensor:
+    """Fused and row-normalised saliency of every target layer, shape (B, L, q, k)."""
+    layers = [
+        fuse(weights[layer], gradients[layer], fusion=options.fusion, heads=options.heads)
+        for layer in sorted(gradients)
+    ]
+    # Layers of a model that is spread over devices meet on the first one.
+    stacked = torch.stack([layer.to(layers[0].device) for layer in layers], dim=1)
+    return normalise(stacked)
