@@ -1,0 +1,267 @@
+"""Which objects a caption mentions: the word rule of CHAIR."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from lvlmsal.errors import DataError
+from lvlmsal.files import read_text
+from lvlmsal.metrics.words import (
+    original_tokens,
+    plain_tokens,
+    plurals,
+    require_original,
+    singular,
+)
+
+Singulariser = Literal["original", "none"]
+
+_ANIMALS: Final = (
+    *("bird", "cat", "dog", "horse", "sheep", "cow"),
+    *("elephant", "bear", "zebra", "giraffe", "animal", "cub"),
+)
+_PAIRS: Final = (
+    *("traffic light", "traffic signal", "street light", "stop light", "stop sign"),
+    *("fire hydrant", "parking meter", "train track", "motor bike", "motor cycle", "air plane"),
+    *("suit case", "sports ball", "baseball bat", "baseball glove", "tennis racket", "home plate"),
+    *("wine glass", "hot dog", "cell phone", "mobile phone", "laptop computer", "teddy bear"),
+    *("hair drier", "potted plant", "stove top oven"),
+)
+ORIGINAL_DOUBLE_WORDS: Final[Mapping[str, str]] = {
+    **{pair: pair for pair in _PAIRS},
+    **{f"{age} {animal}": animal for age in ("baby", "adult") for animal in _ANIMALS},
+    **{f"passenger {vehicle}": vehicle for vehicle in ("jet", "train")},
+    "bow tie": "tie",
+    "toilet seat": "toilet",
+    "wine glas": "wine glass",
+}
+"""The pairs of words that the original script takes for one, and the word that replaces each."""
+
+_NO_OBJECT: Final = "-"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found in a caption.
+
+    Attributes:
+        objects: Each mention, in order: the name of the object and the words that named it.
+        length: Number of tokens, marks included, a multi-word object counting as one.
+    """
+
+    objects: tuple[tuple[str, str], ...]
+    length: int
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Objects and the words that name them.
+
+    Use `read` for a file, `coco` for this library's own list of the COCO objects.
+
+    Attributes:
+        names: The objects.
+        synonyms: From a word or phrase to the object that it names; an empty name marks a phrase
+            that names none and hides the words in it.
+        singulariser: ``"original"``: captions are read as the original CHAIR script does (see
+            `read`). ``"none"``: words are compared as they are; the longest entry wins.
+        variant: Says which list and which rule this is. Figures of different variants are not
+            comparable, so it belongs beside every figure.
+    """
+
+    names: tuple[str, ...]
+    synonyms: Mapping[str, str]
+    singulariser: Singulariser
+    variant: str
+    _phrases: dict[tuple[str, ...], str] = field(init=False, repr=False, compare=False)
+    _longest: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        phrases = {tuple(words.split()): name for words, name in self.synonyms.items()}
+        object.__setattr__(self, "_phrases", phrases)
+        object.__setattr__(self, "_longest", max(map(len, phrases), default=0))
+
+    @classmethod
+    def read(cls, path: Path | str, singulariser: Singulariser = "original") -> Self:
+        """Read a vocabulary file: one object a line, its name first, then other words for it.
+
+        With the singulariser ``"original"``, file and captions are read as the original script
+        reads ``synonyms.txt`` and captions:
+
+        1. captions in lower case are split into sentences, and these into words and marks;
+        2. every token is made singular (by inflect, see `lvlmsal.metrics.words.singular`);
+        3. from left to right, pairs in `ORIGINAL_DOUBLE_WORDS` are replaced by one word;
+        4. if both "toilet" and "seat" are among the words, every "seat" is dropped;
+        5. the words of the list are kept, every time they occur.
+
+        Entries are parted by a comma and one blank and kept to the letter: one with a capital or
+        with a second blank before it can never match. Of a word in two lines the last one counts.
+
+        With ``"none"``, the file must list all forms of its words, plurals too. Case and blanks
+        around entries do not matter, entries of several words are found without further ado, and
+        lines that start with ``#`` are comments. A line whose first entry is ``-`` lists phrases
+        that name no object.
+
+        Args:
+            path: The file.
+            singulariser: ``"original"`` or ``"none"``.
+
+        Returns:
+            The vocabulary.
+
+        Raises:
+            DataError: The file is missing or holds no words; with ``"none"`` also a word that
+                stands in two lines.
+            UnsupportedError: ``"original"`` needs the extra ``chair``, which is not installed.
+            ValueError: There is no such singulariser.
+        """
+        path = Path(path)
+        text = read_text(path)
+        mark = f"{path.name} (sha256 {hashlib.sha256(text.encode()).hexdigest()[:12]})"
+        if singulariser == "original":
+            packages = require_original()
+            names, synonyms = _parse_original(text, path)
+            variant = f"{mark}, read as the original script does, with {packages}"
+        elif singulariser == "none":
+            names, synonyms = _parse_listed(text.split("\n"), path)
+            variant = f"{mark}, words as listed"
+        else:
+            raise ValueError(f"a singulariser is 'original' or 'none', got {singulariser!r}")
+        return cls(names, synonyms, singulariser, variant)
+
+    @classmethod
+    def coco(cls) -> Self:
+        """This library's own words for the 80 objects of COCO.
+
+        The list is not the one of the original script, so figures differ from published ones;
+        to reproduce those, `read` the original's ``synonyms.txt``.
+
+        Example:
+            >>> Vocabulary.coco().objects("Two men feed hot dogs to a dog near the traffic-lights.")
+            ... # doctest: +NORMALIZE_WHITESPACE
+            [('person', 'men'), ('hot dog', 'hot dogs'), ('dog', 'dog'),
+             ('traffic light', 'traffic lights')]
+        """
+        path = files("lvlmsal.metrics") / "data" / "coco_objects.txt"
+        lines = path.read_text(encoding="utf-8").split("\n")
+        names, synonyms = _parse_listed(lines, Path(str(path)))
+        forms = dict(synonyms)
+        for words, name in synonyms.items():
+            for form in plurals(words):
+                # a listed word keeps its meaning
+                forms.setdefault(form, name)
+        return cls(names, forms, "none", "COCO objects, lvlmsal's own list 1, words as listed")
+
+    def objects(self, text: str) -> list[tuple[str, str]]:
+        """The mentions of objects in a text, in order and as often as they occur.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            Pairs of the object's name and the words that named it, in lower case and, with the
+            singulariser ``"original"``, in the singular.
+        """
+        return list(self.scan(text).objects)
+
+    def scan(self, text: str) -> Reading:
+        """The mentions of objects in a text and its length.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            What was found; of an empty text nothing, and length 0.
+
+        Example:
+            >>> Vocabulary.coco().scan("A fire hydrant beside a car.")
+            Reading(objects=(('fire hydrant', 'fire hydrant'), ('car', 'car')), length=6)
+        """
+        return self._scan_original(text) if self.singulariser == "original" else self._scan(text)
+
+    def _scan_original(self, text: str) -> Reading:
+        words = _merge_pairs([singular(token) for token in original_tokens(text)])
+        length = len(words)
+        if "toilet" in words and "seat" in words:
+            words = [word for word in words if word != "seat"]
+        found = tuple((self.synonyms[word], word) for word in words if word in self.synonyms)
+        return Reading(found, length)
+
+    def _scan(self, text: str) -> Reading:
+        tokens = plain_tokens(text)
+        found: list[tuple[str, str]] = []
+        start = length = 0
+        while start < len(tokens):
+            # a phrase, or a step over one token
+            width = next(
+                (
+                    width
+                    for width in range(min(self._longest, len(tokens) - start), 0, -1)
+                    if tuple(tokens[start : start + width]) in self._phrases
+                ),
+                0,
+            )
+            phrase = tuple(tokens[start : start + width])
+            if width and (name := self._phrases[phrase]):
+                found.append((name, " ".join(phrase)))
+            start += max(width, 1)
+            length += 1
+        return Reading(tuple(found), length)
+
+
+def _merge_pairs(words: list[str]) -> list[str]:
+    """Replace pairs by one word, greedily from the left; a replaced word joins no other pair."""
+    merged = []
+    start = 0
+    while start < len(words):
+        pair = ORIGINAL_DOUBLE_WORDS.get(" ".join(words[start : start + 2]))
+        merged.append(words[start] if pair is None else pair)
+        start += 1 if pair is None else 2
+    return merged
+
+
+def _parse_original(text: str, path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    names: list[str] = []
+    synonyms: dict[str, str] = {}
+    for line in text.split("\n"):
+        entries = line.strip().split(", ")
+        if entries == [""]:
+            continue
+        names.append(entries[0])
+        synonyms.update(dict.fromkeys(entries, entries[0]))
+    if not names:
+        raise DataError("the vocabulary is empty; expected lines such as 'dog, puppy'", path=path)
+    return tuple(names), synonyms
+
+
+def _parse_listed(lines: Iterable[str], path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    names: list[str] = []
+    synonyms: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        first, *others = [entry.strip() for entry in line.split(",")]
+        if first != _NO_OBJECT:
+            names.append(first)
+        for entry in others if first == _NO_OBJECT else [first, *others]:
+            words = " ".join(plain_tokens(entry))
+            name = "" if first == _NO_OBJECT else first
+            if not words:
+                raise DataError(
+                    f"there is an empty entry: {line.strip()!r}", path=path, line=number
+                )
+            if synonyms.setdefault(words, name) != name:
+                raise DataError(
+                    f"'{words}' already names {synonyms[words] or 'no object'!r}; a word can name "
+                    "one object only",
+                    path=path,
+                    line=number,
+                )
+    if not names:
+        raise DataError("the vocabulary is empty; expected lines such as 'dog, dogs'", path=path)
+    return tuple(names), synonyms
