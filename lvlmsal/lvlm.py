@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
-from lvlmsal.adapters import Loaded, adapter_for, load_checkpoint, open_image
+from lvlmsal.adapters import Loaded, load_checkpoint, open_image
 from lvlmsal.attention import intervene
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
@@ -99,7 +99,7 @@ class Lvlm:
         return spec if isinstance(spec, Intervention) else self._build(INTERVENTIONS, spec)
 
     @overload
-    def generate(
+    def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str, told apart below
         self,
         images: Images,
         prompts: str,
@@ -172,7 +172,8 @@ class Lvlm:
         inputs = self.adapter.encode([_opened(entry) for entry in entries], questions)
         began = time.perf_counter()
         with intervene(self.model, *edits) if edits else nullcontext():
-            output: Any = self.model.generate(
+            generative: Any = self.model  # `generate` comes from a mixin of the concrete classes
+            output = generative.generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
                 return_dict_in_generate=True,
@@ -236,7 +237,7 @@ class Lvlm:
             inputs,
             ids,
             options or SaliencyOptions(),
-            interventions=[edit.bind(self.adapter.num_layers) for edit in edits],
+            interventions=edits,
             images=opened,
         )
 
@@ -272,7 +273,7 @@ class Lvlm:
 
 
 def load(
-    source: str | os.PathLike[str] | tuple[PreTrainedModel, Any],
+    source: str | Path | tuple[PreTrainedModel, Any],
     *,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
@@ -286,7 +287,7 @@ def load(
         source: a catalogue name (``lvlmsal list checkpoints``), a hub id, a local folder, or a
             (model, processor) pair of your own.
         dtype: of the weights, for instance ``"bfloat16"``; as stored by default.
-        device: ``"cuda"``, ``"cpu"``; the CPU by default.
+        device: ``"cuda"``, ``"cpu"``; the CPU by default. Not together with ``device_map``.
         revision: of a hub id.
         trust_remote_code: whether code from the hub may run.
         device_map: as in transformers, for models that are spread over devices.
@@ -299,14 +300,11 @@ def load(
     >>> lvlm.generate("scene.png", "Please describe this image in detail.").text  # doctest: +SKIP
     'There is a red circle ...'
     """
-    if isinstance(source, tuple):
-        model, processor = source
-        return Lvlm(Loaded(model, processor, adapter_for(model, processor), None))
     return Lvlm(
         load_checkpoint(
             source,
             dtype=dtype,
-            device=device or "cpu",
+            device=device,
             revision=revision,
             trust_remote_code=trust_remote_code,
             device_map=device_map,

@@ -6,6 +6,8 @@ change, or that a tape records, explicitly, and leaves all others to sdpa.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
@@ -25,7 +27,7 @@ def attention_forward(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **kwargs: object,
+    **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of one decoder layer, as ``AttentionInterface`` calls it.
 
@@ -203,7 +205,7 @@ def attention_mask(
     kv_length: int,
     q_offset: int = 0,
     kv_offset: int = 0,
-    **kwargs: object,
+    **kwargs: Any,
 ) -> Tensor | None:
     """Transformers' own sdpa mask; an active session reads off it where the pass stands."""
     note_offset(kwargs.get("config"), int(q_offset), int(kv_offset))

@@ -12,9 +12,9 @@ def resolve_layers(spec: LayerSpec, num_layers: int) -> list[int]:
     """The layer indices that a specification names, in ascending order.
 
     Args:
-        spec: ``None`` for all layers; a sequence of indices, negative ones counted from the end; or
-            ``"start:stop"``, read as fractions of the depth where a bound has a decimal point and as
-            indices where neither has one. Either bound may be left out.
+        spec: ``None`` for all layers; a sequence of indices, negative ones counted from the end;
+            or ``"start:stop"``, read as fractions of the depth where a bound has a decimal point
+            and as indices where neither has one. Either bound may be left out.
         num_layers: depth of the text decoder.
 
     Raises:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,28 @@ ATTENTION_NAME = "lvlmsal"
 """Name of the attention and mask functions in transformers' interfaces."""
 
 
+class Bindable(Protocol):
+    """Anything that can be fitted to a model of a given depth: every intervention."""
+
+    def bind(self, num_layers: int) -> object:
+        """A copy for a model of ``num_layers`` layers."""
+
+
+@runtime_checkable
 class Editor(Protocol):
     """What the attention function asks of an intervention; see ``AttentionIntervention``."""
 
-    def applies_to(self, layer: int) -> bool: ...
-    def first_row(self, context: AttentionContext) -> int: ...
-    def scores(self, scores: Tensor, context: AttentionContext) -> Tensor: ...
-    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor: ...
+    def applies_to(self, layer: int) -> bool:
+        """Whether it acts in a layer."""
+
+    def first_row(self, context: AttentionContext) -> int:
+        """The first query row that it can change."""
+
+    def scores(self, scores: Tensor, context: AttentionContext) -> Tensor:
+        """Edited scores (B, H, q, k)."""
+
+    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
+        """Edited weights (B, H, q, k)."""
 
 
 @dataclass
@@ -66,7 +81,7 @@ class AttentionSession:
 
     Args:
         model: a transformers model that an adapter is registered for.
-        editors: interventions in the order in which they act.
+        interventions: in the order in which they act.
         spans: the samples' spans where the session cannot read them off ``input_ids`` at prefill,
             or where generated tokens are part of the input (teacher forcing).
 
@@ -77,13 +92,13 @@ class AttentionSession:
     def __init__(
         self,
         model: PreTrainedModel,
-        editors: Sequence[Editor] = (),
+        interventions: Sequence[Bindable] = (),
         *,
         spans: Sequence[TokenSpans] | None = None,
     ) -> None:
         self.adapter: ModelAdapter = adapter_for(model)
         self.model = model
-        self.editors = list(editors)
+        self.editors = [self._fitted(intervention) for intervention in interventions]
         self.spans = spans
         self.tape: Tape | None = None
         self._fixed_spans = spans is not None
@@ -122,6 +137,15 @@ class AttentionSession:
             _HELD[id(config)] = (count - 1, previous)
         else:
             self.adapter.set_attention(previous)
+
+    def _fitted(self, intervention: Bindable) -> Editor:
+        editor = intervention.bind(self.adapter.num_layers)
+        if not isinstance(editor, Editor):
+            raise UnsupportedError(
+                f"{type(intervention).__name__} does not edit attention: subclass "
+                f"lvlmsal.interventions.AttentionIntervention"
+            )
+        return editor
 
     @property
     def is_open(self) -> bool:
@@ -180,7 +204,7 @@ class AttentionSession:
 
 def intervene(
     model: PreTrainedModel,
-    *interventions: Editor,
+    *interventions: Bindable,
     spans: Sequence[TokenSpans] | None = None,
 ) -> AttentionSession:
     """A ``with`` block in which interventions act on a plain transformers model.
@@ -204,11 +228,7 @@ def intervene(
     >>> tokens.shape[1] - inputs["input_ids"].shape[1]
     3
     """
-    active = []
-    for intervention in interventions:
-        bind = getattr(intervention, "bind", None)
-        active.append(intervention if bind is None else bind(adapter_for(model).num_layers))
-    return AttentionSession(model, active, spans=spans)
+    return AttentionSession(model, interventions, spans=spans)
 
 
 def active_pass(

@@ -23,8 +23,8 @@ def ordered_candidates(
 ) -> list[list[int]]:
     """Sampling without replacement from the top K, all draws made at once.
 
-    Walking the candidates by descending log p + Gumbel noise is exactly sampling without replacement
-    with renormalisation after each rejection.
+    Walking the candidates by descending log p + Gumbel noise is exactly sampling without
+    replacement, renormalised after each rejection.
 
     Args:
         scores: processed logits, shape (B, V); -inf bans a token.

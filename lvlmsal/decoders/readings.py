@@ -57,7 +57,7 @@ class PredictingRow(Reading):
 
 
 class CandidateRow(Reading):
-    """``row="candidate"``: each candidate is a recorded step; the accepted one's is the next step."""
+    """``row="candidate"``: each candidate is a recorded step, the accepted one's the next step."""
 
     def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
         super().__init__(stepper, options)

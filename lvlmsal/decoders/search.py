@@ -12,7 +12,6 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
-
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.decoders.base import Decoder

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import LongTensor
 from transformers import (
     GenerationConfig,
     LogitsProcessorList,
     PreTrainedModel,
     StoppingCriteriaList,
 )
-from transformers.generation import GenerateDecoderOnlyOutput
-
 from transformers.generation.streamers import BaseStreamer
+from transformers.generation.utils import GenerateDecoderOnlyOutput
 
-from lvlmsal.attention.context import ContextName
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
@@ -31,6 +29,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
 from lvlmsal.saliency.stepping import Stepper
+from lvlmsal.spans import ContextName
 
 
 @dataclass
@@ -62,8 +61,8 @@ class SGRS(Decoder):
     logits processors shape C and its order; S always comes from the raw logits.
 
     Use it as ``model.generate(**inputs, custom_generate=SGRS(...))``, through
-    :meth:`lvlmsal.Lvlm.generate`, or by name in a config. ``generate`` drops its own ``streamer``
-    for every custom loop: pass ``token_streamer=`` instead.
+    :meth:`lvlmsal.Lvlm.generate`, or by name in a config. transformers drops ``streamer`` for every
+    custom loop: pass ``token_streamer=`` instead.
 
     Args:
         alpha: share of the recent mean that a token must reach; 0 rejects nothing.
@@ -71,9 +70,9 @@ class SGRS(Decoder):
         max_tries: R, candidates that may be rejected before the fallback.
         window: W, length of the history.
         temperature: of the candidates' order; 0 walks in order of probability.
-        plausibility: only candidates with p >= plausibility * p_max enter C. 0 is the paper. A token
-            that the model is rightly sure of can have low saliency; without this cut such tokens are
-            replaced by ones that break the sentence.
+        plausibility: only candidates with p >= plausibility * p_max enter C. 0 is the paper. A
+            token that the model is rightly sure of can have low saliency; without this cut such
+            tokens are replaced by ones that break the sentence.
         row: ``"predicting"`` or ``"candidate"``; see
             :class:`~lvlmsal.saliency.options.SaliencyOptions`, also for the next four.
         norm: only ``"row"`` is known while decoding.
@@ -154,7 +153,7 @@ class SGRS(Decoder):
     def __call__(
         self,
         model: PreTrainedModel,
-        input_ids: Tensor,
+        input_ids: LongTensor,
         logits_processor: LogitsProcessorList,
         stopping_criteria: StoppingCriteriaList,
         generation_config: GenerationConfig,
@@ -162,7 +161,7 @@ class SGRS(Decoder):
         sample_ids: Sequence[str] = (),
         token_streamer: BaseStreamer | None = None,
         **model_kwargs: Any,
-    ) -> SGRSOutput | Tensor:
+    ) -> SGRSOutput | LongTensor:
         """The decoding loop; ``generate`` calls it.
 
         Args:
@@ -224,10 +223,11 @@ class _Loop:
         logits_processor: LogitsProcessorList,
         stopping_criteria: StoppingCriteriaList,
         config: GenerationConfig,
-        streamer: BaseStreamer | None,
-    ) -> Tensor:
+        streamer: Any | None,  # the base class is untyped
+    ) -> LongTensor:
         """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
-        sgrs, ids = self.sgrs, self.stepper.input_ids
+        sgrs = self.sgrs
+        ids = cast(LongTensor, self.stepper.input_ids)
         pad = config._pad_token_tensor
         filler = 0 if pad is None else int(pad)
         prompt_columns = ids.shape[1]
@@ -251,7 +251,8 @@ class _Loop:
             for row, record in enumerate(chosen):
                 if self.running[row]:
                     self.records[row].append(record)
-            ids = torch.cat([ids, torch.tensor(tokens, device=ids.device)[:, None]], dim=1)
+            new = torch.tensor(tokens, device=ids.device)
+            ids = cast(LongTensor, torch.cat([ids, new[:, None]], dim=1))
             if streamer is not None:
                 streamer.put(ids[:, -1].cpu())
             stopped = stopping_criteria(ids, scores).tolist()

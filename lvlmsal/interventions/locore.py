@@ -10,10 +10,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.context import AttentionContext, ContextName
+from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.spans import ContextName
 
 
 @INTERVENTIONS.register("locore")
@@ -29,9 +30,9 @@ class LocoRE(AttentionIntervention):
     prefill, a decode step, a block of drafted tokens and teacher forcing, and it acts on every row,
     the one that predicts the first generated token included.
 
-    The paper's public code holds no LocoRE; this follows the equations. The text gives a beta of 1.2
-    in Section 4.5, where Table 3 shows that beta = 1.0 wrecks the model: that is taken for a
-    misprint. The window is given nowhere: the default here is this library's own.
+    The paper's public code holds no LocoRE; this follows the equations. Section 4.5 gives a beta of
+    1.2, where Table 3 shows that beta = 1.0 wrecks the model: that is taken for a misprint. The
+    window is given nowhere: the default here is this library's own.
 
     Args:
         beta: strength; 0 is the plain model, bit for bit. 0.15 for LLaVA-1.5 and 0.20 for Qwen2-VL

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.session import AttentionSession, Editor
+from lvlmsal.attention.session import AttentionSession, Bindable
 from lvlmsal.saliency.losses import row_losses
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.reduce import fuse, normalise
@@ -24,19 +24,19 @@ def full_graph_rows(
     response: Tensor,
     options: SaliencyOptions,
     *,
-    interventions: tuple[Editor, ...] = (),
+    interventions: Sequence[Bindable] = (),
 ) -> Tensor:
     """Saliency rows of every token of an answer, from gradients of full attention matrices.
 
-    Memory grows with the square of the sequence and one backward pass is run for each token: this is
-    for tests and for ``norm="matrix"``. The row way gives the same numbers (Eq. 1-5).
+    Memory grows with the square of the sequence and each token takes a backward pass: this is for
+    tests and for ``norm="matrix"``. The row way gives the same numbers (Eq. 1-5).
 
     Args:
         model: a model with an adapter.
         inputs: prompts, left-padded, as a processor returns them.
         response: ids of the answers, shape (B, T).
         options: which saliency.
-        interventions: already bound to the model; A is then the weight that they leave.
+        interventions: in the order in which they act; A is then the weight that they leave.
 
     Returns:
         Normalised rows, shape (B, T, L, k) with k = prompt columns + T; columns that the row of a
@@ -51,7 +51,8 @@ def full_graph_rows(
 
     def run(input_ids: Tensor, kwargs: dict[str, Any]) -> Tensor:
         kwargs = {**kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
-        prepared_inputs = model.prepare_inputs_for_generation(
+        generative: Any = model  # the method comes from a mixin of the concrete classes
+        prepared_inputs = generative.prepare_inputs_for_generation(
             input_ids, is_first_iteration=True, **kwargs
         )
         with session, session.record(layers, full=True) as tape:

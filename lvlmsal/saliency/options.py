@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lvlmsal.attention.context import ContextName
 from lvlmsal.attention.layers import LayerSpec, check_layers
+from lvlmsal.spans import ContextName
 
 RowName = Literal["predicting", "candidate"]
 NormName = Literal["row", "matrix"]
@@ -24,7 +24,7 @@ class SaliencyOptions:
     For a token c at position P::
 
         S[l][r, j] = sum over heads of |A[l,h][r, j] * G[l,h][r, j]|      (Eq. 4)
-        S(c)       = mean over target layers l and keys j in J of S[l][r, j] / ||S[l]||_2    (Eq. 5-6)
+        S(c)       = mean over target layers l and keys j in J of S[l][r, j] / ||S[l]||_2  (5-6)
 
     The paper's printed combination, loss at row P - 1 and attention row P, is identically zero by
     causality (a test of this library shows it); one of the two indices has to give.

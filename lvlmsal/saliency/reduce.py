@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.context import ContextName
 from lvlmsal.saliency.options import FusionName, HeadsName, SaliencyOptions
-from lvlmsal.spans import TokenSpans
+from lvlmsal.spans import ContextName, TokenSpans
 
 
 def fuse(
@@ -56,7 +55,7 @@ def normalise(saliency: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
     >>> normalise(torch.tensor([3.0, 4.0]))
     tensor([0.6000, 0.8000])
     """
-    norm = torch.linalg.vector_norm(saliency, dim=dim, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(saliency, dim=dim, keepdim=True)
     return saliency / norm.clamp_min(torch.finfo(saliency.dtype).tiny)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.session import Editor
+from lvlmsal.attention.session import Bindable
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.reduce import context_mask, token_saliency
@@ -85,7 +85,7 @@ def diagnose_response(
     response: Sequence[int],
     options: SaliencyOptions,
     *,
-    interventions: Sequence[Editor] = (),
+    interventions: Sequence[Bindable] = (),
     images: Sequence[Image.Image] = (),
 ) -> SaliencyReport:
     """Diagnose one answer.
@@ -95,7 +95,7 @@ def diagnose_response(
         inputs: one encoded prompt (a batch of one).
         response: token ids of the answer.
         options: which saliency; ``norm="matrix"`` takes the slow full-graph way.
-        interventions: already bound to the model.
+        interventions: in the order in which they act.
         images: kept for plots.
     """
     ids = torch.tensor([list(response)])
@@ -108,7 +108,7 @@ def diagnose_response(
     )
     if options.norm == "matrix":
         saliency_rows = full_graph_rows(
-            adapter.model, inputs, ids, options, interventions=tuple(interventions)
+            adapter.model, inputs, ids, options, interventions=interventions
         ).cpu()
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
     columns = saliency_rows.shape[-1]

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.session import AttentionSession, Editor
+from lvlmsal.attention.session import AttentionSession, Bindable
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import row_losses
@@ -25,7 +25,7 @@ def row_saliency(
     response: Tensor,
     options: SaliencyOptions,
     *,
-    interventions: Sequence[Editor] = (),
+    interventions: Sequence[Bindable] = (),
 ) -> tuple[Tensor, Tensor]:
     """Saliency rows of every token of an answer, and the attention rows beside them.
 
@@ -38,7 +38,7 @@ def row_saliency(
         inputs: prompts, left-padded, as a processor returns them.
         response: ids of the answers, shape (B, T).
         options: which saliency.
-        interventions: already bound to the model.
+        interventions: in the order in which they act.
 
     Returns:
         Saliency rows, normalised, and attention rows (mean over heads), both of shape (B, T, L, k)

@@ -48,7 +48,8 @@ class Stepper:
     ) -> None:
         if model_kwargs.get("use_cache") is False:
             raise UnsupportedError("this decoder needs the KV cache: drop use_cache=False")
-        self.model, self.session, self.layers = model, session, list(layers)
+        self.model: Any = model  # what it is called for comes from a mixin of the concrete classes
+        self.session, self.layers = session, list(layers)
         self.input_ids = input_ids
         self.spans: list[TokenSpans] = session.adapter.spans(
             input_ids, model_kwargs.get("attention_mask")

@@ -60,5 +60,8 @@ def prepared(
         results.append(run(input_ids, model_kwargs))
         return input_ids
 
-    model.generate(**inputs, custom_generate=loop, max_new_tokens=1, do_sample=False, num_beams=1)
+    generative: Any = model  # `generate` comes from a mixin of the concrete classes
+    generative.generate(
+        **inputs, custom_generate=loop, max_new_tokens=1, do_sample=False, num_beams=1
+    )
     return results[0]
