@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from lvlmsal.adapters.base import ModelAdapter, adapter_for
 from lvlmsal.adapters.images import open_image
+from lvlmsal.adapters.loading import Loaded, load_checkpoint
 
-__all__ = ["ModelAdapter", "adapter_for", "open_image"]
+__all__ = ["Loaded", "ModelAdapter", "adapter_for", "load_checkpoint", "open_image"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, ProcessorMixin
 
 from lvlmsal.adapters.prompts import build_inputs, token_texts
 from lvlmsal.errors import UnsupportedError
@@ -41,6 +41,9 @@ class ModelAdapter(ABC):
     paper: ClassVar[str] = ""
     url: ClassVar[str] = ""
 
+    image_only_processor: ClassVar[type[ProcessorMixin] | None] = None
+    """What stands in where the processor of transformers cannot be built for its video part."""
+
     attention_name: ClassVar[str] = "self_attn"
     """What a decoder layer calls its self-attention."""
 
@@ -61,7 +64,8 @@ class ModelAdapter(ABC):
     @property
     def decoder(self) -> nn.Module:
         """The text decoder, without the output projection."""
-        decoder: nn.Module = self.model.get_decoder()
+        model: Any = self.model  # transformers leaves its accessors without types
+        decoder: nn.Module = model.get_decoder()
         return decoder
 
     @property
@@ -84,7 +88,8 @@ class ModelAdapter(ABC):
     @property
     def lm_head(self) -> nn.Module:
         """The projection from hidden states to logits."""
-        head: nn.Module = self.model.get_output_embeddings()
+        model: Any = self.model
+        head: nn.Module = model.get_output_embeddings()
         return head
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.processors import ImageOnlyInternVLProcessor
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 from lvlmsal.spans import TokenSpans
@@ -21,6 +22,7 @@ class InternVLAdapter(ModelAdapter):
     summary = "InternVL 2.5 and 3 in the format of transformers: several tiles for an image"
     paper = "Expanding Performance Boundaries of Open-Source Multimodal Models (InternVL 2.5)"
     url = "https://arxiv.org/abs/2412.05271"
+    image_only_processor = ImageOnlyInternVLProcessor
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]

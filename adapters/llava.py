@@ -36,9 +36,29 @@ class LlavaAdapter(ModelAdapter):
     def tokens_per_image(self) -> int:
         """Patches of the tower's input; one more where its class token is kept."""
         rows, columns = self._grid()
-        kept = self.model.config.vision_feature_select_strategy == "full"
+        full = self.model.config.vision_feature_select_strategy == "full"
         has_class_token = self.model.config.vision_config.model_type == "clip_vision_model"
-        return rows * columns + int(kept and has_class_token)
+        # "default" drops the first feature, whatever it is.
+        return rows * columns + int(has_class_token) - int(not full)
+
+    def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Check that the processor wrote as many placeholders as the model makes visual tokens.
+
+        Raises:
+            UnsupportedError: It did not, as processors do that lack some of their settings.
+        """
+        images = inputs["pixel_values"].shape[0] if "pixel_values" in inputs else 0
+        written = int((inputs["input_ids"] == self.model.config.image_token_id).sum())
+        if written != images * self.tokens_per_image:
+            vision = self.model.config.vision_config
+            raise UnsupportedError(
+                f"the processor wrote {written} placeholders for {images} image(s), of which the "
+                f"model makes {self.tokens_per_image} visual tokens each. Set in the processor: "
+                f"patch_size={vision.patch_size}, num_additional_image_tokens=1, "
+                "vision_feature_select_strategy="
+                f"{self.model.config.vision_feature_select_strategy!r}"
+            )
+        return inputs
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]

@@ -1,1 +1,151 @@
 """From a name, a folder or a (model, processor) pair to a model that is ready to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+
+from lvlmsal.adapters.base import ModelAdapter, adapter_for, unknown_architecture
+from lvlmsal.adapters.processors import load_processor
+from lvlmsal.adapters.sources import Source, find_source
+from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError
+from lvlmsal.registry import ADAPTERS, CheckpointCard
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with everything that belongs to it.
+
+    Attributes:
+        model: In evaluation mode and without gradients of its weights, where it was loaded here.
+        processor: For images and text.
+        adapter: Of both.
+        card: Entry of the catalogue; None where the source was no name of it.
+    """
+
+    model: PreTrainedModel
+    processor: Any
+    adapter: ModelAdapter
+    card: CheckpointCard | None = None
+
+
+def load_checkpoint(
+    source: str | Path | tuple[PreTrainedModel, Any],
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    device_map: Any | None = None,
+) -> Loaded:
+    """Load a model and its processor, or take those that are given.
+
+    Everything that can be wrong with a folder is found before its weights are read. Weights are
+    read from safetensors files only, since other formats can run code.
+
+    Args:
+        source: Name in the catalogue, id on the model hub (``"owner/name"``), folder, or a
+            (model, processor) pair, which is taken as it is.
+        dtype: Of the weights, such as ``"bfloat16"``; None: as saved.
+        device: Where the model goes; None: the CPU.
+        revision: Branch, tag or commit on the hub; None: that of the catalogue, else the newest.
+        trust_remote_code: Whether to run code that comes with a checkpoint.
+        device_map: How to spread the model over devices, as transformers takes it; not together
+            with `device`.
+
+    Returns:
+        What was loaded.
+
+    Raises:
+        UnknownName: The source is no name of the catalogue, no folder and no hub id.
+        DataError: A folder lacks something or holds something broken.
+        UnsupportedError: No adapter for the architecture, or options that do not fit together.
+        LvlmsalError: The hub does not give the checkpoint.
+    """
+    if device is not None and device_map is not None:
+        raise UnsupportedError(f"give device={device!r} or device_map={device_map!r}, not both")
+    if not isinstance(source, str | Path):
+        given = (dtype, device, revision, device_map)
+        if trust_remote_code or any(option is not None for option in given):
+            raise UnsupportedError(
+                "dtype, device, revision, trust_remote_code and device_map are for loading; "
+                "a (model, processor) pair is taken as it is"
+            )
+        return _take_pair(source)
+    found = find_source(source, revision)
+    config = _read_config(found, trust_remote_code)
+    adapter_class = _adapter_class(config)
+    processor = load_processor(
+        found, config, adapter_class.image_only_processor, trust_remote_code=trust_remote_code
+    )
+    model = _load_model(found, dtype, device_map, trust_remote_code)
+    if device is not None:
+        torch.nn.Module.to(model, device)
+    return Loaded(model, processor, adapter_for(model, processor), found.card)
+
+
+def _take_pair(pair: Any) -> Loaded:
+    whole = isinstance(pair, tuple | list) and len(pair) == 2
+    if not whole or not isinstance(pair[0], PreTrainedModel):
+        raise UnsupportedError(
+            "expected a catalogue name, a folder, a hub id or a pair (model, processor), got "
+            f"{type(pair).__name__}"
+        )
+    model, processor = pair
+    return Loaded(model, processor, adapter_for(model, processor))
+
+
+def _read_config(source: Source, trust_remote_code: bool) -> PreTrainedConfig:
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise source.error("the configuration cannot be read", error) from error
+    return config
+
+
+def _adapter_class(config: PreTrainedConfig) -> type[ModelAdapter]:
+    names = list(config.architectures or ())
+    for name in names:
+        if name in ADAPTERS:
+            return ADAPTERS.get(name)
+    raise unknown_architecture(names[0] if names else f"of model type {config.model_type}")
+
+
+def _load_model(
+    source: Source, dtype: str | torch.dtype | None, device_map: Any, trust_remote_code: bool
+) -> PreTrainedModel:
+    """Read the weights, and refuse a checkpoint that leaves some of them to chance."""
+    auto: Any = (
+        AutoModelForImageTextToText  # what it returns is not typed for `output_loading_info`
+    )
+    try:
+        model, report = auto.from_pretrained(
+            source.location,
+            revision=source.revision,
+            dtype="auto" if dtype is None else dtype,
+            device_map=device_map,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except SafetensorError as error:
+        raise DataError(f"the weights are broken: {error}", path=source.location) from error
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise source.error("the weights cannot be loaded", error) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise LvlmsalError(
+            f"{source.location} lacks {len(missing)} of the weights of its model, among them "
+            f"{', '.join(missing[:3])}; without them it would answer at random"
+        )
+    loaded: PreTrainedModel = model
+    loaded.requires_grad_(False)
+    loaded.train(False)
+    return loaded

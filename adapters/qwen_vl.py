@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.processors import ImageOnlyQwen2VLProcessor
 from lvlmsal.registry import ADAPTERS
 from lvlmsal.spans import TokenSpans
 
@@ -21,6 +22,7 @@ class Qwen2VLAdapter(ModelAdapter):
     summary = "Qwen2-VL: dynamic resolution, multimodal rotary positions"
     paper = "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution"
     url = "https://arxiv.org/abs/2409.12191"
+    image_only_processor = ImageOnlyQwen2VLProcessor
 
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Mark images (1) and videos (2), from which the model works out its rotary positions.

@@ -26,19 +26,12 @@ from transformers import (
 )
 
 from lvlmsal.spans import Interval
+from lvlmsal.testing.processors import PATCH, QWEN_PATCH, SIDE, WORDS, tiny_processor
 
-WORDS: Final = 260
-"""Ids below are padding, begin, end, unknown and the 256 bytes; the others are image marks."""
+IMAGE, VIDEO, IMAGE_START, IMAGE_END = range(WORDS, WORDS + 4)
+"""Ids of the marks; all other ids are those of text, the first four of them special."""
 
-MARKS: Final = ("<image>", "<video>", "<img>", "</img>")
-"""What the ids from :data:`WORDS` on stand for: two placeholders, then what wraps an image."""
-
-IMAGE, VIDEO, IMAGE_START, IMAGE_END = range(WORDS, WORDS + len(MARKS))
-VOCABULARY: Final = WORDS + len(MARKS)
-
-_SIDE: Final = 28
-_PATCH: Final = 7
-_QWEN_PATCH: Final = 4
+VOCABULARY: Final = WORDS + 4
 _WIDTH: Final = 32
 _SCALE: Final = 0.25
 
@@ -75,8 +68,8 @@ def _llava(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         "intermediate_size": 48,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "image_size": _SIDE,
-        "patch_size": _PATCH,
+        "image_size": SIDE,
+        "patch_size": PATCH,
         "projection_dim": _WIDTH,
         "initializer_range": _SCALE,
     }
@@ -84,7 +77,7 @@ def _llava(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         vision_config=vision,
         text_config=_text(layers, kv_heads, heads, model_type="llama"),
         image_token_index=IMAGE,
-        image_seq_length=(_SIDE // _PATCH) ** 2,
+        image_seq_length=(SIDE // PATCH) ** 2,
         tie_word_embeddings=False,
     )
     return LlavaForConditionalGeneration(config)
@@ -107,7 +100,7 @@ def _qwen2_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         "hidden_size": _WIDTH,
         "num_heads": 4,
         "mlp_ratio": 2,
-        "patch_size": _QWEN_PATCH,
+        "patch_size": QWEN_PATCH,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
         "initializer_range": _SCALE,
@@ -125,7 +118,7 @@ def _qwen2_5_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         "out_hidden_size": _WIDTH,
         "intermediate_size": 48,
         "num_heads": 4,
-        "patch_size": _QWEN_PATCH,
+        "patch_size": QWEN_PATCH,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
         "window_size": 16,
@@ -144,15 +137,15 @@ def _internvl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         "intermediate_size": 48,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
-        "image_size": [_SIDE, _SIDE],
-        "patch_size": [_PATCH, _PATCH],
+        "image_size": [SIDE, SIDE],
+        "patch_size": [PATCH, PATCH],
         "initializer_range": _SCALE,
     }
     config = InternVLConfig(
         vision_config=vision,
         text_config=_text(layers, kv_heads, heads, model_type="qwen2"),
         image_token_id=IMAGE,
-        image_seq_length=(_SIDE // _PATCH // 2) ** 2,
+        image_seq_length=(SIDE // PATCH // 2) ** 2,
         tie_word_embeddings=False,
     )
     return InternVLForConditionalGeneration(config)
@@ -193,7 +186,33 @@ def tiny_model(
         torch.manual_seed(seed)
         model = TINY[family](layers, kv_heads, heads)
     model.generation_config.pad_token_id = 0
-    return model.eval().to(dtype)
+    model.train(False)
+    torch.nn.Module.to(model, dtype)
+    return model
+
+
+def tiny_lvlm(
+    family: str,
+    *,
+    layers: int = 2,
+    kv_heads: int = 2,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> tuple[PreTrainedModel, Any]:
+    """Build a tiny random model and a real processor that fits it.
+
+    Args:
+        family: A key of :data:`TINY`.
+        layers: Depth of the text decoder.
+        kv_heads: Key-value heads, of 4 heads.
+        dtype: Of the weights.
+        seed: Of the weights.
+
+    Returns:
+        The model, and a processor that takes real images and any text.
+    """
+    model = tiny_model(family, layers=layers, kv_heads=kv_heads, dtype=dtype, seed=seed)
+    return model, tiny_processor(family)
 
 
 @dataclass(frozen=True)
@@ -293,17 +312,17 @@ def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dt
             ids += text(1, 4)
         ids += [IMAGE_START] * wrapped
         if family == "llava":
-            grid = (_SIDE // _PATCH, _SIDE // _PATCH)
-            pixels.append(torch.randn(1, 3, _SIDE, _SIDE, generator=generator))
+            grid = (SIDE // PATCH, SIDE // PATCH)
+            pixels.append(torch.randn(1, 3, SIDE, SIDE, generator=generator))
         elif family == "internvl":
             tiles = (1, 3, 4)[draw(0, 2)]
-            side = _SIDE // _PATCH // 2
+            side = SIDE // PATCH // 2
             grid = (tiles * side, side)
-            pixels.append(torch.randn(tiles, 3, _SIDE, _SIDE, generator=generator))
+            pixels.append(torch.randn(tiles, 3, SIDE, SIDE, generator=generator))
         else:
             grid = (draw(1, 3), draw(1, 4))
             thw.append([1, 2 * grid[0], 2 * grid[1]])
-            patches, features = 4 * grid[0] * grid[1], 3 * 2 * _QWEN_PATCH**2
+            patches, features = 4 * grid[0] * grid[1], 3 * 2 * QWEN_PATCH**2
             pixels.append(torch.randn(patches, features, generator=generator))
         images.append((len(ids), len(ids) + grid[0] * grid[1]))
         grids.append(grid)

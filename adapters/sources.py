@@ -1,0 +1,112 @@
+"""What a name given to `load` stands for: a card of the catalogue, a folder, or a hub id."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvlmsal.errors import DataError, LvlmsalError, UnknownName
+from lvlmsal.registry import CATALOGUE, CheckpointCard
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint is.
+
+    Attributes:
+        location: Folder or hub id.
+        revision: On the hub; None: the newest.
+        card: Entry of the catalogue, if it was named so.
+        local: Whether it is a folder.
+    """
+
+    location: str
+    revision: str | None
+    card: CheckpointCard | None
+    local: bool
+
+    def error(self, what: str, cause: Exception) -> LvlmsalError:
+        """Explain a failure of transformers in the terms of this source.
+
+        Args:
+            what: What went wrong, from the user's point of view.
+            cause: What transformers raised.
+
+        Returns:
+            An error to raise from `cause`.
+        """
+        reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+        reason = reason or type(cause).__name__
+        if self.local:
+            return DataError(f"{what}: {reason}", path=self.location)
+        return LvlmsalError(
+            f"{self.location!r} is no folder here, and from the model hub {what}: {reason} "
+            "Without a connection, load a folder: fetch it where there is one with "
+            f"`hf download {self.location} --local-dir FOLDER`, then lvlmsal.load('FOLDER')."
+        )
+
+
+def find_source(source: str | Path, revision: str | None = None) -> Source:
+    """Tell names, folders and hub ids apart, and check a folder before anything is loaded.
+
+    Args:
+        source: Name in the catalogue, existing folder, or ``"owner/name"``; tried in this order.
+            A `Path` is always a folder.
+        revision: On the hub; None: that of the catalogue, else the newest.
+
+    Returns:
+        The place.
+
+    Raises:
+        UnknownName: It is none of them.
+        DataError: It is a folder without a model, or a path to nothing.
+    """
+    text = str(source)
+    if isinstance(source, str) and source in CATALOGUE:
+        card = CATALOGUE.get(source)
+        if card.folder is None:
+            return Source(card.source, revision or card.revision, card, local=False)
+        return Source(str(_check_folder(card.folder)), None, card, local=True)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return Source(str(_check_folder(folder)), None, None, local=True)
+    if folder.exists():
+        raise DataError("expected a folder with a checkpoint; this is a file", path=folder)
+    if isinstance(source, str) and _HUB_ID.fullmatch(text):
+        return Source(text, revision, None, local=False)
+    if isinstance(source, Path) or "/" in text or "\\" in text:
+        raise DataError("there is no such folder", path=folder)
+    raise UnknownName("checkpoint (and there is no folder of this name)", text, CATALOGUE.names())
+
+
+def _check_folder(folder: Path) -> Path:
+    """Check that a folder has a configuration and all files of its weights, as safetensors."""
+    if not folder.is_dir():
+        raise DataError("the folder of this checkpoint is missing", path=folder)
+    if not (folder / "config.json").is_file():
+        raise DataError(
+            "there is no config.json: expected the folder of a model as transformers saves it",
+            path=folder,
+        )
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        missing = [name for name in _shards(index) if not (folder / name).is_file()]
+        if missing:
+            raise DataError(f"files of the weights are missing: {', '.join(missing)}", path=folder)
+    elif not (folder / "model.safetensors").is_file():
+        others = sorted(path.name for path in [*folder.glob("*.bin"), *folder.glob("*.pt*")])
+        also = f"; {', '.join(others)} is not read, since it can run code" if others else ""
+        raise DataError(f"there are no weights: expected model.safetensors{also}", path=folder)
+    return folder
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError("this is no index of safetensors files", path=index) from error
+    return sorted(set(names))

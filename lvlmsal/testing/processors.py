@@ -1,0 +1,133 @@
+"""Processors for the tiny models, made on the spot: a tokenizer of bytes and small images."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlavaProcessor, PreTrainedTokenizerFast
+
+from lvlmsal.adapters.processors import (
+    ImageOnlyInternVLProcessor,
+    ImageOnlyQwen2VLProcessor,
+    without_advice,
+)
+
+SPECIALS: Final = ("<pad>", "<s>", "</s>", "<unk>")
+"""Ids 0 to 3; the 256 bytes follow, then the marks of :data:`MARKS`."""
+
+WORDS: Final = len(SPECIALS) + 256
+"""Ids below are those of text."""
+
+_QWEN: Final = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+
+MARKS: Final = {
+    "llava": ("<image>", "<video>", "<img>", "</img>"),
+    "qwen2_vl": _QWEN,
+    "qwen2_5_vl": _QWEN,
+    "internvl": ("<IMG_CONTEXT>", "<video>", "<img>", "</img>"),
+}
+"""Family -> what the ids from :data:`WORDS` on stand for: the placeholders of an image and of a
+video, then what begins and what ends an image."""
+
+SIDE: Final = 28
+"""Side of an image, or of a tile, in pixels."""
+
+PATCH: Final = 7
+"""Side of a patch in pixels; of Qwen-VL, :data:`QWEN_PATCH`."""
+
+QWEN_PATCH: Final = 4
+
+_PIECES: Final = (
+    "{%%- for message in messages -%%}{{ %s }}"
+    "{%%- if message.content is string -%%}{{ message.content }}{%%- else -%%}"
+    "{%%- for part in message.content -%%}"
+    "{%%- if part.type == 'image' -%%}{{ %r }}{%%- else -%%}{{ part.text }}{%%- endif -%%}"
+    "{%%- endfor -%%}{%%- endif -%%}{%%- endfor -%%}"
+    "{%%- if add_generation_prompt -%%}{{ %r }}{%%- endif -%%}"
+)
+
+TEMPLATES: Final = {
+    "llava": _PIECES % ("bos_token + 'USER: '", "<image>\n", " ASSISTANT:"),
+    "qwen2_vl": _PIECES % ("'user\n'", "".join([_QWEN[2], _QWEN[0], _QWEN[3]]), "\nassistant\n"),
+    "qwen2_5_vl": _PIECES % ("'user\n'", "".join([_QWEN[2], _QWEN[0], _QWEN[3]]), "\nassistant\n"),
+    "internvl": _PIECES % ("'user\n'", "<IMG_CONTEXT>\n", "\nassistant\n"),
+}
+"""Family -> chat template, worded as that of its real checkpoints in short."""
+
+
+def tiny_tokenizer(family: str) -> PreTrainedTokenizerFast:
+    """Build a tokenizer with one id for each byte, which encodes and decodes any text.
+
+    Args:
+        family: A key of :data:`MARKS`.
+
+    Returns:
+        The tokenizer; it pads at the left.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    entries = [*SPECIALS, *alphabet, *MARKS[family]]
+    vocabulary = {entry: number for number, entry in enumerate(entries)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([*SPECIALS, *MARKS[family]])
+    names = ("context_image_token", "video_token", "start_image_token", "end_image_token")
+    named = dict(zip(names, MARKS[family], strict=True)) if family == "internvl" else {}
+    build: Any = PreTrainedTokenizerFast  # transformers leaves it without types
+    return cast(
+        PreTrainedTokenizerFast,
+        build(
+            tokenizer_object=tokenizer,
+            pad_token="<pad>",
+            bos_token="<s>",
+            eos_token="</s>",
+            unk_token="<unk>",
+            padding_side="left",
+            extra_special_tokens=named,
+        ),
+    )
+
+
+def tiny_processor(family: str) -> Any:
+    """Build a working processor for the tiny model of `family`.
+
+    Args:
+        family: A key of :data:`MARKS`.
+
+    Returns:
+        A processor for images and text; for videos it is not.
+    """
+    tokenizer, template = tiny_tokenizer(family), TEMPLATES[family]
+    with without_advice():
+        # The import itself is what transformers comments on.
+        from transformers import CLIPImageProcessor, GotOcr2ImageProcessor, Qwen2VLImageProcessor
+
+        if family == "llava":
+            build: Any = LlavaProcessor  # without types, too
+            return build(
+                CLIPImageProcessor(
+                    size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+                ),
+                tokenizer,
+                patch_size=PATCH,
+                vision_feature_select_strategy="default",
+                num_additional_image_tokens=1,
+                chat_template=template,
+            )
+        if family == "internvl":
+            tiles = GotOcr2ImageProcessor(
+                size={"height": SIDE, "width": SIDE}, min_patches=1, max_patches=4
+            )
+            length = (SIDE // PATCH // 2) ** 2
+            return ImageOnlyInternVLProcessor(
+                tiles, tokenizer, image_seq_length=length, chat_template=template
+            )
+        pixels = Qwen2VLImageProcessor(
+            patch_size=QWEN_PATCH,
+            merge_size=2,
+            temporal_patch_size=2,
+            min_pixels=(2 * QWEN_PATCH) ** 2,
+            max_pixels=12 * (2 * QWEN_PATCH) ** 2,
+        )
+        return ImageOnlyQwen2VLProcessor(pixels, tokenizer, chat_template=template)
