@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,18 @@ def _skip_blanks(text: str, start: int) -> int:
 def short(text: str, length: int = 80) -> str:
     """`text`, cut to a length that fits into a message."""
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def listed(items: Iterable[object], shown: int = 5) -> str:
+    """The first few of many, for a message.
+
+    Example:
+        >>> listed(range(8))
+        '0, 1, 2, 3, 4 and 3 more'
+    """
+    texts = [str(item) for item in items]
+    more = len(texts) - shown
+    return ", ".join(texts[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def reason(error: ValueError | RecursionError) -> str:

@@ -1,1 +1,40 @@
-"""Metrics over answers and captions, the rules that read them, and their uncertainty."""
+"""Metrics over answers and captions, the rules that read them, and their uncertainty.
+
+`Pope` and `Chair` are torchmetrics classes; `lvlmsal.metrics.functional` has the same as plain
+functions; `score_pope_files` and `score_chair_files` score files that were made elsewhere.
+"""
+
+from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.chair import Chair
+from lvlmsal.metrics.files import score_chair_files, score_pope_files
+from lvlmsal.metrics.parsers import PARSERS, AnswerParser, get_parser
+from lvlmsal.metrics.pope import Pope
+from lvlmsal.metrics.statistics import (
+    Interval,
+    McNemar,
+    bootstrap_interval,
+    figure_intervals,
+    mcnemar,
+    paired_difference,
+    wilson,
+)
+from lvlmsal.metrics.vocabulary import Vocabulary
+
+__all__ = [
+    "PARSERS",
+    "AnswerParser",
+    "Chair",
+    "CountMetric",
+    "Interval",
+    "McNemar",
+    "Pope",
+    "Vocabulary",
+    "bootstrap_interval",
+    "figure_intervals",
+    "get_parser",
+    "mcnemar",
+    "paired_difference",
+    "score_chair_files",
+    "score_pope_files",
+    "wilson",
+]

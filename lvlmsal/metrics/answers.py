@@ -1,0 +1,172 @@
+"""Answers and captions made elsewhere, matched with their questions and images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from lvlmsal.errors import DataError
+from lvlmsal.files import Identifier, PopeQuestion, Row, listed, read_json_rows
+
+K = TypeVar("K", bound=Hashable)
+
+
+def read_pope_answers(path: Path | str, questions: Sequence[PopeQuestion]) -> list[str]:
+    """The answer to each question of a POPE file.
+
+    Two layouts are in use. Lines with a ``question_id`` (LLaVA's: ``{"question_id", "text"}``) are
+    matched by it, and by ``category`` where questions and answers have one. Lines without (POPE's
+    own: ``{"question", "answer"}``) are matched by order. The answer is under ``answer`` or
+    ``text``. Where a line repeats the question (``question``, ``prompt``), it must be the right
+    one: ids start again in each of POPE's files, so answers to another file would match by id.
+
+    Args:
+        path: The answer file: JSON lines or a JSON array.
+        questions: The questions, see `lvlmsal.files.read_pope_questions`.
+
+    Returns:
+        One answer for each question, in the order of the questions.
+
+    Raises:
+        DataError: An answer is missing, superfluous, given twice or does not fit its question.
+    """
+    rows = read_json_rows(path)
+    has_id = ["question_id" in row.data for row in rows]
+    if len(set(has_id)) > 1:
+        raise rows[has_id.index(not has_id[0])].error(
+            "some lines have a 'question_id' and some do not; give all lines one"
+        )
+    matched = _by_id(rows, questions) if has_id[0] else _by_order(rows, questions)
+    for row, question in zip(matched, questions, strict=True):
+        _check_question(row, question, needed=not has_id[0])
+    return [_answer(row) for row in matched]
+
+
+def read_captions(
+    path: Path | str,
+    known: Collection[Identifier],
+    *,
+    image_id_key: str = "image_id",
+    caption_key: str = "caption",
+) -> dict[Identifier, str]:
+    """Captions by the id of their image.
+
+    Args:
+        path: JSON lines or a JSON array, one object for each image.
+        known: Ids of the annotated images.
+        image_id_key: Where the id stands; a string that spells a number is that number.
+        caption_key: Where the caption stands.
+
+    Returns:
+        The captions in the order of the file.
+
+    Raises:
+        DataError: An id is unknown or occurs twice, or a key is missing.
+    """
+    rows = read_json_rows(path)
+    found = _match(rows, lambda row: row.identifier(image_id_key), known, image_id_key)
+    return {image: row.text(caption_key) for image, row in found.items()}
+
+
+def _by_id(rows: Sequence[Row], questions: Sequence[PopeQuestion]) -> list[Row]:
+    with_category = all("category" in row.data for row in rows) and any(
+        question.category for question in questions
+    )
+
+    def key_of_row(row: Row) -> tuple[str, Identifier]:
+        return (row.text("category") if with_category else "", row.identifier("question_id"))
+
+    def key_of(question: PopeQuestion) -> tuple[str, Identifier]:
+        return question.key if with_category else ("", question.question_id)
+
+    wanted: dict[tuple[str, Identifier], PopeQuestion] = {}
+    for question in questions:
+        other = wanted.setdefault(key_of(question), question)
+        if other is not question:
+            raise DataError(
+                f"the questions in lines {other.line} and {question.line} share the question_id "
+                f"{question.question_id!r}; the answers need a 'category' to tell them apart",
+                path=rows[0].path,
+            )
+    found = _match(rows, key_of_row, wanted, "question_id")
+    missing = [question.question_id for key, question in wanted.items() if key not in found]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(questions)} questions have no answer: question_id "
+            f"{listed(missing)}",
+            path=rows[0].path,
+        )
+    return [found[key_of(question)] for question in questions]
+
+
+def _by_order(rows: Sequence[Row], questions: Sequence[PopeQuestion]) -> list[Row]:
+    if len(rows) != len(questions):
+        raise DataError(
+            f"{len(rows)} answers for {len(questions)} questions; answers without a 'question_id' "
+            "are matched by order, so there must be one for each question",
+            path=rows[0].path,
+        )
+    return list(rows)
+
+
+def _match(
+    rows: Sequence[Row], key_of: Callable[[Row], K], known: Collection[K], name: str
+) -> dict[K, Row]:
+    """Rows by their key, each of which must be known and occur once."""
+    found: dict[K, Row] = {}
+    unknown: list[tuple[Row, K]] = []
+    for row in rows:
+        key = key_of(row)
+        if key not in known:
+            unknown.append((row, key))
+        elif found.setdefault(key, row) is not row:
+            raise row.error(
+                f"{name} {_plain(key)} occurs a second time; it was in line {found[key].line}. "
+                "Counted twice it would change the figures, so keep one of the two"
+            )
+    if unknown:
+        ids = listed(_plain(key) for _, key in unknown)
+        raise unknown[0][0].error(
+            f"{len(unknown)} of {len(rows)} lines have an unknown {name}: {ids}; the other file "
+            f"has {len(known)}"
+        )
+    return found
+
+
+def _plain(key: Hashable) -> object:
+    """The id that a message shows; the category is left out where it is empty."""
+    if isinstance(key, tuple):
+        return key[1] if key[0] == "" else f"{key[0]}/{key[1]}"
+    return key
+
+
+def _answer(row: Row) -> str:
+    """The answer; ``text`` beside ``answer`` can only be the question, which was compared."""
+    if "answer" not in row.data and "text" not in row.data:
+        keys = ", ".join(map(repr, row.data))
+        raise row.error(f"there is no answer: expected 'answer' or 'text', got the keys {keys}")
+    return row.text("answer" if "answer" in row.data else "text")
+
+
+def _check_question(row: Row, question: PopeQuestion, *, needed: bool) -> None:
+    """Compare the question that a line repeats with the one that it was matched with."""
+    repeats = ("question", "prompt", "text") if "answer" in row.data else ("question", "prompt")
+    keys = [key for key in repeats if key in row.data]
+    if needed and not keys:
+        raise row.error(
+            "there is neither a 'question_id' nor a 'question', so nothing tells which question "
+            "this answers"
+        )
+    for key in keys:
+        # prompts add instructions to the question
+        if _words(question.text) not in _words(row.text(key)):
+            raise row.error(
+                f"'{key}' is {row.data[key]!r}, but line {question.line} of the questions "
+                f"(question_id {question.question_id!r}) asks {question.text!r}; do the two files "
+                "belong together?"
+            )
+
+
+def _words(text: str) -> str:
+    return " ".join(text.lower().split())
