@@ -35,6 +35,15 @@ class _Entry:
     cls: type | None
 
 
+def _fields_are_lost(cls: type, base: type) -> bool:
+    """Whether a class annotates fields that no constructor of it or of its base will take."""
+    if {"__dataclass_fields__", "__init__"} & set(vars(cls)):
+        return False
+    if base.__init__ is not object.__init__ and not dataclasses.is_dataclass(base):
+        return False  # the options are the arguments of the base's constructor
+    return any("ClassVar" not in str(hint) for hint in inspect.get_annotations(cls).values())
+
+
 class Registry(Generic[T]):
     """Names to the classes of one kind, all of which derive from one base class.
 
@@ -126,13 +135,10 @@ class Registry(Generic[T]):
         base = getattr(importlib.import_module(module), name)
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise TypeError(f"{cls!r} is no {self.kind}: it must derive from {self._base}")
-        own = [
-            hint for hint in inspect.get_annotations(cls).values() if "ClassVar" not in str(hint)
-        ]
-        if dataclasses.is_dataclass(base) and own and "__dataclass_fields__" not in vars(cls):
+        if _fields_are_lost(cls, base):
             raise TypeError(
-                f"{cls.__qualname__} is registered before it is a dataclass: put the registering "
-                "decorator above @dataclass"
+                f"{cls.__qualname__} annotates options and is no dataclass when it is registered: "
+                "put the registering decorator above @dataclass"
             )
         summary = getattr(cls, "summary", None)
         if not isinstance(summary, str) or not summary or "\n" in summary:

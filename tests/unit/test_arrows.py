@@ -1,0 +1,107 @@
+"""Who may import whom: the parts of the package stand on top of one another, in one direction."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# From the bottom up; a part may import those in the lines above its own.
+TIERS = [
+    {"errors"},
+    {"files", "registry"},
+    {"spans"},
+    {"adapters"},
+    {"attention"},
+    {"saliency", "interventions"},
+    {"decoders"},
+    {"lvlm"},
+    {"metrics"},
+    {"benchmarks"},
+    {"configs"},
+    {"pocket"},
+    {"evaluation"},
+    {"cli"},
+    {"testing"},
+]
+# Parts that know less than their tier would let them.
+ONLY = {
+    "registry": {"errors"},
+    "metrics": {"errors", "files", "registry"},
+    "benchmarks": {"errors", "files", "registry", "metrics"},
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for folder, _, names in os.walk(ROOT / "lvlmsal", followlinks=True):
+        for name in names:
+            if name.endswith(".py"):
+                path = Path(folder, name)
+                dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+                found[dotted.removesuffix(".__init__")] = ast.parse(path.read_text())
+    return found
+
+
+MODULES = modules()
+
+
+def imports(node: ast.AST, *, deferred: bool) -> Iterator[str]:
+    """The modules of the package that a tree imports, except for type checkers only."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not deferred:
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names if alias.name in MODULES)
+        elif isinstance(child, ast.ImportFrom) and child.module in MODULES:
+            for alias in child.names:
+                nested = f"{child.module}.{alias.name}"
+                yield nested if nested in MODULES else child.module
+        yield from imports(child, deferred=deferred)
+
+
+def part(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_the_table_is_complete() -> None:
+    parts = {part(module) for module in MODULES} - {""}
+    assert parts == {name for tier in TIERS for name in tier}
+
+
+def test_relative_imports_are_not_used() -> None:
+    relative = [
+        f"{module}:{node.lineno}"
+        for module, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+@pytest.mark.parametrize("name", sorted(name for tier in TIERS for name in tier))
+def test_imports_point_downwards(name: str) -> None:
+    tier = next(index for index, names in enumerate(TIERS) if name in names)
+    allowed = ONLY.get(name) or {below for names in TIERS[:tier] for below in names}
+    wrong = {
+        f"{module} imports {target}"
+        for module, tree in MODULES.items()
+        if part(module) == name
+        for target in imports(tree, deferred=True)
+        if part(target) not in {*allowed, name, ""}
+    }
+    assert wrong == set()
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    graph = {module: set(imports(tree, deferred=False)) for module, tree in MODULES.items()}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert set(order) >= set(MODULES)
