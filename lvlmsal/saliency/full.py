@@ -48,6 +48,7 @@ def full_graph_rows(
     spans = adapter.spans(extended["input_ids"], extended["attention_mask"], output_start=start)
     session = AttentionSession(model, interventions, spans=spans)
     layers = resolve_layers(options.layers, adapter.num_layers)
+    real = extended["attention_mask"].bool()
 
     def run(input_ids: Tensor, kwargs: dict[str, Any]) -> Tensor:
         kwargs = {**kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
@@ -76,6 +77,8 @@ def full_graph_rows(
                     dim=1,
                 )
                 if options.norm == "matrix":
+                    # A padding row sees nothing, and its softmax is uniform over everything.
+                    layer_maps = layer_maps * real[:, None, :, None].to(layer_maps)
                     rows.append(normalise(layer_maps, dim=(-2, -1))[:, :, row])
                 else:
                     rows.append(normalise(layer_maps[:, :, row]))

@@ -1,0 +1,204 @@
+"""Saliency rows and S(c) against the definitions, written out in tests/reference.py."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests import reference
+from torch import Tensor
+
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.saliency import SaliencyOptions, full_graph_rows, row_saliency
+from lvlmsal.saliency.reduce import context_mask, token_saliency
+from lvlmsal.spans import find_spans
+from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
+
+FAMILIES = sorted(TINY)
+ROWS = ("predicting", "candidate")
+F64 = torch.float64
+
+
+def answers(batch: int, length: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(4, VOCABULARY - 8, (batch, length), generator=generator)
+
+
+def check_against_reference(
+    family: str,
+    images: tuple[int, ...],
+    options: SaliencyOptions,
+    layers: list[int],
+    *,
+    depth: int = 3,
+    kv_heads: int = 2,
+    locore: LocoRE | None = None,
+    seed: int = 0,
+) -> None:
+    """A left-padded batch through the library; each sample alone through the reference."""
+    model = tiny_model(family, layers=depth, kv_heads=kv_heads, dtype=F64)
+    samples = tiny_samples(family, images, seed=seed, dtype=F64)
+    batch, response = collate(samples), answers(len(samples), 3, seed)
+    edits = () if locore is None else (locore,)
+    found = [full_graph_rows(model, batch, response, options, interventions=edits)]
+    if options.norm == "row":
+        found.append(row_saliency(model, batch, response, options, interventions=edits)[0])
+    width = batch["input_ids"].shape[1]
+    spans = find_spans(batch["input_ids"], batch["attention_mask"], [IMAGE])
+    for index, sample in enumerate(samples):
+        rule = None
+        if locore is not None:
+            rule = reference.rule_for(
+                [sample],
+                locore.context,
+                beta=locore.beta,
+                window=locore.window,
+                mode=locore.mode,
+                layers=None if locore.layers is None else list(locore.layers),
+                heads=locore.heads,
+            )
+        wanted = reference.judge(
+            model,
+            sample,
+            response[index].tolist(),
+            layers=layers,
+            row=options.row,
+            norm=options.norm,
+            heads=options.heads,
+            fusion=options.fusion,
+            context=options.context,
+            rule=rule,
+        )
+        pad = width - sample.inputs["input_ids"].shape[1]
+        for way in found:
+            for token, (rows, value) in enumerate(zip(wanted.rows, wanted.saliency, strict=True)):
+                ours, theirs = way[index, token], torch.stack(rows)
+                assert torch.all(ours[:, :pad] == 0)
+                error = (ours[:, pad:] - theirs).norm() / theirs.norm()
+                assert error < 1e-9, (family, index, token, float(error))
+                members = context_mask(spans, ours.shape[-1], width + token, options.context)
+                mean = token_saliency(ours[None], members[index : index + 1])
+                if value is None:
+                    assert torch.isnan(mean)
+                else:
+                    assert float(mean) == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_are_the_definition(family: str, row: str, kv_heads: int) -> None:
+    options = SaliencyOptions(row=row, layers=[0, 2])
+    check_against_reference(family, (1, 2, 0), options, [0, 2], kv_heads=kv_heads)
+
+
+@pytest.mark.parametrize("mode", ["weights", "renormalized", "scores"])
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_are_those_of_the_modified_weights_under_locore(
+    family: str, row: str, mode: str
+) -> None:
+    locore = LocoRE(beta=0.7, window=4, mode=mode)
+    options = SaliencyOptions(row=row, layers=[1, 2])
+    check_against_reference(family, (2, 1), options, [1, 2], locore=locore)
+
+
+@settings(max_examples=25)
+@given(
+    family=st.sampled_from(FAMILIES),
+    images=st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple),
+    row=st.sampled_from(ROWS),
+    heads=st.sampled_from(["abs_then_sum", "sum_then_abs"]),
+    fusion=st.sampled_from(["product", "add", "max", "attention", "gradient"]),
+    context=st.sampled_from(["after_image", "output"]),
+    norm=st.sampled_from(["row", "matrix"]),
+    layers=st.sets(st.integers(0, 2), min_size=1).map(sorted),
+    kv_heads=st.sampled_from([1, 2, 4]),
+    locore=st.none()
+    | st.builds(
+        LocoRE,
+        beta=st.floats(-0.9, 2.0),
+        window=st.integers(1, 30),
+        mode=st.sampled_from(["weights", "renormalized", "scores"]),
+        context=st.sampled_from(["after_image", "output"]),
+        layers=st.none() | st.sets(st.integers(0, 2), min_size=1).map(sorted),
+        heads=st.none() | st.sets(st.integers(0, 3)).map(sorted),
+    ),
+    seed=st.integers(0, 50),
+)
+def test_every_option_is_its_definition(
+    family: str,
+    images: tuple[int, ...],
+    row: str,
+    heads: str,
+    fusion: str,
+    context: str,
+    norm: str,
+    layers: list[int],
+    kv_heads: int,
+    locore: LocoRE | None,
+    seed: int,
+) -> None:
+    options = SaliencyOptions(
+        row=row, heads=heads, fusion=fusion, context=context, norm=norm, layers=layers
+    )
+    check_against_reference(
+        family, images, options, layers, kv_heads=kv_heads, locore=locore, seed=seed
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_public_codes_definition_is_identically_zero(family: str) -> None:
+    """Candidate appended, loss from the logits at P - 1, attention row P: causality cuts the graph.
+
+    The public code of the paper reads this product, so that every S(c) is 0, tau is 0 and nothing is
+    ever rejected.
+    """
+    model = tiny_model(family, layers=3, dtype=F64)
+    sample = tiny_samples(family, (1,), dtype=F64)[0]
+    candidate = 17
+    position = sample.inputs["input_ids"].shape[1]
+    with reference.brute_force(model) as brute:
+        logits = model(**reference.longer(sample.inputs, [candidate])).logits[0]
+    loss = -torch.log_softmax(logits[position - 1], dim=-1)[candidate]
+    gradients = torch.autograd.grad(loss, [brute.weights[layer] for layer in range(3)])
+    for gradient in gradients:
+        assert torch.count_nonzero(gradient[0, :, position]) == 0
+        assert torch.count_nonzero(gradient[0, :, position - 1]) > 0
+
+
+def test_recording_leaves_the_logits_and_the_model_as_they_were() -> None:
+    model = tiny_model("llava", dtype=F64)
+    batch = collate(tiny_samples("llava", (1, 0), dtype=F64))
+    before = model(**batch).logits
+    row_saliency(model, batch, answers(2, 2), SaliencyOptions())
+    full_graph_rows(model, batch, answers(2, 2), SaliencyOptions())
+    assert torch.equal(model(**batch).logits, before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_matrix_norm_is_refused_where_only_a_row_is_known() -> None:
+    model = tiny_model("llava")
+    batch = collate(tiny_samples("llava"))
+    with pytest.raises(UnsupportedError, match="full_graph_rows"):
+        row_saliency(model, batch, answers(1, 1), SaliencyOptions(norm="matrix"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lower_precision_is_near(dtype: torch.dtype) -> None:
+    """One step in half precision follows the same path; only its rounding differs."""
+    options = SaliencyOptions(layers=[1])
+    samples = tiny_samples("qwen2_vl", (1, 2))
+    response = answers(2, 2)
+    exact = row_saliency(tiny_model("qwen2_vl", dtype=F64), collate(samples), response, options)[
+        0
+    ].double()
+    batch = {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in collate(samples).items()
+    }
+    rough = row_saliency(tiny_model("qwen2_vl", dtype=dtype), batch, response, options)[0].double()
+    tolerance = 1e-4 if dtype is torch.float32 else 0.3
+    assert (rough - exact).norm() / exact.norm() < tolerance
