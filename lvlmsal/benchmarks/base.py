@@ -1,0 +1,230 @@
+"""What every benchmark is: samples with files and targets, a metric, and a list of problems."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, ClassVar
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from lvlmsal.errors import DataError, LvlmsalError
+from lvlmsal.metrics.base import CountMetric
+
+SHOWN_PROBLEMS = 10
+"""How many problems of one kind a message lists before it only counts the rest."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one or more images.
+
+    Attributes:
+        id: Unique within its benchmark.
+        images: Image files, in the order in which the prompt shows them.
+        prompt: The text that the model is asked, without image placeholders.
+        target: What the metric compares the answer with; a JSON value.
+        group: What answers have in common that makes them dependent (the image); intervals are
+            drawn over groups.
+        source: File and line that the sample comes from, for messages.
+    """
+
+    id: str
+    images: tuple[Path, ...]
+    prompt: str
+    target: Any
+    group: str
+    source: str = ""
+
+
+@dataclass(eq=False, kw_only=True)
+class Benchmark(LightningDataModule):
+    """Base class of all benchmarks; a subclass implements `read` and `metric`.
+
+    Fields are the options that a config may set. Reading is lazy and cached: building a benchmark
+    touches no file, `problems` reads everything but the pixels.
+
+    Args:
+        root: Folder that holds the benchmark's files.
+        images: Folder of the images, absolute or relative to `root`; by default the first of
+            `image_folders` that exists, or else `root` itself.
+        prompt: What the model is asked; ``{question}`` stands for the benchmark's own question.
+        max_new_tokens: At most so many tokens are generated per answer.
+        limit: Use at most so many groups (images); all samples of a group stay together.
+        subset_seed: Draw the `limit` groups at random with this seed instead of taking the first.
+    """
+
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    image_folders: ClassVar[tuple[str, ...]] = ("images", "val2014")
+
+    root: str
+    images: str | None = None
+    prompt: str = "{question}"
+    max_new_tokens: int = 16
+    limit: int | None = None
+    subset_seed: int | None = None
+
+    batch_size: int = field(default=1, init=False)
+    """How many samples `predict_dataloader` puts into a batch; the evaluation sets it."""
+    skip: frozenset[str] = field(default=frozenset(), init=False)
+    """Ids that `predict_dataloader` leaves out; the evaluation sets it when it resumes."""
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: An option has a value that cannot work.
+        """
+        super().__init__()
+        if not self.root.strip():
+            raise ValueError("root must be a folder; got an empty string")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1 (or null for all), got {self.limit}")
+        if self.subset_seed is not None and self.limit is None:
+            raise ValueError("subset_seed draws a random subset of `limit` images: set limit too")
+        self._read: tuple[list[Sample], list[str]] | None = None
+
+    @abstractmethod
+    def read(self, problems: list[str]) -> list[Sample]:
+        """Read all samples, in the order of the files.
+
+        Args:
+            problems: Takes one text per problem that does not keep the rest from being read. A
+                `DataError` ends the reading and is taken as one more problem.
+        """
+
+    @abstractmethod
+    def metric(self) -> CountMetric:
+        """The metric that scores this benchmark's answers against its targets."""
+
+    @property
+    def label(self) -> str:
+        """Name that tells this benchmark from others of the same kind, such as ``pope/random``."""
+        return str(self.name)
+
+    def data_files(self) -> list[Path]:
+        """The files besides images that decide what is asked and what is right."""
+        return []
+
+    def samples(self) -> list[Sample]:
+        """The validated samples.
+
+        Raises:
+            DataError: Anything is wrong with the files; the message lists all problems.
+        """
+        samples, problems = self._load()
+        if problems:
+            raise DataError("\n".join(problems))
+        return samples
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the files, found without opening an image."""
+        samples, problems = self._load()
+        missing: dict[Path, str] = {}
+        for sample in samples:
+            for path in sample.images:
+                if path not in missing and not path.is_file():
+                    missing[path] = sample.source
+        texts = [f"{source}: there is no image {path}" for path, source in missing.items()]
+        return [*_shortened(problems), *_shortened(texts)]
+
+    def digest(self) -> str:
+        """Digest of what is asked: ids, prompts, image names and targets, in order."""
+        rows = [
+            [s.id, s.prompt, [path.name for path in s.images], s.target] for s in self.samples()
+        ]
+        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+    def predict_dataloader(self) -> DataLoader[list[Sample]]:
+        """Batches of samples in file order, without those in `skip`."""
+        rest = [sample for sample in self.samples() if sample.id not in self.skip]
+        return DataLoader(rest, batch_size=self.batch_size, collate_fn=list)  # type: ignore[arg-type]  # a list is a map-style dataset
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Leave samples as they are: the adapter puts what it makes of them on the device."""
+        return batch
+
+    def image_root(self) -> Path:
+        """The folder that image names are relative to."""
+        root = Path(self.root)
+        if self.images is not None:
+            return root / self.images
+        found = (root / name for name in self.image_folders if (root / name).is_dir())
+        return next(found, root)
+
+    def image_path(self, name: str, source: str) -> Path:
+        """The path of an image, which must lie inside the image folder.
+
+        Raises:
+            DataError: `name` is absolute or climbs out of the folder.
+        """
+        parts = {*PurePosixPath(name).parts, *PureWindowsPath(name).parts}
+        if (
+            not name.strip()
+            or ".." in parts
+            or PurePosixPath(name).is_absolute()
+            or PureWindowsPath(name).anchor
+        ):
+            raise DataError(
+                f"{source}: the image {name!r} must be a path inside the image folder "
+                f"{self.image_root()}, neither absolute nor with '..'"
+            )
+        return self.image_root() / name
+
+    def _load(self) -> tuple[list[Sample], list[str]]:
+        if self._read is None:
+            problems: list[str] = []
+            samples: list[Sample] = []
+            if Path(self.root).is_dir():
+                try:
+                    samples = self.read(problems)
+                except LvlmsalError as error:
+                    problems.append(str(error))
+            else:
+                problems.append(f"{self.label}: there is no folder {self.root!r} (option 'root')")
+            problems += _repeated_ids(samples)
+            if not samples and not problems:
+                problems.append(f"{self.label}: the files in {self.root!r} hold no samples")
+            self._read = self._subset(samples), problems
+        return self._read
+
+    def _subset(self, samples: list[Sample]) -> list[Sample]:
+        groups = list(dict.fromkeys(sample.group for sample in samples))
+        if self.limit is None or self.limit >= len(groups):
+            return samples
+        if self.subset_seed is None:
+            kept = set(groups[: self.limit])
+        else:
+            # sorted first: the choice must not depend on the order of the lines
+            kept = set(random.Random(self.subset_seed).sample(sorted(groups), self.limit))
+        return [sample for sample in samples if sample.group in kept]
+
+
+def _repeated_ids(samples: Iterable[Sample]) -> list[str]:
+    first: dict[str, str] = {}
+    texts = []
+    for sample in samples:
+        if sample.id in first:
+            texts.append(
+                f"{sample.source}: the id {sample.id!r} was already used at {first[sample.id]}"
+            )
+        else:
+            first[sample.id] = sample.source
+    return texts
+
+
+def _shortened(problems: list[str]) -> list[str]:
+    rest = len(problems) - SHOWN_PROBLEMS
+    return (
+        problems if rest <= 0 else [*problems[:SHOWN_PROBLEMS], f"... and {rest} more like these"]
+    )

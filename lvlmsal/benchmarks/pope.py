@@ -1,0 +1,132 @@
+"""POPE: yes-no questions on whether an object is in the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from lvlmsal.benchmarks.base import Benchmark, Sample
+from lvlmsal.errors import DataError
+from lvlmsal.files import read_pope_questions
+from lvlmsal.metrics.base import CountMetric
+from lvlmsal.registry import BENCHMARKS, METRICS
+
+
+@BENCHMARKS.register("pope")
+@dataclass(eq=False, kw_only=True)
+class Pope(Benchmark):
+    """POPE question files (Li et al. 2023) with their images.
+
+    Expected layout, for COCO (questions from the POPE repository, images of COCO val 2014)::
+
+        root/pope/coco_pope_random.json        JSON lines: question_id, image, text, label
+        root/pope/coco_pope_popular.json
+        root/pope/coco_pope_adversarial.json
+        root/val2014/COCO_val2014_000000310196.jpg ...
+
+    The scene world has the same layout with ``root/images``. Files may lie in `root` itself, may
+    hold a JSON array instead of lines, and may be one merged file with a ``category`` per line.
+
+    Args:
+        split: Which questions: random, popular or adversarial (or what the category is called).
+        questions: Question file, absolute or relative to `root`; by default the one file of
+            ``root/pope`` or `root` whose name holds ``pope`` and ends in the split.
+        parser: Rule that reads yes or no off an answer: ``strict`` counts what is neither,
+            ``pope-official`` takes it for a yes; `lvlmsal.metrics.parsers` has them all.
+    """
+
+    summary: ClassVar[str] = "Yes-no questions on objects that are, or are not, in the image."
+    paper: ClassVar[str] = "Li et al., Evaluating Object Hallucination in LVLMs, EMNLP 2023"
+    url: ClassVar[str] = "https://arxiv.org/abs/2305.10355"
+
+    split: str = "random"
+    questions: str | None = None
+    parser: str = "strict"
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: The prompt has no place for the question.
+        """
+        super().__post_init__()
+        if "{question}" not in self.prompt:
+            raise ValueError(
+                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
+            )
+
+    @property
+    def label(self) -> str:
+        """``pope/`` and the split."""
+        return f"{self.name}/{self.split}"
+
+    def question_file(self) -> Path:
+        """The question file that the options name.
+
+        Raises:
+            DataError: There is none, or more than one that fits.
+        """
+        root = Path(self.root)
+        if self.questions is not None:
+            return root / self.questions
+        for folder in (root / "pope", root):
+            found = sorted(
+                path
+                for suffix in ("json", "jsonl")
+                for path in folder.glob(f"*pope*{self.split}.{suffix}")
+            )
+            if len(found) == 1:
+                return found[0]
+            if found:
+                names = ", ".join(path.name for path in found)
+                raise DataError(
+                    f"holds several question files for the split {self.split!r} ({names}): "
+                    "say which with the option 'questions'",
+                    path=folder,
+                )
+        raise DataError(
+            f"no question file for the split {self.split!r}: expected "
+            f"pope/*_pope_{self.split}.json, or name it with the option 'questions'",
+            path=root,
+        )
+
+    def data_files(self) -> list[Path]:
+        """The question file."""
+        return [self.question_file()]
+
+    def read(self, problems: list[str]) -> list[Sample]:
+        """One sample per question of the split."""
+        path = self.question_file()
+        questions = read_pope_questions(path)
+        if any(question.category for question in questions):
+            categories = sorted({question.category for question in questions})
+            questions = [question for question in questions if question.category == self.split]
+            if not questions:
+                raise DataError(
+                    f"no question of the category {self.split!r}; the file has {categories}",
+                    path=path,
+                )
+        samples = []
+        for question in questions:
+            source = f"{path}:{question.line}"
+            try:
+                image = self.image_path(question.image, source)
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            samples.append(
+                Sample(
+                    id=str(question.question_id),
+                    images=(image,),
+                    prompt=self.prompt.replace("{question}", question.text),
+                    target=question.label,
+                    group=question.image,
+                    source=source,
+                )
+            )
+        return samples
+
+    def metric(self) -> CountMetric:
+        """POPE's figures under `parser`."""
+        return METRICS.build("pope", parser=self.parser)

@@ -1,0 +1,28 @@
+"""The command line: ``lvlmsal evaluate``, ``score``, ``list``, ``generate`` and ``saliency``.
+
+Asking for help imports neither torch nor transformers: every command imports what it needs when it
+runs.
+"""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The words after ``lvlmsal``; by default those of this process.
+
+    Returns:
+        The exit code: 0; 2 for an error that the user can mend, whose text goes to stderr; 130
+        after Ctrl+C.
+    """
+    from lvlmsal.cli.app import app
+
+    try:
+        app(args=arguments, prog_name="lvlmsal")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0

@@ -1,0 +1,220 @@
+"""One question to one model: the coloured answer and the saliency picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from lvlmsal.cli.listing import parse_settings
+from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import ConfigError, DataError, close_matches
+from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.registry import DECODERS, INTERVENTIONS
+from lvlmsal.saliency.options import SaliencyOptions
+
+Spec = dict[str, Any]
+"""``name`` and options."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with the saliency of its tokens.
+
+    Attributes:
+        text: The answer.
+        tokens: Its tokens; saliency is filled in whatever the decoder.
+        seconds: How long the decoding took.
+    """
+
+    text: str
+    tokens: list[TokenRecord]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        tokens = [token.to_dict() for token in self.tokens]
+        return {"text": self.text, "tokens": tokens, "seconds": self.seconds}
+
+
+def components(
+    decoder: str, interventions: Sequence[str], settings: Sequence[str]
+) -> tuple[Spec, list[Spec]]:
+    """The decoder and the interventions that options of the command line describe.
+
+    Args:
+        decoder: Its name.
+        interventions: Their names.
+        settings: Texts ``option=value`` for the decoder, ``name.option=value`` for an intervention.
+
+    Raises:
+        ConfigError: A name or an option is wrong; all problems together.
+    """
+    chosen: Spec = {"name": decoder}
+    edits: list[Spec] = [{"name": name} for name in interventions]
+    by_name = {spec["name"]: spec for spec in (chosen, *edits)}
+    problems = []
+    for key, value in parse_settings(list(settings)).items():
+        owner, dot, option = key.rpartition(".")
+        if not dot:
+            chosen[option] = value
+        elif owner in by_name:
+            by_name[owner][option] = value
+        else:
+            problems.append(
+                f"--set {key}: {owner!r} is not in use.{close_matches(owner, by_name)} "
+                f"In use: {', '.join(by_name)}"
+            )
+    problems += DECODERS.problems(decoder, _options(chosen))
+    for edit in edits:
+        problems += INTERVENTIONS.problems(edit["name"], _options(edit))
+    if problems:
+        raise ConfigError(problems)
+    return chosen, edits
+
+
+def ask(
+    image: Path,
+    prompt: str,
+    model: str,
+    decoder: Spec,
+    interventions: Sequence[Spec],
+    *,
+    seed: int = 0,
+    max_new_tokens: int = 128,
+) -> Reply:
+    """Ask one question. A decoder that computes no saliency gets its answer diagnosed afterwards.
+
+    Raises:
+        LvlmsalError: The image or the checkpoint cannot be read.
+    """
+    lvlm = _load(image, model)
+    edits = [lvlm.build_intervention(spec) for spec in interventions]
+    answer = lvlm.generate(
+        image,
+        prompt,
+        decoder=lvlm.build_decoder(decoder),
+        interventions=edits,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+    )
+    if answer.token_ids and all(token.saliency is None for token in answer.tokens):
+        report = lvlm.diagnose(image, prompt, answer.token_ids, interventions=edits)
+        for token, value in zip(answer.tokens, report.saliency, strict=True):
+            token.saliency = value
+    return Reply(answer.text, answer.tokens, answer.seconds)
+
+
+def draw(
+    image: Path,
+    prompt: str,
+    model: str,
+    output: Path,
+    *,
+    response: str | None,
+    interventions: Sequence[str],
+    settings: Sequence[str],
+    max_new_tokens: int,
+) -> str:
+    """Draw the saliency of an answer into a file.
+
+    Returns:
+        The answer.
+
+    Raises:
+        LvlmsalError: The image or the checkpoint cannot be read, an option is wrong, or the
+            picture cannot be written.
+    """
+    edits: list[Spec] = [{"name": name} for name in interventions]
+    values: Spec = {}
+    for key, value in parse_settings(list(settings)).items():
+        owner, dot, option = key.rpartition(".")
+        targets = [edit for edit in edits if edit["name"] == owner] if dot else [values]
+        if not targets:
+            raise ConfigError([f"--set {key}: the intervention {owner!r} is not in use"])
+        targets[0][option] = value
+    problems = [p for edit in edits for p in INTERVENTIONS.problems(edit["name"], _options(edit))]
+    known = list(SaliencyOptions.__dataclass_fields__)
+    problems += [
+        f"--set {key}: saliency has no such option.{close_matches(key, known)} "
+        f"Its options: {', '.join(known)}"
+        for key in values
+        if key not in known
+    ]
+    if not output.parent.is_dir():
+        problems.append(f"-o {output}: there is no folder {output.parent}")
+    if output.suffix.lower() not in (".png", ".pdf", ".svg"):
+        problems.append(f"-o {output}: expected a name that ends in .png, .pdf or .svg")
+    if problems:
+        raise ConfigError(problems)
+    try:
+        options = SaliencyOptions(**values)
+    except (ValueError, TypeError) as error:
+        raise ConfigError([f"--set: {error}"]) from error
+    lvlm = _load(image, model)
+    report = lvlm.diagnose(
+        image,
+        prompt,
+        response,
+        options=options,
+        interventions=edits,
+        max_new_tokens=max_new_tokens,
+    )
+    try:
+        report.plot(output)
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror}", path=output) from error
+    return report.text
+
+
+def coloured(reply: Reply) -> Text:
+    """The answer with a background per token, light where saliency is high, red where it is low.
+
+    A line below says which saliency the two ends of the scale stand for, and which tokens were
+    taken after a rejection.
+    """
+    values = [token.saliency for token in reply.tokens if token.saliency is not None]
+    text = Text()
+    for token in reply.tokens:
+        style = "" if token.saliency is None else _style(token.saliency, values)
+        if token.rejected:
+            style += " underline"
+        text.append(token.text, style=style.strip())
+    if values:
+        text.append("\n\nsaliency: ")
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+            value = min(values) + share * (max(values) - min(values))
+            text.append(f" {value:.3f} ", style=_style(value, values))
+    rejections = sum(len(token.rejected) for token in reply.tokens)
+    if rejections:
+        text.append(f"\nunderlined: chosen after a rejection ({rejections} in all)")
+    return text
+
+
+def _style(value: float, values: Sequence[float]) -> str:
+    """Black on a colour between red (the lowest of `values`) and green (the highest)."""
+    span = max(values) - min(values)
+    share = 1.0 if span == 0 else (value - min(values)) / span
+    low, high = (244, 109, 99), (150, 214, 140)
+    colour = [round(a + share * (b - a)) for a, b in zip(low, high, strict=True)]
+    return "black on #{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _options(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "name"}
+
+
+def _load(image: Path, model: str) -> Lvlm:
+    """The model, after what can be checked without it."""
+    from lvlmsal.adapters import open_image
+    from lvlmsal.evaluation.check import model_problems
+    from lvlmsal.evaluation.schema import ModelConfig
+
+    open_image(image)
+    problems = model_problems(ModelConfig(source=model))
+    if problems:
+        raise ConfigError(problems, source="--model")
+    return load(model)

@@ -1,0 +1,146 @@
+"""What ``lvlmsal list`` shows, made from the registries and the catalogue alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.registry import (
+    ADAPTERS,
+    BENCHMARKS,
+    CATALOGUE,
+    DECODERS,
+    INTERVENTIONS,
+    METRICS,
+    Registry,
+)
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "adapters": ADAPTERS,
+    "decoders": DECODERS,
+    "interventions": INTERVENTIONS,
+    "metrics": METRICS,
+    "benchmarks": BENCHMARKS,
+}
+KINDS = (*REGISTRIES, "checkpoints")
+
+Entry = dict[str, Any]
+
+
+def listing(kind: str | None = None) -> dict[str, list[Entry]]:
+    """Entries by kind.
+
+    Args:
+        kind: One of `KINDS`, or None for all.
+
+    Raises:
+        UnknownName: There is no such kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UnknownName("kind", kind, KINDS)
+    kinds = KINDS if kind is None else (kind,)
+    return {name: _checkpoints() if name == "checkpoints" else _entries(name) for name in kinds}
+
+
+def listing_table(kind: str, entries: list[Entry]) -> Table:
+    """One kind as a table for the terminal."""
+    table = Table(title=kind, title_justify="left", pad_edge=False)
+    columns = ("name", "summary", "source" if kind == "checkpoints" else "options")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        last = entry.get("source") or ", ".join(
+            [*entry["required"], *(f"{k}={_yaml(v)}" for k, v in entry["options"].items())]
+        )
+        table.add_row(entry["name"], entry["summary"], last)
+    return table
+
+
+def _entries(kind: str) -> list[Entry]:
+    registry = REGISTRIES[kind]
+    entries = []
+    for name in registry:
+        cls = registry.get(name)
+        options = {} if kind == "adapters" else registry.options(name)
+        entries.append(
+            {
+                "name": name,
+                "summary": cls.summary,
+                "paper": cls.paper,
+                "url": cls.url,
+                "origin": registry.origin(name),
+                "required": [option.name for option in options.values() if option.required],
+                "options": {
+                    option.name: _plain(option.default)
+                    for option in options.values()
+                    if not option.required
+                },
+            }
+        )
+    return entries
+
+
+def _plain(default: object) -> Any:
+    """A default as JSON can hold it."""
+    is_plain = default is None or isinstance(default, bool | int | float | str)
+    return default if is_plain else str(default)
+
+
+def _yaml(value: object) -> str:
+    """A default as one would type it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _checkpoints() -> list[Entry]:
+    entries = []
+    for name in CATALOGUE:
+        card = CATALOGUE.get(name)
+        entries.append(
+            {
+                "name": name,
+                "summary": card.summary,
+                "source": card.hub_id or f"shipped ({card.architecture})",
+                "architecture": card.architecture,
+                "revision": card.revision,
+                "licence": card.licence,
+                "defaults": card.defaults,
+            }
+        )
+    return entries
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """Texts ``key=value`` as values; the values are read as YAML.
+
+    Raises:
+        ConfigError: A text is not of that form.
+
+    Example:
+        >>> parse_settings(["alpha=0.5", "locore.beta=0.3"])
+        {'alpha': 0.5, 'locore.beta': 0.3}
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    found: dict[str, Any] = {}
+    problems = []
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            problems.append(f"--set {text}: expected KEY=VALUE")
+            continue
+        try:
+            parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
+        except (OmegaConfBaseException, YAMLError) as error:
+            problems.append(f"--set {text}: the value cannot be read: {error}")
+            continue
+        assert isinstance(parsed, dict)  # from_dotlist makes a dictionary
+        found[key] = parsed["value"]
+    if problems:
+        raise ConfigError(problems)
+    return found

@@ -1,0 +1,176 @@
+"""What can be wrong with each part of a config, found without loading weights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lvlmsal.errors import UnknownName, UnsupportedError, close_matches
+from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
+from lvlmsal.lvlm import check_combination
+from lvlmsal.registry import (
+    ADAPTERS,
+    BENCHMARKS,
+    CATALOGUE,
+    DECODERS,
+    INTERVENTIONS,
+    CheckpointCard,
+    Registry,
+)
+
+DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
+"""What ``dtype`` of a model may say."""
+
+T = TypeVar("T")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def run_problems(config: RunConfig) -> list[str]:
+    """Problems of the run as a whole: empty lists, names used twice, numbers out of range."""
+    problems = []
+    for key in ("models", "methods", "benchmarks"):
+        entries = getattr(config, key)
+        if not entries:
+            problems.append(f"{key}: needs at least one entry")
+        if key != "benchmarks":
+            problems += [
+                f"{key}: the name {name!r} is used {count} times; give each entry its own `name`"
+                for name, count in Counter(entry.name for entry in entries).items()
+                if count > 1 and name != "???"
+            ]
+    methods = [method.name for method in config.methods]
+    if config.baseline and config.baseline not in methods:
+        problems.append(
+            f"baseline: there is no method {config.baseline!r}."
+            f"{close_matches(config.baseline, methods)} Methods: {', '.join(methods)}"
+        )
+    lowest: list[tuple[str, int, int]] = [
+        ("batch_size", config.batch_size, 1),
+        ("max_failures", config.max_failures, 0),
+        ("seed", config.seed, 0),
+        ("trainer.num_nodes", config.trainer.num_nodes, 1),
+        ("bootstrap.samples", config.bootstrap.samples, 100),
+    ]
+    problems += [
+        f"{key}: must be at least {least}, got {value}"
+        for key, value, least in lowest
+        if value < least
+    ]
+    if config.output != "???" and Path(config.output).is_file():
+        problems.append(f"output: {config.output!r} is a file; expected a folder to write into")
+    return problems
+
+
+def model_problems(model: ModelConfig) -> list[str]:
+    """Problems of a checkpoint: unknown name, folder without weights, unknown architecture."""
+    if model.source == "???":
+        return []
+    problems = []
+    if model.dtype is not None and model.dtype not in DTYPES:
+        problems.append(
+            f"there is no dtype {model.dtype!r}.{close_matches(model.dtype, DTYPES)} "
+            f"Known: {', '.join(DTYPES)}"
+        )
+    if model.source in CATALOGUE:
+        card = CATALOGUE.get(model.source)
+        return problems + (_folder_problems(card.folder) if card.folder else [])
+    if Path(model.source).is_dir():
+        return problems + _folder_problems(Path(model.source))
+    if not _HUB_ID.fullmatch(model.source):
+        unknown = UnknownName("checkpoint", model.source, CATALOGUE.names())
+        problems.append(f"{unknown}; nor is it a folder or a hub id such as owner/name")
+    return problems
+
+
+def method_problems(method: MethodConfig, models: Sequence[ModelConfig]) -> list[str]:
+    """Problems of a decoder, its interventions, and the two together, for every checkpoint."""
+    problems: list[str] = []
+    for card in [card_of(model) for model in models] or [None]:
+        found = _component_problems(DECODERS, method.decoder, card)
+        for entry in method.interventions:
+            found += _component_problems(INTERVENTIONS, entry, card)
+        problems += found or _clashes(method, card)
+    return list(dict.fromkeys(problems))
+
+
+def card_of(model: ModelConfig) -> CheckpointCard | None:
+    """The catalogue's card of a checkpoint; a hub id or a folder has none."""
+    return CATALOGUE.get(model.source) if model.source in CATALOGUE else None
+
+
+def benchmark_problems(entry: BenchmarkConfig) -> list[str]:
+    """Problems of a benchmark's name and options."""
+    return [] if entry.name == "???" else BENCHMARKS.problems(entry.name, entry.options)
+
+
+def _component_problems(
+    registry: Registry[Any], entry: Mapping[str, Any], card: CheckpointCard | None
+) -> list[str]:
+    name = entry.get("name")
+    if not isinstance(name, str):
+        return [f"a {registry.kind} needs a `name`; got {entry!r}"]
+    return registry.problems(name, _with_defaults(entry, card))
+
+
+def _clashes(method: MethodConfig, card: CheckpointCard | None) -> list[str]:
+    """Interventions that are wrong, or undefined, under the decoder."""
+    try:
+        check_combination(
+            build_component(DECODERS, method.decoder, card),
+            [build_component(INTERVENTIONS, entry, card) for entry in method.interventions],
+        )
+    except UnsupportedError as error:
+        return [str(error)]
+    return []
+
+
+def build_component(
+    registry: Registry[T], entry: Mapping[str, Any], card: CheckpointCard | None
+) -> T:
+    """Build a decoder or an intervention, with a checkpoint's defaults under the config's options.
+
+    Args:
+        registry: Where its name is registered.
+        entry: ``name`` and options.
+        card: The checkpoint's card, if it has one.
+
+    Raises:
+        ConfigError: The name or an option is wrong.
+    """
+    return registry.build(str(entry["name"]), **_with_defaults(entry, card))
+
+
+def _with_defaults(entry: Mapping[str, Any], card: CheckpointCard | None) -> dict[str, Any]:
+    defaults = card.defaults.get(str(entry["name"]), {}) if card else {}
+    return {**defaults, **{key: value for key, value in entry.items() if key != "name"}}
+
+
+def _folder_problems(folder: Path) -> list[str]:
+    """What keeps a local folder from being loaded as a checkpoint."""
+    config = folder / "config.json"
+    if not config.is_file():
+        return [f"the folder {folder} is no checkpoint: it has no config.json"]
+    problems = []
+    if not any(folder.glob("*.safetensors")):
+        problems.append(
+            f"the folder {folder} has no weights: expected *.safetensors (other formats can run "
+            "code and are not loaded)"
+        )
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        return [*problems, f"{config}: not valid JSON ({error})"]
+    architectures = content.get("architectures") if isinstance(content, dict) else None
+    if not architectures:
+        problems.append(f"{config}: has no `architectures`, which say which adapter to take")
+    elif architectures[0] not in ADAPTERS:
+        problems.append(
+            f"{config}: no adapter for {architectures[0]!r}."
+            f"{close_matches(architectures[0], ADAPTERS.names())} Known: "
+            f"{', '.join(ADAPTERS.names())}; CONTRIBUTING.md shows how to add one"
+        )
+    return problems

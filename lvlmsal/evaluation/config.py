@@ -1,0 +1,266 @@
+"""Reading a config: where it comes from, overrides, and a typed object with all its problems."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lvlmsal.errors import ConfigError, close_matches
+from lvlmsal.evaluation.schema import BenchmarkConfig, RunConfig, spell_out
+
+ConfigSource = str | Path | Mapping[str, Any] | DictConfig
+"""A YAML file, the name of a packaged config, a dictionary or an OmegaConf object."""
+
+_KEY = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
+
+
+def packaged_configs() -> list[str]:
+    """Names of the configs that are shipped with the library."""
+    folder = files("lvlmsal.configs")
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def read_config(
+    source: ConfigSource, overrides: Iterable[str] = ()
+) -> tuple[RunConfig, list[str], str]:
+    """Read a config as far as it can be read.
+
+    Args:
+        source: Where the config comes from.
+        overrides: Texts ``key=value``. A key is a path such as ``seed`` or
+            ``trainer.devices``; an entry of a list is named by its position or by its name, ``*``
+            is every entry, and brackets hold names with dots: ``methods.sgrs.decoder.alpha=0.7``,
+            ``benchmarks.*.limit=10``, ``models[llava-1.5-7b].dtype=float16``.
+
+    Returns:
+        The config, in which a value that is wrong is replaced by the default; every problem; and
+        what to call the source in messages.
+
+    Raises:
+        ConfigError: The config cannot be read at all.
+    """
+    content, name = _content(source)
+    problems: list[str] = []
+    content = spell_out(content)
+    for override in overrides:
+        try:
+            _override(content, override)
+        except ValueError as error:
+            problems.append(f"override {override!r}: {error}")
+    content = spell_out(content)
+    try:
+        resolved = OmegaConf.to_container(OmegaConf.create(content), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError([*problems, _first_line(error)], source=name) from None
+    assert isinstance(resolved, dict)  # content is a dictionary
+    config: RunConfig = _fill(RunConfig, resolved, "", problems)
+    _default_roots(config)
+    return config, problems, name
+
+
+def _content(source: ConfigSource) -> tuple[dict[str, Any], str]:
+    """The config as plain Python objects, with interpolations as they stand."""
+    if isinstance(source, str | Path):
+        text, name = _text(source)
+        try:
+            loaded: object = OmegaConf.create(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            line = f":{mark.line + 1}" if mark else ""
+            raise ConfigError(
+                [f"not valid YAML: {error.problem}"], source=f"{name}{line}"
+            ) from None
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise ConfigError([f"not valid YAML: {_first_line(error)}"], source=name) from None
+    else:
+        loaded, name = source, "config"
+    if isinstance(loaded, DictConfig):
+        loaded = OmegaConf.to_container(loaded, resolve=False)
+    if not isinstance(loaded, Mapping):
+        raise ConfigError(
+            [f"expected keys and values (output, models ...), got {type(loaded).__name__}"],
+            source=name,
+        )
+    return {str(key): value for key, value in loaded.items()}, name
+
+
+def _text(source: str | Path) -> tuple[str, str]:
+    path = Path(source)
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except UnicodeDecodeError:
+            raise ConfigError(["not a UTF-8 text file"], source=str(path)) from None
+    known = packaged_configs()
+    name = str(source).removesuffix(".yaml")
+    if name in known:
+        return files("lvlmsal.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name
+    raise ConfigError(
+        [
+            f"there is no config file {str(source)!r} and no packaged config of that name."
+            f"{close_matches(path.stem, known)} Packaged: {', '.join(known)}"
+        ]
+    )
+
+
+def _override(content: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ValueError("expected key=value")
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ValueError(f"the value cannot be read: {_first_line(error)}") from None
+    assert isinstance(parsed, dict)  # from_dotlist makes a dictionary
+    keys = [bracket or plain for bracket, plain in _KEY.findall(key.strip())]
+    if not keys:
+        raise ValueError("expected key=value")
+    if keys[0] in ("decoder", "interventions"):
+        methods = content.get("methods")
+        if isinstance(methods, list) and len(methods) > 1:
+            raise ValueError(f"say of which method: methods.NAME.{key.strip()}=...")
+        content.setdefault("methods", [{}])
+        content.update(spell_out(content))
+        keys = ["methods", "*", *keys]
+    _put(content, keys, parsed["value"], "")
+
+
+def _put(node: Any, keys: list[str], value: object, where: str) -> None:
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        indices = list(range(len(node))) if key == "*" else [_index(node, key, where)]
+        for index in indices:
+            if rest:
+                node[index] = _opened(node[index])
+                _put(node[index], rest, value, f"{where}[{index}]")
+            else:
+                node[index] = value
+    elif isinstance(node, dict):
+        if not rest:
+            node[key] = value
+            return
+        node[key] = _opened(node.get(key))
+        _put(node[key], rest, value, f"{where}.{key}" if where else key)
+    else:
+        raise ValueError(f"{where} is {node!r}, which has no {key!r}")
+
+
+def _opened(node: Any) -> Any:
+    """A value that can take keys: nothing becomes a dictionary, a name one with that name."""
+    if node is None:
+        return {}
+    return {"name": node} if isinstance(node, str) else node
+
+
+def _index(entries: list[Any], key: str, where: str) -> int:
+    if re.fullmatch(r"-?\d+", key):
+        if not -len(entries) <= int(key) < len(entries):
+            raise ValueError(f"{where} has {len(entries)} entries, no entry {key}")
+        return int(key) % len(entries)
+    names = [_entry_names(entry) for entry in entries]
+    found = [index for index, known in enumerate(names) if key in known]
+    if len(found) == 1:
+        return found[0]
+    known = [name for entry in names for name in entry[:1]]
+    if found:
+        last = len(names) - 1
+        raise ValueError(f"{where} has several entries {key!r}; give a position, 0 to {last}")
+    raise ValueError(f"{where} has no entry {key!r}.{close_matches(key, known)} It has: {known}")
+
+
+def _entry_names(entry: object) -> list[str]:
+    if isinstance(entry, dict):
+        return [str(entry[key]) for key in ("label", "name", "source") if entry.get(key)]
+    return [str(entry)]
+
+
+def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:
+    """An object of a structured class; what is wrong is reported and left at its default."""
+    defaults = {f.name: f for f in dataclasses.fields(cls)}
+    result = cls()
+    if not isinstance(content, dict):
+        problems.append(f"{where}: expected keys and values, got {content!r}")
+        return result
+    if cls is BenchmarkConfig:
+        own = {key: value for key, value in content.items() if key in ("name", "label")}
+        content = {**own, "options": {k: v for k, v in content.items() if k not in own}}
+    hints = get_type_hints(cls)
+    for key, value in content.items():
+        here = f"{where}.{key}" if where else str(key)
+        if key not in defaults:
+            known = ", ".join(defaults)
+            hint = close_matches(str(key), defaults)
+            problems.append(f"{here}: there is no such key.{hint} Known here: {known}")
+            continue
+        if isinstance(value, str) and value == "???":
+            problems.append(f"{here}: needs a value; add {here}=... or write it into the config")
+            continue
+        setattr(result, key, _value(cls, key, hints[key], value, here, problems))
+    for key, spec in defaults.items():
+        if spec.default == "???" and key not in content:
+            here = f"{where}.{key}" if where else key
+            problems.append(f"{here}: is missing")
+    return result
+
+
+def _value(
+    cls: type[Any],
+    key: str,
+    hint: Any,
+    value: Any,
+    here: str,
+    problems: list[str],
+) -> Any:
+    inner: list[Any] = [arg for arg in get_args(hint) if dataclasses.is_dataclass(arg)]
+    if dataclasses.is_dataclass(hint):
+        nested: Any = hint
+        return _fill(nested, value, here, problems)
+    if inner and get_origin(hint) is list:
+        if not isinstance(value, list):
+            problems.append(f"{here}: expected a list, got {value!r}")
+            return []
+        return [_fill(inner[0], e, f"{here}[{i}]", problems) for i, e in enumerate(value)]
+    if inner:
+        return None if value is None else _fill(inner[0], value, here, problems)
+    for path in _unset(value, here):
+        problems.append(f"{path}: needs a value; add {path}=... or write it into the config")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(cls), {key: value})
+    except OmegaConfBaseException as error:
+        problems.append(f"{here}: {_first_line(error)}")
+        return getattr(cls(), key)
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)  # cls is a dataclass
+    return plain[key]
+
+
+def _unset(value: object, here: str) -> Iterator[str]:
+    """Paths of values that a config leaves to the user."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            path = here.removesuffix(".options") + f".{key}"
+            yield from [path] if entry == "???" else _unset(entry, path)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _unset(entry, f"{here}[{index}]")
+
+
+def _default_roots(config: RunConfig) -> None:
+    root = config.data.root or (config.world.root if config.world else None)
+    for benchmark in config.benchmarks:
+        if root and root != "???" and "root" not in benchmark.options:
+            benchmark.options = {"root": root, **benchmark.options}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

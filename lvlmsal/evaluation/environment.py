@@ -1,0 +1,128 @@
+"""What a run was made with: versions, device, digests of weights and data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lvlmsal.errors import ConfigError
+from lvlmsal.evaluation.folder import ENVIRONMENT
+from lvlmsal.evaluation.plan import Plan
+
+if TYPE_CHECKING:
+    from lvlmsal.benchmarks.base import Benchmark
+    from lvlmsal.lvlm import Lvlm
+
+PACKAGES = ("lvlmsal", "torch", "transformers", "lightning", "torchmetrics", "omegaconf", "pillow")
+
+
+def describe_environment(plan: Plan) -> dict[str, Any]:
+    """Everything but the models, which are described when they are loaded."""
+    return {
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "seeds": {"run": plan.config.seed, "bootstrap": plan.config.bootstrap.seed},
+        "data": {
+            label: {
+                "samples": len(benchmark.samples()),
+                "samples_digest": benchmark.digest(),
+                "images_digest": _images_digest(benchmark),
+                "files": {path.name: file_digest(path) for path in benchmark.data_files()},
+            }
+            for label, benchmark in plan.benchmarks.items()
+        },
+        "cells": {cell.digest: cell.settings for cell in plan.cells},
+        "models": {},
+    }
+
+
+def describe_model(lvlm: Lvlm, source: str) -> dict[str, Any]:
+    """What was loaded: where from, which revision, which weights, on what device.
+
+    Args:
+        lvlm: The loaded model.
+        source: What the config calls it.
+    """
+    config = lvlm.model.config
+    folder = Path(str(getattr(config, "_name_or_path", "") or ""))
+    parameters = list(lvlm.model.parameters())
+    return {
+        "source": source,
+        "class": type(lvlm.model).__name__,
+        "revision": getattr(config, "_commit_hash", None),
+        "dtype": str(lvlm.model.dtype).removeprefix("torch."),
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "attention": getattr(config, "_attn_implementation", None),
+        "weights": {path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))}
+        if folder.is_dir() and folder != Path()
+        else {},
+    }
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; read off the name where the file is a blob of the hub's cache."""
+    blob = path.resolve().name
+    if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
+        return blob
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _images_digest(benchmark: Benchmark) -> str:
+    """Digest of the images' names and contents, in the order of the samples."""
+    total = hashlib.sha256()
+    for path in dict.fromkeys(path for s in benchmark.samples() for path in s.images):
+        total.update(f"{path.name} {file_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+def refuse_changes(folder: Path, environment: dict[str, Any]) -> None:
+    """Stop if the data or the weights of a run have changed since its first records.
+
+    Args:
+        folder: The run folder.
+        environment: What is there now.
+
+    Raises:
+        ConfigError: Something changed; it says what.
+    """
+    path = folder / ENVIRONMENT
+    if not path.is_file():
+        return
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    found = [
+        f"the samples of {label} have changed since the run began"
+        for label, entry in environment["data"].items()
+        if label in earlier["data"]
+        and entry["samples_digest"] != earlier["data"][label]["samples_digest"]
+    ]
+    found += [
+        f"the weights of {name} have changed since the run began"
+        for name, entry in environment["models"].items()
+        if name in earlier["models"] and entry["weights"] != earlier["models"][name]["weights"]
+    ]
+    if found:
+        raise ConfigError(
+            [*found, "choose another folder with output=..., or delete this one"],
+            source=str(folder),
+        )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

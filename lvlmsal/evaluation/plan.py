@@ -1,0 +1,202 @@
+"""What a run consists of, checked as a whole before any weights are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvlmsal.errors import ConfigError
+from lvlmsal.evaluation.check import (
+    benchmark_problems,
+    build_component,
+    card_of,
+    method_problems,
+    model_problems,
+    run_problems,
+)
+from lvlmsal.evaluation.config import ConfigSource, read_config
+from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
+from lvlmsal.evaluation.world import ensure_world, world_problems
+from lvlmsal.registry import BENCHMARKS, DECODERS, INTERVENTIONS, options_of
+
+if TYPE_CHECKING:
+    from lvlmsal.benchmarks.base import Benchmark
+    from lvlmsal.decoders.base import Decoder
+    from lvlmsal.interventions.base import Intervention
+
+NO_ANSWER = ("root", "images", "questions", "annotations", "vocabulary", "ids", "parser")
+"""Options of benchmarks that change no answer: places of files, whose content counts instead, and
+how answers are read."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model with one method on one benchmark.
+
+    Attributes:
+        model: The checkpoint.
+        method: Name of the method.
+        decoder: The decoder, with this checkpoint's defaults under the config's options.
+        interventions: The interventions, likewise.
+        label: Name of the benchmark in tables and records.
+        benchmark: The benchmark.
+        seed: Seed of the run.
+    """
+
+    model: ModelConfig
+    method: str
+    decoder: Decoder
+    interventions: tuple[Intervention, ...]
+    label: str
+    benchmark: Benchmark
+    seed: int
+
+    @property
+    def title(self) -> str:
+        """How progress and messages call this cell."""
+        return f"{self.model.name} · {self.method} · {self.label}"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Everything that an answer depends on, besides the sample and the weights themselves."""
+        # which images are asked about does not change the answer to any of them
+        unused = {*NO_ANSWER, "limit", "subset_seed"}
+        options = options_of(self.benchmark)
+        return {
+            "model": asdict(self.model),
+            "decoder": {"name": self.decoder.name, **options_of(self.decoder)},
+            "interventions": [{"name": e.name, **options_of(e)} for e in self.interventions],
+            "benchmark": {
+                "label": self.label,
+                "name": self.benchmark.name,
+                **{key: value for key, value in options.items() if key not in unused},
+            },
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of `settings`; the first part of a record's key."""
+        text = json.dumps(self.settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def key(self, sample_id: str) -> str:
+        """The key of a sample's record."""
+        return f"{self.digest}/{sample_id}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked config with everything built but the models.
+
+    Attributes:
+        config: The config with all defaults filled in.
+        benchmarks: The benchmarks by label.
+        cells: Every model with every method on every benchmark, in that order.
+    """
+
+    config: RunConfig
+    benchmarks: dict[str, Benchmark]
+    cells: tuple[Cell, ...]
+
+    def of_model(self, model: ModelConfig) -> list[Cell]:
+        """The cells of one model."""
+        return [cell for cell in self.cells if cell.model is model]
+
+
+def make_plan(
+    source: ConfigSource, overrides: Iterable[str] = (), *, given: Sequence[str] = ()
+) -> Plan:
+    """Read and check a config.
+
+    A scene world that the config asks for is written here if nothing else is wrong, because the
+    benchmarks are checked against its files.
+
+    Args:
+        source: The config, as `read_config` takes it.
+        overrides: Texts ``key=value``.
+        given: Names of models that the caller hands over as objects, so that their `source` need
+            not lead to any weights.
+
+    Raises:
+        ConfigError: Anything is wrong; it lists every problem.
+    """
+    config, problems, name = read_config(source, overrides)
+    problems += _import_plugins(config.plugins)
+    problems += run_problems(config)
+    for index, model in enumerate(config.models):
+        if model.name not in given:
+            problems += _placed(f"models[{index}]", model_problems(model))
+    for index, method in enumerate(config.methods):
+        where = f"methods[{index}] ({method.name})"
+        problems += _placed(where, method_problems(method, config.models))
+    benchmarks: dict[str, Benchmark] = {}
+    for index, entry in enumerate(config.benchmarks):
+        where = f"benchmarks[{index}]"
+        found = benchmark_problems(entry)
+        if not found:
+            found = _add_benchmark(entry, benchmarks)
+        problems += _placed(where, found)
+    problems += world_problems(config.world)
+    if config.world is not None and not problems:
+        ensure_world(config.world)
+    for benchmark in benchmarks.values():
+        if config.world is None or not _waits_for_world(config, benchmark):
+            problems += benchmark.problems()
+    if problems:
+        raise ConfigError(problems, source=name)
+    config.baseline = config.baseline or config.methods[0].name
+    cells = tuple(
+        _cell(model, method, label, benchmark, config.seed)
+        for model in config.models
+        for method in config.methods
+        for label, benchmark in benchmarks.items()
+    )
+    return Plan(config, benchmarks, cells)
+
+
+def _placed(where: str, problems: Iterable[str]) -> list[str]:
+    return [f"{where}: {problem}" for problem in problems]
+
+
+def _import_plugins(modules: Iterable[str]) -> list[str]:
+    problems = []
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            problems.append(f"plugins: the module {module!r} cannot be imported: {error}")
+    return problems
+
+
+def _add_benchmark(entry: BenchmarkConfig, benchmarks: dict[str, Benchmark]) -> list[str]:
+    """Build a benchmark under its label."""
+    benchmark = BENCHMARKS.build(entry.name, **entry.options)
+    label = entry.label or benchmark.label
+    entry.label = label
+    if label in benchmarks:
+        return [f"there are two benchmarks {label!r}: give one of them a label of its own"]
+    benchmarks[label] = benchmark
+    return []
+
+
+def _waits_for_world(config: RunConfig, benchmark: Benchmark) -> bool:
+    """Whether a benchmark's files are still to be written."""
+    assert config.world is not None  # the caller asks only then
+    root = Path(config.world.root)
+    return not (root / "world.json").is_file() and Path(benchmark.root) == root
+
+
+def _cell(
+    model: ModelConfig, method: MethodConfig, label: str, benchmark: Benchmark, seed: int
+) -> Cell:
+    card = card_of(model)
+    decoder = build_component(DECODERS, method.decoder, card)
+    edits = tuple(build_component(INTERVENTIONS, e, card) for e in method.interventions)
+    return Cell(model, method.name, decoder, edits, label, benchmark, seed)

@@ -1,0 +1,131 @@
+"""What `evaluate` returns, and scoring a run folder without a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console, RenderableType
+
+from lvlmsal.errors import ConfigError, DataError, LvlmsalError
+from lvlmsal.evaluation import folder as names
+from lvlmsal.evaluation.config import read_config
+from lvlmsal.evaluation.folder import write_json, write_text
+from lvlmsal.evaluation.records import Record, read_records
+from lvlmsal.evaluation.report import report_page
+from lvlmsal.evaluation.scoring import score_records
+from lvlmsal.evaluation.table import markdown_tables, terminal_tables
+from lvlmsal.registry import BENCHMARKS
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of a run.
+
+    Attributes:
+        folder: The run folder.
+        results: The content of its ``results.json``.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+
+    @classmethod
+    def of_other_process(cls, folder: Path) -> Self:
+        """What processes other than the first return: they neither score nor write."""
+        return cls(folder, {"cells": [], "warnings": [], "baseline": ""})
+
+    def cell(self, model: str, method: str, benchmark: str) -> dict[str, Any]:
+        """Everything about one model with one method on one benchmark.
+
+        Raises:
+            LvlmsalError: The run has no such cell.
+        """
+        for cell in self.results["cells"]:
+            if (cell["model"], cell["method"], cell["benchmark"]) == (model, method, benchmark):
+                return dict(cell)
+        raise LvlmsalError(
+            f"the run has no {model!r} with {method!r} on {benchmark!r}; it has "
+            f"{sorted({c['model'] for c in self.results['cells']})} with "
+            f"{sorted({c['method'] for c in self.results['cells']})} on "
+            f"{sorted({c['benchmark'] for c in self.results['cells']})}"
+        )
+
+    def value(self, model: str, method: str, benchmark: str, figure: str) -> float | None:
+        """One figure; None where it is undefined (a ratio without a denominator).
+
+        Raises:
+            LvlmsalError: The run has no such cell or figure.
+        """
+        figures = self.cell(model, method, benchmark)["figures"]
+        if figure not in figures:
+            raise LvlmsalError(f"there is no figure {figure!r}; there are {sorted(figures)}")
+        value: float | None = figures[figure]["value"]
+        return value
+
+    def records(self) -> list[Record]:
+        """The records of the run, one for each answer."""
+        return read_records(self.folder / names.RECORDS)
+
+    def markdown(self) -> str:
+        """The tables in Markdown, as in ``results.md``."""
+        return markdown_tables(self.results)
+
+    def __rich__(self) -> RenderableType:
+        """The tables for a terminal."""
+        return terminal_tables(self.results)
+
+    def __str__(self) -> str:
+        """The tables as plain text."""
+        console = Console(width=120, color_system=None)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+
+def score(run: Path | str) -> Result:
+    """Score a run folder from its records and write results, tables and report.
+
+    Args:
+        run: A folder that `evaluate` has written.
+
+    Returns:
+        The figures.
+
+    Raises:
+        DataError: It is no run folder, or its records are damaged.
+        ConfigError: Its config needs something that is not installed or no longer there.
+    """
+    run = Path(run)
+    for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
+        if not (run / name).is_file():
+            raise DataError(f"is no run folder: it has no {name}", path=run)
+    config, problems, source = read_config(run / names.CONFIG)
+    if problems:
+        raise ConfigError(problems, source=source)
+    try:
+        environment = json.loads((run / names.ENVIRONMENT).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"not valid JSON: {error}", path=run / names.ENVIRONMENT) from error
+    records = [
+        record
+        for record in read_records(run / names.RECORDS)
+        if record["key"].split("/", 1)[0] in environment["cells"]
+    ]
+    metrics = {
+        entry.label: BENCHMARKS.build(entry.name, **entry.options).metric()
+        for entry in config.benchmarks
+    }
+    results = score_records(
+        records,
+        metrics,
+        baseline=config.baseline,
+        samples=config.bootstrap.samples,
+        seed=config.bootstrap.seed,
+    )
+    write_json(run / names.RESULTS, results)
+    write_text(run / names.TABLE, markdown_tables(results))
+    write_text(run / names.REPORT, report_page(results, config.to_dict(), environment))
+    return Result(run, results)

@@ -1,0 +1,278 @@
+"""`evaluate`: a checked plan, answered cell by cell, then scored."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch import Callback, Trainer
+
+from lvlmsal.errors import ConfigError, LvlmsalError
+from lvlmsal.evaluation import folder as names
+from lvlmsal.evaluation.config import ConfigSource
+from lvlmsal.evaluation.environment import describe_environment, describe_model, refuse_changes
+from lvlmsal.evaluation.folder import refuse_differences, write_config, write_json
+from lvlmsal.evaluation.module import AnswerModule, RecordCallback
+from lvlmsal.evaluation.plan import Cell, Plan, make_plan
+from lvlmsal.evaluation.progress import RunProgress
+from lvlmsal.evaluation.records import RunLock, merge_parts, read_records
+from lvlmsal.evaluation.result import Result, score
+from lvlmsal.lvlm import Lvlm, load
+
+if TYPE_CHECKING:
+    from lvlmsal.evaluation.schema import ModelConfig
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    cfg: ConfigSource,
+    overrides: Iterable[str] = (),
+    *,
+    models: Mapping[str, Any] | None = None,
+) -> Result:
+    """Answer every sample of every benchmark with every model and method, then score the answers.
+
+    The whole config is checked before any weights are loaded. Each answer is written to the run
+    folder as soon as it is there; giving the same config again continues a run that was stopped,
+    and does nothing but score where all answers are there.
+
+    Args:
+        cfg: A YAML file, the name of a packaged config (``demo``), a dictionary or an OmegaConf
+            object; `lvlmsal.evaluation.schema` says what it may hold.
+        overrides: Texts ``key=value``, see `lvlmsal.evaluation.config.read_config`.
+        models: Models that are already loaded, by the name that the config gives them: an
+            `lvlmsal.Lvlm` or a pair of model and processor. The config's `source` then names
+            where they come from and loads nothing.
+
+    Returns:
+        The figures and where everything lies.
+
+    Raises:
+        ConfigError: The config is wrong, or the run folder holds another config's run.
+        DataError: A file of a benchmark is damaged.
+        LvlmsalError: A checkpoint cannot be loaded, or another process writes to the folder.
+    """
+    given = dict(models or {})
+    with _quiet_lightning():
+        plan = make_plan(cfg, overrides, given=list(given))
+        run = Path(plan.config.output)
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        with ExitStack() as stack:
+            if first:
+                _make_folder(run)
+                stack.enter_context(RunLock(run))
+                refuse_differences(run, plan.config)
+                merge_parts(run / names.RECORDS, [])
+                stack.enter_context(_log_file(run / names.LOG))
+            _Run(plan, run, given, first).answer()
+            if not first:
+                return Result.of_other_process(run)
+            logger.info("scoring")
+            return score(run)
+
+
+@dataclass
+class _Run:
+    """The state of one call of `evaluate`."""
+
+    plan: Plan
+    folder: Path
+    given: dict[str, Any]
+    first: bool
+
+    def answer(self) -> None:
+        """Answer what no earlier run has answered."""
+        config = self.plan.config
+        done = {r["key"] for r in self._records() if r["status"] == "ok"}
+        environment = describe_environment(self.plan)
+        if self.first:
+            refuse_changes(self.folder, environment)
+            self._write(environment)
+        total = sum(len(cell.benchmark.samples()) for cell in self.plan.cells)
+        expected = {c.key(s.id) for c in self.plan.cells for s in c.benchmark.samples()}
+        known = len(done & expected)
+        if known:
+            logger.info("%d of %d answers are there from an earlier run", known, total)
+        progress = RunProgress(total, done=known, parts=len(self.plan.cells), visible=self.first)
+        with progress:
+            if known:
+                progress.note(f"{known} of {total} answers are there from an earlier run")
+            for model in config.models:
+                open_cells = [c for c in self.plan.of_model(model) if _rest(c, done)]
+                skipped = len(self.plan.of_model(model)) - len(open_cells)
+                progress.skip(skipped)
+                if not open_cells:
+                    continue
+                progress.describe(f"loading {model.name}")
+                lvlm = self._load(model)
+                environment["models"][model.name] = describe_model(lvlm, model.source)
+                if self.first:
+                    refuse_changes(self.folder, environment)
+                    self._write(environment)
+                for cell in open_cells:
+                    with progress.part(cell.title):
+                        self._predict(lvlm, cell, done, progress)
+        if self.first:
+            missing = expected - {record["key"] for record in self._records()}
+            if missing:
+                raise LvlmsalError(
+                    f"{len(missing)} answers are missing, {min(missing)} among them, though "
+                    "the run came to its end: give the same command again"
+                )
+
+    def _records(self) -> list[dict[str, Any]]:
+        # parts first: whoever merges them writes the main file before it deletes them
+        parts = sorted(self.folder.glob("records.rank*.jsonl"))
+        found = [record for part in parts for record in read_records(part)]
+        return [*found, *read_records(self.folder / names.RECORDS, repair=self.first)]
+
+    def _write(self, environment: dict[str, Any]) -> None:
+        path = self.folder / names.ENVIRONMENT
+        write_config(self.folder, self.plan.config)
+        write_json(path, {**environment, "models": {**_models(path), **environment["models"]}})
+
+    def _load(self, model: ModelConfig) -> Lvlm:
+        ready = self.given.get(model.name)
+        if ready is not None and not isinstance(ready, tuple):
+            lvlm: Lvlm = ready
+            return lvlm
+        logger.info("loading %s", model.source)
+        return load(
+            ready or model.source,
+            dtype=model.dtype,
+            revision=model.revision,
+            trust_remote_code=model.trust_remote_code,
+            device_map=model.device_map,
+        )
+
+    def _predict(self, lvlm: Lvlm, cell: Cell, done: set[str], progress: RunProgress) -> None:
+        config, benchmark = self.plan.config, cell.benchmark
+        benchmark.batch_size = config.batch_size
+        benchmark.skip = frozenset(s.id for s in benchmark.samples() if cell.key(s.id) in done)
+        callback = RecordCallback(
+            self.folder / names.RECORDS,
+            order=[cell.key(sample.id) for sample in benchmark.samples()],
+            max_failures=config.max_failures,
+            advance=progress.advance,
+        )
+        logger.info("%s: %d samples", cell.title, len(_rest(cell, done)))
+        started = time.perf_counter()
+        trainer = make_trainer(self.plan, callback)
+        with _interrupts(callback):
+            trainer.predict(
+                AnswerModule(lvlm, cell), datamodule=benchmark, return_predictions=False
+            )
+        logger.info("%s: done in %.1f s", cell.title, time.perf_counter() - started)
+
+
+def make_trainer(plan: Plan, *callbacks: Callback) -> Trainer:
+    """Lightning's Trainer for a plan, without everything that writes files of its own.
+
+    Raises:
+        ConfigError: Lightning refuses the options.
+    """
+    options = plan.config.trainer
+    try:
+        return Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
+            strategy=options.strategy,
+            precision=options.precision,  # type: ignore[arg-type]  # Lightning checks the text
+            callbacks=list(callbacks),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            # saliency needs gradients, which inference mode would forbid for good
+            inference_mode=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise ConfigError([f"trainer: {error}"]) from error
+
+
+def _rest(cell: Cell, done: set[str]) -> list[str]:
+    return [s.id for s in cell.benchmark.samples() if cell.key(s.id) not in done]
+
+
+def _models(path: Path) -> dict[str, Any]:
+    """Models that an earlier run has described."""
+    if not path.is_file():
+        return {}
+    models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["models"]
+    return models
+
+
+def _make_folder(run: Path) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError([f"output: {run} cannot be made: {error.strerror}"]) from error
+
+
+@contextmanager
+def _interrupts(callback: RecordCallback) -> Iterator[None]:
+    """Turn Lightning's exit after Ctrl+C back into the KeyboardInterrupt that it was."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit:
+        if callback.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if main and handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notices about devices and data loaders out of the progress display."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [found.level for found in loggers]
+    for found in loggers:
+        found.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=PossibleUserWarning)
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
+            yield
+    finally:
+        for found, level in zip(loggers, levels, strict=True):
+            found.setLevel(level)
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Append what the library and Lightning log, and every warning, to a file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(n) for n in ("lvlmsal", "lightning.pytorch", "py.warnings")]
+    root = loggers[0]
+    level = root.level
+    root.setLevel(logging.INFO)
+    for found in loggers:
+        found.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for found in loggers:
+            found.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()

@@ -1,0 +1,220 @@
+"""What a config may say: structured dataclasses, and the short forms that people like to type."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class ModelConfig:
+    """A checkpoint.
+
+    Attributes:
+        source: Catalogue name, hub id or local folder.
+        name: What tables and records call it; by default the last part of `source`.
+        dtype: ``float32``, ``bfloat16`` ...; by default what the checkpoint says.
+        revision: Commit of the hub repository.
+        trust_remote_code: Allow code from the hub to run.
+        device_map: Passed to transformers, to spread a model over devices.
+    """
+
+    source: str = MISSING
+    name: str = ""
+    dtype: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    device_map: str | None = None
+
+
+@dataclass
+class MethodConfig:
+    """One way of generating: a decoder and the interventions that are active meanwhile.
+
+    Attributes:
+        name: What tables and records call it.
+        decoder: ``name`` and options of a registered decoder.
+        interventions: ``name`` and options of registered interventions, applied in order.
+    """
+
+    name: str = MISSING
+    decoder: dict[str, Any] = field(default_factory=lambda: {"name": "greedy"})
+    interventions: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class BenchmarkConfig:
+    """A registered benchmark.
+
+    Attributes:
+        name: Registered name.
+        label: What tables and records call it; by default the benchmark's own label.
+        options: Its options; in a config they stand beside ``name``.
+    """
+
+    name: str = MISSING
+    label: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class WorldConfig:
+    """A scene world to write before the benchmarks are read, if it is not there yet.
+
+    Attributes:
+        root: Folder to write.
+        images: How many scenes.
+        seed: Seed of the scenes.
+        shifted: Draw the scenes without the co-occurrence bias of the training data.
+    """
+
+    root: str = MISSING
+    images: int = 100
+    seed: int = 0
+    shifted: bool = True
+
+
+@dataclass
+class TrainerConfig:
+    """Options of Lightning's Trainer.
+
+    Attributes:
+        accelerator: ``auto``, ``cpu``, ``gpu`` ...
+        devices: A number, a list of indices, or ``auto``.
+        num_nodes: Number of machines.
+        strategy: Lightning's strategy; ``auto`` is one process for one device, otherwise ddp.
+        precision: Lightning's precision; the dtype of the weights is the model's `dtype`.
+    """
+
+    accelerator: str = "auto"
+    devices: Any = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+
+
+@dataclass
+class BootstrapConfig:
+    """How intervals are drawn where no closed form applies.
+
+    Attributes:
+        samples: Number of resamples.
+        seed: Seed of the resamples.
+    """
+
+    samples: int = 2000
+    seed: int = 0
+
+
+@dataclass
+class DataConfig:
+    """Where the files are.
+
+    Attributes:
+        root: Folder of every benchmark that names no `root` of its own.
+    """
+
+    root: str | None = None
+
+
+@dataclass
+class RunConfig:
+    """A whole run: every model with every method on every benchmark.
+
+    Attributes:
+        output: Run folder; the same config with the same folder continues a stopped run.
+        models: Checkpoints.
+        methods: Decoders and interventions.
+        benchmarks: What is asked.
+        baseline: Name of the method that others are compared with; by default the first one.
+        data: Where the files of the benchmarks are.
+        world: Scene world to write first; without `data` its folder is the benchmarks' root.
+        seed: Seed of all random numbers of generation; each sample has its own stream.
+        batch_size: Samples per batch; changes speed only.
+        max_failures: How many samples of one model, method and benchmark may fail (an image
+            that cannot be opened) before the run stops.
+        trainer: Options of Lightning's Trainer.
+        bootstrap: How intervals are drawn.
+        plugins: Modules to import first, because they register something.
+        resume: Continue a run that is already in `output`; if false, such a run is an error.
+    """
+
+    output: str = MISSING
+    models: list[ModelConfig] = field(default_factory=list)
+    methods: list[MethodConfig] = field(default_factory=list)
+    benchmarks: list[BenchmarkConfig] = field(default_factory=list)
+    baseline: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    world: WorldConfig | None = None
+    seed: int = 0
+    batch_size: int = 8
+    max_failures: int = 0
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
+    plugins: list[str] = field(default_factory=list)
+    resume: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as it would be written in YAML, with every default filled in."""
+        content = asdict(self)
+        for entry in content["benchmarks"]:
+            entry.update(entry.pop("options"))
+        return content
+
+
+def spell_out(content: dict[str, Any]) -> dict[str, Any]:
+    """Replace the short forms of a config by the long ones.
+
+    A model may be a string; so may a decoder, an intervention, a method (a decoder of that name)
+    and a benchmark. Options of a benchmark stand beside its name. ``decoder`` and
+    ``interventions`` at the top level are the short form of a single method.
+
+    Args:
+        content: A config as plain Python objects; values of unexpected types are left alone, for
+            the type check to complain about.
+
+    Example:
+        >>> spell_out({"models": ["pocket-llava"], "decoder": "sgrs"})["methods"]
+        [{'name': 'sgrs', 'decoder': {'name': 'sgrs'}, 'interventions': []}]
+    """
+    content = dict(content)
+    if "methods" not in content and ("decoder" in content or "interventions" in content):
+        decoder = _named(content.pop("decoder", "greedy"))
+        edits = content.pop("interventions", [])
+        content["methods"] = [{"decoder": decoder, "interventions": edits}]
+    for key, spell in (("models", _model), ("methods", _method), ("benchmarks", _named)):
+        if isinstance(content.get(key), list):
+            content[key] = [spell(entry) for entry in content[key]]
+    return content
+
+
+def _named(entry: Any) -> Any:
+    return {"name": entry} if isinstance(entry, str) else entry
+
+
+def _model(entry: Any) -> Any:
+    if isinstance(entry, str):
+        entry = {"source": entry}
+    if isinstance(entry, dict) and isinstance(entry.get("source"), str) and not entry.get("name"):
+        entry = {**entry, "name": entry["source"].rstrip("/\\").replace("\\", "/").split("/")[-1]}
+    return entry
+
+
+def _method(entry: Any) -> Any:
+    if isinstance(entry, str):
+        entry = {"name": entry, "decoder": entry}
+    if not isinstance(entry, dict):
+        return entry
+    decoder = _named(entry.get("decoder", "greedy"))
+    edits = entry.get("interventions", [])
+    if isinstance(edits, str):
+        edits = [edits]
+    if isinstance(edits, list):
+        edits = [_named(edit) for edit in edits]
+    name = entry.get("name")
+    if not name:
+        parts = [decoder, *(edits if isinstance(edits, list) else [])]
+        name = " + ".join(str(part.get("name")) for part in parts if isinstance(part, dict))
+    return {**entry, "name": name, "decoder": decoder, "interventions": edits}

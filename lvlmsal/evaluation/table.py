@@ -1,0 +1,205 @@
+"""The tables of a run: compact in the terminal, complete in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one figure is shown.
+
+    Attributes:
+        figure: Its name in the results.
+        title: Its heading.
+        percent: Whether a fraction is shown times 100.
+        bare: Whether only the value is shown, without interval and difference.
+    """
+
+    figure: str
+    title: str
+    percent: bool = True
+    bare: bool = False
+
+
+COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "pope": (
+        Column("accuracy", "accuracy"),
+        Column("f1", "F1"),
+        Column("yes_ratio", "yes ratio"),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    ),
+    "chair": (
+        Column("chair_s", "CHAIR_S"),
+        Column("chair_i", "CHAIR_I"),
+        Column("recall", "recall"),
+        Column("length", "words", percent=False),
+    ),
+}
+"""Columns of the metrics that have a table of their own; others show every figure as it is."""
+
+
+def terminal_tables(results: Mapping[str, Any]) -> RenderableType:
+    """Tables for a terminal, one for each model and metric.
+
+    Args:
+        results: The content of ``results.json``.
+    """
+    parts: list[RenderableType] = []
+    for model, metric, cells in _blocks(results):
+        columns = _columns(metric, cells)
+        table = Table(title=f"{model}: {metric}", title_justify="left", pad_edge=False)
+        table.add_column("method", overflow="fold")
+        for column in columns:
+            table.add_column(_heading(column, cells), justify="right", no_wrap=True)
+        table.add_column("tokens/s", justify="right")
+        several = len({cell["benchmark"] for cell in cells}) > 1
+        shown = ""
+        for cell in cells:
+            if several and cell["benchmark"] != shown:
+                shown = cell["benchmark"]
+                if table.row_count:
+                    table.add_section()
+                table.add_row(Text(shown, style="bold italic"))
+            texts = [_terminal_text(cell, column) for column in columns]
+            table.add_row(cell["method"], *texts, _speed(cell))
+        parts += [table, Text()]
+    parts.append(Text(_legend(results), style="dim"))
+    parts += [Text(f"note: {warning}", style="yellow") for warning in results["warnings"]]
+    return Group(*parts)
+
+
+def markdown_tables(results: Mapping[str, Any]) -> str:
+    """The same tables in Markdown, with differences in columns of their own.
+
+    Args:
+        results: The content of ``results.json``.
+    """
+    lines: list[str] = []
+    for model, metric, cells in _blocks(results):
+        columns = _columns(metric, cells)
+        heads = ["benchmark", "method"]
+        for column in columns:
+            heads.append(_heading(column, cells))
+            if not column.bare:
+                heads.append(f"Δ {column.title}")
+        heads += ["changed", "n", "tokens/s"]
+        lines += [f"### {_cell(model)}: {_cell(metric)}", "", _row(heads)]
+        lines.append(_row(["---", "---", *["---:"] * (len(heads) - 2)]))
+        for cell in cells:
+            row = [cell["benchmark"], cell["method"]]
+            for column in columns:
+                row.append(value_text(cell, column))
+                if not column.bare:
+                    row.append(difference_text(cell, column) or "-")
+            changed = "-" if cell["changed"] is None else str(cell["changed"])
+            lines.append(_row([*row, changed, _count(cell), _speed(cell)]))
+        lines.append("")
+    lines.append(_legend(results))
+    lines += [f"\nNote: {warning}" for warning in results["warnings"]]
+    return "\n".join(lines) + "\n"
+
+
+def value_text(cell: Mapping[str, Any], column: Column) -> str:
+    """A figure with its interval, such as ``81.2 [78.0, 84.1]``."""
+    entry = cell["figures"][column.figure]
+    if entry["value"] is None:
+        return "undefined"
+    if column.bare:
+        return f"{entry['value']:g}"
+    scale = 100 if column.percent else 1
+    text = f"{entry['value'] * scale:.1f}"
+    if entry["low"] is None:
+        return text
+    return f"{text} [{entry['low'] * scale:.1f}, {entry['high'] * scale:.1f}]"
+
+
+def difference_text(cell: Mapping[str, Any], column: Column) -> str:
+    """The paired difference to the baseline, such as ``+1.0 [-1.2, +3.1]``; empty without one."""
+    entry = cell["figures"][column.figure]["difference"]
+    if entry is None or entry["value"] is None:
+        return ""
+    scale = 100 if column.percent else 1
+    text = f"{entry['value'] * scale:+.1f}"
+    if entry["low"] is None:
+        return text
+    return f"{text} [{entry['low'] * scale:+.1f}, {entry['high'] * scale:+.1f}]"
+
+
+def is_clear(cell: Mapping[str, Any], column: Column) -> bool:
+    """Whether the interval of the difference leaves zero out."""
+    entry = cell["figures"][column.figure]["difference"]
+    if entry is None or entry["low"] is None:
+        return False
+    return bool(entry["low"] > 0 or entry["high"] < 0)
+
+
+def _blocks(results: Mapping[str, Any]) -> Iterable[tuple[str, str, list[Mapping[str, Any]]]]:
+    """Model, metric and the cells of both, grouped by benchmark."""
+    blocks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in results["cells"]:
+        blocks.setdefault((cell["model"], cell["metric"]), []).append(cell)
+    for (model, metric), cells in blocks.items():
+        order = list(dict.fromkeys(cell["benchmark"] for cell in cells))
+        yield model, metric, sorted(cells, key=lambda cell: order.index(cell["benchmark"]))
+
+
+def _columns(metric: str, cells: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    names = list(cells[0]["figures"])
+    known = tuple(c for c in COLUMNS.get(metric, ()) if c.figure in names)
+    return known or tuple(Column(name, name, percent=False) for name in names)
+
+
+def _heading(column: Column, cells: Sequence[Mapping[str, Any]]) -> str:
+    better = cells[0]["figures"][column.figure]["higher_is_better"]
+    arrow = {True: " ↑", False: " ↓"}.get(better, "")
+    return f"{column.title}{arrow}" + (" %" if column.percent else "")
+
+
+def _terminal_text(cell: Mapping[str, Any], column: Column) -> Text:
+    text = Text(value_text(cell, column))
+    if not column.bare and (difference := difference_text(cell, column)):
+        style = "bold" if is_clear(cell, column) else "dim"
+        text.append(f"\nΔ {difference}", style=style)
+    return text
+
+
+def _speed(cell: Mapping[str, Any]) -> str:
+    speed = cell["tokens_per_second"]
+    return "-" if speed is None or not math.isfinite(speed) else f"{speed:.0f}"
+
+
+def _count(cell: Mapping[str, Any]) -> str:
+    return f"{cell['n']} ({cell['failed']} failed)" if cell["failed"] else str(cell["n"])
+
+
+def _legend(results: Mapping[str, Any]) -> str:
+    text = (
+        f"In brackets: 95 % intervals. Δ: paired difference to {results['baseline']!r}. "
+        "Intervals resample images."
+    )
+    cells = results["cells"]
+    parsers = sorted({str(c["metric_options"].get("parser") or "") for c in cells} - {""})
+    variants = sorted({cell["variant"] for cell in cells if cell["variant"]})
+    if parsers:
+        text += f" Yes and no were read by the rule: {', '.join(parsers)}."
+    if variants:
+        text += f" Objects were read by: {'; '.join(variants)}."
+    return text
+
+
+def _row(texts: Iterable[str]) -> str:
+    return "| " + " | ".join(_cell(text) for text in texts) + " |"
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break out of a cell of a Markdown table."""
+    text = text.replace("\n", " ").replace("|", "\\|")
+    return text.replace("<", "&lt;").replace(">", "&gt;")
