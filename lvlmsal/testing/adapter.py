@@ -1,0 +1,242 @@
+"""What every adapter must keep to, checked on a model with random weights.
+
+Each check compares the adapter with what the model does, never with the adapter's own account.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.errors import LvlmsalError
+
+QUESTIONS: Final = ("What is to be seen here?", "No picture at all.", "Are they the same? é")
+"""Of three samples with one, no and two images."""
+
+_TOLERANCE: Final = 1e-4
+
+
+def check_adapter(
+    adapter_class: type[ModelAdapter], model: PreTrainedModel, processor: Any
+) -> None:
+    """Run all of :data:`ADAPTER_CHECKS`.
+
+    Args:
+        adapter_class: A registered adapter.
+        model: With random weights in float32, large enough that attention is not uniform. It is
+            left as it was.
+        processor: That fits the model.
+
+    Raises:
+        AssertionError: Says which promise of an adapter is not kept.
+    """
+    adapter = adapter_class(model, processor)
+    found = type(adapter_for(model))
+    assert found is adapter_class, f"the registry gives {found.__name__} for this model"
+    for check in ADAPTER_CHECKS.values():
+        check(adapter)
+
+
+def random_images(seed: int = 0) -> list[list[Image.Image]]:
+    """Draw the images of :data:`QUESTIONS`: one, none and two, all of different sizes.
+
+    Args:
+        seed: Of the pixels.
+
+    Returns:
+        A list of images for each question.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(width: int, height: int) -> Image.Image:
+        pixels = torch.randint(256, (height, width, 3), generator=generator, dtype=torch.uint8)
+        return Image.fromarray(pixels.numpy())
+
+    return [[draw(90, 60)], [], [draw(33, 70), draw(64, 64)]]
+
+
+def check_parts(adapter: ModelAdapter) -> None:
+    """One pass calls the parts that the adapter names: tower, every attention in order, head."""
+    modules = adapter.attention_modules
+    assert len({id(module) for module in modules}) == len(modules), "a module is named twice"
+    calls: list[int] = []
+    head: list[Tensor] = []
+    tower: list[bool] = []
+    watched = [
+        module.register_forward_hook(lambda *_, index=index: calls.append(index))
+        for index, module in enumerate(modules)
+    ]
+    watched.append(adapter.lm_head.register_forward_hook(lambda *call: head.append(call[2])))
+    watched.append(adapter.vision_tower.register_forward_hook(lambda *_: tower.append(True)))
+    try:
+        out = _run(adapter, _inputs(adapter))
+    finally:
+        for handle in watched:
+            handle.remove()
+    depth = adapter.text_config.num_hidden_layers
+    assert calls == list(range(depth)), f"{depth} layers, attention modules called: {calls}"
+    assert len(head) == 1, "the output projection is another module"
+    assert torch.equal(head[0], out.logits), "the output projection is another module"
+    assert tower, "the image encoder is another module"
+    text = {id(parameter) for parameter in adapter.decoder.parameters()}
+    shared = [part for part in adapter.vision_tower.parameters() if id(part) in text]
+    assert not shared, "text decoder and image encoder share weights"
+    assert adapter.decoder.config is adapter.text_config, "the decoder has another configuration"
+
+
+def check_spans(adapter: ModelAdapter) -> None:
+    """Spans hold those positions, and only those, where image features replace embeddings."""
+    inputs = _inputs(adapter)
+    mixed: list[Tensor] = []
+
+    def keep(_module: nn.Module, _args: object, options: dict[str, Any]) -> None:
+        mixed.append(options["inputs_embeds"])
+
+    handle = adapter.decoder.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        _run(adapter, inputs)
+    finally:
+        handle.remove()
+    plain = adapter.model.get_input_embeddings()(inputs["input_ids"])
+    visual = (mixed[0] != plain).any(dim=-1)
+    if "mm_token_type_ids" in inspect.signature(type(adapter.model).forward).parameters:
+        # Without them such models run all the same, with wrong positions.
+        kinds = inputs.get("mm_token_type_ids", torch.zeros_like(inputs["input_ids"]))
+        assert torch.equal(kinds > 0, visual), "mm_token_type_ids do not mark the visual tokens"
+    spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])
+    for row, (sample, pictures) in enumerate(zip(spans, random_images(), strict=True)):
+        seen = torch.zeros_like(visual[row])
+        for start, end in sample.images:
+            seen[sample.pad + start : sample.pad + end] = True
+        assert torch.equal(seen, visual[row]), f"sample {row}: spans {sample} miss visual tokens"
+        counts = len(sample.images), len(pictures)
+        assert counts[0] == counts[1], f"sample {row}: {counts[0]} intervals, {counts[1]} images"
+        end = 0
+        for name, start, stop in sample.segments():
+            assert start == end, f"sample {row}: gap before {name} in {sample.segments()}"
+            end = stop
+        real = int(inputs["attention_mask"][row].sum())
+        assert end == sample.length == real, f"sample {row}: {end} of {real} tokens covered"
+
+
+def check_grids(adapter: ModelAdapter) -> None:
+    """The grid of each image has as many cells as the image has visual tokens."""
+    inputs = _inputs(adapter)
+    for row, sample in enumerate(adapter.spans(inputs["input_ids"], inputs["attention_mask"])):
+        cells = [rows * columns for rows, columns in adapter.patch_grids(inputs, row)]
+        tokens = [end - start for start, end in sample.images]
+        assert cells == tokens, f"sample {row}: grids of {cells} cells, images of {tokens} tokens"
+
+
+def check_batch(adapter: ModelAdapter) -> None:
+    """A left-padded batch has the logits of its samples one by one."""
+    batch = _run(adapter, _inputs(adapter)).logits[:, -1]
+    for row, (question, pictures) in enumerate(zip(QUESTIONS, random_images(), strict=True)):
+        alone = _run(adapter, adapter.encode([pictures], [question])).logits[0, -1]
+        gap = float((batch[row] - alone).abs().max())
+        assert gap < _TOLERANCE, f"sample {row} differs by {gap:.1e} in a padded batch"
+
+
+def check_append(adapter: ModelAdapter) -> None:
+    """A pass over prompt and answer at once has the logits of `generate`, step by step."""
+    inputs = _inputs(adapter)
+    model: Any = adapter.model
+    out = model.generate(
+        **inputs,
+        max_new_tokens=4,
+        min_new_tokens=4,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    start = inputs["input_ids"].shape[1]
+    answer = out.sequences[:, start:]
+    logits = _run(adapter, adapter.append(inputs, answer)).logits[:, start - 1 : -1]
+    gap = float((logits - torch.stack(out.logits, dim=1)).abs().max())
+    assert gap < _TOLERANCE, f"prompt and answer at once differ by {gap:.1e} from generate"
+
+
+def check_attention(adapter: ModelAdapter) -> None:
+    """`set_attention` reaches every layer of the text decoder, and nothing else."""
+    model = adapter.model
+    before = adapter.attention
+    configs = {
+        name: getattr(model.config, name)
+        for name in model.config.sub_configs
+        if getattr(model.config, name, None) is not adapter.text_config
+    }
+    others = {name: config._attn_implementation for name, config in configs.items()}
+    inputs = _inputs(adapter)
+    try:
+        adapter.set_attention("sdpa")
+        fast = _run(adapter, inputs)
+        adapter.set_attention("eager")
+        # Of all implementations only the eager one hands out the weights.
+        slow = _run(adapter, inputs, output_attentions=True)
+        after = {name: config._attn_implementation for name, config in configs.items()}
+    finally:
+        adapter.set_attention(before)
+    assert len(slow.attentions) == adapter.num_layers, "eager attention did not reach all layers"
+    assert after == others, f"set_attention changed other parts: {others} became {after}"
+    # Rows of padding see nothing, and each implementation fills them in its own way.
+    real = inputs["attention_mask"].bool()
+    gap = float((fast.logits - slow.logits)[real].abs().max())
+    assert gap < _TOLERANCE, f"eager and sdpa differ by {gap:.1e}"
+
+
+def check_text(adapter: ModelAdapter) -> None:
+    """Texts of the tokens join to the text, and the question can be read in it."""
+    inputs = _inputs(adapter)
+    for ids, question in zip(inputs["input_ids"], QUESTIONS, strict=True):
+        whole = adapter.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+        pieces = adapter.token_texts(ids)
+        assert len(pieces) == len(ids), "one text for each token"
+        assert "".join(pieces) == whole, f"{''.join(pieces)!r} is not {whole!r}"
+        assert question in adapter.decode(ids), f"{question!r} is not in {adapter.decode(ids)!r}"
+
+
+def check_mismatch(adapter: ModelAdapter) -> None:
+    """More images than placeholders, or fewer: an error that names both numbers."""
+    mark = adapter.require_processor().image_token
+    one, two = random_images()[0], random_images()[2]
+    for pictures, prompt, numbers in (
+        (two, f"{mark} Only one place.", ("2 images", "1 placeholder")),
+        (one, f"{mark}{mark} Two places.", ("1 image", "2 placeholders")),
+    ):
+        try:
+            adapter.encode([pictures], [prompt])
+        except LvlmsalError as error:
+            said = str(error)
+        else:
+            raise AssertionError(f"no error for {numbers[0]} and {numbers[1]}")
+        lacking = [number for number in numbers if number not in said]
+        assert not lacking, f"the error does not say {lacking}: {said}"
+
+
+ADAPTER_CHECKS: Final[dict[str, Callable[[ModelAdapter], None]]] = {
+    "parts": check_parts,
+    "spans": check_spans,
+    "grids": check_grids,
+    "batch": check_batch,
+    "append": check_append,
+    "attention": check_attention,
+    "text": check_text,
+    "mismatch": check_mismatch,
+}
+"""Name -> check; one by one they make parameters of a test."""
+
+
+def _inputs(adapter: ModelAdapter) -> dict[str, Tensor]:
+    return adapter.encode(random_images(), QUESTIONS)
+
+
+def _run(adapter: ModelAdapter, inputs: dict[str, Tensor], **options: Any) -> Any:
+    with torch.no_grad():
+        return adapter.model(**inputs, **options)

@@ -1,0 +1,195 @@
+"""Every registered adapter keeps the promises of `lvlmsal.testing`, and the checks can fail."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+)
+
+from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.adapters.llava import LlavaAdapter
+from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter, Qwen25VLAdapter
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.registry import ADAPTERS
+from lvlmsal.spans import TokenSpans
+from lvlmsal.testing.adapter import ADAPTER_CHECKS, check_adapter
+from lvlmsal.testing.tiny import TINY, tiny_lvlm
+
+FAMILIES = {
+    "LlavaForConditionalGeneration": "llava",
+    "Qwen2VLForConditionalGeneration": "qwen2_vl",
+    "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl",
+    "InternVLForConditionalGeneration": "internvl",
+}
+
+
+@functools.cache
+def models() -> dict[str, tuple[PreTrainedModel, Any]]:
+    """Architecture -> tiny model and processor."""
+    return {architecture: tiny_lvlm(family) for architecture, family in FAMILIES.items()}
+
+
+def built_in() -> list[str]:
+    return [name for name in ADAPTERS.names() if ADAPTERS.origin(name).startswith("lvlmsal.")]
+
+
+def test_every_built_in_adapter_has_a_tiny_model() -> None:
+    assert set(built_in()) == set(FAMILIES)
+    assert set(FAMILIES.values()) == set(TINY)
+
+
+@pytest.mark.parametrize("check", ADAPTER_CHECKS)
+@pytest.mark.parametrize("name", built_in())
+def test_check(name: str, check: str) -> None:
+    ADAPTER_CHECKS[check](ADAPTERS.get(name)(*models()[name]))
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_registry_finds_the_adapter_by_the_model(name: str) -> None:
+    check_adapter(ADAPTERS.get(name), *models()[name])
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_adapter_carries_its_facts(name: str) -> None:
+    adapter = ADAPTERS.get(name)
+    assert name in adapter.architectures
+    assert all([adapter.family, adapter.summary, adapter.paper])
+    assert adapter.url.startswith("https://arxiv.org/abs/")
+
+
+# An adapter with a mistake, and the check that must find it.
+
+
+class FirstLayerOnly(LlavaAdapter):
+    @property
+    def attention_modules(self) -> list[nn.Module]:
+        return [super().attention_modules[0]] * self.num_layers
+
+
+class BodyAsHead(LlavaAdapter):
+    @property
+    def lm_head(self) -> nn.Module:
+        return self.decoder.embed_tokens
+
+
+class ShiftedSpans(LlavaAdapter):
+    def spans(self, *args: Any, **options: Any) -> list[TokenSpans]:
+        return [
+            TokenSpans(
+                found.pad,
+                tuple((start + 1, end + 1) for start, end in found.images),
+                found.output_start,
+                found.length,
+            )
+            for found in super().spans(*args, **options)
+        ]
+
+
+class PaddingCounted(LlavaAdapter):
+    def spans(self, *args: Any, **options: Any) -> list[TokenSpans]:
+        return super().spans(args[0])
+
+
+class Transposed(Qwen2VLAdapter):
+    def image_grids(self, *args: Any) -> list[tuple[int, int]]:
+        return [(rows + 1, columns) for rows, columns in super().image_grids(*args)]
+
+
+class NoTokenTypes(Qwen25VLAdapter):
+    def complete(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: value for name, value in inputs.items() if name != "mm_token_type_ids"}
+
+
+class EverythingEager(LlavaAdapter):
+    def set_attention(self, name: str) -> None:
+        self.model.set_attn_implementation(name)
+
+
+class NothingEager(LlavaAdapter):
+    def set_attention(self, name: str) -> None:
+        self.model.set_attn_implementation({"language_model": name})
+
+
+class MaskForgotten(LlavaAdapter):
+    def complete(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**inputs, "attention_mask": torch.ones_like(inputs["attention_mask"])}
+
+
+class BlanksDropped(LlavaAdapter):
+    def token_texts(self, ids: Any) -> list[str]:
+        return [text.strip() for text in super().token_texts(ids)]
+
+
+class Careless(LlavaAdapter):
+    def encode(self, images: Any, prompts: Any, **options: Any) -> dict[str, torch.Tensor]:
+        cut = [
+            row[: prompt.count("<image>")] if "<image>" in prompt else row
+            for row, prompt in zip(images, prompts, strict=True)
+        ]
+        return super().encode(cut, prompts, **options)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "check"),
+    [
+        (FirstLayerOnly, "parts"),
+        (BodyAsHead, "parts"),
+        (ShiftedSpans, "spans"),
+        (PaddingCounted, "spans"),
+        (Transposed, "grids"),
+        (NoTokenTypes, "spans"),
+        (EverythingEager, "attention"),
+        (NothingEager, "attention"),
+        (MaskForgotten, "batch"),
+        (BlanksDropped, "text"),
+        (Careless, "mismatch"),
+    ],
+)
+def test_check_finds_the_mistake(adapter: type[ModelAdapter], check: str) -> None:
+    # Not the shared models: some of the mistakes change the model.
+    broken = adapter(*tiny_lvlm(FAMILIES[adapter.architectures[0]]))
+    with pytest.raises((AssertionError, UnsupportedError)):
+        ADAPTER_CHECKS[check](broken)
+
+
+def test_set_attention_refuses_a_name_that_did_not_take() -> None:
+    model, processor = tiny_lvlm("llava")
+
+    class Misnamed(LlavaAdapter):
+        def _attention_key(self) -> str:
+            return "language_model"
+
+    with pytest.raises(UnsupportedError, match="did not take the attention 'eager'"):
+        Misnamed(model, processor).set_attention("eager")
+
+
+def test_unknown_architecture_lists_the_known_ones() -> None:
+    config = CLIPVisionConfig(
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=8,
+        patch_size=4,
+    )
+    with pytest.raises(
+        UnsupportedError, match=r"no adapter.*'CLIPVisionModel'.*Llava.*CONTRIBUTING"
+    ):
+        adapter_for(CLIPVisionModel(config))
+
+
+def test_renamed_model_keeps_the_adapter_of_its_base() -> None:
+    class Renamed(LlavaForConditionalGeneration):
+        pass
+
+    model, _ = tiny_lvlm("llava")
+    assert isinstance(adapter_for(Renamed(model.config)), LlavaAdapter)
