@@ -1,0 +1,359 @@
+"""Training: ``python -m lvlmsal.pocket.train pocket-llava --minutes 75 --out FOLDER``.
+
+One run has two stages. First the vision part alone learns to say which shape and colour covers each
+patch, from its image embeddings through a linear head that is thrown away later: like a real LVLM,
+the model starts from a pretrained tower. Then everything learns captions and answers together. The
+learning rate follows the share of the budget used, be it minutes or steps, so a run ends well
+wherever it runs; with a budget of steps it is repeatable. A run that finds a checkpoint in its
+folder goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from lvlmsal.pocket.build import DIALOGUES, Pocket, build
+from lvlmsal.pocket.data import KINDS, Batch, Encoder, Mix, Stream, make_batch, whitening
+from lvlmsal.pocket.scene import COLORS, SHAPES
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a pocket model is trained.
+
+    Attributes:
+        minutes: Budget of wall-clock time; None to go by steps alone.
+        steps: Budget of steps; None to go by minutes alone.
+        tower_share: Share of the budget for the vision part alone.
+        rate: Peak learning rate.
+        warmup: Steps of linear warm-up, at the start of each stage.
+        patch_weight: Weight of the patch loss beside the loss on words.
+        seed: Seed of the weights and of the scenes.
+        check_every: Steps between checkpoints and looks at unseen scenes.
+        mix: What a batch is made of.
+        tower_rows: Images per batch in the first stage.
+        tiny: Train the far smaller model of the tests.
+    """
+
+    minutes: float | None = 72.0
+    steps: int | None = None
+    tower_share: float = 0.08
+    rate: float = 1.5e-3
+    warmup: int = 60
+    patch_weight: float = 0.3
+    seed: int = 0
+    check_every: int = 200
+    mix: Mix = field(default_factory=lambda: Mix(rows=16))
+    tower_rows: int = 16
+    tiny: bool = False
+
+
+class PocketModule(L.LightningModule):
+    """A pocket model in training.
+
+    Args:
+        name: Which model.
+        recipe: How it is trained.
+    """
+
+    def __init__(self, name: str, recipe: Recipe) -> None:
+        """See the class."""
+        super().__init__()
+        self.recipe = recipe
+        self.pocket: Pocket = build(name, tiny=recipe.tiny)
+        self.model = self.pocket.model
+        config: Any = self.model.config
+        merged = getattr(config.vision_config, "spatial_merge_size", 1) ** 2
+        outputs = merged * (len(SHAPES) + len(COLORS) + 2)
+        self.patch_head = nn.Linear(config.text_config.hidden_size, outputs)
+        self.used_seconds = 0.0
+        self.tower_steps = 0
+
+    def whiten(self, encoder: Encoder) -> None:
+        """Let the patch embedding start from the statistics of training scenes."""
+        core: Any = self.model.model
+        if self.pocket.name == "pocket-llava":
+            weight = core.vision_tower.embeddings.patch_embedding.weight
+        else:
+            weight = core.visual.patch_embed.proj.weight
+        weight.data.copy_(whitening(encoder, len(weight)).reshape(weight.shape))
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, 0 to 1."""
+        shares = [0.0]
+        if self.recipe.minutes is not None:
+            shares.append(self.used_seconds / (60.0 * self.recipe.minutes))
+        if self.recipe.steps is not None:
+            shares.append(self.global_step / self.recipe.steps)
+        return min(1.0, max(shares))
+
+    @property
+    def in_tower_stage(self) -> bool:
+        """Whether only the vision part is trained now."""
+        return self.progress < self.recipe.tower_share
+
+    def vision(self, batch: Batch) -> Tensor:
+        """Image embeddings as the decoder gets them, (tokens, hidden)."""
+        core: Any = self.model.model
+        if self.pocket.name == "pocket-llava":
+            hidden = core.vision_tower(batch["pixel_values"]).last_hidden_state[:, 1:]
+            embedded: Tensor = core.multi_modal_projector(hidden).flatten(0, 1)
+            return embedded
+        merged: Tensor = core.visual(
+            batch["pixel_values"], grid_thw=batch["image_grid_thw"]
+        ).pooler_output
+        return merged
+
+    def patch_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of the shape and of the colour that cover each patch, from image embeddings."""
+        scores = self.patch_head(image).float().reshape(-1, len(SHAPES) + len(COLORS) + 2)
+        return scores[:, : len(SHAPES) + 1], scores[:, len(SHAPES) + 1 :]
+
+    def patch_loss(self, image: Tensor, patches: Tensor) -> Tensor:
+        """Cross-entropy of each patch's shape and colour."""
+        shapes, colors = self.patch_scores(image)
+        shape_loss = nn.functional.cross_entropy(shapes, patches[:, 0])
+        return shape_loss + nn.functional.cross_entropy(colors, patches[:, 1])
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores of the next word where one is due, (N, vocabulary), and image embeddings."""
+        whole: Any = self.model
+        core = whole.model
+        image = self.vision(batch)
+        embeddings = core.get_input_embeddings()(batch["input_ids"])
+        config: Any = self.model.config
+        marked = (batch["input_ids"] == config.image_token_id)[..., None].expand_as(embeddings)
+        embeddings = embeddings.masked_scatter(marked, image.to(embeddings.dtype))
+        hidden = core.language_model(
+            inputs_embeds=embeddings,
+            attention_mask=batch["attention_mask"],
+            position_ids=batch["position_ids"],
+            use_cache=False,
+        ).last_hidden_state
+        return whole.lm_head(hidden[batch["rows"], batch["columns"]]), image
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Loss of one batch."""
+        if "input_ids" not in batch:
+            loss = self.patch_loss(self.vision(batch), batch["patches"])
+            self.tower_steps = self.global_step + 1
+            self.log("patch_loss", loss)
+            return loss
+        scores, image = self(batch)
+        losses = nn.functional.cross_entropy(scores.float(), batch["targets"], reduction="none")
+        loss = (losses * batch["weights"]).sum() / batch["weights"].sum()
+        self.log("word_loss", loss)
+        return loss + self.recipe.patch_weight * self.patch_loss(image, batch["patches"])
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rate for the share of the budget used."""
+        # ask the batch, not the clock: it may have been drawn just before the stage ended
+        since = self.global_step - (self.tower_steps if "input_ids" in batch else 0)
+        warm = min(1.0, (since + 1) / self.recipe.warmup)
+        rate = self.recipe.rate * warm * (0.51 + 0.49 * math.cos(math.pi * self.progress))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW, weight decay on matrices only."""
+        matrices = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": 0.02},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.recipe.rate, betas=(0.9, 0.98))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep how much of the budget is used."""
+        checkpoint["pocket"] = {"seconds": self.used_seconds, "tower_steps": self.tower_steps}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the budget where it was left."""
+        self.used_seconds = checkpoint["pocket"]["seconds"]
+        self.tower_steps = checkpoint["pocket"]["tower_steps"]
+
+    @torch.no_grad()
+    def look(self, batch: Batch) -> dict[str, float]:
+        """Share of first answer words that are right, by kind of question, on one batch."""
+        scores, image = self(batch)
+        right = scores.argmax(dim=-1) == batch["targets"]
+        result = {"words": float(right[batch["weights"] == 1.0].float().mean())}
+        for index, kind in enumerate(KINDS):
+            chosen = batch["kinds"] == index
+            if kind != "caption" and bool(chosen.any()):
+                result[kind] = float(right[chosen].float().mean())
+        labels = batch["patches"][:, 0]
+        found = self.patch_scores(image)[0].argmax(dim=-1) == labels
+        result["patches"] = float(found[labels > 0].float().mean())
+        return result
+
+
+class Clock(Callback):
+    """Counts the time, stops the run at the end of its budget, and looks at unseen scenes.
+
+    Args:
+        encoder: Makes the batch that is looked at.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        """See the class."""
+        self.unseen = make_batch(encoder, "look", 0, Mix(rows=80, chained=0.0, unknown=0.0))
+        self.last = time.monotonic()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self.last = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Count, report, stop."""
+        assert isinstance(pl_module, PocketModule)
+        now = time.monotonic()
+        pl_module.used_seconds += now - self.last
+        self.last = now
+        if pl_module.global_step % pl_module.recipe.check_every == 0:
+            pl_module.eval()
+            seen = " ".join(f"{k} {v:.3f}" for k, v in pl_module.look(self.unseen).items())
+            pl_module.train()
+            loss = {name: f"{float(value):.3f}" for name, value in trainer.logged_metrics.items()}
+            _LOG.info(
+                "step %d, %.1f min, %s, %s",
+                pl_module.global_step,
+                pl_module.used_seconds / 60,
+                loss,
+                seen,
+            )
+        if pl_module.progress >= 1.0:
+            trainer.should_stop = True
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from, if there is one."""
+    path = folder / "last.ckpt"
+    return path if path.is_file() else None
+
+
+def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
+    """Train a pocket model, or go on with it.
+
+    Args:
+        name: ``"pocket-llava"`` or ``"pocket-qwen2vl"``.
+        folder: Where checkpoints are kept; with one in it, the run goes on from it.
+        recipe: How it is trained.
+
+    Returns:
+        The module, trained up to the budget.
+    """
+    L.seed_everything(recipe.seed, verbose=False)
+    module = PocketModule(name, recipe)
+    encoder = Encoder(module.pocket)
+    checkpoint = newest_checkpoint(folder)
+    first = 0
+    if checkpoint is None:
+        module.whiten(encoder)
+    else:
+        first = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+        _LOG.info("going on from %s, step %d", checkpoint, first)
+    keeper = ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        every_n_train_steps=recipe.check_every,
+        save_top_k=1,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+    trainer = L.Trainer(
+        accelerator="cpu",
+        precision="bf16-mixed",
+        max_epochs=1,
+        max_steps=-1,
+        gradient_clip_val=1.0,
+        callbacks=[Clock(encoder), keeper],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+    )
+    stream = Stream(
+        encoder,
+        recipe.seed,
+        first,
+        recipe.mix,
+        lambda: recipe.tower_rows if module.in_tower_stage else 0,
+    )
+    loader = DataLoader(stream, batch_size=None)
+    with warnings.catch_warnings():
+        # batches are drawn in the main process on purpose: drawing takes 3 % of a step
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    trainer.save_checkpoint(folder / "last.ckpt")
+    return module
+
+
+def export(name: str, folder: Path, target: Path, *, tiny: bool = False) -> int:
+    """Write the transformers folder of the newest checkpoint.
+
+    Args:
+        name: Which model.
+        folder: Where its checkpoints are.
+        target: The folder to write.
+        tiny: As in the recipe.
+
+    Returns:
+        The checkpoint's step.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint yet.
+    """
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        raise FileNotFoundError(f"no last.ckpt in {folder}; train first")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module = PocketModule(name, Recipe(tiny=tiny))
+    module.load_state_dict(state["state_dict"])
+    module.pocket.save(target)
+    return int(state["global_step"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train or export from the command line."""
+    parser = argparse.ArgumentParser(description="Train a pocket model from scratch on the CPU.")
+    parser.add_argument("name", choices=sorted(DIALOGUES))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoints")
+    parser.add_argument("--minutes", type=float, default=72.0)
+    parser.add_argument("--steps", type=int, help="budget of steps rather than minutes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", type=Path, help="write the model here; train nothing")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    torch.set_num_threads(options.threads)
+    if options.export is not None:
+        step = export(options.name, options.out, options.export)
+        _LOG.info("wrote step %d to %s", step, options.export)
+        return
+    minutes = None if options.steps else options.minutes
+    recipe = Recipe(minutes=minutes, steps=options.steps, seed=options.seed)
+    train(options.name, options.out, recipe)
+
+
+if __name__ == "__main__":
+    main()
