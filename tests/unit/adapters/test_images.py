@@ -1,0 +1,87 @@
+"""Image files that are fine, missing, broken, or no images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lvlmsal.adapters.images import open_image
+from lvlmsal.errors import DataError
+
+
+@pytest.fixture
+def noise() -> Image.Image:
+    return Image.effect_noise((64, 48), 90)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_reads_the_image_in_rgb(tmp_path: Path, noise: Image.Image, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    noise.save(path)
+    image = open_image(path)
+    assert (image.mode, image.size) == ("RGB", (64, 48))
+    path.unlink()
+    assert len(image.tobytes()) == 64 * 48 * 3
+
+
+def test_turns_a_photograph_as_the_camera_noted(tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 4))
+    image.putpixel((0, 0), (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn to the right
+    image.save(tmp_path / "turned.png", exif=exif)
+    turned = open_image(tmp_path / "turned.png")
+    assert turned.size == (4, 8)
+    assert turned.getpixel((3, 0)) == (255, 0, 0)
+
+
+def test_transparent_palette_image_becomes_rgb(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "clear.png")
+    assert open_image(str(tmp_path / "clear.png")).mode == "RGB"
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_image_that_was_cut_off(tmp_path: Path, noise: Image.Image, suffix: str) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    noise.save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="image") as caught:
+        open_image(path)
+    assert caught.value.path == path
+    assert str(path) in str(caught.value)
+
+
+def test_broken_checksum(tmp_path: Path, noise: Image.Image) -> None:
+    path = tmp_path / "flipped.png"
+    noise.save(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="cannot be read"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+def test_file_that_is_no_image(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "text.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"text\.png.*image"):
+        open_image(path)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.png: there is no such image file"):
+        open_image(tmp_path / "gone.png")
+    with pytest.raises(DataError, match="cannot be read"):
+        open_image(tmp_path)
+
+
+def test_image_that_unpacks_to_far_too_much(
+    tmp_path: Path, noise: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise.save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"bomb\.png: refused"):
+        open_image(tmp_path / "bomb.png")
