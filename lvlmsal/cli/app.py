@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from lvlmsal.errors import LvlmsalError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -88,12 +91,10 @@ def evaluate(
 
     A run that was stopped goes on when the same command is given again.
     """
-    from rich.console import Console
-
     from lvlmsal.evaluation import evaluate as run
 
     result = run(config, overrides or [])
-    console = Console()
+    console = _console()
     console.print(result)
     console.print(f"run folder: {result.folder}", highlight=False, soft_wrap=True)
 
@@ -104,15 +105,13 @@ def score_run(
     as_json: AsJson = False,
 ) -> None:
     """Score a run folder again, without a model."""
-    from rich.console import Console
-
     from lvlmsal.evaluation.result import score
 
     result = score(folder)
     if as_json:
         _print_json(result.results)
     else:
-        Console().print(result)
+        _console().print(result)
 
 
 @score_app.command("pope")
@@ -174,15 +173,13 @@ def list_names(
     as_json: AsJson = False,
 ) -> None:
     """List what is there, with the options that each thing takes."""
-    from rich.console import Console
-
     from lvlmsal.cli.listing import listing, listing_table
 
     found = listing(kind)
     if as_json:
         _print_json(found)
         return
-    console = Console()
+    console = _console()
     for name, entries in found.items():
         console.print(listing_table(name, entries))
 
@@ -200,8 +197,6 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Ask one question; the tokens of the answer are coloured by their saliency."""
-    from rich.console import Console
-
     from lvlmsal.cli.ask import ask, coloured, components
 
     chosen, edits = components(decoder, intervention or [], settings or [])
@@ -209,7 +204,7 @@ def generate(
     if as_json:
         _print_json(reply.to_dict())
         return
-    console = Console()
+    console = _console()
     console.print(coloured(reply))
 
 
@@ -234,8 +229,6 @@ def saliency(
     max_new_tokens: MaxNewTokens = 128,
 ) -> None:
     """Draw the saliency of every token of an answer beside its attention."""
-    from rich.console import Console
-
     from lvlmsal.cli.ask import draw
 
     text = draw(
@@ -248,9 +241,17 @@ def saliency(
         settings=settings or [],
         max_new_tokens=max_new_tokens,
     )
-    console = Console()
+    console = _console()
     console.print(text, markup=False, highlight=False)
     console.print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    """Standard output; wide enough for tables where it is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def _print_json(content: Any) -> None:

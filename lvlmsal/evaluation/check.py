@@ -102,9 +102,16 @@ def card_of(model: ModelConfig) -> CheckpointCard | None:
     return CATALOGUE.get(model.source) if model.source in CATALOGUE else None
 
 
-def benchmark_problems(entry: BenchmarkConfig) -> list[str]:
-    """Problems of a benchmark's name and options."""
-    return [] if entry.name == "???" else BENCHMARKS.problems(entry.name, entry.options)
+def benchmark_problems(entry: BenchmarkConfig, *, root: str = "") -> list[str]:
+    """Problems of a benchmark's name and options.
+
+    Args:
+        entry: The benchmark.
+        root: Stands in for a `root` that a config leaves open and that is reported already.
+    """
+    if entry.name == "???":
+        return []
+    return BENCHMARKS.problems(entry.name, {**({"root": root} if root else {}), **entry.options})
 
 
 def _component_problems(

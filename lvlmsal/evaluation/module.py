@@ -98,7 +98,7 @@ def make_record(
         seconds: Its share of the batch's time.
         batch_size: How many samples were answered together.
     """
-    tokens = [token.to_dict() for token in answer.tokens] if answer else []
+    tokens = [_rounded(token.to_dict()) for token in answer.tokens] if answer else []
     return {
         "key": cell.key(sample.id),
         "model": cell.model.name,
@@ -118,6 +118,15 @@ def make_record(
         "seconds": round(seconds, 6),
         "batch_size": batch_size,
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Floats with six decimals: what lies behind them is noise of the order of summation."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list) else value
 
 
 class RecordCallback(Callback):

@@ -139,8 +139,9 @@ def make_plan(
     benchmarks: dict[str, Benchmark] = {}
     for index, entry in enumerate(config.benchmarks):
         where = f"benchmarks[{index}]"
-        found = benchmark_problems(entry)
-        if not found:
+        is_open = "root" not in entry.options and any(p.startswith("data.root:") for p in problems)
+        found = benchmark_problems(entry, root="unset" if is_open else "")
+        if not found and not is_open:
             found = _add_benchmark(entry, benchmarks)
         problems += _placed(where, found)
     problems += world_problems(config.world)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import folder as names
@@ -73,9 +73,9 @@ class Result:
         """The tables in Markdown, as in ``results.md``."""
         return markdown_tables(self.results)
 
-    def __rich__(self) -> RenderableType:
-        """The tables for a terminal."""
-        return terminal_tables(self.results)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The tables, fitted to the terminal."""
+        yield terminal_tables(self.results, width=options.max_width)
 
     def __str__(self) -> str:
         """The tables as plain text."""

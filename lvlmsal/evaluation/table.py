@@ -46,19 +46,25 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
 """Columns of the metrics that have a table of their own; others show every figure as it is."""
 
 
-def terminal_tables(results: Mapping[str, Any]) -> RenderableType:
+NARROW = 110
+"""Below this width, intervals stand under their values instead of beside them."""
+
+
+def terminal_tables(results: Mapping[str, Any], *, width: int = 120) -> RenderableType:
     """Tables for a terminal, one for each model and metric.
 
     Args:
         results: The content of ``results.json``.
+        width: Of the terminal, in characters.
     """
+    gap = " " if width >= NARROW else "\n"
     parts: list[RenderableType] = []
     for model, metric, cells in _blocks(results):
         columns = _columns(metric, cells)
         table = Table(title=f"{model}: {metric}", title_justify="left", pad_edge=False)
-        table.add_column("method", overflow="fold")
+        table.add_column("method")
         for column in columns:
-            table.add_column(_heading(column, cells), justify="right", no_wrap=True)
+            table.add_column(_heading(column, cells), justify="right")
         table.add_column("tokens/s", justify="right")
         several = len({cell["benchmark"] for cell in cells}) > 1
         shown = ""
@@ -67,8 +73,8 @@ def terminal_tables(results: Mapping[str, Any]) -> RenderableType:
                 shown = cell["benchmark"]
                 if table.row_count:
                     table.add_section()
-                table.add_row(Text(shown, style="bold italic"))
-            texts = [_terminal_text(cell, column) for column in columns]
+                table.add_row(Text(f"{shown} ({cell['n']})", style="bold italic"))
+            texts = [_terminal_text(cell, column, gap) for column in columns]
             table.add_row(cell["method"], *texts, _speed(cell))
         parts += [table, Text()]
     parts.append(Text(_legend(results), style="dim"))
@@ -163,11 +169,11 @@ def _heading(column: Column, cells: Sequence[Mapping[str, Any]]) -> str:
     return f"{column.title}{arrow}" + (" %" if column.percent else "")
 
 
-def _terminal_text(cell: Mapping[str, Any], column: Column) -> Text:
-    text = Text(value_text(cell, column))
+def _terminal_text(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
+    text = Text(value_text(cell, column).replace(" [", gap + "["))
     if not column.bare and (difference := difference_text(cell, column)):
         style = "bold" if is_clear(cell, column) else "dim"
-        text.append(f"\nΔ {difference}", style=style)
+        text.append("\nΔ " + difference.replace(" [", gap + "["), style=style)
     return text
 
 

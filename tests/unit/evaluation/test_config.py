@@ -1,0 +1,236 @@
+"""Configs: short forms, overrides, and all problems at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from lvlmsal.errors import ConfigError
+from lvlmsal.evaluation.config import packaged_configs, read_config
+from lvlmsal.evaluation.plan import make_plan
+from lvlmsal.pocket.world import write_world
+
+SHORT = {
+    "output": "run",
+    "models": ["pocket-llava", {"source": "some/where/llava-x"}],
+    "methods": [
+        "greedy",
+        {"name": "mine", "decoder": {"name": "sgrs", "layers": [0, 1]}, "interventions": "locore"},
+    ],
+    "benchmarks": [{"name": "pope", "split": "popular"}, "chair"],
+    "data": {"root": "data"},
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    return write_world(tmp_path / "world", images=2, seed=0, shifted=True)
+
+
+def test_short_forms_are_spelled_out() -> None:
+    config, problems, _ = read_config(SHORT)
+    assert problems == []
+    assert [model.name for model in config.models] == ["pocket-llava", "llava-x"]
+    assert config.methods[0].decoder == {"name": "greedy"}
+    assert config.methods[1].interventions == [{"name": "locore"}]
+    assert config.benchmarks[0].options == {"root": "data", "split": "popular"}
+
+
+def test_the_resolved_config_reads_as_itself() -> None:
+    config, _, _ = read_config(SHORT)
+    again, problems, _ = read_config(OmegaConf.create(config.to_dict()))
+    assert problems == []
+    assert again == config
+
+
+def test_a_decoder_at_the_top_is_a_single_method() -> None:
+    config, problems, _ = read_config(
+        {"output": "x", "decoder": "sgrs", "interventions": ["locore"]}, ["decoder.alpha=0.9"]
+    )
+    assert problems == []
+    (method,) = config.methods
+    assert method.decoder == {"name": "sgrs", "alpha": 0.9}
+    assert method.interventions == [{"name": "locore"}]
+    assert method.name == "sgrs + locore"
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("seed=3", lambda c: c.seed == 3),
+        ("trainer.devices=[0,1]", lambda c: c.trainer.devices == [0, 1]),
+        ("methods.mine.decoder.alpha=1e-1", lambda c: c.methods[1].decoder["alpha"] == 0.1),
+        ("methods[1].decoder.layers=[3]", lambda c: c.methods[1].decoder["layers"] == [3]),
+        ("methods.0.decoder.k=2", lambda c: c.methods[0].decoder == {"name": "greedy", "k": 2}),
+        ("methods.-1.decoder=beam", lambda c: c.methods[1].decoder == {"name": "beam"}),
+        (
+            "methods.mine.interventions.locore.beta=0.3",
+            lambda c: c.methods[1].interventions == [{"name": "locore", "beta": 0.3}],
+        ),
+        ("benchmarks.*.limit=5", lambda c: [b.options["limit"] for b in c.benchmarks] == [5, 5]),
+        ("benchmarks.pope.prompt='a: {question}, b'", lambda c: "a: {" in str(c.benchmarks[0])),
+        ("models[llava-x].dtype=float16", lambda c: c.models[1].dtype == "float16"),
+        ("models=[qwen2-vl-7b]", lambda c: [m.name for m in c.models] == ["qwen2-vl-7b"]),
+        ("world.root=w", lambda c: c.world.root == "w" and c.world.images == 100),
+        ("data.root=null", lambda c: c.benchmarks[1].options == {}),
+    ],
+)
+def test_overrides(override: str, read) -> None:
+    config, problems, _ = read_config(SHORT, [override])
+    assert problems == []
+    assert read(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed", "key=value"),
+        ("=3", "key=value"),
+        ("methods.mien.decoder=beam", "Did you mean 'mine'"),
+        ("methods.7.decoder=beam", "2 entries"),
+        ("seed.deep=3", "could not be converted"),
+        ("decoder.alpha=1", "methods.NAME.decoder.alpha"),
+        ("seed=[1", "cannot be read"),
+    ],
+)
+def test_bad_overrides_are_told(override: str, words: str) -> None:
+    _, problems, _ = read_config(SHORT, [override])
+    assert any(words in problem for problem in problems), problems
+
+
+def test_all_problems_are_reported_together(tmp_path: Path, world: Path) -> None:
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"architectures": ["LlavaForConditionalGeneratio"]}')
+    config = {
+        "output": str(tmp_path / "run"),
+        "modles": [],
+        "models": ["pocket-lava", str(folder), {"source": "a/b", "dtype": "float23"}],
+        "methods": [
+            "sgsr",
+            {"name": "a", "decoder": {"name": "sgrs", "alfa": 1, "k": "many"}},
+            {"name": "a", "decoder": {"name": "beam", "num_beams": 1}},
+            {"name": "c", "interventions": ["locroe"]},
+        ],
+        "benchmarks": [{"name": "pope", "splitt": "random"}, "mme", {"name": "chair"}],
+        "data": {"root": str(tmp_path / "nowhere")},
+        "baseline": "greedi",
+        "batch_size": 0,
+        "seed": "x",
+        "trainer": {"device": 2},
+        "plugins": ["no_such_module_at_all"],
+    }
+    with pytest.raises(ConfigError) as caught:
+        make_plan(config)
+    text = str(caught.value)
+    for words in (
+        "modles: there is no such key. Did you mean 'models'",
+        "Did you mean 'pocket-llava'",
+        "has no weights",
+        "Did you mean 'LlavaForConditionalGeneration'",
+        "float23",
+        "Did you mean 'sgrs'",
+        "'alfa'",
+        "'k'",
+        "num_beams",
+        "the name 'a' is used 2 times",
+        "Did you mean 'locore'",
+        "Did you mean 'split'",
+        "'mme'",
+        "nowhere",
+        "baseline",
+        "batch_size",
+        "seed",
+        "trainer.device: there is no such key. Did you mean 'devices'",
+        "no_such_module_at_all",
+    ):
+        assert words in text, f"{words!r} not in:\n{text}"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seed: 1\n  bad: [", "config.yaml:2"),
+        ("- a\n- b\n", "expected keys and values"),
+        ("seed: ${nothing}\n", "nothing"),
+        ("seed: 1\nseed: 2\n", "duplicate"),
+    ],
+)
+def test_unreadable_files_are_told(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        make_plan(path)
+    assert words in str(caught.value)
+
+
+def test_an_unknown_config_lists_the_packaged_ones() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'demo'"):
+        make_plan("demmo")
+
+
+def test_a_value_that_is_left_open_is_asked_for_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_plan("paper_pope")
+    assert caught.value.problems == [
+        "data.root: needs a value; add data.root=... or write it into the config"
+    ]
+
+
+@pytest.mark.parametrize("name", packaged_configs())
+def test_packaged_configs_are_valid(name: str, tmp_path: Path, world: Path) -> None:
+    overrides = [f"output={tmp_path / 'run'}", f"data.root={world}"]
+    if name == "demo":
+        overrides += [f"world.root={tmp_path / 'demo'}", "world.images=2"]
+    config, _, _ = read_config(name)
+    plan = make_plan(name, overrides, given=[model.name for model in config.models])
+    assert plan.cells
+    assert {cell.benchmark.name for cell in plan.cells} <= {"pope", "chair"}
+
+
+def test_a_checkpoint_brings_its_own_defaults(tmp_path: Path, world: Path) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "models": ["llava-1.5-7b", "qwen2-vl-7b"],
+        "methods": [{"name": "m", "interventions": ["locore"]}],
+        "benchmarks": ["chair"],
+        "data": {"root": str(world)},
+    }
+    betas = [cell.interventions[0].beta for cell in make_plan(config).cells]
+    assert betas == [0.15, 0.2]
+    config["methods"] = [{"name": "m", "interventions": [{"name": "locore", "beta": 0.5}]}]
+    assert [cell.interventions[0].beta for cell in make_plan(config).cells] == [0.5, 0.5]
+
+
+def test_speed_settings_do_not_change_a_record_s_key(tmp_path: Path, world: Path) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "models": ["llava-1.5-7b"],
+        "methods": ["greedy"],
+        "benchmarks": [{"name": "pope"}],
+        "data": {"root": str(world)},
+    }
+
+    def digest(*overrides: str) -> str:
+        return make_plan(config, overrides).cells[0].digest
+
+    same = digest()
+    assert digest("batch_size=3", "trainer.devices=2", "benchmarks.0.limit=1") == same
+    for change in ("seed=1", "benchmarks.0.max_new_tokens=3", "models.0.dtype=float16"):
+        assert digest(change) != same
+    assert digest("benchmarks.0.prompt='{question} Now!'") != same
+
+
+def test_another_world_in_the_folder_is_told(tmp_path: Path, world: Path) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "models": ["llava-1.5-7b"],
+        "methods": ["greedy"],
+        "benchmarks": ["chair"],
+        "world": {"root": str(world), "images": 3},
+    }
+    with pytest.raises(ConfigError, match="images=2, the config says 3"):
+        make_plan(config)
