@@ -77,8 +77,8 @@ def singular(word: str) -> str:
         >>> [singular(word) for word in ("men", "buses", "bus", "tennis", "glass", "dog")]
         ['man', 'bus', 'bu', 'tenni', 'glass', 'dog']
     """
-    # inflect knows forms of letters only; marks and numbers have no singular
-    if not any(character.isalpha() for character in word):
+    # marks and numbers have no singular, nor has the "'s" that the tokeniser parts from a noun
+    if not word[:1].isalpha():
         return word
     found = _inflect().singular_noun(word)
     return str(found) if found else word

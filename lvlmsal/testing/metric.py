@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
 import os
 import pickle
 import queue
@@ -12,11 +13,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.base import CountMetric
@@ -250,14 +253,21 @@ def _check_options(metric: CountMetric) -> None:
 
 def _check_processes(metric: CountMetric, samples: Sequence[Sample], processes: int) -> None:
     """Each process counts every n-th sample; all of them must then report the whole."""
-    context = multiprocessing.get_context("spawn")
+    # A fork server imports torch once for all processes of all checks. Forking this process would
+    # be faster still, but not safe: torch may have started threads in it.
+    context: ForkServerContext | SpawnContext
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+    else:
+        context = multiprocessing.get_context("spawn")
     results = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
         meeting = (Path(folder) / "meeting").as_uri()
+        # as bytes, because torch would send tensors through shared memory
+        job = pickle.dumps((metric, list(samples)))
         workers = [
-            context.Process(
-                target=_work, args=(rank, processes, meeting, metric, list(samples), results)
-            )
+            context.Process(target=_work, args=(rank, processes, meeting, job, results))
             for rank in range(processes)
         ]
         for worker in workers:
@@ -284,24 +294,22 @@ def _work(
     rank: int,
     processes: int,
     meeting: str,
-    metric: CountMetric,
-    samples: list[Sample],
-    results: multiprocessing.Queue[dict[str, float] | str],
+    job: bytes,
+    results: Queue[dict[str, float] | str],
 ) -> None:
-    """One process of the gloo check; whatever goes wrong is reported, so that nobody waits."""
+    """One process of the gloo check; it answers whatever happens, so that nobody waits."""
     torch.set_num_threads(1)
     if sys.platform == "linux":
         # the name of a machine need not resolve to an address; the loopback device is always there
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    report: dict[str, float] | str = "nothing"
+    report: dict[str, float] | str = "an error, which it has printed"
     try:
+        metric, samples = pickle.loads(job)
         distributed.init_process_group(
             "gloo", init_method=meeting, rank=rank, world_size=processes, timeout=_WAIT
         )
         metric.update(*_columns(samples[rank::processes]))
         report = _values(metric.compute())
         distributed.destroy_process_group()
-    except (RuntimeError, ValueError, OSError) as error:
-        report = f"{type(error).__name__}: {error}"
     finally:
         results.put(report)

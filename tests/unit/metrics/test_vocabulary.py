@@ -1,0 +1,256 @@
+"""The word rule of CHAIR: the original script's, and the plain one of lists that hold all forms."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvlmsal.errors import DataError, UnsupportedError
+from lvlmsal.metrics import Vocabulary
+from lvlmsal.metrics.vocabulary import ORIGINAL_DOUBLE_WORDS
+from lvlmsal.metrics.words import original_tokens, plain_tokens, singular
+
+# Invented, in the format of the original file with its pitfalls: a second blank, a capital, the
+# names of two words.
+SYNONYMS = """\
+person, man, woman, skier
+bird, duck
+dog, puppy
+elephant
+tie
+toilet
+chair, seat
+traffic light, street light, stop light
+hot dog
+wine glass
+motorcycle, moped,  motor bike
+cell phone, phone, iPhone
+train, jet
+bus, minibus
+orange
+dining table, table
+sports ball, ball
+vase
+"""
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    path = tmp_path_factory.mktemp("words") / "synonyms.txt"
+    path.write_text(SYNONYMS)
+    return Vocabulary.read(path)
+
+
+@pytest.mark.parametrize(
+    ("caption", "names"),
+    [
+        ("Two men and a woman with their puppies.", ["person", "person", "dog"]),
+        # a pair is one word: no dog in a hot dog, and two of them are two mentions
+        ("Hot dogs, a hot dog.", ["hot dog", "hot dog"]),
+        # 'passenger train' and the pairs with baby and adult
+        ("An adult elephant, a baby bird and a passenger train", ["elephant", "bird", "train"]),
+        ("a man in a bow tie", ["person", "tie"]),
+        # the singulariser spoils bus, not buses
+        ("A bus. Two buses.", ["bus"]),
+        ("two minibuses", ["bus"]),
+        # greedy from the left: 'street light' is taken, 'light' alone names nothing
+        ("street lights and stop lights", ["traffic light", "traffic light"]),
+        ("the traffic light pole", ["traffic light"]),
+        # every seat goes where a toilet is, even one far away
+        ("The toilet is white. A man has a seat.", ["toilet", "person"]),
+        ("A man takes a seat.", ["person", "chair"]),
+        ("a toilet seat", ["toilet"]),
+        # entries that can never match
+        ("a motor bike and an iPhone", []),
+        ("a moped and a phone", ["motorcycle", "cell phone"]),
+        # merged only to vanish
+        ("train tracks", []),
+        ("trains on a track", ["train"]),
+        # 'dining table' is no pair of the rule, 'table' alone carries it
+        ("a dining table", ["dining table"]),
+        # the pair 'sports ball' does not survive the singulariser, 'ball' does
+        ("a sports ball", ["sports ball"]),
+        ("wine glasses and a glass", ["wine glass"]),
+        # verbs are not touched
+        ("a woman skiing", ["person"]),
+        ("vases", ["vase"]),
+        # an inner full stop ends a word; a hyphen does not
+        ("I see a dog. Then a man.", ["dog", "person"]),
+        ("the dog's tie", ["dog", "tie"]),
+        ("a dog-house", []),
+        ("An orange cat", ["orange"]),
+        ("", []),
+        ("...", []),
+    ],
+)
+def test_original_rule(original: Vocabulary, caption: str, names: list[str]) -> None:
+    assert [name for name, _ in original.objects(caption)] == names
+
+
+def test_original_rule_keeps_the_words_and_counts_tokens_after_merging(
+    original: Vocabulary,
+) -> None:
+    reading = original.scan("Two hot dogs, and seats by the toilet.")
+    assert reading.objects == (("hot dog", "hot dog"), ("toilet", "toilet"))
+    # two / hot dog / , / and / seat / by / the / toilet / . (the dropped seat still counts)
+    assert reading.length == 9
+
+
+def test_the_pairs_of_the_original() -> None:
+    assert len(ORIGINAL_DOUBLE_WORDS) == 26 + 24 + 2 + 3
+    changed = {pair: word for pair, word in ORIGINAL_DOUBLE_WORDS.items() if pair != word}
+    assert changed["bow tie"] == "tie"
+    assert changed["baby cow"] == changed["adult cow"] == "cow"
+    assert changed["passenger jet"] == "jet"
+
+
+def test_of_a_word_in_two_lines_the_last_counts_in_the_original(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    path.write_text("cat, pet\n\ndog, pet\n")
+    assert Vocabulary.read(path).objects("a pet") == [("dog", "pet")]
+    with pytest.raises(DataError, match=r"v\.txt:3: 'pet' already names 'cat'"):
+        Vocabulary.read(path, "none")
+
+
+LISTED = """\
+# shapes
+star, stars
+Hour Glass, hour-glasses
+cross, crosses
+-, star fish
+"""
+
+
+def test_listed_words(tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.txt"
+    path.write_text(LISTED)
+    words = Vocabulary.read(path, "none")
+    assert words.names == ("star", "Hour Glass", "cross")
+    found = words.scan(
+        "Two STARS, an hour-glass; a star fish, the cross's star's edge. A staircase"
+    )
+    assert [name for name, _ in found.objects] == ["star", "Hour Glass", "cross", "star"]
+    assert found.objects[1] == ("Hour Glass", "hour glass")
+    # nothing is made singular: a form that is not listed is not found
+    assert words.objects("starses crossed") == []
+    assert "words as listed" in words.variant
+    assert "vocabulary.txt (sha256 " in words.variant
+
+
+@pytest.mark.parametrize(
+    ("text", "singulariser", "message"),
+    [
+        ("", "original", r"v\.txt: the vocabulary is empty"),
+        ("\n\n", "original", r"v\.txt: the vocabulary is empty"),
+        ("# only a comment\n", "none", r"v\.txt: the vocabulary is empty"),
+        ("cat,, kitten\n", "none", r"v\.txt:1: there is an empty entry"),
+        ("-, cat\ncat\n", "none", r"v\.txt:2: 'cat' already names 'no object'"),
+    ],
+)
+def test_bad_vocabularies(tmp_path: Path, text: str, singulariser: str, message: str) -> None:
+    path = tmp_path / "v.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        Vocabulary.read(path, singulariser)  # type: ignore[arg-type] # plain strings of a table
+
+
+def test_missing_file_and_unknown_singulariser(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        Vocabulary.read(tmp_path / "none.txt")
+    (tmp_path / "v.txt").write_text("cat\n")
+    with pytest.raises(ValueError, match="'original' or 'none', got 'stem'"):
+        Vocabulary.read(tmp_path / "v.txt", "stem")  # type: ignore[arg-type] # the mistake itself
+
+
+def test_missing_packages_are_named_with_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "v.txt"
+    path.write_text("cat\n")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "inflect" else found(name)
+    )
+    with pytest.raises(UnsupportedError, match=r"needs inflect: pip install 'lvlmsal\[chair\]'"):
+        Vocabulary.read(path)
+    assert Vocabulary.read(path, "none").objects("a cat") == [("cat", "cat")]
+
+
+CATEGORIES = """
+person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign
+parking_meter bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella
+handbag tie suitcase frisbee skis snowboard sports_ball kite baseball_bat baseball_glove skateboard
+surfboard tennis_racket bottle wine_glass cup fork knife spoon bowl banana apple sandwich orange
+broccoli carrot hot_dog pizza donut cake chair couch potted_plant bed dining_table toilet tv laptop
+mouse remote keyboard cell_phone microwave oven toaster sink refrigerator book clock vase scissors
+teddy_bear hair_drier toothbrush
+"""
+
+
+def test_own_list_names_the_80_categories_and_finds_each_by_its_name() -> None:
+    words = Vocabulary.coco()
+    names = [name.replace("_", " ") for name in CATEGORIES.split()]
+    assert sorted(words.names) == sorted(names)
+    assert len(names) == 80
+    for name in names:
+        assert words.objects(f"There is one {name}.") == [(name, name)]
+
+
+@pytest.mark.parametrize(
+    ("caption", "names"),
+    [
+        ("Two buses, a bus.", ["bus", "bus"]),
+        ("Babies, puppies and knives", ["person", "dog", "knife"]),
+        ("A hot dog beside a dog", ["hot dog", "dog"]),
+        ("A baby elephant and a baby", ["elephant", "person"]),
+        ("the train tracks by the train", ["train"]),
+        ("a toilet bowl and toilet paper", ["toilet"]),
+        ("a tv remote", ["remote"]),
+        ("She is skiing", []),
+        ("wine glasses, glasses", ["wine glass"]),
+        ("flower beds", []),
+    ],
+)
+def test_own_list(caption: str, names: list[str]) -> None:
+    assert [name for name, _ in Vocabulary.coco().objects(caption)] == names
+
+
+TEXTS = st.one_of(
+    st.text(st.characters(codec=None, exclude_categories=())),
+    st.lists(st.sampled_from([*"abs.,'\"-()", " ", "hot", "dog", "'s", "toilet", "seats"])).map(
+        "".join
+    ),
+)
+
+
+@given(TEXTS)
+def test_no_text_makes_the_rules_raise(text: str) -> None:
+    for words in (Vocabulary.coco(), Vocabulary(("dog",), {"dog": "dog"}, "original", "test")):
+        reading = words.scan(text)
+        assert len(reading.objects) <= reading.length
+        assert {name for name, _ in reading.objects} <= set(words.names)
+
+
+@given(TEXTS)
+def test_tokens_are_in_the_text_and_hold_no_blank(text: str) -> None:
+    for token in plain_tokens(text):
+        assert token in text.lower()
+        assert token
+        assert not any(character.isspace() for character in token)
+
+
+def test_sentences_are_split_where_the_tokeniser_needs_it() -> None:
+    assert original_tokens('He said "a dog." Then? (A cat.) No') == [
+        *("he", "said", "``", "a", "dog", ".", "''", "then", "?"),
+        *("(", "a", "cat", ".", ")", "no"),
+    ]
+
+
+def test_singular_leaves_marks_and_numbers_alone() -> None:
+    assert [singular(word) for word in ("'s", ".", "1", "people", "geese", "scissors")] == [
+        *("'s", ".", "1", "person", "goose", "scissors"),
+    ]
