@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
-from lvlmsal.adapters import Loaded, load_checkpoint, open_image
+from lvlmsal.adapters import Loaded, load_checkpoint
+from lvlmsal.answer import Answer
 from lvlmsal.attention import intervene
 from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.combination import check_combination
 from lvlmsal.decoders.records import TokenRecord
-from lvlmsal.errors import UnsupportedError
+from lvlmsal.inputs import Images, opened
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 from lvlmsal.saliency.options import SaliencyOptions
@@ -28,43 +28,12 @@ from lvlmsal.saliency.report import SaliencyReport, diagnose_response
 from lvlmsal.spans import TokenSpans
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-ImageLike = Image.Image | str | os.PathLike[str]
-Images = ImageLike | Sequence[ImageLike] | None
-"""The image or images of one question; ``None`` for a question without any."""
+    pass
 
 T = TypeVar("T")
 
 Spec = str | Mapping[str, Any]
 """A registered name, or ``{"name": ..., option: value, ...}``."""
-
-
-@dataclass
-class Answer:
-    """What a model said, and how each token was chosen.
-
-    Attributes:
-        text: the answer.
-        prompt: the question as it was given.
-        token_ids: of the answer, end of sequence included where it was generated.
-        tokens: one record for each of them.
-        spans: where system prompt, images, question and output stand.
-        seconds: wall time of the batch, divided by its size.
-    """
-
-    text: str
-    prompt: str
-    token_ids: list[int]
-    tokens: list[TokenRecord]
-    spans: TokenSpans
-    seconds: float
-    _diagnose: Any = field(default=None, repr=False)
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Diagnose this answer and draw its saliency; see :meth:`SaliencyReport.plot`."""
-        report: SaliencyReport = self._diagnose()
-        return report.plot(path)
 
 
 class Lvlm:
@@ -169,7 +138,7 @@ class Lvlm:
         chosen = self.build_decoder(decoder)
         edits = [self.build_intervention(spec) for spec in interventions]
         check_combination(chosen, edits)
-        inputs = self.adapter.encode([_opened(entry) for entry in entries], questions)
+        inputs = self.adapter.encode([opened(entry) for entry in entries], questions)
         began = time.perf_counter()
         with intervene(self.model, *edits) if edits else nullcontext():
             generative: Any = self.model  # `generate` comes from a mixin of the concrete classes
@@ -184,13 +153,18 @@ class Lvlm:
         new = output.sequences[:, inputs["input_ids"].shape[1] :]
         records = getattr(output, "records", None) or [None] * len(questions)
         answers = [
-            self._answer(question, ids, kept, where, seconds)
-            for question, ids, kept, where in zip(questions, new, records, spans, strict=True)
-        ]
-        for answer, entry in zip(answers, entries, strict=True):
-            answer._diagnose = lambda answer=answer, entry=entry: self.diagnose(
-                entry, answer.prompt, answer.token_ids, interventions=edits
+            self._answer(
+                question,
+                ids,
+                kept,
+                where,
+                seconds,
+                partial(self.diagnose, entry, question, interventions=edits),
             )
+            for question, ids, kept, where, entry in zip(
+                questions, new, records, spans, entries, strict=True
+            )
+        ]
         return answers[0] if single else answers
 
     def diagnose(
@@ -230,15 +204,15 @@ class Lvlm:
             ids = list(response)
         if not ids:
             raise ValueError("the response holds no token, so there is nothing to diagnose")
-        opened = _opened(images)
-        inputs = self.adapter.encode([opened], [prompt])
+        pictures = opened(images)
+        inputs = self.adapter.encode([pictures], [prompt])
         return diagnose_response(
             self.adapter,
             inputs,
             ids,
             options or SaliencyOptions(),
             interventions=edits,
-            images=opened,
+            images=pictures,
         )
 
     def _build(self, registry: Registry[T], spec: Spec) -> T:
@@ -254,6 +228,7 @@ class Lvlm:
         records: list[TokenRecord] | None,
         spans: TokenSpans,
         seconds: float,
+        diagnose: Callable[..., SaliencyReport],
     ) -> Answer:
         if records is None:
             records = [TokenRecord(id=token) for token in self._until_end(ids.tolist())]
@@ -262,7 +237,15 @@ class Lvlm:
             record.text = text
             for rejected in record.rejected:
                 rejected["text"] = self.adapter.token_texts([rejected["id"]])[0]
-        return Answer(self.adapter.decode(kept), prompt, kept, records, spans, seconds)
+        return Answer(
+            text=self.adapter.decode(kept),
+            prompt=prompt,
+            token_ids=kept,
+            tokens=records,
+            spans=spans,
+            seconds=seconds,
+            diagnose=partial(diagnose, kept),
+        )
 
     def _until_end(self, ids: list[int]) -> list[int]:
         """Tokens up to and including the first end of sequence; what follows is padding."""
@@ -310,31 +293,3 @@ def load(
             device_map=device_map,
         )
     )
-
-
-def check_combination(decoder: Decoder, interventions: Sequence[Intervention]) -> None:
-    """Refuse a decoder and interventions that cannot be right together.
-
-    Raises:
-        UnsupportedError: naming the pair.
-    """
-    for intervention in interventions:
-        if decoder.is_beam and not intervention.supports_beam:
-            raise UnsupportedError(
-                f"intervention {intervention.name!r} keeps state that beam search reorders: "
-                f"use it without decoder {decoder.name!r}"
-            )
-        if decoder.uses_saliency and not intervention.supports_sgrs:
-            raise UnsupportedError(
-                f"intervention {intervention.name!r} changes attention in a way whose saliency "
-                f"is not defined: use it without decoder {decoder.name!r}"
-            )
-
-
-def _opened(images: Images) -> list[Image.Image]:
-    if images is None:
-        return []
-    entries = [images] if isinstance(images, Image.Image | str | os.PathLike) else list(images)
-    return [
-        entry if isinstance(entry, Image.Image) else open_image(Path(entry)) for entry in entries
-    ]

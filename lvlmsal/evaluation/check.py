@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import UnknownName, UnsupportedError, close_matches
 from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
-from lvlmsal.lvlm import check_combination
 from lvlmsal.registry import (
     ADAPTERS,
     BENCHMARKS,

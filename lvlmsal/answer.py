@@ -1,0 +1,42 @@
+"""What a model said, with a record of every token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.spans import TokenSpans
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class Answer:
+    """What a model said, and how each token was chosen.
+
+    Attributes:
+        text: the answer.
+        prompt: the question as it was given.
+        token_ids: of the answer, end of sequence included where it was generated.
+        tokens: one record for each of them.
+        spans: where system prompt, images, question and output stand.
+        seconds: wall time of the batch, divided by its size.
+        diagnose: runs the saliency of this very answer, under the interventions that made it.
+    """
+
+    text: str
+    prompt: str
+    token_ids: list[int]
+    tokens: list[TokenRecord]
+    spans: TokenSpans
+    seconds: float
+    diagnose: Callable[[], SaliencyReport] = field(repr=False)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Diagnose this answer and draw its saliency; see :meth:`SaliencyReport.plot`."""
+        return self.diagnose().plot(path)
