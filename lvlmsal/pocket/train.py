@@ -47,6 +47,7 @@ class Recipe:
         check_every: Steps between checkpoints and looks at unseen scenes.
         mix: What a batch is made of.
         tower_rows: Images per batch in the first stage.
+        look_rows: Unseen images that are looked at.
         tiny: Train the far smaller model of the tests.
     """
 
@@ -60,6 +61,7 @@ class Recipe:
     check_every: int = 200
     mix: Mix = field(default_factory=lambda: Mix(rows=16))
     tower_rows: int = 16
+    look_rows: int = 80
     tiny: bool = False
 
 
@@ -210,11 +212,12 @@ class Clock(Callback):
 
     Args:
         encoder: Makes the batch that is looked at.
+        rows: How many images that batch has.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, rows: int) -> None:
         """See the class."""
-        self.unseen = make_batch(encoder, "look", 0, Mix(rows=80, chained=0.0, unknown=0.0))
+        self.unseen = make_batch(encoder, "look", 0, Mix(rows=rows, chained=0.0, unknown=0.0))
         self.last = time.monotonic()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -286,7 +289,7 @@ def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
         max_epochs=1,
         max_steps=-1,
         gradient_clip_val=1.0,
-        callbacks=[Clock(encoder), keeper],
+        callbacks=[Clock(encoder, recipe.look_rows), keeper],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

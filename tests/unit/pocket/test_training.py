@@ -1,0 +1,243 @@
+"""Training batches and the training loop, on models of the same make but far smaller."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from lvlmsal.pocket.build import DIALOGUES, build
+from lvlmsal.pocket.data import (
+    KINDS,
+    Encoder,
+    Mix,
+    make_batch,
+    make_tower_batch,
+    patch_labels,
+    sample_segments,
+    whitening,
+)
+from lvlmsal.pocket.draw import draw
+from lvlmsal.pocket.language import Turn
+from lvlmsal.pocket.scene import SHAPES, Scene, sample_scene
+from lvlmsal.pocket.score import Speaker
+from lvlmsal.pocket.train import PocketModule, Recipe, export, main, train
+
+TINY = Recipe(
+    minutes=None,
+    steps=8,
+    tower_share=0.3,
+    check_every=2,
+    mix=Mix(rows=2, questions=2),
+    tower_rows=2,
+    look_rows=2,
+    tiny=True,
+)
+
+
+@pytest.fixture(scope="module", params=sorted(DIALOGUES))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def reference_scores(module: PocketModule, scene: Scene, turns: list[Turn]) -> torch.Tensor:
+    """Scores of the answers' tokens from the model's own forward and its chat template."""
+    pocket, encoder = module.pocket, Encoder(module.pocket)
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        content: list[dict[str, str]] = [{"type": "text", "text": turn.question}]
+        messages.append({"role": "user", "content": content})
+        messages.append({"role": "assistant", "content": turn.answer})
+    messages[0]["content"].insert(0, {"type": "image"})
+    text = pocket.tokenizer.apply_chat_template(messages, tokenize=False)
+    pixels = pocket.image_processor([Image.fromarray(draw(scene))], return_tensors="pt")
+    mark = pocket.dialogue.image
+    count = 64 if encoder.is_llava else int(pixels["image_grid_thw"].prod()) // 4
+    ids = torch.tensor([pocket.tokenizer(text.replace(mark, mark * count))["input_ids"]])
+    if not encoder.is_llava:
+        pixels["mm_token_type_ids"] = (ids == module.model.config.image_token_id).int()
+    scores = module.model(input_ids=ids, attention_mask=torch.ones_like(ids), **pixels).logits[0]
+    places, after = [], 0
+    for turn in turns:
+        head = encoder.ids(pocket.dialogue.before_answer)
+        answer = encoder.ids(turn.answer) + encoder.ids(pocket.dialogue.after_answer)
+        wanted, all_ids = head + answer, ids[0].tolist()
+        start = next(
+            k for k in range(after, len(all_ids)) if all_ids[k : k + len(wanted)] == wanted
+        )
+        places += range(start + len(head) - 1, start + len(wanted) - 1)
+        after = start + len(wanted)
+    return scores[places]
+
+
+@torch.no_grad()
+def test_packed_segments_score_as_if_each_stood_alone(name: str) -> None:
+    torch.manual_seed(0)
+    module = PocketModule(name, TINY).eval()
+    encoder, mix = Encoder(module.pocket), Mix(rows=3, chained=0.5, unknown=0.0)
+    packed, _ = module(make_batch(encoder, "t", 0, mix))
+    alone = []
+    for place in range(mix.rows):
+        rng = random.Random(f"t/0/{place}")
+        scene = sample_scene(rng)
+        for turns in sample_segments(scene, mix, rng):
+            alone.append(reference_scores(module, scene, turns))
+    torch.testing.assert_close(packed, torch.cat(alone), atol=1e-5, rtol=1e-4)
+
+
+def test_targets_are_the_answers(name: str) -> None:
+    encoder = Encoder(build(name, tiny=True))
+    batch = make_batch(encoder, "t", 1, Mix(rows=4))
+    rng = random.Random("t/1/0")
+    scene = sample_scene(rng)
+    turns = [turn for part in sample_segments(scene, Mix(rows=4), rng) for turn in part]
+    first = batch["rows"] == 0
+    spelled = encoder.pocket.tokenizer.decode(batch["targets"][first], skip_special_tokens=True)
+    assert spelled == " ".join(turn.answer for turn in turns)
+    kinds = [KINDS[kind] for kind in batch["kinds"][first].tolist() if kind >= 0]
+    assert kinds == [turn.kind for turn in turns]
+
+
+def test_batches_are_repeatable_and_differ(name: str) -> None:
+    encoder = Encoder(build(name, tiny=True))
+    one, same, other = (make_batch(encoder, "t", index, Mix(rows=2)) for index in (3, 3, 4))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["pixel_values"], other["pixel_values"])
+
+
+def test_patch_labels_name_the_object_on_each_patch() -> None:
+    scene = sample_scene(random.Random(4))
+    labels = patch_labels(scene, None)
+    assert labels.shape == (scene.height // 8, scene.width // 8, 2)
+    for thing in scene.things:
+        window = labels[thing.top // 8 : thing.top // 8 + 2, thing.left // 8 : thing.left // 8 + 2]
+        assert set(window[..., 0].flatten()) - {0} == {SHAPES.index(thing.shape) + 1}
+    covered = {SHAPES.index(shape) + 1 for shape in scene.present}
+    assert set(labels[..., 0].flatten()) == covered | {0}
+
+
+def test_patch_labels_follow_the_models_patch_order() -> None:
+    encoder = Encoder(build("pocket-qwen2vl", tiny=True))
+    scene = sample_scene(random.Random(4))
+    grid, flat = patch_labels(scene, None), encoder.labels(scene)
+    # a merged token is four patches in a row: two of one row, two of the next
+    assert np.array_equal(flat[:4], grid[:2, :2].reshape(4, 2))
+    assert np.array_equal(flat[4:8], grid[:2, 2:4].reshape(4, 2))
+
+
+def test_whitened_patches_are_uncorrelated(name: str) -> None:
+    encoder = Encoder(build(name, tiny=True))
+    filters = whitening(encoder, 16, scenes=20).double()
+    pixels = make_tower_batch(encoder, "whitening", 0, 20)["pixel_values"]
+    if encoder.is_llava:
+        pixels = torch.nn.functional.unfold(pixels, 8, stride=8).transpose(1, 2).flatten(0, 1)
+    features = (pixels - pixels.mean(dim=0)).double() @ filters.T
+    covariance = features.T @ features / len(features)
+    off = covariance - torch.diag(covariance.diagonal())
+    assert off.abs().max() < 1e-3
+    assert covariance.diagonal().max() <= 1.0
+
+
+def weights(module: PocketModule) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def test_killed_run_goes_on_where_it_stopped(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = weights(train(name, tmp_path / "whole", TINY))
+
+    real = PocketModule.training_step
+
+    def dying(self: PocketModule, batch: Any, index: int) -> torch.Tensor:
+        if self.global_step == 5:
+            raise RuntimeError("killed")
+        return real(self, batch, index)
+
+    monkeypatch.setattr(PocketModule, "training_step", dying)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(name, tmp_path / "cut", TINY)
+    monkeypatch.undo()
+    with caplog.at_level(logging.INFO, logger="lvlmsal.pocket.train"):
+        resumed = train(name, tmp_path / "cut", TINY)
+    assert "going on from" in caplog.text
+    assert "step 4" in caplog.text
+    for key, value in weights(resumed).items():
+        torch.testing.assert_close(value, whole[key], atol=1e-6, rtol=1e-5)
+
+    step = export(name, tmp_path / "cut", tmp_path / "out", tiny=True)
+    assert step == TINY.steps
+    saved = AutoModelForImageTextToText.from_pretrained(tmp_path / "out").state_dict()
+    assert all(torch.equal(value, resumed.model.state_dict()[key]) for key, value in saved.items())
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=40, tower_share=0.0, check_every=40, warmup=5, rate=5e-3)
+    module = train("pocket-llava", tmp_path, recipe)
+    batch = make_batch(Encoder(module.pocket), "fresh", 0, Mix(rows=8))
+    torch.manual_seed(0)
+    untrained = PocketModule("pocket-llava", recipe)
+
+    def loss(of: PocketModule) -> float:
+        with torch.no_grad():
+            scores, _ = of(batch)
+        return float(torch.nn.functional.cross_entropy(scores.float(), batch["targets"]))
+
+    assert loss(module) < 0.8 * loss(untrained)
+
+
+def test_export_without_a_checkpoint_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="train first"):
+        main(["pocket-llava", "--out", str(tmp_path), "--export", str(tmp_path / "out")])
+
+
+def test_saved_folders_load_and_answer(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    pocket = build(name, tiny=True)
+    pocket.save(tmp_path)
+    speaker = Speaker(tmp_path)
+    assert speaker.tokenizer.padding_side == "left"
+    specials = {speaker.tokenizer.pad_token_id, speaker.tokenizer.bos_token_id}
+    assert len(specials | {speaker.tokenizer.eos_token_id}) == 3
+    pictures = [Image.fromarray(draw(sample_scene(random.Random(k)))) for k in range(6)]
+    assert len({picture.size for picture in pictures}) > 1
+    questions = ["Is there a star in the image?", "Describe this image."] * 3
+    together = speaker.answer(pictures, questions, max_new_tokens=5)
+    alone = [
+        speaker.answer([picture], [question], max_new_tokens=5)[0]
+        for picture, question in zip(pictures, questions, strict=True)
+    ]
+    assert together == alone
+
+
+def test_llava_folder_has_a_whole_processor(tmp_path: Path) -> None:
+    build("pocket-llava", tiny=True).save(tmp_path)
+    load: Any = AutoProcessor
+    processor = load.from_pretrained(tmp_path)
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Hm?"}]}]
+    prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
+    inputs = processor(images=Image.new("RGB", (64, 48)), text=prompt, return_tensors="pt")
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    assert int((inputs["input_ids"] == model.config.image_token_id).sum()) == 64
+    assert inputs["pixel_values"].shape == (1, 3, 64, 64)
+    assert model(**inputs).logits.shape[1] == inputs["input_ids"].shape[1]
+
+
+def test_qwen_folder_names_its_processor(tmp_path: Path) -> None:
+    build("pocket-qwen2vl", tiny=True).save(tmp_path)
+    content = json.loads((tmp_path / "processor_config.json").read_text(encoding="utf-8"))
+    assert content["processor_class"] == "Qwen2VLProcessor"
+
+
+def test_unknown_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="'pocket-gpt'"):
+        build("pocket-gpt")
