@@ -39,7 +39,8 @@ def _fields_are_lost(cls: type, base: type) -> bool:
     """Whether a class annotates fields that no constructor of it or of its base will take."""
     if {"__dataclass_fields__", "__init__"} & set(vars(cls)):
         return False
-    if base.__init__ is not object.__init__ and not dataclasses.is_dataclass(base):
+    constructors = [parent for parent in base.__mro__[:-1] if "__init__" in vars(parent)]
+    if constructors and not dataclasses.is_dataclass(base):
         return False  # the options are the arguments of the base's constructor
     return any("ClassVar" not in str(hint) for hint in inspect.get_annotations(cls).values())
 
