@@ -249,7 +249,9 @@ class ModelAdapter(ABC):
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """Text of generated ids, shape (n,), without special tokens."""
-        text: str = self.tokenizer.decode(_as_list(ids), skip_special_tokens=True)
+        text: str = self.tokenizer.decode(
+            _as_list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         return text
 
     def token_texts(self, ids: Tensor | Sequence[int]) -> list[str]:

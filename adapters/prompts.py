@@ -133,8 +133,10 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     pieces: list[str] = []
     begin = done = 0
     for end in range(1, len(ids) + 1):
-        before = tokenizer.decode(ids[begin:done], skip_special_tokens=False)
-        after = tokenizer.decode(ids[begin:end], skip_special_tokens=False)
+        before, after = (
+            tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            for part in (ids[begin:done], ids[begin:end])
+        )
         if after.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
             pieces.append("")
             continue

@@ -195,7 +195,9 @@ def check_text(adapter: ModelAdapter) -> None:
     """Texts of the tokens join to the text, and the question can be read in it."""
     inputs = _inputs(adapter)
     for ids, question in zip(inputs["input_ids"], QUESTIONS, strict=True):
-        whole = adapter.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+        whole = adapter.tokenizer.decode(
+            ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
         pieces = adapter.token_texts(ids)
         assert len(pieces) == len(ids), "one text for each token"
         assert "".join(pieces) == whole, f"{''.join(pieces)!r} is not {whole!r}"

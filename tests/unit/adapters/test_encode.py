@@ -10,8 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.adapters.prompts import token_texts
 from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.testing.processors import tiny_processor, tiny_tokenizer
 from lvlmsal.testing.tiny import IMAGE, IMAGE_END, IMAGE_START, TINY, tiny_lvlm, tiny_model
@@ -235,6 +238,34 @@ def test_character_of_several_tokens_stands_with_the_last() -> None:
 def test_incomplete_character_is_not_lost() -> None:
     ids = tiny_tokenizer("llava")("a\u20ac", add_special_tokens=False)["input_ids"]
     assert tiny_adapter("llava").token_texts(ids[:-1]) == ["a", "", "\N{REPLACEMENT CHARACTER}"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "pieces"),
+    [
+        (["\u2581Hello", "\u2581world", "!"], ["Hello", " world", "!"]),
+        (["\u2581", "\u2581world", "\u2581", "!"], ["", " world", " ", "!"]),
+        (["\u2581a", "<0xE2>", "<0x82>", "<0xAC>", "\u2581a"], ["a", "", "", "\u20ac", " a"]),
+    ],
+)
+def test_token_texts_of_a_tokenizer_that_swallows_the_first_blank(
+    tokens: list[str], pieces: list[str]
+) -> None:
+    """The tokenizer of LLaVA-1.5 writes blanks into tokens and drops the first of a text."""
+    vocabulary = {token: number for number, token in enumerate(["<unk>", *dict.fromkeys(tokens)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    ids = [vocabulary[token] for token in tokens]
+    assert token_texts(fast, ids) == pieces
+    assert "".join(pieces) == fast.decode(ids)
 
 
 def test_pixtral_tower_is_refused() -> None:

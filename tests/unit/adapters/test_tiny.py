@@ -1,4 +1,4 @@
-"""The tiny models are fit to test with: repeatable, told apart by their inputs, far from uniform."""
+"""The tiny models are fit to test with: repeatable, sensitive to their inputs, not uniform."""
 
 from __future__ import annotations
 
