@@ -113,8 +113,9 @@ def score_chair_files(
         warnings.append(
             f"{len(bare)} images have no reference captions, only annotated objects: {listed(bare)}"
         )
-    names = set().union(*(truth.instances.get(image, set()) for image in images))
-    if strange := sorted(names.difference(metric.words.names)):
+    annotated = set().union(*(truth.instances.get(image, set()) for image in images))
+    known = set(metric.words.names)
+    if strange := sorted(n for n in annotated if metric.words.canonical(n) not in known):
         warnings.append(
             f"{len(strange)} annotated objects are not in the vocabulary, so no caption can "
             f"mention them: {listed(strange)}"

@@ -157,6 +157,25 @@ class Vocabulary:
                 forms.setdefault(form, name)
         return cls(names, forms, "none", "COCO objects, lvlmsal's own list 1, words as listed")
 
+    def canonical(self, name: str) -> str:
+        """What this vocabulary calls an annotated object.
+
+        Annotations and the first words of lines may use different names for one object.
+
+        Args:
+            name: Name of an object in annotations.
+
+        Returns:
+            The object that the name names; the name itself if it is not in the vocabulary.
+
+        Example:
+            >>> Vocabulary.coco().canonical("sofa"), Vocabulary.coco().canonical("drone")
+            ('couch', 'drone')
+        """
+        if self.singulariser == "original":
+            return self.synonyms.get(name, name)
+        return self._phrases.get(tuple(plain_tokens(name))) or name
+
     def objects(self, text: str) -> list[tuple[str, str]]:
         """The mentions of objects in a text, in order and as often as they occur.
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed
@@ -238,8 +238,9 @@ def _check_state(factory: Callable[[], CountMetric], samples: Sequence[Sample]) 
 
 
 def _check_options(metric: CountMetric) -> None:
+    build = cast(Callable[..., CountMetric], type(metric))
     try:
-        type(metric)(no_such_option=1)
+        build(no_such_option=1)
     except ConfigError as error:
         _require(
             "no_such_option" in str(error), "the refusal of an unknown option does not name it"

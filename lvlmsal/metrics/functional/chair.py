@@ -34,7 +34,7 @@ def ground_truth_objects(
     """The objects of an image: those annotated and those that its reference captions mention.
 
     Args:
-        annotated: Names of the annotated objects.
+        annotated: Names of the annotated objects; `Vocabulary.canonical` brings them into line.
         references: Captions by people.
         vocabulary: Reads the references; use the one that reads the captions to be scored.
 
@@ -47,7 +47,7 @@ def ground_truth_objects(
         ['couch', 'dog']
     """
     mentioned = {name for text in references for name, _ in vocabulary.scan(text).objects}
-    return frozenset(annotated) | mentioned
+    return frozenset(map(vocabulary.canonical, annotated)) | mentioned
 
 
 def chair_counts(

@@ -149,6 +149,16 @@ def test_ground_truth_is_what_is_annotated_and_what_people_mention() -> None:
     assert ground_truth_objects([], [], COCO) == frozenset()
 
 
+def test_annotated_names_are_those_of_the_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    path.write_text("television, tv, tv set\nSofa, couch\n")
+    for words in (Vocabulary.read(path), Vocabulary.read(path, "none")):
+        truth = ground_truth_objects(["tv", "couch", "drone"], [], words)
+        assert truth == {"television", "Sofa", "drone"}
+        figures = chair_score(["A tv and a couch."], [truth], words)
+        assert (figures["chair_i"], figures["recall"]) == (0, 2 / 3)
+
+
 def test_degenerate_input_gives_nan_not_an_error_or_a_made_up_zero() -> None:
     silent = chair_score(["Nothing.", ""], [{"dog"}, set()], COCO)
     assert math.isnan(silent["chair_i"])
