@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
@@ -235,13 +236,20 @@ def _value(
     for path in _unset(value, here):
         problems.append(f"{path}: needs a value; add {path}=... or write it into the config")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), {key: value})
+        merged = OmegaConf.merge(_structured(cls), {key: value})
     except OmegaConfBaseException as error:
         problems.append(f"{here}: {_first_line(error)}")
         return getattr(cls(), key)
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)  # cls is a dataclass
     return plain[key]
+
+
+@functools.cache
+def _structured(cls: type[Any]) -> DictConfig:
+    """The typed, empty form of a class; merging copies it."""
+    structured: DictConfig = OmegaConf.structured(cls)
+    return structured
 
 
 def _unset(value: object, here: str) -> Iterator[str]:

@@ -154,10 +154,10 @@ def make_plan(
         raise ConfigError(problems, source=name)
     config.baseline = config.baseline or config.methods[0].name
     cells = tuple(
-        _cell(model, method, label, benchmark, config.seed)
+        cell
         for model in config.models
         for method in config.methods
-        for label, benchmark in benchmarks.items()
+        for cell in _cells(model, method, benchmarks, config.seed)
     )
     return Plan(config, benchmarks, cells)
 
@@ -194,10 +194,13 @@ def _waits_for_world(config: RunConfig, benchmark: Benchmark) -> bool:
     return not (root / "world.json").is_file() and Path(benchmark.root) == root
 
 
-def _cell(
-    model: ModelConfig, method: MethodConfig, label: str, benchmark: Benchmark, seed: int
-) -> Cell:
+def _cells(
+    model: ModelConfig, method: MethodConfig, benchmarks: dict[str, Benchmark], seed: int
+) -> list[Cell]:
     card = card_of(model)
     decoder = build_component(DECODERS, method.decoder, card)
     edits = tuple(build_component(INTERVENTIONS, e, card) for e in method.interventions)
-    return Cell(model, method.name, decoder, edits, label, benchmark, seed)
+    return [
+        Cell(model, method.name, decoder, edits, label, benchmark, seed)
+        for label, benchmark in benchmarks.items()
+    ]

@@ -36,7 +36,7 @@ class RunProgress:
         self._seconds = 0.0
         self._samples = 0
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -48,7 +48,7 @@ class RunProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bar.console.print(text, highlight=False)
+        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def describe(self, text: str) -> None:
         """Say what is going on now."""

@@ -108,8 +108,8 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
             changed = "-" if cell["changed"] is None else str(cell["changed"])
             lines.append(_row([*row, changed, _count(cell), _speed(cell)]))
         lines.append("")
-    lines.append(_legend(results))
-    lines += [f"\nNote: {warning}" for warning in results["warnings"]]
+    lines.append(_cell(_legend(results)))
+    lines += [f"\nNote: {_cell(warning)}" for warning in results["warnings"]]
     return "\n".join(lines) + "\n"
 
 

@@ -19,7 +19,9 @@ ROWS = [
 ]
 
 
-def write_pope(root: Path, rows: list[dict[str, object]], name: str = "pope/coco_pope_random.json"):
+def write_pope(
+    root: Path, rows: list[dict[str, object]], name: str = "pope/coco_pope_random.json"
+) -> Path:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config import packaged_configs, read_config
 from lvlmsal.evaluation.plan import make_plan
+from lvlmsal.evaluation.schema import RunConfig
 from lvlmsal.pocket.world import write_world
 
 SHORT = {
@@ -77,7 +79,7 @@ def test_a_decoder_at_the_top_is_a_single_method() -> None:
         ("data.root=null", lambda c: c.benchmarks[1].options == {}),
     ],
 )
-def test_overrides(override: str, read) -> None:
+def test_overrides(override: str, read: Callable[[RunConfig], bool]) -> None:
     config, problems, _ = read_config(SHORT, [override])
     assert problems == []
     assert read(config)
