@@ -2,8 +2,8 @@
 
 A plain attention function (full n x n softmax, in the dtype of the inputs) is registered with
 transformers under a name of its own. It keeps every layer's weights in the graph, so that
-``torch.autograd.grad`` gives dL/dA, and it applies LocoRE by a double loop over the positions of each
-sample. Saliency references run each sample alone, unpadded and without a cache.
+``torch.autograd.grad`` gives dL/dA, and it applies LocoRE by a double loop over the positions of
+each sample. Saliency references run each sample alone, unpadded and without a cache.
 """
 
 from __future__ import annotations

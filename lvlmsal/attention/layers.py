@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 LayerSpec = Sequence[int] | str | None
@@ -57,12 +58,9 @@ def check_layers(spec: LayerSpec) -> None:
 
 def _bounds(spec: str) -> tuple[str, str]:
     start, colon, stop = (part.strip() for part in spec.partition(":"))
-    try:
-        numbers = [float(part) for part in (start, stop) if part]
-    except ValueError:
-        numbers = [-1.0]
-    fractional = "." in spec
-    if not colon or any(number < 0 or (fractional and number > 1) for number in numbers):
+    number = r"(\d+(\.\d*)?|\.\d+)?"
+    readable = colon and all(re.fullmatch(number, part, re.ASCII) for part in (start, stop))
+    if not readable or ("." in spec and any(float(part or 0) > 1 for part in (start, stop))):
         raise ValueError(
             f"layers={spec!r} is not understood: write a list such as [6, 7, 8], a range such as "
             f"'6:9' or fractions of the depth such as '0.5:1.0'"

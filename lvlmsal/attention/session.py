@@ -35,6 +35,10 @@ class Bindable(Protocol):
 class Editor(Protocol):
     """What the attention function asks of an intervention; see ``AttentionIntervention``."""
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether its options switch it off."""
+
     def applies_to(self, layer: int) -> bool:
         """Whether it acts in a layer."""
 
@@ -84,6 +88,7 @@ class AttentionSession:
         interventions: in the order in which they act.
         spans: the samples' spans where the session cannot read them off ``input_ids`` at prefill,
             or where generated tokens are part of the input (teacher forcing).
+        recording: whether :meth:`record` may be called; if not, identities switch nothing.
 
     Raises:
         UnsupportedError: no adapter for the model's architecture, or a pass that cannot be edited.
@@ -95,6 +100,7 @@ class AttentionSession:
         interventions: Sequence[Bindable] = (),
         *,
         spans: Sequence[TokenSpans] | None = None,
+        recording: bool = True,
     ) -> None:
         self.adapter: ModelAdapter = adapter_for(model)
         self.model = model
@@ -102,6 +108,9 @@ class AttentionSession:
         self.spans = spans
         self.tape: Tape | None = None
         self._fixed_spans = spans is not None
+        self._holds = recording or any(not editor.is_identity for editor in self.editors)
+        self._prompt: Tensor | None = None
+        self._seen = 0
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
         self._hook: RemovableHandle | None = None
         self._offset: int | None = None
@@ -110,13 +119,11 @@ class AttentionSession:
     def __enter__(self) -> AttentionSession:
         if self._hook is not None:
             raise RuntimeError("this session is open already: make a new one for a nested scope")
-        config = self.adapter.text_config
-        count, previous = _HELD.get(id(config), (0, config._attn_implementation))
-        if count == 0:
-            self.adapter.set_attention(ATTENTION_NAME)
-        _HELD[id(config)] = (count + 1, previous)
+        if self._holds:
+            self._hold()
         self._hook = self.model.register_forward_pre_hook(self._read_inputs, with_kwargs=True)
-        _ACTIVE.set((*_ACTIVE.get(), self))
+        # Sessions that were closed in another context are still listed in this one.
+        _ACTIVE.set((*(session for session in _ACTIVE.get() if session.is_open), self))
         return self
 
     def __exit__(
@@ -131,6 +138,17 @@ class AttentionSession:
             return
         self._hook.remove()
         self._hook = None
+        if self._holds:
+            self._release()
+
+    def _hold(self) -> None:
+        config = self.adapter.text_config
+        count, previous = _HELD.get(id(config), (0, config._attn_implementation))
+        if count == 0:
+            self.adapter.set_attention(ATTENTION_NAME)
+        _HELD[id(config)] = (count + 1, previous)
+
+    def _release(self) -> None:
         config = self.adapter.text_config
         count, previous = _HELD.pop(id(config))
         if count > 1:
@@ -193,13 +211,26 @@ class AttentionSession:
     ) -> None:
         """At each prefill, find the spans in the ids that the model is given."""
         cache = kwargs.get("past_key_values")
-        if self._fixed_spans or (cache is not None and int(cache.get_seq_length()) > 0):
+        past = 0 if cache is None else int(cache.get_seq_length())
+        # For a pass that is handed a ready mask: the mask function will not be asked for one.
+        self._offset, self._columns = None if cache is None else past, {}
+        if self._fixed_spans or past > 0:
             return
         input_ids = kwargs.get("input_ids", args[0] if args else None)
-        if input_ids is not None:
+        if input_ids is None:
+            self.spans = None
+        elif cache is not None or not self._continues(input_ids):
             mask = kwargs.get("attention_mask")
             flat = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
-            self.spans = self.adapter.spans(input_ids, flat)
+            self.spans, self._prompt = self.adapter.spans(input_ids, flat), input_ids
+        self._seen = 0 if input_ids is None else input_ids.shape[1]
+
+    def _continues(self, input_ids: Tensor) -> bool:
+        """Whether an uncached pass is the last one and one more token: decoding without a cache."""
+        prompt = self._prompt
+        if prompt is None or input_ids.shape[1] != self._seen + 1:
+            return False
+        return torch.equal(input_ids[:, : prompt.shape[1]], prompt)
 
 
 def intervene(
@@ -211,6 +242,8 @@ def intervene(
 
     Works under the model's own ``generate`` (greedy, sampling, beam search) and under plain
     forwards, in batches and with left padding; spans are read off ``input_ids`` at each prefill.
+    It acts in the thread that opened it: to run ``generate`` in a thread of its own, as streamers
+    like it, hand the scope over with ``Thread(target=contextvars.copy_context().run, args=(...))``.
 
     Args:
         model: any model with an adapter (``lvlmsal list adapters``).
@@ -228,7 +261,7 @@ def intervene(
     >>> tokens.shape[1] - inputs["input_ids"].shape[1]
     3
     """
-    return AttentionSession(model, interventions, spans=spans)
+    return AttentionSession(model, interventions, spans=spans, recording=False)
 
 
 def active_pass(

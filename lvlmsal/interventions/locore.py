@@ -69,6 +69,14 @@ class LocoRE(AttentionIntervention):
             raise ValueError("beta=-1 with mode='renormalized' adds log(0) to the scores")
         if self.window < 1:
             raise ValueError(f"window={self.window} reaches no key: give 1 or more")
+        for name, values in (
+            ("mode", ("weights", "renormalized", "scores")),
+            ("context", ("after_image", "output")),
+        ):
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
+                )
         check_layers(self.layers)
 
     @property

@@ -12,7 +12,7 @@ from lvlmsal.registry import INTERVENTIONS
 @INTERVENTIONS.register("none")
 @dataclass(frozen=True)
 class NoIntervention(AttentionIntervention):
-    """Leaves the model as it is, through the same code path as the others.
+    """Leaves the model as it is, its own attention function included.
 
     >>> NoIntervention().applies_to(0)
     False

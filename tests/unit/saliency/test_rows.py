@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests import reference
 from torch import Tensor
 
 from lvlmsal.errors import UnsupportedError
@@ -15,6 +14,7 @@ from lvlmsal.saliency import SaliencyOptions, full_graph_rows, row_saliency
 from lvlmsal.saliency.reduce import context_mask, token_saliency
 from lvlmsal.spans import find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
+from tests import reference
 
 FAMILIES = sorted(TINY)
 ROWS = ("predicting", "candidate")
@@ -153,8 +153,8 @@ def test_every_option_is_its_definition(
 def test_the_public_codes_definition_is_identically_zero(family: str) -> None:
     """Candidate appended, loss from the logits at P - 1, attention row P: causality cuts the graph.
 
-    The public code of the paper reads this product, so that every S(c) is 0, tau is 0 and nothing is
-    ever rejected.
+    The public code of the paper reads this product, so that every S(c) is 0, tau is 0 and nothing
+    is ever rejected.
     """
     model = tiny_model(family, layers=3, dtype=F64)
     sample = tiny_samples(family, (1,), dtype=F64)[0]

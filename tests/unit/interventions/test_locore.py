@@ -1,0 +1,254 @@
+"""LocoRE against a brute-force model that builds every n x n matrix position by position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lvlmsal.attention import intervene
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.spans import find_spans
+from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
+from tests import reference
+
+FAMILIES = sorted(TINY)
+MODES = ("weights", "renormalized", "scores")
+CONTEXTS = ("after_image", "output")
+F64 = torch.float64
+
+
+def options_of(locore: LocoRE) -> dict[str, Any]:
+    return {
+        "beta": locore.beta,
+        "window": locore.window,
+        "mode": locore.mode,
+        "layers": None if locore.layers is None else list(locore.layers),
+        "heads": locore.heads,
+    }
+
+
+def decode(
+    model: PreTrainedModel, batch: dict[str, Tensor], steps: int = 4, **kwargs: Any
+) -> tuple[Tensor, Tensor]:
+    """New tokens (B, T) and the logits that chose them (B, T, V), before generate rounds them."""
+    logits: list[Tensor] = []
+    hook = model.register_forward_hook(lambda *call: logits.append(call[2].logits[:, -1]))
+    # Without a cache transformers would look for the pixels of a generated image token.
+    plain = {"max_new_tokens": steps, "do_sample": False, "suppress_tokens": [2, IMAGE, VIDEO]}
+    try:
+        ids = model.generate(**batch, **plain, **kwargs)
+    finally:
+        hook.remove()
+    return ids[:, batch["input_ids"].shape[1] :], torch.stack(logits, dim=1)
+
+
+def brute_logits(
+    model: PreTrainedModel, sample: TinySample, answer: list[int], locore: LocoRE
+) -> Tensor:
+    """Logits that predict each token of an answer: one unpadded pass over all of it, (T, V)."""
+    rule = reference.rule_for([sample], locore.context, **options_of(locore))
+    with torch.no_grad(), reference.brute_force(model, rule):
+        logits = model(**reference.longer(sample.inputs, answer)).logits[0]
+    first = sample.inputs["input_ids"].shape[1] - 1
+    return logits[first : first + len(answer)]
+
+
+def check_decoding(
+    family: str, images: tuple[int, ...], locore: LocoRE, *, seed: int = 0, **kwargs: Any
+) -> None:
+    model = tiny_model(family, layers=3, dtype=F64)
+    samples = tiny_samples(family, images, seed=seed, dtype=F64)
+    with intervene(model, locore):
+        tokens, logits = decode(model, collate(samples), **kwargs)
+    for index, sample in enumerate(samples):
+        wanted = brute_logits(model, sample, tokens[index].tolist(), locore)
+        assert torch.allclose(logits[index], wanted, rtol=1e-9, atol=1e-9), (family, index)
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_decoding_is_the_brute_force_model(
+    family: str, mode: str, context: str, use_cache: bool
+) -> None:
+    locore = LocoRE(beta=0.8, window=3, mode=mode, context=context)
+    check_decoding(family, (1, 2, 0), locore, use_cache=use_cache)
+
+
+@settings(max_examples=30)
+@given(
+    family=st.sampled_from(FAMILIES),
+    images=st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple),
+    seed=st.integers(0, 100),
+    use_cache=st.booleans(),
+    locore=st.builds(
+        LocoRE,
+        beta=st.floats(-0.95, 3.0) | st.sampled_from([-0.8, -0.4, 0.0]),
+        window=st.integers(1, 40),
+        mode=st.sampled_from(MODES),
+        context=st.sampled_from(CONTEXTS),
+        layers=st.none() | st.sets(st.integers(0, 2), min_size=1).map(sorted),
+        heads=st.none() | st.sets(st.integers(0, 3)).map(sorted),
+    ),
+)
+def test_any_options_are_the_brute_force_model(
+    family: str, images: tuple[int, ...], seed: int, use_cache: bool, locore: LocoRE
+) -> None:
+    check_decoding(family, images, locore, seed=seed, use_cache=use_cache)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pass_over_prompt_and_answer_is_the_brute_force_model(family: str, mode: str) -> None:
+    """Teacher forcing: many rows at once, spans given because the answer is in the input."""
+    locore = LocoRE(beta=0.6, window=4, mode=mode, context="output")
+    model = tiny_model(family, layers=2, dtype=F64)
+    sample = tiny_samples(family, dtype=F64)[0]
+    answer = [9, 30, 41, 8, 77]
+    inputs = reference.longer(sample.inputs, answer)
+    start = sample.inputs["input_ids"].shape[1]
+    spans = find_spans(inputs["input_ids"], None, [IMAGE], output_start=start)
+    with torch.no_grad(), intervene(model, locore, spans=spans):
+        logits = model(**inputs).logits[0, start - 1 : -1]
+    wanted = brute_logits(model, sample, answer, locore)
+    assert torch.allclose(logits, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_beam_search_is_that_of_the_brute_force_model(
+    family: str, context: str, use_cache: bool
+) -> None:
+    model = tiny_model(family, layers=2, dtype=F64)
+    samples = tiny_samples(family, (1, 2), dtype=F64)
+    batch = collate(samples)
+    locore = LocoRE(beta=1.5, window=4, context=context)
+    search: dict[str, Any] = {
+        "num_beams": 3,
+        "max_new_tokens": 6,
+        "do_sample": False,
+        "output_scores": True,
+        "suppress_tokens": [IMAGE, VIDEO],
+        "return_dict_in_generate": True,
+    }
+    with intervene(model, locore):
+        ours = model.generate(**batch, **search, use_cache=use_cache)
+    rule = reference.rule_for(samples, context, **options_of(locore))
+    with reference.brute_force(model, rule):
+        theirs = model.generate(**batch, **search, use_cache=False)
+    assert torch.equal(ours.sequences, theirs.sequences)
+    assert torch.allclose(ours.sequences_scores, theirs.sequences_scores, rtol=1e-9)
+    assert not torch.equal(ours.sequences, model.generate(**batch, **search).sequences)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_beta_zero_is_bit_for_bit_the_plain_model(family: str) -> None:
+    model = tiny_model(family)
+    batch = collate(tiny_samples(family, (1, 2, 0)))
+    plain = decode(model, batch)
+    for mode in MODES:
+        with intervene(model, LocoRE(beta=0.0, mode=mode)):
+            edited = decode(model, batch)
+        assert all(torch.equal(a, b) for a, b in zip(plain, edited, strict=True))
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_beta_zero_keeps_the_models_own_backend(implementation: str) -> None:
+    model = tiny_model("llava", dtype=torch.bfloat16)
+    model.set_attn_implementation({"text_config": implementation})
+    batch = collate(tiny_samples("llava", (1, 0), dtype=torch.bfloat16))
+    plain = decode(model, batch)
+    with intervene(model, LocoRE(beta=0.0)):
+        edited = decode(model, batch)
+    assert all(torch.equal(a, b) for a, b in zip(plain, edited, strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_query_does_not_see_what_comes_after_it(family: str) -> None:
+    """Causality under the strongest edits: other tokens behind a row leave its logits alone."""
+    model = tiny_model(family, dtype=F64)
+    sample = tiny_samples(family, dtype=F64)[0]
+    first = reference.longer(sample.inputs, [5, 6, 7])
+    second = reference.longer(sample.inputs, [5, 88, 99])
+    stand = sample.inputs["input_ids"].shape[1] + 1
+    for mode in MODES:
+        with torch.no_grad(), intervene(model, LocoRE(beta=3.0, window=50, mode=mode)):
+            left, right = model(**first).logits, model(**second).logits
+        assert torch.equal(left[:, :stand], right[:, :stand])
+        assert not torch.equal(left[:, stand:], right[:, stand:])
+
+
+def test_gains_multiply_where_sessions_nest() -> None:
+    model = tiny_model("llava", dtype=F64)
+    batch = collate(tiny_samples("llava", (1, 0), dtype=F64))
+    with intervene(model, LocoRE(beta=0.5, window=4)), intervene(model, LocoRE(beta=1.0, window=4)):
+        nested = decode(model, batch)
+    with intervene(model, LocoRE(beta=0.5, window=4), LocoRE(beta=1.0, window=4)):
+        together = decode(model, batch)
+    with intervene(model, LocoRE(beta=2.0, window=4)):
+        product = decode(model, batch)
+    assert torch.equal(nested[1], together[1])
+    assert torch.allclose(nested[1], product[1], rtol=1e-9)
+
+
+def test_decay_is_the_same_edit_with_a_gain_below_one() -> None:
+    """Table 6 scales by r; r = 0.4 is beta = -0.6."""
+    check_decoding("llava", (1,), LocoRE(beta=-0.6))
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_any_cache_of_generate_gives_the_same(cache: str) -> None:
+    locore = LocoRE(beta=0.8, window=3, context="after_image")
+    check_decoding("llava", (1, 0), locore, cache_implementation=cache, disable_compile=True)
+
+
+def test_the_vision_tower_is_untouched() -> None:
+    model = tiny_model("internvl")
+    batch = collate(tiny_samples("internvl"))
+    plain = model.get_image_features(batch["pixel_values"]).pooler_output
+    kinds = {
+        id(m): m.config._attn_implementation
+        for m in model.model.vision_tower.modules()
+        if hasattr(m, "config")
+    }
+    with intervene(model, LocoRE(beta=2.0)):
+        edited = model.get_image_features(batch["pixel_values"]).pooler_output
+        for module in model.model.vision_tower.modules():
+            if hasattr(module, "config"):
+                assert module.config._attn_implementation == kinds[id(module)]
+    assert torch.equal(plain, edited)
+
+
+@pytest.mark.parametrize("head", [4, -1])
+def test_a_head_that_the_model_lacks_is_named(head: int) -> None:
+    model = tiny_model("llava")
+    batch = collate(tiny_samples("llava"))
+    with pytest.raises(ValueError, match=str(head)), intervene(model, LocoRE(heads=[0, head])):
+        model(**batch)
+    assert model.config.get_text_config()._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta": float("nan")},
+        {"beta": float("inf")},
+        {"beta": -1.5},
+        {"beta": -1.0, "mode": "renormalized"},
+        {"window": 0},
+        {"layers": "deep"},
+        {"mode": "weight"},
+        {"context": "image"},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        LocoRE(**options)
