@@ -201,7 +201,11 @@ def check_text(adapter: ModelAdapter) -> None:
         pieces = adapter.token_texts(ids)
         assert len(pieces) == len(ids), "one text for each token"
         assert "".join(pieces) == whole, f"{''.join(pieces)!r} is not {whole!r}"
-        assert question in adapter.decode(ids), f"{question!r} is not in {adapter.decode(ids)!r}"
+        # A small vocabulary may not know every word of the question.
+        words = adapter.tokenizer(question, add_special_tokens=False)["input_ids"]
+        known, text = adapter.decode(words).strip(), adapter.decode(ids)
+        assert known, f"no word of {question!r} is in the vocabulary"
+        assert known in text, f"{known!r} is not in {text!r}"
 
 
 def check_mismatch(adapter: ModelAdapter) -> None:
