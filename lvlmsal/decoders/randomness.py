@@ -37,7 +37,7 @@ def vocabulary_gumbel(size: int, *, seed: int, sample_id: str, position: int) ->
     generator = torch.Generator().manual_seed(_digest(seed, sample_id, position) >> 1)
     uniform = torch.rand(size, generator=generator, dtype=torch.float64)
     tiny = torch.finfo(torch.float64).tiny
-    return -torch.log(-torch.log(uniform.clamp_min(tiny)).clamp_min(tiny))
+    return -(-uniform.clamp_min(tiny).log()).clamp_min(tiny).log()
 
 
 def _digest(*parts: object) -> int:

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from lvlmsal.decoders.candidates import ordered_candidates
 from lvlmsal.decoders.readings import Reading
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.stepping import Stepper
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class RejectionLoop:
         pad = config._pad_token_tensor
         filler = 0 if pad is None else int(pad)
         prompt_columns = ids.shape[1]
+        if streamer is not None:
+            streamer.put(ids.cpu())  # first the prompt, as generate does: skip_prompt counts on it
         while any(self.running):
             scores = logits_processor(ids, reading.logits.detach().clone())
             step = ids.shape[1] - prompt_columns
@@ -57,6 +60,11 @@ class RejectionLoop:
             for row, running in enumerate(self.running):
                 if not running:
                     candidates[row] = [filler]
+                elif not candidates[row]:
+                    raise UnsupportedError(
+                        f"no token is left for sample {self.names[row]!r}: the logits processors "
+                        f"ban the whole vocabulary, or the logits are not finite"
+                    )
             chosen = self._choose(reading, candidates)
             tokens = [record.id for record in chosen]
             for row, record in enumerate(chosen):

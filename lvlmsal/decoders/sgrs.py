@@ -170,7 +170,7 @@ class SGRS(Decoder):
             generation_config: its pad token fills finished samples.
             seed: of the run.
             sample_ids: one for each sample, so that its random numbers do not hang on the batch.
-            token_streamer: told each token (a batch of one, as in transformers).
+            token_streamer: told the prompt and then each token, as ``streamer`` is elsewhere.
             **model_kwargs: as ``generate`` prepared them.
 
         Returns:
