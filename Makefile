@@ -10,7 +10,8 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Compiling every module of every package takes longer than downloading them; imports compile theirs.
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
 .PHONY: env demo test check bench clean
 .DEFAULT_GOAL := demo
