@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = None) -> Figure:
     """Token by token: saliency and attention side by side, S(c) of each token, and the image.
 
-    Rows of the two maps are the generated tokens, columns what they rest on: the whole image as one
-    column (its sum), then the question and the answer so far. Each row is divided by its largest
-    value, so that rows can be compared by shape; S(c) stands beside them in its own unit.
+    Rows of the two maps are the generated tokens, columns what they rest on. The first column is
+    the images' share of the whole row; the others are the question and the answer so far, each row
+    divided by its largest value there, so that rows can be compared by shape. S(c) stands beside
+    them in its own unit.
 
     Args:
         report: from :meth:`lvlmsal.Lvlm.diagnose`.
@@ -43,7 +44,7 @@ def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = No
     }
     labels = _labels(report)
     count = len(report.tokens)
-    width = 4.0 + 0.34 * len(labels)
+    width = 3.0 + 0.3 * len(labels)
     figure = Figure(figsize=(width + 3.0, 2.2 + 0.24 * count), layout="constrained")
     left, right, bars = figure.subplots(
         1, 3, sharey=True, gridspec_kw={"width_ratios": [len(labels), len(labels), 6]}
@@ -62,19 +63,25 @@ def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = No
 
 
 def _columns(report: SaliencyReport, rows: Tensor) -> Tensor:
-    """(T, 1 + question and answer): the images' sum first, every row divided by its maximum."""
+    """(T, 1 + question and answer): the images' share, then the texts, each row by its maximum."""
     mean = rows.mean(1)
-    start = report.spans.context_start("after_image")
-    image = mean[:, :start].sum(1, keepdim=True)
-    for_tokens = mean[:, start:-1]
-    values = torch.cat([image, for_tokens], dim=1)
-    largest = values.max(dim=1, keepdim=True).values
-    return values / largest.clamp_min(torch.finfo(values.dtype).tiny)
+    images = mean.new_zeros(len(mean))
+    for start, end in report.spans.images:
+        images += mean[:, start:end].sum(1)
+    texts = mean[:, _shown_positions(report)]
+    tiny = torch.finfo(mean.dtype).tiny
+    share = images / mean.sum(1).clamp_min(tiny)
+    return torch.cat([share[:, None], texts / texts.amax(1, keepdim=True).clamp_min(tiny)], dim=1)
 
 
 def _labels(report: SaliencyReport) -> list[str]:
-    start = report.spans.context_start("after_image")
-    return ["[image]", *(_shown(text) for text in report.position_texts[start:-1])]
+    return ["IMAGE", *(_shown(text) for text in report.position_texts[_shown_positions(report)])]
+
+
+def _shown_positions(report: SaliencyReport) -> slice:
+    """Question and answer; the last token has a column of its own only where rows reach it."""
+    stop = -1 if report.options.row == "predicting" else None
+    return slice(report.spans.context_start("after_image"), stop)
 
 
 def _heat(axes: Axes, title: str, values: Tensor, labels: list[str]) -> None:
