@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -242,7 +243,7 @@ class Lvlm:
             prompt=prompt,
             token_ids=kept,
             tokens=records,
-            spans=spans,
+            spans=replace(spans, length=spans.length + len(kept)),
             seconds=seconds,
             diagnose=partial(diagnose, kept),
         )
