@@ -10,7 +10,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
-from lvlmsal.adapters.base import ModelAdapter, adapter_for, unknown_architecture
+from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.lookup import adapter_for, unknown_architecture
 from lvlmsal.adapters.processors import load_processor
 from lvlmsal.adapters.sources import Source, find_source
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError

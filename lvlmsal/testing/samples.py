@@ -1,0 +1,140 @@
+"""Random samples for the tiny models: text and images in a layout that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lvlmsal.spans import Interval
+from lvlmsal.testing.processors import PATCH, QWEN_PATCH, SIDE, WORDS
+
+IMAGE, VIDEO, IMAGE_START, IMAGE_END = range(WORDS, WORDS + 4)
+"""Ids of the marks; all other ids are those of text, the first four of them special."""
+
+
+@dataclass(frozen=True)
+class TinySample:
+    """One unpadded sample of a tiny family, and where its images are.
+
+    Attributes:
+        inputs: What `forward` and `generate` take, batch of one.
+        images: Interval of each image, as it was laid out.
+        grids: (rows, columns) of the visual tokens of each image.
+    """
+
+    inputs: dict[str, Tensor]
+    images: tuple[Interval, ...]
+    grids: tuple[tuple[int, int], ...]
+
+
+def tiny_samples(
+    family: str,
+    images_per_sample: Sequence[int] = (1,),
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> list[TinySample]:
+    """Draw unpadded samples: random text, of another length in each, with random images in it.
+
+    Args:
+        family: A key of `lvlmsal.testing.tiny.TINY`. Qwen-VL images come in several sizes, InternVL
+            images in several tiles.
+        images_per_sample: Number of images of each sample; 0 is a sample of text alone.
+        seed: Of texts, sizes and pixels.
+        dtype: Of the pixels.
+
+    Returns:
+        One sample for each entry.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return [_sample(family, count, generator, dtype) for count in images_per_sample]
+
+
+def tiny_inputs(
+    family: str,
+    images_per_sample: Sequence[int] = (1,),
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Tensor]:
+    """Draw a left-padded batch; the arguments are those of :func:`tiny_samples`.
+
+    Returns:
+        `input_ids`, `attention_mask` and, as the family needs, `pixel_values`, `image_grid_thw` and
+        `mm_token_type_ids`: everything that `model.generate(**inputs)` needs.
+    """
+    return collate(tiny_samples(family, images_per_sample, seed=seed, dtype=dtype))
+
+
+def collate(samples: Sequence[TinySample]) -> dict[str, Tensor]:
+    """Pad samples at the left and put them into one batch.
+
+    Args:
+        samples: Of one family.
+
+    Returns:
+        The inputs of the batch.
+    """
+    width = max(sample.inputs["input_ids"].shape[1] for sample in samples)
+    batch: dict[str, list[Tensor]] = {}
+    for sample in samples:
+        for name, value in sample.inputs.items():
+            if name in _PER_TOKEN:
+                value = torch.nn.functional.pad(value, (width - value.shape[1], 0))
+            batch.setdefault(name, []).append(value)
+    return {name: torch.cat(values) for name, values in batch.items()}
+
+
+_PER_TOKEN: Final = ("input_ids", "attention_mask", "mm_token_type_ids")
+
+
+def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dtype) -> TinySample:
+    """Lay out text, image, text, image, text; images are wrapped where the family does."""
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=generator))
+
+    def text(low: int, high: int) -> list[int]:
+        size = draw(low, high)
+        return torch.randint(4, WORDS, (size,), generator=generator).tolist()
+
+    wrapped = family != "llava"
+    ids = [1, *text(2, 6)]
+    images: list[Interval] = []
+    grids: list[tuple[int, int]] = []
+    pixels: list[Tensor] = []
+    thw: list[list[int]] = []
+    for index in range(count):
+        if index:
+            ids += text(1, 4)
+        ids += [IMAGE_START] * wrapped
+        if family == "llava":
+            grid = (SIDE // PATCH, SIDE // PATCH)
+            pixels.append(torch.randn(1, 3, SIDE, SIDE, generator=generator))
+        elif family == "internvl":
+            tiles = (1, 3, 4)[draw(0, 2)]
+            side = SIDE // PATCH // 2
+            grid = (tiles * side, side)
+            pixels.append(torch.randn(tiles, 3, SIDE, SIDE, generator=generator))
+        else:
+            grid = (draw(1, 3), draw(1, 4))
+            thw.append([1, 2 * grid[0], 2 * grid[1]])
+            patches, features = 4 * grid[0] * grid[1], 3 * 2 * QWEN_PATCH**2
+            pixels.append(torch.randn(patches, features, generator=generator))
+        images.append((len(ids), len(ids) + grid[0] * grid[1]))
+        grids.append(grid)
+        ids += [IMAGE] * (grid[0] * grid[1]) + [IMAGE_END] * wrapped
+    ids += text(3, 9)
+    input_ids = torch.tensor([ids])
+    inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+    if pixels:
+        inputs["pixel_values"] = torch.cat(pixels).to(dtype)
+    if thw:
+        inputs["image_grid_thw"] = torch.tensor(thw)
+    if family.startswith("qwen"):
+        inputs["mm_token_type_ids"] = (input_ids == IMAGE).long()
+    return TinySample(inputs, tuple(images), tuple(grids))
