@@ -21,6 +21,7 @@ from lvlmsal.attention import intervene
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import ConfigError
 from lvlmsal.inputs import Images, opened
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
@@ -199,8 +200,7 @@ class Lvlm:
             )
             ids = answer.token_ids
         elif isinstance(response, str):
-            tokenizer = getattr(self.processor, "tokenizer", self.processor)
-            ids = list(tokenizer(response, add_special_tokens=False)["input_ids"])
+            ids = list(self.adapter.tokenizer(response, add_special_tokens=False)["input_ids"])
         else:
             ids = list(response)
         if not ids:
@@ -218,6 +218,8 @@ class Lvlm:
 
     def _build(self, registry: Registry[T], spec: Spec) -> T:
         given = {"name": spec} if isinstance(spec, str) else dict(spec)
+        if "name" not in given:
+            raise ConfigError([f"a {registry.kind} needs a name: {{'name': ..., option: value}}"])
         name = str(given.pop("name"))
         defaults = self.card.defaults.get(name, {}) if self.card is not None else {}
         return registry.build(name, **{**defaults, **given})

@@ -14,8 +14,8 @@ from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession, Bindable
 from lvlmsal.saliency.losses import row_losses
 from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.preparing import prepared
 from lvlmsal.saliency.reduce import fuse, normalise
-from lvlmsal.saliency.teacher import prepared, with_response
 
 
 def full_graph_rows(
@@ -42,9 +42,9 @@ def full_graph_rows(
         Normalised rows, shape (B, T, L, k) with k = prompt columns + T; columns that the row of a
         token cannot see are zero.
     """
-    extended = with_response(inputs, response)
     start = inputs["input_ids"].shape[1]
     adapter = adapter_for(model)
+    extended = adapter.append(inputs, response)
     spans = adapter.spans(extended["input_ids"], extended["attention_mask"], output_start=start)
     session = AttentionSession(model, interventions, spans=spans)
     layers = resolve_layers(options.layers, adapter.num_layers)

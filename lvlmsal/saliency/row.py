@@ -15,8 +15,8 @@ from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import row_losses
 from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.preparing import prepared
 from lvlmsal.saliency.stepping import Stepper
-from lvlmsal.saliency.teacher import prepared
 
 
 def row_saliency(
