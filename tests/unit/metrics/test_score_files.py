@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lvlmsal.errors import DataError, UnknownName
-from lvlmsal.metrics import score_chair_files, score_pope_files
+from lvlmsal.metrics import Pope, figure_intervals, score_chair_files, score_pope_files
 from lvlmsal.metrics.functional import pope_score
 
 OBJECTS = ["cat", "dog", "car", "bus"]
@@ -83,6 +83,15 @@ def test_pope_figures_do_not_depend_on_the_layout(
     assert 0 <= interval["low"] <= result["accuracy"] <= interval["high"] <= 1
     assert "n" not in result["intervals"]
     json.dumps(result, allow_nan=False)
+
+
+def test_intervals_of_pope_resample_images(asked: Path) -> None:
+    metric = Pope()
+    images = [question["image"] for question in questions()]
+    assert len(set(images)) == 2
+    found = figure_intervals(metric, metric.rows(ANSWERS, LABELS), images)["accuracy"]
+    interval = score(asked, official())["intervals"]["accuracy"]
+    assert interval == {"low": found.low, "high": found.high}
 
 
 def test_pope_with_questions_as_an_array(asked: Path) -> None:
