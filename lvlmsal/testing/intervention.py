@@ -1,0 +1,260 @@
+"""`check_intervention`: what every intervention must do, whoever wrote it."""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import gc
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lvlmsal.attention import AttentionSession, intervene
+from lvlmsal.interventions.base import Intervention
+from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
+
+STEPS: Final = 5
+"""Tokens that are decoded in each check."""
+
+
+@dataclass
+class InterventionCase:
+    """One intervention on one tiny random model.
+
+    Attributes:
+        intervention: With options under which it changes the model.
+        identity: The same with options that switch it off, if there are such.
+        model: In float32; its text decoder is on sdpa.
+        samples: Two unpadded samples of different lengths, with one image and with none.
+    """
+
+    intervention: Intervention
+    identity: Intervention | None
+    model: PreTrainedModel
+    samples: list[TinySample]
+
+    @property
+    def batch(self) -> dict[str, Tensor]:
+        """Both samples, padded at the left."""
+        return collate(self.samples)
+
+    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Logits (B, L, V) of a plain pass."""
+        with torch.no_grad():
+            logits: Tensor = self.model(**inputs).logits
+        return logits
+
+    def step_logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Logits (B, V) that predict the last of three decoded tokens."""
+        generative: Any = self.model
+        wanted = {"output_logits": True, "return_dict_in_generate": True}
+        output = generative.generate(
+            **inputs, **wanted, do_sample=False, max_new_tokens=3, suppress_tokens=[2]
+        )
+        logits: Tensor = output.logits[-1]
+        return logits
+
+    def decode(self, inputs: dict[str, Tensor], **options: Any) -> Tensor:
+        """Tokens (B, T) that the model's own generate makes."""
+        # Without a cache transformers would look for the pixels of a generated image token.
+        banned = [IMAGE, VIDEO, 2]
+        generative: Any = self.model
+        chosen = {"do_sample": False, "max_new_tokens": STEPS, "suppress_tokens": banned}
+        ids: Tensor = generative.generate(**inputs, **{**chosen, **options})
+        return ids[:, inputs["input_ids"].shape[1] :]
+
+
+def check_intervention(
+    intervention: Intervention,
+    *,
+    identity: Intervention | None = None,
+    families: Sequence[str] = tuple(TINY),
+) -> None:
+    """Run all of :data:`INTERVENTION_CHECKS` on a tiny random model of each family.
+
+    Args:
+        intervention: With options strong enough to change a random model.
+        identity: The same class with options that switch it off; then it must be the plain model
+            bit for bit. An intervention that is one itself (``is_identity``) need not be given
+            twice.
+        families: Keys of :data:`~lvlmsal.testing.tiny.TINY`.
+
+    Raises:
+        AssertionError: Says which promise of an intervention is not kept.
+
+    >>> from lvlmsal.interventions.locore import LocoRE
+    >>> check_intervention(LocoRE(beta=1.0), identity=LocoRE(beta=0.0), families=["llava"])
+    """
+    if identity is None and getattr(intervention, "is_identity", False):
+        identity = intervention
+    options = copy.deepcopy(vars(intervention))
+    for family in families:
+        samples = tiny_samples(family, (1, 0))
+        case = InterventionCase(intervention, identity, tiny_model(family), samples)
+        case.logits(case.batch)  # transformers leaves hooks of its own at its first pass
+        for name, check in INTERVENTION_CHECKS.items():
+            try:
+                check(case)
+            except AssertionError as error:
+                raise AssertionError(f"{family}, {name}: {error}") from error
+    assert vars(intervention) == options, "nothing left: the object itself was changed"
+
+
+def check_identity(case: InterventionCase) -> None:
+    """Switched off, it is bit for bit the plain model, on sdpa and on eager attention."""
+    if case.identity is None:
+        return
+    for implementation in ("eager", "sdpa"):
+        case.model.set_attn_implementation({"text_config": implementation})
+        plain = case.logits(case.batch), case.decode(case.batch)
+        with intervene(case.model, case.identity):
+            edited = case.logits(case.batch), case.decode(case.batch)
+        for left, right in zip(plain, edited, strict=True):
+            assert torch.equal(left, right), f"the identity changes the model on {implementation}"
+
+
+def check_effect(case: InterventionCase) -> None:
+    """Switched on, it changes the logits; else the other checks would show nothing."""
+    if getattr(case.intervention, "is_identity", False):
+        return
+    plain = case.step_logits(case.batch)
+    with intervene(case.model, case.intervention):
+        edited = case.step_logits(case.batch)
+    assert torch.isfinite(edited).all(), "logits are not finite"
+    # More than rounding: an edited row takes another kernel than a plain one.
+    assert not torch.allclose(plain, edited, atol=1e-3), "no effect: give it stronger options"
+
+
+def check_nothing_left(case: InterventionCase) -> None:
+    """Hooks, configuration and results are as before, however the scope ends."""
+    before, plain = _state(case.model), case.logits(case.batch)
+    for name, ending in _ENDINGS.items():
+        ending(case)
+        assert _state(case.model) == before, f"something is left behind after {name}"
+        assert torch.equal(case.logits(case.batch), plain), f"results are changed after {name}"
+
+
+def check_causality(case: InterventionCase) -> None:
+    """No query takes from a later key, in the weights and in the logits."""
+    inputs = case.samples[1].inputs
+    other = dict(inputs)
+    stand = inputs["input_ids"].shape[1] - 2
+    other["input_ids"] = inputs["input_ids"].clone()
+    other["input_ids"][:, stand:] = 4 + (inputs["input_ids"][:, stand:] + 7) % 200
+    with intervene(case.model, case.intervention):
+        left, right = case.logits(inputs), case.logits(other)
+    assert torch.allclose(left[:, :stand], right[:, :stand], atol=1e-5), "a later token is seen"
+    assert not torch.allclose(left[:, stand:], right[:, stand:], atol=1e-5)
+    real = case.batch["attention_mask"].bool()
+    with AttentionSession(case.model, [case.intervention]) as session:
+        layers = range(session.adapter.num_layers)
+        with session.record(list(layers), full=True) as tape:
+            case.model(**case.batch)
+    for weights in tape.weights.values():
+        seen = weights * real[:, None, :, None]  # the rows of padding do not matter
+        assert torch.count_nonzero(seen.triu(1)) == 0, "weight above the diagonal"
+        assert torch.count_nonzero(seen * ~real[:, None, None, :]) == 0, "weight on padding"
+
+
+def check_batch(case: InterventionCase) -> None:
+    """A left-padded batch of two gives the tokens of two batches of one."""
+    beams = [1, 3] if case.intervention.supports_beam else [1]
+    for num_beams in beams:
+        with intervene(case.model, case.intervention):
+            together = case.decode(case.batch, num_beams=num_beams)
+            alone = [case.decode(sample.inputs, num_beams=num_beams) for sample in case.samples]
+        assert torch.equal(together, torch.cat(alone)), f"depends on the batch, {num_beams} beams"
+
+
+def check_cache(case: InterventionCase) -> None:
+    """Decoding with the cache gives the tokens of decoding without it."""
+    beams = [1, 3] if case.intervention.supports_beam else [1]
+    for num_beams in beams:
+        tokens = []
+        for use_cache in (True, False):
+            with intervene(case.model, case.intervention):
+                tokens.append(case.decode(case.batch, use_cache=use_cache, num_beams=num_beams))
+        assert torch.equal(*tokens), f"depends on the cache, {num_beams} beams"
+
+
+INTERVENTION_CHECKS: Final[dict[str, Callable[[InterventionCase], None]]] = {
+    "identity": check_identity,
+    "effect": check_effect,
+    "nothing left": check_nothing_left,
+    "causality": check_causality,
+    "batch": check_batch,
+    "cache": check_cache,
+}
+"""All checks by name, for those who want to run them one by one."""
+
+
+def _state(model: PreTrainedModel) -> dict[str, Any]:
+    """Everything that an intervention could leave behind."""
+    modules = dict(model.named_modules())
+    return {
+        "config": model.config.to_dict(),
+        "attention": {
+            name: module.config._attn_implementation
+            for name, module in modules.items()
+            if isinstance(module, PreTrainedModel)
+        },
+        "hooks": {
+            name: [*module._forward_hooks, *module._forward_pre_hooks, *module._backward_hooks]
+            for name, module in modules.items()
+        },
+        "patched": [name for name, module in modules.items() if "forward" in vars(module)],
+    }
+
+
+def _steps(case: InterventionCase) -> Generator[None]:
+    with intervene(case.model, case.intervention):
+        while True:
+            case.logits(case.batch)
+            yield
+
+
+def _exit(case: InterventionCase) -> None:
+    with intervene(case.model, case.intervention):
+        case.decode(case.batch)
+
+
+def _exception(case: InterventionCase) -> None:
+    try:
+        with intervene(case.model, case.intervention):
+            case.logits(case.batch)
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        return
+
+
+def _dropped(case: InterventionCase) -> None:
+    next(_steps(case))
+    gc.collect()
+
+
+def _other_thread(case: InterventionCase) -> None:
+    steps = _steps(case)
+    next(steps)
+    thread = threading.Thread(target=steps.close)
+    thread.start()
+    thread.join()
+
+
+def _other_context(case: InterventionCase) -> None:
+    steps = _steps(case)
+    contextvars.copy_context().run(next, steps)
+    steps.close()
+
+
+_ENDINGS: Final[dict[str, Callable[[InterventionCase], None]]] = {
+    "a normal exit": _exit,
+    "an exception": _exception,
+    "a dropped generator": _dropped,
+    "a generator closed in another thread": _other_thread,
+    "a generator closed in another context": _other_context,
+}

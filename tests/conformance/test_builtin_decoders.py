@@ -1,0 +1,119 @@
+"""Every registered decoder through the public kit, and the kit against broken ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lvlmsal.decoders.base import Decoder
+from lvlmsal.registry import DECODERS
+from lvlmsal.testing.decoder import PAD, check_decoder
+from lvlmsal.testing.tiny import TINY
+
+# Options under which each one is greedy search; None where there are none. A new built-in without
+# a row fails below.
+GREEDY: dict[str, dict[str, Any] | None] = {
+    "beam": None,
+    "greedy": {},
+    "sample": {"top_k": 1},
+    "sgrs": {"k": 1},
+}
+VARIANTS = [
+    {"row": "candidate"},
+    {"rejection": False},
+    {"alpha": 1.5, "plausibility": 0.1, "temperature": 0.7},
+    {"context": "output", "row": "candidate", "alpha": 1.2},
+]
+
+
+def test_the_table_is_the_registry() -> None:
+    own = [name for name in DECODERS.names() if DECODERS.get(name).__module__[:8] == "lvlmsal."]
+    assert sorted(GREEDY) == sorted(own)
+
+
+@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("name", sorted(GREEDY))
+def test_built_in(name: str, family: str) -> None:
+    options = GREEDY[name]
+    greedy = None if options is None else DECODERS.build(name, **options)
+    check_decoder(DECODERS.build(name), greedy=greedy, families=[family])
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_readings_of_sgrs(options: dict[str, Any]) -> None:
+    greedy = DECODERS.build("sgrs", **{**options, "k": 1})
+    check_decoder(DECODERS.build("sgrs", **options), greedy=greedy, families=["qwen2_vl"])
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.5}, {"top_k": 20}, {"top_p": 0.8}])
+def test_cuts_of_sampling(options: dict[str, Any]) -> None:
+    check_decoder(DECODERS.build("sample", **options), families=["llava"])
+
+
+@dataclass(frozen=True)
+class Loop(Decoder):
+    """Greedy search by hand, with one fault at a time."""
+
+    fault: str
+
+    def generate_kwargs(self, **given: Any) -> dict[str, Any]:
+        return {"custom_generate": self.decode, "seed": given.get("seed", 0)}
+
+    def decode(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        logits_processor: Any,
+        stopping_criteria: Any,
+        generation_config: Any,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> Any:
+        ids, running = input_ids, torch.ones(len(input_ids), dtype=torch.bool)
+        first: dict[str, Any] = {"is_first_iteration": True}
+        while bool(running.any()):
+            step = first if ids is input_ids else {"next_sequence_length": 1}
+            prepared = model.prepare_inputs_for_generation(ids, **step, **kwargs)
+            with torch.no_grad():
+                output = model(**prepared, return_dict=True)
+            kwargs = model._update_model_kwargs_for_generation(output, kwargs)
+            scores = output.logits[:, -1]
+            if self.fault == "seed":
+                scores = scores + 9 * torch.randn_like(scores)
+            if self.fault == "batch":
+                scores = scores.roll(len(ids) - 1, dims=1)
+            if self.fault != "processors":
+                scores = logits_processor(ids, scores)
+            new = scores.argmax(-1)
+            if self.fault != "end":
+                new = torch.where(running, new, torch.full_like(new, PAD))
+            ids = torch.cat([ids, new[:, None]], dim=1)
+            if self.fault == "stopping":
+                running &= ids.shape[1] < generation_config.max_length
+            else:
+                running &= ~stopping_criteria(ids, None)
+        if self.fault == "sequences":
+            ids = ids[:, input_ids.shape[1] :]
+        if not generation_config.return_dict_in_generate:
+            return ids
+        return type("Output", (), {"sequences": ids})()
+
+
+@pytest.mark.parametrize("fault", ["sequences", "stopping", "processors", "end", "batch", "seed"])
+def test_the_kit_finds_what_is_broken(fault: str) -> None:
+    with pytest.raises(AssertionError, match=fault):
+        check_decoder(Loop(fault), families=["llava"])
+
+
+def test_the_kit_finds_a_greedy_setting_that_is_none() -> None:
+    with pytest.raises(AssertionError, match="greedy"):
+        check_decoder(DECODERS.build("greedy"), greedy=DECODERS.build("sample"), families=["llava"])
+
+
+def test_the_kit_finds_a_streamer_that_hears_nothing() -> None:
+    with pytest.raises(AssertionError, match="streamer"):
+        check_decoder(Loop("streamer"), families=["llava"])
