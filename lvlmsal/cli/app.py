@@ -199,7 +199,7 @@ def generate(
     """Ask one question; the tokens of the answer are coloured by their saliency."""
     from lvlmsal.cli.ask import ask, coloured, components
 
-    chosen, edits = components(decoder, intervention or [], settings or [])
+    chosen, edits = components(model, decoder, intervention or [], settings or [])
     reply = ask(image, prompt, model, chosen, edits, seed=seed, max_new_tokens=max_new_tokens)
     if as_json:
         _print_json(reply.to_dict())

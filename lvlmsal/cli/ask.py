@@ -9,11 +9,15 @@ from typing import Any
 
 from rich.text import Text
 
+from lvlmsal.adapters import open_image
 from lvlmsal.cli.listing import parse_settings
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.errors import ConfigError, DataError, close_matches
+from lvlmsal.evaluation.check import model_problems
+from lvlmsal.evaluation.schema import ModelConfig
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.registry import DECODERS, INTERVENTIONS
+from lvlmsal.registry.options import bind
 from lvlmsal.saliency.options import SaliencyOptions
 
 Spec = dict[str, Any]
@@ -41,13 +45,14 @@ class Reply:
 
 
 def components(
-    decoder: str, interventions: Sequence[str], settings: Sequence[str]
+    model: str, decoder: str, interventions: Sequence[str], settings: Sequence[str]
 ) -> tuple[Spec, list[Spec]]:
     """The decoder and the interventions that options of the command line describe.
 
     Args:
-        decoder: Its name.
-        interventions: Their names.
+        model: Name of the checkpoint, which is checked as well.
+        decoder: Name of the decoder.
+        interventions: Names of the interventions.
         settings: Texts ``option=value`` for the decoder, ``name.option=value`` for an intervention.
 
     Raises:
@@ -56,7 +61,7 @@ def components(
     chosen: Spec = {"name": decoder}
     edits: list[Spec] = [{"name": name} for name in interventions]
     by_name = {spec["name"]: spec for spec in (chosen, *edits)}
-    problems = []
+    problems = _model_problems(model)
     for key, value in parse_settings(list(settings)).items():
         owner, dot, option = key.rpartition(".")
         if not dot:
@@ -130,30 +135,28 @@ def draw(
     """
     edits: list[Spec] = [{"name": name} for name in interventions]
     values: Spec = {}
+    problems = _model_problems(model)
     for key, value in parse_settings(list(settings)).items():
         owner, dot, option = key.rpartition(".")
         targets = [edit for edit in edits if edit["name"] == owner] if dot else [values]
+        for target in targets:
+            target[option] = value
         if not targets:
-            raise ConfigError([f"--set {key}: the intervention {owner!r} is not in use"])
-        targets[0][option] = value
-    problems = [p for edit in edits for p in INTERVENTIONS.problems(edit["name"], _options(edit))]
-    known = list(SaliencyOptions.__dataclass_fields__)
-    problems += [
-        f"--set {key}: saliency has no such option.{close_matches(key, known)} "
-        f"Its options: {', '.join(known)}"
-        for key in values
-        if key not in known
-    ]
+            problems.append(f"--set {key}: the intervention {owner!r} is not in use")
+    problems += [p for e in edits for p in INTERVENTIONS.problems(e["name"], _options(e))]
+    options = SaliencyOptions()
+    known, wrong = bind(SaliencyOptions, values)
+    try:
+        options = SaliencyOptions(**known)
+    except ValueError as error:
+        wrong.append(str(error))
+    problems += [f"--set: {problem}" for problem in wrong]
     if not output.parent.is_dir():
         problems.append(f"-o {output}: there is no folder {output.parent}")
     if output.suffix.lower() not in (".png", ".pdf", ".svg"):
         problems.append(f"-o {output}: expected a name that ends in .png, .pdf or .svg")
     if problems:
         raise ConfigError(problems)
-    try:
-        options = SaliencyOptions(**values)
-    except (ValueError, TypeError) as error:
-        raise ConfigError([f"--set: {error}"]) from error
     lvlm = _load(image, model)
     report = lvlm.diagnose(
         image,
@@ -207,14 +210,11 @@ def _options(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "name"}
 
 
-def _load(image: Path, model: str) -> Lvlm:
-    """The model, after what can be checked without it."""
-    from lvlmsal.adapters import open_image
-    from lvlmsal.evaluation.check import model_problems
-    from lvlmsal.evaluation.schema import ModelConfig
+def _model_problems(model: str) -> list[str]:
+    return [f"--model: {problem}" for problem in model_problems(ModelConfig(source=model))]
 
+
+def _load(image: Path, model: str) -> Lvlm:
+    """The model, after a look at the image, which takes no time."""
     open_image(image)
-    problems = model_problems(ModelConfig(source=model))
-    if problems:
-        raise ConfigError(problems, source="--model")
     return load(model)

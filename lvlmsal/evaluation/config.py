@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
@@ -20,6 +19,7 @@ from lvlmsal.evaluation.schema import BenchmarkConfig, RunConfig, spell_out
 ConfigSource = str | Path | Mapping[str, Any] | DictConfig
 """A YAML file, the name of a packaged config, a dictionary or an OmegaConf object."""
 
+_STRUCTURED: dict[type[Any], DictConfig] = {}
 _KEY = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 
 
@@ -245,11 +245,11 @@ def _value(
     return plain[key]
 
 
-@functools.cache
 def _structured(cls: type[Any]) -> DictConfig:
-    """The typed, empty form of a class; merging copies it."""
-    structured: DictConfig = OmegaConf.structured(cls)
-    return structured
+    """The typed, empty form of a class, made once; merging copies it."""
+    if cls not in _STRUCTURED:
+        _STRUCTURED[cls] = OmegaConf.structured(cls)
+    return _STRUCTURED[cls]
 
 
 def _unset(value: object, here: str) -> Iterator[str]:

@@ -12,11 +12,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
 from lvlmsal.adapters import open_image
+from lvlmsal.answer import Answer
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.plan import Cell
 from lvlmsal.evaluation.records import Record, RecordWriter, merge_parts
-from lvlmsal.lvlm import Answer, Lvlm
+from lvlmsal.lvlm import Lvlm
 
 logger = logging.getLogger(__name__)
 

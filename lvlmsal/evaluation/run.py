@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 
 from lvlmsal.errors import ConfigError, LvlmsalError
@@ -24,6 +20,12 @@ from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.evaluation.environment import describe_environment, describe_model, refuse_changes
 from lvlmsal.evaluation.folder import refuse_differences, write_config, write_json
+from lvlmsal.evaluation.guards import (
+    interrupts,
+    log_file,
+    no_loading_bar,
+    quiet_lightning,
+)
 from lvlmsal.evaluation.module import AnswerModule, RecordCallback
 from lvlmsal.evaluation.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.progress import RunProgress
@@ -66,7 +68,7 @@ def evaluate(
         LvlmsalError: A checkpoint cannot be loaded, or another process writes to the folder.
     """
     given = dict(models or {})
-    with _quiet_lightning():
+    with quiet_lightning():
         plan = make_plan(cfg, overrides, given=list(given))
         run = Path(plan.config.output)
         first = getattr(rank_zero_only, "rank", 0) == 0
@@ -76,7 +78,7 @@ def evaluate(
                 stack.enter_context(RunLock(run))
                 refuse_differences(run, plan.config)
                 merge_parts(run / names.RECORDS, [])
-                stack.enter_context(_log_file(run / names.LOG))
+                stack.enter_context(log_file(run / names.LOG))
             _Run(plan, run, given, first).answer()
             if not first:
                 return Result.of_other_process(run)
@@ -150,13 +152,14 @@ class _Run:
             lvlm: Lvlm = ready
             return lvlm
         logger.info("loading %s", model.source)
-        return load(
-            ready or model.source,
-            dtype=model.dtype,
-            revision=model.revision,
-            trust_remote_code=model.trust_remote_code,
-            device_map=model.device_map,
-        )
+        with no_loading_bar():
+            return load(
+                ready or model.source,
+                dtype=model.dtype,
+                revision=model.revision,
+                trust_remote_code=model.trust_remote_code,
+                device_map=model.device_map,
+            )
 
     def _predict(self, lvlm: Lvlm, cell: Cell, done: set[str], progress: RunProgress) -> None:
         config, benchmark = self.plan.config, cell.benchmark
@@ -171,7 +174,7 @@ class _Run:
         logger.info("%s: %d samples", cell.title, len(_rest(cell, done)))
         started = time.perf_counter()
         trainer = make_trainer(self.plan, callback)
-        with _interrupts(callback):
+        with interrupts(callback):
             trainer.predict(
                 AnswerModule(lvlm, cell), datamodule=benchmark, return_predictions=False
             )
@@ -221,58 +224,3 @@ def _make_folder(run: Path) -> None:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError([f"output: {run} cannot be made: {error.strerror}"]) from error
-
-
-@contextmanager
-def _interrupts(callback: RecordCallback) -> Iterator[None]:
-    """Turn Lightning's exit after Ctrl+C back into the KeyboardInterrupt that it was."""
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
-    try:
-        yield
-    except SystemExit:
-        if callback.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if main and handler is not None:
-            signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notices about devices and data loaders out of the progress display."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [found.level for found in loggers]
-    for found in loggers:
-        found.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=PossibleUserWarning)
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
-            yield
-    finally:
-        for found, level in zip(loggers, levels, strict=True):
-            found.setLevel(level)
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Append what the library and Lightning log, and every warning, to a file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger(n) for n in ("lvlmsal", "lightning.pytorch", "py.warnings")]
-    root = loggers[0]
-    level = root.level
-    root.setLevel(logging.INFO)
-    for found in loggers:
-        found.addHandler(handler)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for found in loggers:
-            found.removeHandler(handler)
-        root.setLevel(level)
-        handler.close()
