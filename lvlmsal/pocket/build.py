@@ -132,6 +132,8 @@ class Pocket:
             folder: Made if missing; files of the same names are replaced.
         """
         self.model.save_pretrained(folder)
+        # safetensors writes for the owner alone; an installed package serves every user
+        (folder / "model.safetensors").chmod(0o644)
         if self.name == "pocket-llava":
             make: Any = LlavaProcessor  # its __init__ is untyped
             make(

@@ -23,7 +23,7 @@ from torch.utils.data import IterableDataset
 
 from lvlmsal.pocket.build import PATCH, Pocket, token_id
 from lvlmsal.pocket.draw import draw, shape_mask
-from lvlmsal.pocket.language import CAPTION_PROMPTS, QuestionKind, Turn, ask, caption
+from lvlmsal.pocket.language import CAPTION_PROMPTS, QuestionKind, Turn, ask, caption, plural
 from lvlmsal.pocket.scene import COLORS, SHAPES, Scene, sample_crowd, sample_scene
 
 Batch = dict[str, torch.Tensor]
@@ -48,6 +48,7 @@ class Mix:
         captioned: Share of images with a caption; it stands for four of the questions, so that all
             sequences are about equally long.
         answer_weight: Weight of an answer's token; a caption's token weighs 1.
+        noun_weight: Weight of an object's name in a caption.
         chained: Share of images whose turns follow on each other rather than stand alone.
         unknown: Share of questions that get some unknown words at their end.
     """
@@ -56,6 +57,7 @@ class Mix:
     questions: int = 7
     captioned: float = 0.45
     answer_weight: float = 4.0
+    noun_weight: float = 1.0
     chained: float = 0.2
     unknown: float = 0.06
 
@@ -102,6 +104,8 @@ class Encoder:
         self.pocket = pocket
         self.is_llava = pocket.name == "pocket-llava"
         self.unknown = token_id(pocket.tokenizer, "<unk>")
+        names = [name for shape in SHAPES for name in (shape, plural(shape))]
+        self.nouns = {token_id(pocket.tokenizer, name) for name in names}
         self.ids = lru_cache(maxsize=20000)(self._ids)
         self.prefix = lru_cache(maxsize=16)(self._prefix)
 
@@ -147,7 +151,7 @@ class Encoder:
         dialogue = self.pocket.dialogue
         prefix, positions = self.prefix(scene.width, scene.height)
         start = int(positions.max()) + 1
-        row = Row(list(prefix), positions, [], [0] * len(prefix), [], [], [])
+        row = Row(list(prefix), positions, [], [0] * len(prefix), [], [], [], [])
         for number, turns in enumerate(segments, start=1):
             offset = start
             for index, turn in enumerate(turns):
@@ -157,11 +161,16 @@ class Encoder:
                 head = self.ids(dialogue.before_question) if index else []
                 head = head + question + self.ids(dialogue.before_answer)
                 answer = self.ids(turn.answer) + self.ids(dialogue.after_answer)
-                weight = 1.0 if turn.kind == "caption" else mix.answer_weight
                 first = len(row.ids) + len(head)
                 # the token before each answer token predicts it
                 row.predict += range(first - 1, first - 1 + len(answer))
-                row.weights += [weight] * len(answer)
+                if turn.kind == "caption":
+                    nouns = [token in self.nouns for token in answer]
+                    row.weights += [mix.noun_weight if noun else 1.0 for noun in nouns]
+                    row.nouns += nouns
+                else:
+                    row.weights += [mix.answer_weight] * len(answer)
+                    row.nouns += [False] * len(answer)
                 row.kinds += [KINDS.index(turn.kind)] + [-1] * (len(answer) - 1)
                 row.ids += head + answer
                 length = len(head) + len(answer)
@@ -182,6 +191,7 @@ class Row:
         segments: Segment of each token; 0 is the prefix.
         predict: Indices of the tokens that predict an answer's token.
         weights: Weight of each of those.
+        nouns: Whether each of those is to say an object's name in a caption.
         kinds: Kind of the turn, as an index, where an answer starts; else -1.
     """
 
@@ -191,6 +201,7 @@ class Row:
     segments: list[int]
     predict: list[int]
     weights: list[float]
+    nouns: list[bool]
     kinds: list[int]
 
 
@@ -218,9 +229,9 @@ def collate(encoder: Encoder, scenes: list[Scene], rows: list[Row]) -> Batch:
 
     Returns:
         ``input_ids`` (B, S); ``attention_mask`` (B, 1, S, S), true where seen; ``position_ids``
-        (B, S) or (3, B, S); ``rows``, ``columns``, ``targets``, ``weights`` and ``kinds`` (N), the
-        places that predict answer tokens; ``patches`` (P, 2), the labels of all vision patches; and
-        what the vision part takes.
+        (B, S) or (3, B, S); ``rows``, ``columns``, ``targets``, ``weights``, ``nouns`` and
+        ``kinds`` (N), the places that predict answer tokens; ``patches`` (P, 2), the labels of all
+        vision patches; and what the vision part takes.
     """
     size, length = len(rows), max(len(row.ids) for row in rows)
     pad = int(encoder.pocket.tokenizer.pad_token_id)
@@ -246,6 +257,7 @@ def collate(encoder: Encoder, scenes: list[Scene], rows: list[Row]) -> Batch:
         "columns": columns,
         "targets": ids[row_index, columns + 1],
         "weights": torch.tensor([weight for row in rows for weight in row.weights]),
+        "nouns": torch.tensor([noun for row in rows for noun in row.nouns]),
         "kinds": torch.tensor([kind for row in rows for kind in row.kinds]),
         "patches": torch.from_numpy(np.concatenate([encoder.labels(scene) for scene in scenes])),
         **encoder.pixels(images),
@@ -278,13 +290,18 @@ class Stream(IterableDataset[Batch]):
         encoder: Makes the sequences.
         seed: Seed of the stream.
         first: Number of the first batch.
-        mix: What a batch is made of.
+        mix: Says, for each batch, what it is made of.
         tower_rows: Says, for each batch, how many images it has if it is one for the vision part
             alone, or 0 if it is a whole one.
     """
 
     def __init__(
-        self, encoder: Encoder, seed: int, first: int, mix: Mix, tower_rows: Callable[[], int]
+        self,
+        encoder: Encoder,
+        seed: int,
+        first: int,
+        mix: Callable[[], Mix],
+        tower_rows: Callable[[], int],
     ) -> None:
         """See the class."""
         self.encoder, self.seed, self.first, self.mix = encoder, seed, first, mix
@@ -298,7 +315,7 @@ class Stream(IterableDataset[Batch]):
             if rows:
                 yield make_tower_batch(self.encoder, stream, index, rows)
             else:
-                yield make_batch(self.encoder, stream, index, self.mix)
+                yield make_batch(self.encoder, stream, index, self.mix())
             index += 1
 
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from lvlmsal.pocket.scene import COLORS, GRID, MAX_OBJECTS, SHAPES, Scene, Thing
+from lvlmsal.pocket.scene import COLORS, GRID, KITS, MAX_OBJECTS, SHAPES, Scene, Thing
 
 NUMBERS: Final = ("zero", "one", "two", "three", "four", "five")
 PLACES: Final = (
@@ -109,7 +109,8 @@ def _sentence(rng: random.Random, things: tuple[Thing, ...], before: Thing | Non
 def caption(scene: Scene, rng: random.Random) -> str:
     """Describe a scene in sentences that refer back to each other.
 
-    Every object is named, however faint it is: who is trained on this must guess at times.
+    Shapes are named in the order of `KITS`, the commonest first. Every object is named, however
+    faint it is: who is trained on this must guess at times.
 
     Args:
         scene: The scene.
@@ -124,7 +125,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
         >>> text.endswith(("objects.", "all."))
         True
     """
-    order = scene.present if rng.random() < 0.75 else scene.present[::-1]
+    order = [shape for kit in KITS for shape in kit if shape in scene.present]
     groups = [scene.of(shape) for shape in order]
     first = groups[0][0]
     if len(groups[0]) == 1:

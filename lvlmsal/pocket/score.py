@@ -181,7 +181,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("name", help=f"one of {', '.join(sorted(POCKET))}, or a folder")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="more are slower at these sizes")
     options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
     folder = POCKET.get(options.name, Path(options.name))
     for shifted in (False, True):
         result = score(folder, images=options.images, seed=options.seed, shifted=shifted)

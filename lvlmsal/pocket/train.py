@@ -1,11 +1,12 @@
 """Training: ``python -m lvlmsal.pocket.train pocket-llava --minutes 75 --out FOLDER``.
 
-One run has two stages. First the vision part alone learns to say which shape and colour covers each
-patch, from its image embeddings through a linear head that is thrown away later: like a real LVLM,
-the model starts from a pretrained tower. Then everything learns captions and answers together. The
-learning rate follows the share of the budget used, be it minutes or steps, so a run ends well
-wherever it runs; with a budget of steps it is repeatable. A run that finds a checkpoint in its
-folder goes on from there.
+One run has three stages. First the vision part alone learns to say which shape and colour covers
+each patch, from its image embeddings through a linear head that is thrown away later: like a real
+LVLM, the model starts from a pretrained tower. Then everything learns answers and captions
+together, and at last mostly captions, which take longer. The learning rate falls in a cosine,
+restarts for the last stage, and follows the share of the budget used, be it minutes or steps, so
+a run ends well wherever it runs; with a budget of steps it is repeatable. A run that finds a
+checkpoint in its folder goes on from there.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ class Recipe:
         seed: Seed of the weights and of the scenes.
         check_every: Steps between checkpoints and looks at unseen scenes.
         mix: What a batch is made of.
+        late_mix: What it is made of in the last stage, which is mostly about captions.
+        late_from: Share of the budget from which that stage runs.
+        late_rate: Peak learning rate of that stage.
         tower_rows: Images per batch in the first stage.
         look_rows: Unseen images that are looked at.
         tiny: Train the far smaller model of the tests.
@@ -60,6 +64,13 @@ class Recipe:
     seed: int = 0
     check_every: int = 200
     mix: Mix = field(default_factory=lambda: Mix(rows=16))
+    late_mix: Mix = field(
+        default_factory=lambda: Mix(
+            rows=16, questions=6, captioned=1.0, answer_weight=2.0, noun_weight=5.0
+        )
+    )
+    late_from: float = 0.53
+    late_rate: float = 1.2e-3
     tower_rows: int = 16
     look_rows: int = 80
     tiny: bool = False
@@ -109,6 +120,11 @@ class PocketModule(L.LightningModule):
     def in_tower_stage(self) -> bool:
         """Whether only the vision part is trained now."""
         return self.progress < self.recipe.tower_share
+
+    @property
+    def in_late_stage(self) -> bool:
+        """Whether the last stage runs."""
+        return self.progress >= self.recipe.late_from
 
     def vision(self, batch: Batch) -> Tensor:
         """Image embeddings as the decoder gets them, (tokens, hidden)."""
@@ -165,10 +181,14 @@ class PocketModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate for the share of the budget used."""
+        done, peak = self.progress, self.recipe.rate
+        if self.in_late_stage:
+            done = (done - self.recipe.late_from) / (1.0 - self.recipe.late_from)
+            peak = self.recipe.late_rate
         # ask the batch, not the clock: it may have been drawn just before the stage ended
         since = self.global_step - (self.tower_steps if "input_ids" in batch else 0)
         warm = min(1.0, (since + 1) / self.recipe.warmup)
-        rate = self.recipe.rate * warm * (0.51 + 0.49 * math.cos(math.pi * self.progress))
+        rate = peak * warm * (0.51 + 0.49 * math.cos(math.pi * done))
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
@@ -193,10 +213,10 @@ class PocketModule(L.LightningModule):
 
     @torch.no_grad()
     def look(self, batch: Batch) -> dict[str, float]:
-        """Share of first answer words that are right, by kind of question, on one batch."""
+        """Share of right first words of answers, and of right names in captions, on one batch."""
         scores, image = self(batch)
         right = scores.argmax(dim=-1) == batch["targets"]
-        result = {"words": float(right[batch["weights"] == 1.0].float().mean())}
+        result = {"nouns": float(right[batch["nouns"]].float().mean())}
         for index, kind in enumerate(KINDS):
             chosen = batch["kinds"] == index
             if kind != "caption" and bool(chosen.any()):
@@ -299,7 +319,7 @@ def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
         encoder,
         recipe.seed,
         first,
-        recipe.mix,
+        lambda: recipe.late_mix if module.in_late_stage else recipe.mix,
         lambda: recipe.tower_rows if module.in_tower_stage else 0,
     )
     loader = DataLoader(stream, batch_size=None)

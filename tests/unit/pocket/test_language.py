@@ -20,7 +20,7 @@ from lvlmsal.pocket.language import (
     plural,
     with_article,
 )
-from lvlmsal.pocket.scene import COLORS, GRID, SHAPES, Scene, sample_scene
+from lvlmsal.pocket.scene import COLORS, GRID, KITS, SHAPES, Scene, sample_scene
 from lvlmsal.pocket.score import mentions
 from lvlmsal.pocket.tokenizer import build_tokenizer, words
 
@@ -42,6 +42,14 @@ def test_captions_name_every_object_and_no_other(seed: int) -> None:
     for shape in scene.present:
         name = shape if len(scene.of(shape)) == 1 else plural(shape)
         assert f"{scene.of(shape)[0].color} {name}" in text
+
+
+@given(SEEDS)
+def test_captions_name_the_commonest_first(seed: int) -> None:
+    scene, rng = some(seed)
+    ranks = [shape for kit in KITS for shape in kit]
+    introduced = list(dict.fromkeys(mentions(caption(scene, rng))))
+    assert introduced == sorted(introduced, key=ranks.index)
 
 
 @given(SEEDS)

@@ -38,6 +38,8 @@ TINY = Recipe(
     tower_share=0.3,
     check_every=2,
     mix=Mix(rows=2, questions=2),
+    late_mix=Mix(rows=2, questions=1, captioned=1.0),
+    late_from=0.7,
     tower_rows=2,
     look_rows=2,
     tiny=True,
@@ -181,7 +183,7 @@ def test_killed_run_goes_on_where_it_stopped(
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    recipe = replace(TINY, steps=40, tower_share=0.0, check_every=40, warmup=5, rate=5e-3)
+    recipe = replace(TINY, steps=15, tower_share=0.0, check_every=15, warmup=2, rate=1e-2)
     module = train("pocket-llava", tmp_path, recipe)
     batch = make_batch(Encoder(module.pocket), "fresh", 0, Mix(rows=8))
     torch.manual_seed(0)
