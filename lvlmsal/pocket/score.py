@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 
 from lvlmsal.pocket import POCKET
 from lvlmsal.pocket.draw import draw
-from lvlmsal.pocket.language import CAPTION_PROMPTS, plural
+from lvlmsal.pocket.language import CAPTION_PROMPTS, QuestionKind, ask, plural
 from lvlmsal.pocket.scene import SHAPES, Scene
 from lvlmsal.pocket.tokenizer import words
 from lvlmsal.pocket.world import POPE_SPLITS, file_name, pope_questions, scene_number
@@ -28,6 +29,7 @@ _LOADERS: Final[tuple[Any, Any, Any]] = (
     AutoTokenizer,
     AutoImageProcessor,
 )
+_OPEN: Final[tuple[QuestionKind, ...]] = ("where", "count", "color")
 _NAMES: Final = {form: shape for shape in SHAPES for form in (shape, plural(shape))}
 
 
@@ -152,6 +154,21 @@ def score_pope(
     }
 
 
+def score_open(speaker: Speaker, scenes: Sequence[Scene], seed: int) -> dict[str, float]:
+    """Share of exactly right answers to one question of each open kind about each scene."""
+    pictures = [Image.fromarray(draw(scene)) for scene in scenes]
+    result: dict[str, float] = {}
+    for kind in _OPEN:
+        turns = [
+            ask(scene, kind, random.Random(f"open/{seed}/{kind}/{index}"))
+            for index, scene in enumerate(scenes)
+        ]
+        answers = speaker.answer(pictures, [turn.question for turn in turns], max_new_tokens=16)
+        right = sum(answer == turn.answer for answer, turn in zip(answers, turns, strict=True))
+        result[kind] = right / len(turns)
+    return result
+
+
 def score(folder: Path, *, images: int, seed: int, shifted: bool) -> dict[str, Any]:
     """Measure a model on fresh scenes.
 
@@ -162,7 +179,7 @@ def score(folder: Path, *, images: int, seed: int, shifted: bool) -> dict[str, A
         shifted: Without the co-occurrence of the training scenes.
 
     Returns:
-        Caption scores and POPE scores by split.
+        Caption scores, POPE scores by split, and shares of right answers to open questions.
     """
     speaker = Speaker(folder)
     scenes = [scene_number(index, seed=seed, shifted=shifted) for index in range(images)]
@@ -172,6 +189,7 @@ def score(folder: Path, *, images: int, seed: int, shifted: bool) -> dict[str, A
     result["captions"] = score_captions(scenes, captions)
     for split in POPE_SPLITS:
         result[f"pope_{split}"] = score_pope(speaker, scenes, split, seed)
+    result["open"] = score_open(speaker, scenes, seed)
     return result
 
 
