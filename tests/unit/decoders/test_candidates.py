@@ -45,7 +45,7 @@ def chi_square(counts: Counter[tuple[int, ...]], exact: dict[tuple[int, ...], fl
 def test_order_is_sampling_without_replacement(temperature: float) -> None:
     """The first two candidates against the exact probability of every ordered pair."""
     logits = torch.tensor([PROBABILITIES]).log()
-    draws = 20_000
+    draws = 8_000
     walked = order(
         logits.expand(draws, -1),
         temperature=temperature,

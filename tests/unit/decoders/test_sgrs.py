@@ -11,6 +11,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.attention import intervene
+from lvlmsal.decoders.rejection import _Trial
 from lvlmsal.decoders.sgrs import SGRS, SGRSOutput
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
@@ -342,3 +343,10 @@ def test_the_options_of_saliency_reach_it() -> None:
             model, samples[0], [record.id for record in records], layers=layers, **plain
         )
         assert [record.saliency for record in records] == pytest.approx(judged.saliency, rel=1e-9)
+
+
+def test_a_candidate_that_just_reaches_the_threshold_is_taken() -> None:
+    trial = _Trial([7, 8], 0.5, 2, True)
+    trial.judged(0.5)
+    assert trial.decided
+    assert (trial.record.id, trial.record.fallback) == (7, False)
