@@ -17,6 +17,7 @@ import torch
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.folder import ENVIRONMENT
 from lvlmsal.evaluation.plan import Plan
+from lvlmsal.evaluation.trainer import make_trainer
 
 if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
@@ -32,6 +33,7 @@ def describe_environment(plan: Plan) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "device": str(make_trainer(plan.config.trainer).strategy.root_device),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "seeds": {"run": plan.config.seed, "bootstrap": plan.config.bootstrap.seed},

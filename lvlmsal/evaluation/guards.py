@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,17 +38,12 @@ def no_loading_bar() -> Iterator[None]:
 @contextmanager
 def interrupts(callback: Interruptible) -> Iterator[None]:
     """Turn Lightning's exit after Ctrl+C back into the KeyboardInterrupt that it was."""
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         yield
     except SystemExit:
         if callback.interrupted:
             raise KeyboardInterrupt from None
         raise
-    finally:
-        if main and handler is not None:
-            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from lvlmsal.evaluation.check import (
 )
 from lvlmsal.evaluation.config import ConfigSource, read_config
 from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
+from lvlmsal.evaluation.trainer import trainer_problems
 from lvlmsal.evaluation.world import ensure_world, world_problems
 from lvlmsal.registry import BENCHMARKS, DECODERS, INTERVENTIONS, options_of
 
@@ -130,6 +131,7 @@ def make_plan(
     config, problems, name = read_config(source, overrides)
     problems += _import_plugins(config.plugins)
     problems += run_problems(config)
+    problems += trainer_problems(config.trainer)
     for index, model in enumerate(config.models):
         if model.name not in given:
             problems += _placed(f"models[{index}]", model_problems(model))

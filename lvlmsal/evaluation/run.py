@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch import Callback, Trainer
 
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation import folder as names
@@ -31,6 +29,7 @@ from lvlmsal.evaluation.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.progress import RunProgress
 from lvlmsal.evaluation.records import RunLock, merge_parts, read_records
 from lvlmsal.evaluation.result import Result, score
+from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.lvlm import Lvlm, load
 
 if TYPE_CHECKING:
@@ -173,38 +172,12 @@ class _Run:
         )
         logger.info("%s: %d samples", cell.title, len(_rest(cell, done)))
         started = time.perf_counter()
-        trainer = make_trainer(self.plan, callback)
+        trainer = make_trainer(config.trainer, callback)
         with interrupts(callback):
             trainer.predict(
                 AnswerModule(lvlm, cell), datamodule=benchmark, return_predictions=False
             )
         logger.info("%s: done in %.1f s", cell.title, time.perf_counter() - started)
-
-
-def make_trainer(plan: Plan, *callbacks: Callback) -> Trainer:
-    """Lightning's Trainer for a plan, without everything that writes files of its own.
-
-    Raises:
-        ConfigError: Lightning refuses the options.
-    """
-    options = plan.config.trainer
-    try:
-        return Trainer(
-            accelerator=options.accelerator,
-            devices=options.devices,
-            num_nodes=options.num_nodes,
-            strategy=options.strategy,
-            precision=options.precision,  # type: ignore[arg-type]  # Lightning checks the text
-            callbacks=list(callbacks),
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            # saliency needs gradients, which inference mode would forbid for good
-            inference_mode=False,
-        )
-    except (MisconfigurationException, ValueError) as error:
-        raise ConfigError([f"trainer: {error}"]) from error
 
 
 def _rest(cell: Cell, done: set[str]) -> list[str]:

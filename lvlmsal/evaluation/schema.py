@@ -217,4 +217,5 @@ def _method(entry: Any) -> Any:
     if not name:
         parts = [decoder, *(edits if isinstance(edits, list) else [])]
         name = " + ".join(str(part.get("name")) for part in parts if isinstance(part, dict))
-    return {**entry, "name": name, "decoder": decoder, "interventions": edits}
+    spelled = {"name": name, "decoder": decoder, "interventions": edits}
+    return {**spelled, **{key: value for key, value in entry.items() if key not in spelled}}

@@ -40,7 +40,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("chair_s", "CHAIR_S"),
         Column("chair_i", "CHAIR_I"),
         Column("recall", "recall"),
-        Column("length", "words", percent=False),
+        Column("length", "length", percent=False),
     ),
 }
 """Columns of the metrics that have a table of their own; others show every figure as it is."""

@@ -121,7 +121,7 @@ def test_all_problems_are_reported_together(tmp_path: Path, world: Path) -> None
         "baseline": "greedi",
         "batch_size": 0,
         "seed": "x",
-        "trainer": {"device": 2},
+        "trainer": {"device": 2, "accelerator": "abacus"},
         "plugins": ["no_such_module_at_all"],
     }
     with pytest.raises(ConfigError) as caught:
@@ -146,6 +146,7 @@ def test_all_problems_are_reported_together(tmp_path: Path, world: Path) -> None
         "batch_size",
         "seed",
         "trainer.device: there is no such key. Did you mean 'devices'",
+        "abacus",
         "no_such_module_at_all",
     ):
         assert words in text, f"{words!r} not in:\n{text}"
