@@ -79,7 +79,7 @@ class Result:
 
     def __str__(self) -> str:
         """The tables as plain text."""
-        console = Console(width=120, color_system=None)
+        console = Console(width=140, color_system=None)
         with console.capture() as capture:
             console.print(self)
         return capture.get()

@@ -46,11 +46,11 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
 """Columns of the metrics that have a table of their own; others show every figure as it is."""
 
 
-NARROW = 110
+NARROW = 125
 """Below this width, intervals stand under their values instead of beside them."""
 
 
-def terminal_tables(results: Mapping[str, Any], *, width: int = 120) -> RenderableType:
+def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> RenderableType:
     """Tables for a terminal, one for each model and metric.
 
     Args:
