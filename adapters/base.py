@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from lvlmsal.adapters.prompts import build_inputs, token_texts
+from lvlmsal.adapters.prompts import append_tokens, build_inputs, token_texts
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans, find_spans
 
@@ -58,8 +57,6 @@ class ModelAdapter(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.model).__name__}, {self.num_layers} layers)"
 
-    # -- parts ------------------------------------------------------------------------------------
-
     @property
     def decoder(self) -> nn.Module:
         """The text decoder, without the output projection."""
@@ -94,8 +91,7 @@ class ModelAdapter(ABC):
     @property
     def vision_tower(self) -> nn.Module:
         """The image encoder."""
-        tower: nn.Module = self.model.get_encoder(modality="image")
-        return tower
+        return cast(nn.Module, self.model.get_encoder(modality="image"))
 
     @property
     def text_config(self) -> Any:
@@ -108,8 +104,6 @@ class ModelAdapter(ABC):
         names = ("image_token_id", "video_token_id")
         ids = (getattr(self.model.config, name, None) for name in names)
         return tuple(int(value) for value in ids if value is not None)
-
-    # -- attention --------------------------------------------------------------------------------
 
     @property
     def attention(self) -> str:
@@ -139,8 +133,6 @@ class ModelAdapter(ABC):
     def _attention_key(self) -> str:
         """Name of the sub-configuration of the text decoder; empty where there is none."""
         return "text_config" if "text_config" in self.model.config.sub_configs else ""
-
-    # -- tokens -----------------------------------------------------------------------------------
 
     def spans(
         self,
@@ -206,7 +198,7 @@ class ModelAdapter(ABC):
     def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete inputs, drop what the model does not take, move them to its device and dtype."""
         completed = self.complete(dict(inputs))
-        accepted = accepted_inputs(self.model)
+        accepted = set(inspect.signature(type(self.model).forward).parameters)
         device, dtype = self.model.device, self.model.dtype
         return {
             name: value.to(device, dtype if value.is_floating_point() else None)
@@ -235,21 +227,14 @@ class ModelAdapter(ABC):
         Returns:
             The longer inputs; what does not depend on the text is shared with `inputs`.
         """
-        longer = dict(inputs)
-        prompt = inputs["input_ids"]
-        longer["input_ids"] = torch.cat([prompt, ids.to(prompt)], dim=1)
-        mask = inputs.get("attention_mask", torch.ones_like(prompt))
-        longer["attention_mask"] = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
-        for name in ("mm_token_type_ids", "token_type_ids"):
-            if name in inputs:
-                kinds = inputs[name]
-                longer[name] = torch.cat([kinds, kinds.new_zeros(ids.shape)], dim=1)
-        return longer
+        return append_tokens(inputs, ids)
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """Text of generated ids, shape (n,), without special tokens."""
         text: str = self.tokenizer.decode(
-            _as_list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            [int(token) for token in ids],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
         return text
 
@@ -258,7 +243,7 @@ class ModelAdapter(ABC):
 
         A character whose bytes are spread over several tokens belongs to the last of them.
         """
-        return token_texts(self.tokenizer, _as_list(ids))
+        return token_texts(self.tokenizer, [int(token) for token in ids])
 
     @property
     def tokenizer(self) -> Any:
@@ -278,8 +263,6 @@ class ModelAdapter(ABC):
                 "lvlmsal.load((model, processor))"
             )
         return self.processor
-
-    # -- images -----------------------------------------------------------------------------------
 
     @abstractmethod
     def image_grids(
@@ -319,12 +302,3 @@ class ModelAdapter(ABC):
                 f"sample {row} has images of {lengths} visual tokens, which are no grids {mine}"
             )
         return mine
-
-
-def accepted_inputs(model: PreTrainedModel) -> set[str]:
-    """Names of the inputs that `model.forward` declares."""
-    return set(inspect.signature(type(model).forward).parameters) - {"self", "kwargs"}
-
-
-def _as_list(ids: Tensor | Sequence[int]) -> list[int]:
-    return [int(value) for value in ids]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -143,3 +144,17 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
         pieces.append(after[len(before) :])
         begin, done = done, end
     return pieces
+
+
+def append_tokens(inputs: Mapping[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
+    """Add text tokens (B, n) behind a prompt; what does not depend on the text is shared."""
+    longer = dict(inputs)
+    prompt = inputs["input_ids"]
+    longer["input_ids"] = torch.cat([prompt, ids.to(prompt)], dim=1)
+    mask = inputs.get("attention_mask", torch.ones_like(prompt))
+    longer["attention_mask"] = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
+    for name in ("mm_token_type_ids", "token_type_ids"):
+        if name in inputs:
+            kinds = inputs[name]
+            longer[name] = torch.cat([kinds, kinds.new_zeros(ids.shape)], dim=1)
+    return longer

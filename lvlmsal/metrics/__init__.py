@@ -7,14 +7,13 @@ functions; `score_pope_files` and `score_chair_files` score files that were made
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.files import score_chair_files, score_pope_files
+from lvlmsal.metrics.mcnemar import McNemar, mcnemar
 from lvlmsal.metrics.parsers import PARSERS, AnswerParser, get_parser
 from lvlmsal.metrics.pope import Pope
 from lvlmsal.metrics.statistics import (
     Interval,
-    McNemar,
     bootstrap_interval,
     figure_intervals,
-    mcnemar,
     paired_difference,
     wilson,
 )

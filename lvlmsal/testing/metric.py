@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
-import os
 import pickle
-import queue
 import random
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.queues import Queue
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import METRICS, options_of
+from lvlmsal.testing.processes import gloo_reports
 
 Sample = tuple[str, Any]
 """An answer and its target."""
@@ -31,7 +23,6 @@ Reference = Callable[[Sequence[str], Sequence[Any]], Mapping[str, float]]
 """An independent way to the figures, slow and plain; nan where a figure is undefined."""
 
 _ODD_TEXTS = ("", " ", "\n", ".", "no\x00yes", "\u00a0No", "\U0001f642", "\ud800", "n't" * 500, "٣")
-_WAIT = timedelta(seconds=60)
 
 
 def check_metric(
@@ -254,34 +245,7 @@ def _check_options(metric: CountMetric) -> None:
 
 def _check_processes(metric: CountMetric, samples: Sequence[Sample], processes: int) -> None:
     """Each process counts every n-th sample; all of them must then report the whole."""
-    # A fork server imports torch once for all processes of all checks. Forking this process would
-    # be faster still, but not safe: torch may have started threads in it.
-    context: ForkServerContext | SpawnContext
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-    else:
-        context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    with tempfile.TemporaryDirectory() as folder:
-        meeting = (Path(folder) / "meeting").as_uri()
-        # as bytes, because torch would send tensors through shared memory
-        job = pickle.dumps((metric, list(samples)))
-        workers = [
-            context.Process(target=_work, args=(rank, processes, meeting, job, results))
-            for rank in range(processes)
-        ]
-        for worker in workers:
-            worker.start()
-        try:
-            reports = [results.get(timeout=2 * _WAIT.total_seconds()) for _ in workers]
-        except queue.Empty:
-            raise AssertionError("a process of the gloo check did not answer") from None
-        finally:
-            for worker in workers:
-                worker.join(timeout=_WAIT.total_seconds())
-                if worker.is_alive():
-                    worker.terminate()
+    reports = gloo_reports(metric, samples, processes)
     metric.update(*_columns(samples))
     whole = _values(metric.compute())
     for report in reports:
@@ -289,28 +253,3 @@ def _check_processes(metric: CountMetric, samples: Sequence[Sample], processes: 
             isinstance(report, dict) and _same(report, whole),
             f"{processes} processes report {report}, one process {whole}",
         )
-
-
-def _work(
-    rank: int,
-    processes: int,
-    meeting: str,
-    job: bytes,
-    results: Queue[dict[str, float] | str],
-) -> None:
-    """One process of the gloo check; it answers whatever happens, so that nobody waits."""
-    torch.set_num_threads(1)
-    if sys.platform == "linux":
-        # the name of a machine need not resolve to an address; the loopback device is always there
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    report: dict[str, float] | str = "an error, which it has printed"
-    try:
-        metric, samples = pickle.loads(job)
-        distributed.init_process_group(
-            "gloo", init_method=meeting, rank=rank, world_size=processes, timeout=_WAIT
-        )
-        metric.update(*_columns(samples[rank::processes]))
-        report = _values(metric.compute())
-        distributed.destroy_process_group()
-    finally:
-        results.put(report)
