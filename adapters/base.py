@@ -60,15 +60,13 @@ class ModelAdapter(ABC):
     @property
     def decoder(self) -> nn.Module:
         """The text decoder, without the output projection."""
-        model: Any = self.model  # transformers leaves its accessors without types
-        decoder: nn.Module = model.get_decoder()
-        return decoder
+        # transformers leaves its accessors without types
+        return cast(nn.Module, cast(Any, self.model).get_decoder())
 
     @property
     def layers(self) -> list[nn.Module]:
         """The layers of the text decoder, first to last."""
-        layers = getattr(self.decoder, "layers", ())
-        return list(layers)
+        return list(getattr(self.decoder, "layers", ()))
 
     @property
     def attention_modules(self) -> list[nn.Module]:
@@ -84,9 +82,7 @@ class ModelAdapter(ABC):
     @property
     def lm_head(self) -> nn.Module:
         """The projection from hidden states to logits."""
-        model: Any = self.model
-        head: nn.Module = model.get_output_embeddings()
-        return head
+        return cast(nn.Module, cast(Any, self.model).get_output_embeddings())
 
     @property
     def vision_tower(self) -> nn.Module:
