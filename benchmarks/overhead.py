@@ -3,18 +3,21 @@
     python benchmarks/overhead.py            # about 200 M parameters, 600-token prefix
     python benchmarks/overhead.py --small    # a quick look
 
-All runs share one process and one randomly initialised LLaVA-shaped model and take turns, several
-times over; what is printed is the ratio of times per decode step, prefill taken out by subtracting a
-run of one token. Times themselves depend on the machine, ratios hardly.
+All methods run in one process on the same randomly initialised LLaVA-shaped weights and take turns
+token by token, since the speed of a machine drifts far more than what is to be measured. Each step
+is compared with stock generate's step beside it; the median ratio and the middle half of the ratios
+are printed. The prefill is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import platform
+import random
 import statistics
+import threading
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,13 +26,58 @@ import transformers
 from rich.console import Console
 from rich.table import Table
 from transformers import LlavaConfig, LlavaForConditionalGeneration
+from transformers.generation.streamers import BaseStreamer
 
 import lvlmsal
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import resolve_layers
+from lvlmsal.decoders.sgrs import SGRS
 from lvlmsal.interventions.locore import LocoRE
 
 IMAGE_TOKEN = 31999
+STOCK = "generate (sdpa)"
+
+
+class Turns:
+    """Lets several decoding loops advance one token at a time, in a new order each round.
+
+    A machine's speed drifts from second to second, far more than what is to be measured. Loops that
+    alternate token by token drift together, and a shuffled order leaves none of them always behind
+    the same neighbour.
+    """
+
+    def __init__(self, players: int) -> None:
+        self.locks = [threading.Semaphore(0) for _ in range(players)]
+        self.running = set(range(players))
+        self._order: list[int] = []
+        self._random = random.Random(0)
+
+    def next(self) -> None:
+        """Give the turn to the next loop that still runs."""
+        self._order = [player for player in self._order if player in self.running]
+        if not self._order:
+            self._order = self._random.sample(sorted(self.running), len(self.running))
+        if self._order:
+            self.locks[self._order.pop()].release()
+
+
+class Clock(BaseStreamer):
+    """Times each token of one loop, and lets the other loops go on in between."""
+
+    def __init__(self, turns: Turns, player: int) -> None:
+        self.turns, self.player = turns, player
+        self.steps: list[float] = []
+        self.began = 0.0
+
+    def put(self, value: torch.Tensor) -> None:
+        """A token, or the prompt at the beginning: note the time, wait for the next turn."""
+        self.steps.append(time.perf_counter() - self.began)
+        self.turns.next()
+        self.turns.locks[self.player].acquire()
+        self.began = time.perf_counter()
+
+    def end(self) -> None:
+        """Nothing to do."""
 
 
 def build(width: int, layers: int, patches: int) -> LlavaForConditionalGeneration:
@@ -84,41 +132,60 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a small model, for a quick look")
-    parser.add_argument("--tokens", type=int, default=24, help="decode steps a run")
-    parser.add_argument("--rounds", type=int, default=7, help="how often the runs take turns")
+    parser.add_argument("--tokens", type=int, default=160, help="decode steps of each method")
     arguments = parser.parse_args()
     patches = 8 if arguments.small else 24
     model = build(*((256, 4) if arguments.small else (1024, 12)), patches=patches)
     inputs = inputs_for(model, patches, text=24)
-    layers = "0.5:1.0"
-
-    def run(tokens: int, interventions: list[Any], **options: Any) -> float:
-        began = time.perf_counter()
-        scope = lvlmsal.intervene(model, *interventions) if interventions else nullcontext()
-        with scope:
-            model.generate(
-                **inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, **options
-            )
-        return time.perf_counter() - began
-
+    layers, threads = "0.5:1.0", torch.get_num_threads()
     # alpha = 0 records and judges one candidate a token and rejects none: one try.
-    sgrs = {row: lvlmsal.SGRS(alpha=0.0, row=row, layers=layers) for row in ("predicting", "candidate")}
-    methods: dict[str, Callable[[int], float]] = {
-        "generate (sdpa)": lambda n: run(n, []),
-        "LocoRE": lambda n: run(n, [LocoRE(beta=0.15)]),
-        "SGRS, predicting row": lambda n: run(n, [], custom_generate=sgrs["predicting"]),
-        "SGRS, candidate row": lambda n: run(n, [], custom_generate=sgrs["candidate"]),
-        "control (no rejection)": lambda n: run(
-            n, [], custom_generate=lvlmsal.SGRS(rejection=False)
+    methods: dict[str, tuple[list[Any], dict[str, Any]]] = {
+        STOCK: ([], {}),
+        "LocoRE": ([LocoRE(beta=0.15)], {}),
+        "SGRS, predicting row": ([], {"custom_generate": SGRS(alpha=0.0, layers=layers)}),
+        "SGRS, candidate row": (
+            [],
+            {"custom_generate": SGRS(alpha=0.0, layers=layers, row="candidate")},
         ),
+        "control (no rejection)": ([], {"custom_generate": SGRS(rejection=False)}),
     }
-    times: dict[str, list[float]] = {name: [] for name in methods}
-    for measure in methods.values():
-        measure(2)  # warm up
-    for _ in range(arguments.rounds):
-        for name, measure in methods.items():
-            short = measure(2)
-            times[name].append((measure(2 + arguments.tokens) - short) / arguments.tokens)
+    turns = Turns(len(methods))
+    clocks = [Clock(turns, player) for player in range(len(methods))]
+
+    def run(player: int, interventions: list[Any], options: dict[str, Any]) -> None:
+        turns.locks[player].acquire()
+        torch.set_num_threads(threads)  # each Python thread starts with a setting of its own
+        # a model object of its own over the same weights: the attention is chosen by its config
+        own = type(model)(copy.deepcopy(model.config)).eval()
+        own.load_state_dict(model.state_dict(), assign=True)
+        own.requires_grad_(False)
+        # transformers drops its own `streamer` for custom loops; SGRS has one of its own
+        name = "token_streamer" if "custom_generate" in options else "streamer"
+        scope = lvlmsal.intervene(own, *interventions) if interventions else nullcontext()
+        length = arguments.tokens + 2
+        with scope:
+            own.generate(
+                **inputs,
+                **options,
+                **{name: clocks[player]},
+                max_new_tokens=length,
+                min_new_tokens=length,
+                do_sample=False,
+            )
+        turns.running.remove(player)
+        turns.next()
+
+    loops = [
+        threading.Thread(target=run, args=(player, *method))
+        for player, method in enumerate(methods.values())
+    ]
+    for loop in loops:
+        loop.start()
+    turns.next()
+    for loop in loops:
+        loop.join()
+    # the first three are the prompt, the first token with its prefill, and a warm-up
+    times = {name: clock.steps[3:] for name, clock in zip(methods, clocks, strict=True)}
     report(model, layers, times)
 
 
@@ -132,17 +199,18 @@ def report(
         "SGRS, predicting row": 1 + share + 0.05,
         "SGRS, candidate row": 1 + share + 0.05,
     }
-    plain = times["generate (sdpa)"]
-    table = Table(title="cost of a decode step, as a ratio to stock generate in the same round")
-    for column in ("", "ms/token", "ratio", "spread (min - max)", "aim at most"):
+    plain = times[STOCK]
+    table = Table(title="cost of a decode step, as a ratio to stock generate's step beside it")
+    for column in ("", "ms/token", "ratio", "middle half", "aim at most"):
         table.add_column(column, justify="left" if not column else "right")
     for name, values in times.items():
         ratios = [value / base for value, base in zip(values, plain, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4) if name != STOCK else (1.0, 1.0, 1.0)
         table.add_row(
             name,
             f"{1000 * statistics.median(values):.1f}",
-            f"{statistics.median(ratios):.3f}",
-            f"{min(ratios):.3f} - {max(ratios):.3f}",
+            f"{middle:.3f}",
+            f"{low:.3f} - {high:.3f}",
             f"{bounds[name]:.3f}" if name in bounds else "",
         )
     console = Console()
@@ -150,8 +218,9 @@ def report(
     size += sum(p.numel() for p in adapter_for(model).lm_head.parameters())
     console.print(table)
     console.print(
-        f"{size / 1e6:.0f} M parameters in the text decoder and its head, {layers} as target layers: "
-        f"f = {share:.3f}; torch {torch.__version__}, transformers {transformers.__version__}, "
+        f"{size / 1e6:.0f} M parameters in the text decoder and its head, target layers {layers}: "
+        f"f = {share:.3f}; {len(plain)} steps, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}, "
         f"{torch.get_num_threads()} threads, {platform.machine()}",
         highlight=False,
     )
