@@ -1,4 +1,4 @@
-"""The two pocket models, untrained: configurations, processors, and how dialogues are worded."""
+"""The two pocket models, untrained: configurations and processors."""
 
 from __future__ import annotations
 
@@ -22,86 +22,11 @@ from transformers import (
     Qwen2VLImageProcessor,
 )
 
+from lvlmsal.pocket.dialogue import DIALOGUES, LLAVA_TEMPLATE, QWEN_TEMPLATE, Dialogue
 from lvlmsal.pocket.tokenizer import build_tokenizer
 
 PATCH: Final = 8
 """Side of a vision patch in pixels, in both models."""
-
-SYSTEM: Final = "You look at pictures and answer questions."
-
-_CONTENT: Final = (
-    "{%- macro text(content) -%}{%- if content is string -%}{{ content }}{%- else -%}"
-    "{%- for part in content -%}{%- if part.type == 'text' -%}{{ part.text }}{%- endif -%}"
-    "{%- endfor -%}{%- endif -%}{%- endmacro -%}"
-    "{%- macro images(content, mark) -%}{%- if content is not string -%}{%- for part in content -%}"
-    "{%- if part.type == 'image' -%}{{ mark }}{%- endif -%}{%- endfor -%}{%- endif -%}"
-    "{%- endmacro -%}"
-    "{%- if messages[0].role == 'system' -%}{%- set system = text(messages[0].content) -%}"
-    "{%- set messages = messages[1:] -%}"
-    "{%- else -%}{%- set system = '" + SYSTEM + "' -%}{%- endif -%}"
-)
-
-_LLAVA_TEMPLATE: Final = (
-    _CONTENT + "{{ bos_token + system }}"
-    "{%- for message in messages -%}"
-    "{%- if message.role == 'user' -%}"
-    "{{ ' USER: ' + images(message.content, '<image>\\n') + text(message.content) }}"
-    "{%- else -%}{{ ' ASSISTANT: ' + text(message.content) + eos_token }}{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ ' ASSISTANT:' }}{%- endif -%}"
-)
-
-_QWEN_TEMPLATE: Final = (
-    _CONTENT + "{{ '<|im_start|>system\\n' + system + '<|im_end|>\\n' }}"
-    "{%- for message in messages -%}"
-    "{{ '<|im_start|>' + message.role + '\\n'"
-    " + images(message.content, '<|vision_start|><|image_pad|><|vision_end|>')"
-    " + text(message.content) + '<|im_end|>\\n' }}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
-)
-
-
-@dataclass(frozen=True)
-class Dialogue:
-    """How turns are strung together; what the chat template yields, in pieces.
-
-    Attributes:
-        opening: Before the first image token.
-        after_image: Between the last image token and the first question.
-        before_answer: Between a question and its answer.
-        after_answer: What ends an answer; the model learns to say it.
-        before_question: Between that and the next question.
-        image: The placeholder of one image token.
-    """
-
-    opening: str
-    after_image: str
-    before_answer: str
-    after_answer: str
-    before_question: str
-    image: str
-
-
-DIALOGUES: Final = {
-    "pocket-llava": Dialogue(
-        opening=f"<s>{SYSTEM} USER: ",
-        after_image="\n",
-        before_answer=" ASSISTANT:",
-        after_answer="</s>",
-        before_question=" USER: ",
-        image="<image>",
-    ),
-    "pocket-qwen2vl": Dialogue(
-        opening=f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>",
-        after_image="<|vision_end|>",
-        before_answer="<|im_end|>\n<|im_start|>assistant\n",
-        after_answer="<|im_end|>",
-        before_question="\n<|im_start|>user\n",
-        image="<|image_pad|>",
-    ),
-}
-"""Name of each model -> its dialogue."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +146,7 @@ def _build_llava(tiny: bool) -> Pocket:
     tokenizer = build_tokenizer(
         ("<pad>", "<s>", "</s>", "<unk>", "<image>"), pad="<pad>", bos="<s>", eos="</s>"
     )
-    tokenizer.chat_template = _LLAVA_TEMPLATE
+    tokenizer.chat_template = LLAVA_TEMPLATE
     small = {"hidden_size": 32, "intermediate_size": 64} if tiny else {}
     text = _text(tokenizer, rope_parameters={"rope_type": "default", "rope_theta": 1e4}, **small)
     vision = {
@@ -262,7 +187,7 @@ def _build_qwen2vl(tiny: bool) -> Pocket:
         bos="<|im_start|>",
         eos="<|im_end|>",
     )
-    tokenizer.chat_template = _QWEN_TEMPLATE
+    tokenizer.chat_template = QWEN_TEMPLATE
     small = {"hidden_size": 32, "intermediate_size": 64} if tiny else {}
     sections = [1, 1, 2] if tiny else [6, 7, 7]
     rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections}

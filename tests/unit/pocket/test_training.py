@@ -15,22 +15,16 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from lvlmsal.pocket.build import DIALOGUES, build
-from lvlmsal.pocket.data import (
-    KINDS,
-    Encoder,
-    Mix,
-    make_batch,
-    make_tower_batch,
-    patch_labels,
-    sample_segments,
-    whitening,
-)
+from lvlmsal.pocket.build import build
+from lvlmsal.pocket.data import KINDS, Encoder, Mix, patch_labels, sample_segments
+from lvlmsal.pocket.dialogue import DIALOGUES
 from lvlmsal.pocket.draw import draw
 from lvlmsal.pocket.language import Turn
+from lvlmsal.pocket.module import PocketModule, Recipe
 from lvlmsal.pocket.scene import SHAPES, Scene, sample_scene
 from lvlmsal.pocket.score import Speaker
-from lvlmsal.pocket.train import PocketModule, Recipe, export, main, train
+from lvlmsal.pocket.stream import make_batch, make_tower_batch, whitening
+from lvlmsal.pocket.train import export, main, train
 
 TINY = Recipe(
     minutes=None,
