@@ -33,7 +33,7 @@ class AttentionContext:
     key_columns: Tensor
     layer: int
     num_layers: int
-    memo: dict[tuple[Any, ...], Tensor] = field(default_factory=dict, repr=False)
+    memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
     @property
     def pad(self) -> Tensor:
@@ -58,8 +58,11 @@ class AttentionContext:
 
     def first_context_row(self, context: ContextName) -> int:
         """Index of the first query row that has a key of J before it in any sample."""
-        first = min(spans.context_start(context) + spans.pad for spans in self.spans) + 1
-        return max(0, first - self.first_query_column)
+        key = (context, len(self.query_columns))
+        if key not in self.memo:
+            first = min(spans.context_start(context) + spans.pad for spans in self.spans) + 1
+            self.memo[key] = max(0, first - self.first_query_column)
+        return int(self.memo[key])
 
     @property
     def first_query_column(self) -> int:
@@ -68,7 +71,7 @@ class AttentionContext:
 
     def rows_from(self, first: int) -> AttentionContext:
         """The same pass, restricted to the query rows from index ``first`` on."""
-        return replace(self, query_columns=self.query_columns[first:])
+        return replace(self, query_columns=self.query_columns[first:]) if first else self
 
     def cached(self, owner: object, make: Callable[[], Tensor]) -> Tensor:
         """``make()``, computed once for all layers of this forward pass and these rows.
@@ -78,4 +81,5 @@ class AttentionContext:
         key = (id(owner), len(self.query_columns))
         if key not in self.memo:
             self.memo[key] = make()
-        return self.memo[key]
+        made: Tensor = self.memo[key]
+        return made

@@ -154,8 +154,10 @@ def _weights(
 ) -> Tensor:
     """Softmaxed and edited weights (B, H, q, k), in float32 or better until the end."""
     batch, heads, rows, width = query.shape
-    grouped = query.reshape(batch, key.shape[1], -1, width)
-    scores = (grouped @ key.transpose(2, 3)).reshape(batch, heads, rows, key.shape[2]) * scale
+    # Three dimensions and a scaled query: a decode step is short, so each call and copy counts.
+    grouped = (query * scale).reshape(batch * key.shape[1], -1, width)
+    scores = torch.bmm(grouped, key.flatten(0, 1).transpose(1, 2))
+    scores = scores.view(batch, heads, rows, key.shape[2])
     if extra is not None:
         scores = scores + extra
     if scores.dtype not in (torch.float32, torch.float64):
@@ -167,14 +169,14 @@ def _weights(
     weights = torch.softmax(scores, dim=-1)
     for editor in editors:
         weights = editor.weights(weights, context)
-    return weights.to(query.dtype)
+    return weights if weights.dtype == query.dtype else weights.to(query.dtype)
 
 
 def _apply(weights: Tensor, value: Tensor) -> Tensor:
     """Weighted sum of the values for grouped heads: (B, H, q, k) with (B, Hkv, k, d)."""
     batch, heads, rows, keys = weights.shape
-    grouped = weights.reshape(batch, value.shape[1], -1, keys)
-    return (grouped @ value).reshape(batch, heads, rows, value.shape[3])
+    grouped = weights.reshape(batch * value.shape[1], -1, keys)
+    return torch.bmm(grouped, value.flatten(0, 1)).view(batch, heads, rows, value.shape[3])
 
 
 def _visible(mask: Tensor | None, context: AttentionContext) -> Tensor | None:

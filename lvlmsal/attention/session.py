@@ -58,7 +58,7 @@ class _Columns:
 
     query: Tensor
     key: Tensor
-    memo: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
+    memo: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
 @dataclass
