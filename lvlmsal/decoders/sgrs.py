@@ -71,8 +71,9 @@ class SGRS(Decoder):
         plausibility: only candidates with p >= plausibility * p_max enter C. 0 is the paper. A
             token that the model is rightly sure of can have low saliency; without this cut such
             tokens are replaced by ones that break the sentence.
-        row: ``"predicting"`` or ``"candidate"``; see
-            :class:`~lvlmsal.saliency.options.SaliencyOptions`, also for the next four.
+        row: ``"predicting"`` or ``"candidate"``, the default because it harmed the shipped models
+            less (docs/sgrs-row.md); see :class:`~lvlmsal.saliency.options.SaliencyOptions`, also
+            for the next four.
         norm: only ``"row"`` is known while decoding.
         heads: order of absolute value and sum over heads.
         fusion: what is summed.
@@ -92,7 +93,7 @@ class SGRS(Decoder):
     window: int = 5
     temperature: float = 1.0
     plausibility: float = 0.0
-    row: Literal["predicting", "candidate"] = "predicting"
+    row: Literal["predicting", "candidate"] = "candidate"
     norm: Literal["row"] = "row"
     heads: Literal["abs_then_sum", "sum_then_abs"] = "abs_then_sum"
     fusion: Literal["product", "add", "max", "attention", "gradient"] = "product"
