@@ -71,6 +71,8 @@ class Cell:
         options = options_of(self.benchmark)
         return {
             "model": asdict(self.model),
+            # two methods may have the same settings, to see that they answer alike
+            "method": self.method,
             "decoder": {"name": self.decoder.name, **options_of(self.decoder)},
             "interventions": [{"name": e.name, **options_of(e)} for e in self.interventions],
             "benchmark": {

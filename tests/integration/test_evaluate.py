@@ -223,6 +223,17 @@ def test_a_method_can_be_added_to_a_run(
     assert result.cell("tiny", "sgrs", "chair")["changed"] is None
 
 
+def test_methods_with_the_same_settings_are_told_apart(
+    config: Config, run: Callable[..., Result]
+) -> None:
+    config["methods"] = [{"name": name, "decoder": "greedy"} for name in ("one", "two")]
+    result = run(config)
+    for benchmark in {cell["benchmark"] for cell in result.results["cells"]}:
+        first, second = (result.cell("tiny", name, benchmark) for name in ("one", "two"))
+        assert first["n"] == second["n"] > 0
+        assert second["changed"] == 0
+
+
 def test_two_processes_do_not_write_into_one_folder(
     config: Config, run: Callable[..., Result]
 ) -> None:
