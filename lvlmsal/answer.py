@@ -26,7 +26,8 @@ class Answer:
         tokens: one record for each of them.
         spans: where system prompt, images, question and output stand.
         seconds: wall time of the batch, divided by its size.
-        diagnose: runs the saliency of this very answer, under the interventions that made it.
+        diagnose: runs the saliency of this very answer, under the interventions that made it and,
+            after SGRS, with its options.
     """
 
     text: str

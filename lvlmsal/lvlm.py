@@ -154,18 +154,14 @@ class Lvlm:
         spans = self.adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
         new = output.sequences[:, inputs["input_ids"].shape[1] :]
         records = getattr(output, "records", None) or [None] * len(questions)
+        shown: dict[str, Any] = {"interventions": edits, "options": chosen.saliency_options()}
+        again = [
+            partial(self.diagnose, entry, text, **shown)
+            for entry, text in zip(entries, questions, strict=True)
+        ]
         answers = [
-            self._answer(
-                question,
-                ids,
-                kept,
-                where,
-                seconds,
-                partial(self.diagnose, entry, question, interventions=edits),
-            )
-            for question, ids, kept, where, entry in zip(
-                questions, new, records, spans, entries, strict=True
-            )
+            self._answer(*parts, seconds)
+            for parts in zip(questions, new, records, spans, again, strict=True)
         ]
         return answers[0] if single else answers
 
@@ -230,8 +226,8 @@ class Lvlm:
         ids: Tensor,
         records: list[TokenRecord] | None,
         spans: TokenSpans,
-        seconds: float,
         diagnose: Callable[..., SaliencyReport],
+        seconds: float,
     ) -> Answer:
         if records is None:
             records = [TokenRecord(id=token) for token in self._until_end(ids.tolist())]

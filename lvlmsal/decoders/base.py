@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from transformers.generation.streamers import BaseStreamer
 
+from lvlmsal.saliency.options import SaliencyOptions
+
 
 class Decoder:
     """Base of everything in the ``decoders`` registry. Subclasses are dataclasses.
@@ -30,6 +32,10 @@ class Decoder:
     url: ClassVar[str] = ""
     is_beam: ClassVar[bool] = False
     uses_saliency: ClassVar[bool] = False
+
+    def saliency_options(self) -> SaliencyOptions | None:
+        """The saliency that it judges tokens by; ``None`` where it computes none."""
+        return None
 
     def generate_kwargs(
         self,

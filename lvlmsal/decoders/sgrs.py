@@ -120,9 +120,10 @@ class SGRS(Decoder):
             raise ValueError(
                 f"norm={self.norm!r} needs the full graph: SGRS decodes with norm='row'"
             )
-        self._saliency_options()
+        self.saliency_options()
 
-    def _saliency_options(self) -> SaliencyOptions:
+    def saliency_options(self) -> SaliencyOptions:
+        """What its records hold, and what an answer's own diagnosis shows again."""
         return SaliencyOptions(
             row=self.row,
             norm=self.norm,
@@ -188,7 +189,7 @@ class SGRS(Decoder):
                 "num_return_sequences=1"
             )
         with AttentionSession(model) as session:
-            options = self._saliency_options()
+            options = self.saliency_options()
             layers = resolve_layers(self.layers, session.adapter.num_layers)
             stepper = Stepper(model, session, input_ids, model_kwargs, layers)
             loop = RejectionLoop(self, stepper, sample_names(sample_ids, input_ids.shape[0]), seed)

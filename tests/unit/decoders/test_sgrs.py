@@ -285,7 +285,7 @@ def test_cost_is_what_the_docstring_says() -> None:
     model, _, batch = setting(images=(1,))
     # One forward for the prompt; a step for each token but the last.
     assert run(model, batch, SGRS(rejection=False)).forwards == STEPS
-    assert run(model, batch, SGRS(alpha=2.0)).forwards == STEPS + 1
+    assert run(model, batch, SGRS(row="predicting", alpha=2.0)).forwards == STEPS + 1
     accepted = run(model, batch, SGRS(row="candidate", alpha=0.0))
     assert accepted.forwards == STEPS + 1
 
@@ -337,7 +337,7 @@ def test_the_options_of_saliency_reach_it() -> None:
         layers = [1] if "layers" in options else [1, 2]
         spec: dict[str, Any] = {"layers": [1, 2], **options}
         SaliencyOptions(**spec)
-        records = (run(model, batch, SGRS(alpha=0.5, **spec)).records or [])[0]
+        records = (run(model, batch, SGRS(row="predicting", alpha=0.5, **spec)).records or [])[0]
         plain = {key: value for key, value in options.items() if key != "layers"}
         judged = reference.judge(
             model, samples[0], [record.id for record in records], layers=layers, **plain
