@@ -221,7 +221,7 @@ def report(
         f"{size / 1e6:.0f} M parameters in the text decoder and its head, target layers {layers}: "
         f"f = {share:.3f}; {len(plain)} steps, torch {torch.__version__}, "
         f"transformers {transformers.__version__}, "
-        f"{torch.get_num_threads()} threads, {platform.machine()}",
+        f"torch.set_num_threads({torch.get_num_threads()}), {platform.machine()}",
         highlight=False,
     )
 
