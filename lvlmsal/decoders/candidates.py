@@ -46,13 +46,15 @@ def ordered_candidates(
     """
     divisor = temperature if temperature > 0 else 1.0
     logs = torch.log_softmax(scores.double() / divisor, dim=-1)
-    top = logs.topk(min(k, logs.shape[-1]), dim=-1)
-    allowed = torch.isfinite(top.values)
+    # Ranked by the scores themselves: normalising can round two of them to one.
+    tokens_by_rank = scores.topk(min(k, scores.shape[-1]), dim=-1).indices
+    values_by_rank = logs.gather(-1, tokens_by_rank)
+    allowed = torch.isfinite(values_by_rank)
     if plausibility > 0:
-        allowed &= top.values >= top.values[:, :1] + math.log(plausibility)
+        allowed &= values_by_rank >= values_by_rank[:, :1] + math.log(plausibility)
     ids = []
     for row, (values, tokens, kept) in enumerate(
-        zip(top.values.tolist(), top.indices.tolist(), allowed.tolist(), strict=True)
+        zip(values_by_rank.tolist(), tokens_by_rank.tolist(), allowed.tolist(), strict=True)
     ):
         keys = {}
         for value, token, keep in zip(values, tokens, kept, strict=True):

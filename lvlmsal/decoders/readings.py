@@ -97,7 +97,7 @@ class Control(Reading):
         self.logits = stepper.prefill()
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
-        """Nothing is known of the candidates."""
+        """Undefined for every candidate, so that the first one is always taken."""
         return [float("nan")] * len(tokens)
 
     def advance(self, tokens: Sequence[int], *, last: bool) -> None:

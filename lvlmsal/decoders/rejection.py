@@ -85,8 +85,6 @@ class RejectionLoop:
 
     def _choose(self, reading: Reading, candidates: list[list[int]]) -> list[TokenRecord]:
         """Walk each sample's candidates until one is taken; all samples side by side."""
-        if not self.sgrs.rejection:
-            return [TokenRecord(id=row[0]) for row in candidates]
         trials = [
             _Trial(tokens, self._threshold(row), self.sgrs.max_tries, running)
             for row, (tokens, running) in enumerate(zip(candidates, self.running, strict=True))

@@ -90,9 +90,9 @@ class Stepper:
 
     def step_recorded(self, tokens: Tensor) -> tuple[Tensor, Tape]:
         """Like :meth:`step`, with the new row on a tape."""
-        outputs, tape = self._record(self._inputs_with(tokens))
-        self._commit(tokens, outputs)
-        return self._logits(outputs), tape
+        logits, tape = self.try_recorded(tokens)
+        self.keep()
+        return logits, tape
 
     def try_recorded(self, tokens: Tensor) -> tuple[Tensor, Tape]:
         """Run one token recorded without committing it: :meth:`keep` or :meth:`discard` it next."""
