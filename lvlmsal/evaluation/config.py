@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError, close_matches
+from lvlmsal.evaluation.overrides import apply_override
 from lvlmsal.evaluation.schema import BenchmarkConfig, RunConfig, spell_out
 
 ConfigSource = str | Path | Mapping[str, Any] | DictConfig
 """A YAML file, the name of a packaged config, a dictionary or an OmegaConf object."""
 
 _STRUCTURED: dict[type[Any], DictConfig] = {}
-_KEY = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 
 
 def packaged_configs() -> list[str]:
@@ -50,27 +49,58 @@ def read_config(
     Raises:
         ConfigError: The config cannot be read at all.
     """
-    content, name = _content(source)
-    problems: list[str] = []
-    content = spell_out(content)
-    for override in overrides:
-        try:
-            _override(content, override)
-        except ValueError as error:
-            problems.append(f"override {override!r}: {error}")
-    content = spell_out(content)
-    try:
-        resolved = OmegaConf.to_container(OmegaConf.create(content), resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError([*problems, _first_line(error)], source=name) from None
-    assert isinstance(resolved, dict)  # content is a dictionary
-    config: RunConfig = _fill(RunConfig, resolved, "", problems)
+    content, name = load_content(source)
+    content, problems = settle_content(content, overrides, name=name)
+    if content.pop("sweep", None) is not None:
+        problems.append("sweep: only `lvlmsal sweep CONFIG` takes a config that spans a sweep")
+    config: RunConfig = _fill(RunConfig, content, "", problems)
     _default_roots(config)
     return config, problems, name
 
 
-def _content(source: ConfigSource) -> tuple[dict[str, Any], str]:
-    """The config as plain Python objects, with interpolations as they stand."""
+def settle_content(
+    content: dict[str, Any], overrides: Iterable[str], *, name: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Spell a config's short forms out, put overrides in and resolve its interpolations.
+
+    Args:
+        content: What `load_content` returned.
+        overrides: Texts ``key=value``, as `read_config` takes them.
+        name: What to call the config in messages.
+
+    Returns:
+        The config as plain Python objects, and one sentence for each override that does not fit.
+
+    Raises:
+        ConfigError: An interpolation leads nowhere.
+    """
+    problems: list[str] = []
+    content = spell_out(content)
+    for override in overrides:
+        try:
+            apply_override(content, override)
+        except ValueError as error:
+            problems.append(f"override {override!r}: {error}")
+    try:
+        resolved = OmegaConf.to_container(OmegaConf.create(spell_out(content)), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError([*problems, _first_line(error)], source=name) from None
+    assert isinstance(resolved, dict)  # content is a dictionary
+    return {str(key): value for key, value in resolved.items()}, problems
+
+
+def load_content(source: ConfigSource) -> tuple[dict[str, Any], str]:
+    """Read a config as plain Python objects, with interpolations and short forms as they stand.
+
+    Args:
+        source: Where the config comes from.
+
+    Returns:
+        Keys and values, and what to call the source in messages.
+
+    Raises:
+        ConfigError: There is no such config, or it is no YAML of keys and values.
+    """
     if isinstance(source, str | Path):
         text, name = _text(source)
         try:
@@ -112,77 +142,6 @@ def _text(source: str | Path) -> tuple[str, str]:
             f"{close_matches(path.stem, known)} Packaged: {', '.join(known)}"
         ]
     )
-
-
-def _override(content: dict[str, Any], text: str) -> None:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ValueError("expected key=value")
-    try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ValueError(f"the value cannot be read: {_first_line(error)}") from None
-    assert isinstance(parsed, dict)  # from_dotlist makes a dictionary
-    keys = [bracket or plain for bracket, plain in _KEY.findall(key.strip())]
-    if not keys:
-        raise ValueError("expected key=value")
-    if keys[0] in ("decoder", "interventions"):
-        methods = content.get("methods")
-        if isinstance(methods, list) and len(methods) > 1:
-            raise ValueError(f"say of which method: methods.NAME.{key.strip()}=...")
-        content.setdefault("methods", [{}])
-        content.update(spell_out(content))
-        keys = ["methods", "*", *keys]
-    _put(content, keys, parsed["value"], "")
-
-
-def _put(node: Any, keys: list[str], value: object, where: str) -> None:
-    key, rest = keys[0], keys[1:]
-    if isinstance(node, list):
-        indices = list(range(len(node))) if key == "*" else [_index(node, key, where)]
-        for index in indices:
-            if rest:
-                node[index] = _opened(node[index])
-                _put(node[index], rest, value, f"{where}[{index}]")
-            else:
-                node[index] = value
-    elif isinstance(node, dict):
-        if not rest:
-            node[key] = value
-            return
-        node[key] = _opened(node.get(key))
-        _put(node[key], rest, value, f"{where}.{key}" if where else key)
-    else:
-        raise ValueError(f"{where} is {node!r}, which has no {key!r}")
-
-
-def _opened(node: Any) -> Any:
-    """A value that can take keys: nothing becomes a dictionary, a name one with that name."""
-    if node is None:
-        return {}
-    return {"name": node} if isinstance(node, str) else node
-
-
-def _index(entries: list[Any], key: str, where: str) -> int:
-    if re.fullmatch(r"-?\d+", key):
-        if not -len(entries) <= int(key) < len(entries):
-            raise ValueError(f"{where} has {len(entries)} entries, no entry {key}")
-        return int(key) % len(entries)
-    names = [_entry_names(entry) for entry in entries]
-    found = [index for index, known in enumerate(names) if key in known]
-    if len(found) == 1:
-        return found[0]
-    known = [name for entry in names for name in entry[:1]]
-    if found:
-        last = len(names) - 1
-        raise ValueError(f"{where} has several entries {key!r}; give a position, 0 to {last}")
-    raise ValueError(f"{where} has no entry {key!r}.{close_matches(key, known)} It has: {known}")
-
-
-def _entry_names(entry: object) -> list[str]:
-    if isinstance(entry, dict):
-        return [str(entry[key]) for key in ("label", "name", "source") if entry.get(key)]
-    return [str(entry)]
 
 
 def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:

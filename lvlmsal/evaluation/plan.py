@@ -114,7 +114,11 @@ class Plan:
 
 
 def make_plan(
-    source: ConfigSource, overrides: Iterable[str] = (), *, given: Sequence[str] = ()
+    source: ConfigSource,
+    overrides: Iterable[str] = (),
+    *,
+    given: Sequence[str] = (),
+    found: Iterable[str] = (),
 ) -> Plan:
     """Read and check a config.
 
@@ -126,12 +130,14 @@ def make_plan(
         overrides: Texts ``key=value``.
         given: Names of models that the caller hands over as objects, so that their `source` need
             not lead to any weights.
+        found: Problems that the caller has found already, to be told with the others.
 
     Raises:
         ConfigError: Anything is wrong; it lists every problem.
     """
     config, problems, name = read_config(source, overrides)
-    problems += _import_plugins(config.plugins)
+    problems = [*found, *problems]
+    problems += import_plugins(config.plugins)
     problems += run_problems(config)
     problems += trainer_problems(config.trainer)
     for index, model in enumerate(config.models):
@@ -144,10 +150,10 @@ def make_plan(
     for index, entry in enumerate(config.benchmarks):
         where = f"benchmarks[{index}]"
         is_open = "root" not in entry.options and any(p.startswith("data.root:") for p in problems)
-        found = benchmark_problems(entry, root="unset" if is_open else "")
-        if not found and not is_open:
-            found = _add_benchmark(entry, benchmarks)
-        problems += _placed(where, found)
+        wrong = benchmark_problems(entry, root="unset" if is_open else "")
+        if not wrong and not is_open:
+            wrong = _add_benchmark(entry, benchmarks)
+        problems += _placed(where, wrong)
     problems += world_problems(config.world)
     if config.world is not None and not problems:
         ensure_world(config.world)
@@ -170,7 +176,8 @@ def _placed(where: str, problems: Iterable[str]) -> list[str]:
     return [f"{where}: {problem}" for problem in problems]
 
 
-def _import_plugins(modules: Iterable[str]) -> list[str]:
+def import_plugins(modules: Iterable[str]) -> list[str]:
+    """Import modules that register something; returns one sentence for each that is not there."""
     problems = []
     for module in modules:
         try:
