@@ -118,7 +118,7 @@ class _Run:
                 if not open_cells:
                     continue
                 progress.describe(f"loading {model.name}")
-                lvlm = self._load(model)
+                lvlm = load_model(model, self.given.get(model.name))
                 environment["models"][model.name] = describe_model(lvlm, model.source)
                 if self.first:
                     refuse_changes(self.folder, environment)
@@ -145,21 +145,6 @@ class _Run:
         write_config(self.folder, self.plan.config)
         write_json(path, {**environment, "models": {**_models(path), **environment["models"]}})
 
-    def _load(self, model: ModelConfig) -> Lvlm:
-        ready = self.given.get(model.name)
-        if ready is not None and not isinstance(ready, tuple):
-            lvlm: Lvlm = ready
-            return lvlm
-        logger.info("loading %s", model.source)
-        with no_loading_bar():
-            return load(
-                ready or model.source,
-                dtype=model.dtype,
-                revision=model.revision,
-                trust_remote_code=model.trust_remote_code,
-                device_map=model.device_map,
-            )
-
     def _predict(self, lvlm: Lvlm, cell: Cell, done: set[str], progress: RunProgress) -> None:
         config, benchmark = self.plan.config, cell.benchmark
         benchmark.batch_size = config.batch_size
@@ -178,6 +163,27 @@ class _Run:
                 AnswerModule(lvlm, cell), datamodule=benchmark, return_predictions=False
             )
         logger.info("%s: done in %.1f s", cell.title, time.perf_counter() - started)
+
+
+def load_model(model: ModelConfig, ready: Any = None) -> Lvlm:
+    """The model that a config names.
+
+    Args:
+        model: The entry of the config.
+        ready: An `Lvlm`, which is taken as it is, or a pair of model and processor to load from.
+    """
+    if ready is not None and not isinstance(ready, tuple):
+        lvlm: Lvlm = ready
+        return lvlm
+    logger.info("loading %s", model.source)
+    with no_loading_bar():
+        return load(
+            ready or model.source,
+            dtype=model.dtype,
+            revision=model.revision,
+            trust_remote_code=model.trust_remote_code,
+            device_map=model.device_map,
+        )
 
 
 def _rest(cell: Cell, done: set[str]) -> list[str]:

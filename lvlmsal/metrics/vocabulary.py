@@ -12,8 +12,10 @@ from typing import Final, Literal, Self
 from lvlmsal.errors import DataError
 from lvlmsal.files import read_text
 from lvlmsal.metrics.words import (
-    original_tokens,
+    Word,
+    original_words,
     plain_tokens,
+    plain_words,
     plurals,
     require_original,
     singular,
@@ -52,10 +54,12 @@ class Reading:
     Attributes:
         objects: Each mention, in order: the name of the object and the words that named it.
         length: Number of tokens, marks included, a multi-word object counting as one.
+        places: Where each mention begins and ends in the text, as half-open character intervals.
     """
 
     objects: tuple[tuple[str, str], ...]
     length: int
+    places: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -199,21 +203,25 @@ class Vocabulary:
 
         Example:
             >>> Vocabulary.coco().scan("A fire hydrant beside a car.")
-            Reading(objects=(('fire hydrant', 'fire hydrant'), ('car', 'car')), length=6)
+            Reading(objects=(('fire hydrant', 'fire hydrant'), ('car', 'car')), length=6,
+                    places=((2, 14), (24, 27)))
         """
         return self._scan_original(text) if self.singulariser == "original" else self._scan(text)
 
     def _scan_original(self, text: str) -> Reading:
-        words = _merge_pairs([singular(token) for token in original_tokens(text)])
+        words = _merge_pairs([w._replace(text=singular(w.text)) for w in original_words(text)])
         length = len(words)
-        if "toilet" in words and "seat" in words:
-            words = [word for word in words if word != "seat"]
-        found = tuple((self.synonyms[word], word) for word in words if word in self.synonyms)
-        return Reading(found, length)
+        texts = {word.text for word in words}
+        hidden = {"seat"} if {"toilet", "seat"} <= texts else set()
+        found = [w for w in words if w.text in self.synonyms and w.text not in hidden]
+        objects = tuple((self.synonyms[word.text], word.text) for word in found)
+        return Reading(objects, length, tuple((word.start, word.end) for word in found))
 
     def _scan(self, text: str) -> Reading:
-        tokens = plain_tokens(text)
+        words = plain_words(text)
+        tokens = [word.text for word in words]
         found: list[tuple[str, str]] = []
+        places: list[tuple[int, int]] = []
         start = length = 0
         while start < len(tokens):
             # a phrase, or a step over one token
@@ -228,18 +236,20 @@ class Vocabulary:
             phrase = tuple(tokens[start : start + width])
             if width and (name := self._phrases[phrase]):
                 found.append((name, " ".join(phrase)))
+                places.append((words[start].start, words[start + width - 1].end))
             start += max(width, 1)
             length += 1
-        return Reading(tuple(found), length)
+        return Reading(tuple(found), length, tuple(places))
 
 
-def _merge_pairs(words: list[str]) -> list[str]:
+def _merge_pairs(words: list[Word]) -> list[Word]:
     """Replace pairs by one word, greedily from the left; a replaced word joins no other pair."""
     merged = []
     start = 0
     while start < len(words):
-        pair = ORIGINAL_DOUBLE_WORDS.get(" ".join(words[start : start + 2]))
-        merged.append(words[start] if pair is None else pair)
+        two = words[start : start + 2]
+        pair = ORIGINAL_DOUBLE_WORDS.get(" ".join(word.text for word in two))
+        merged.append(two[0] if pair is None else Word(pair, two[0].start, two[-1].end))
         start += 1 if pair is None else 2
     return merged
 

@@ -6,7 +6,8 @@ import functools
 import importlib.metadata
 import importlib.util
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lvlmsal.errors import UnsupportedError
 
@@ -30,6 +31,33 @@ EXTRA: Final = ("inflect", "nltk")
 """The packages that the original script's way of reading needs."""
 
 
+class Word(NamedTuple):
+    """A word or mark of a text.
+
+    Attributes:
+        text: In lower case.
+        start: Where it begins in the text as it was given.
+        end: Where it ends there, exclusive.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
+def plain_words(text: str) -> list[Word]:
+    """Words and marks of a text in lower case, each with its place; hyphens part words.
+
+    Example:
+        >>> plain_words("A fire-hydrant")
+        [Word(text='a', start=0, end=1), Word(text='fire', start=2, end=6),
+         Word(text='hydrant', start=7, end=14)]
+    """
+    lowered, places = _lowered(text)
+    found = _PLAIN.finditer(_HYPHEN.sub(" ", lowered))
+    return [Word(m[0], places[m.start()], places[m.end() - 1] + 1) for m in found]
+
+
 def plain_tokens(text: str) -> list[str]:
     """Words and marks of a text in lower case; hyphens part words.
 
@@ -37,7 +65,36 @@ def plain_tokens(text: str) -> list[str]:
         >>> plain_tokens("The bear's fire-hydrant isn't red.")
         ['the', 'bear', "'s", 'fire', 'hydrant', "isn't", 'red', '.']
     """
-    return _PLAIN.findall(_HYPHEN.sub(" ", text.lower()))
+    return [word.text for word in plain_words(text)]
+
+
+def original_words(text: str) -> list[Word]:
+    """Words and marks of a text in lower case, as ``nltk.word_tokenize`` gives them, with places.
+
+    Raises:
+        UnsupportedError: The extra ``chair`` is not installed.
+
+    Example:
+        >>> original_words('A "dog"')
+        [Word(text='a', start=0, end=1), Word(text='``', start=2, end=3),
+         Word(text='dog', start=3, end=6), Word(text="''", start=6, end=7)]
+    """
+    tokenizer = _tokenizer()
+    lowered, places = _lowered(text)
+    found = []
+    begin = 0
+    for gap in [*_SENTENCE_END.finditer(lowered), None]:
+        sentence = lowered[begin : gap.start() if gap else len(lowered)]
+        at = 0
+        for token in tokenizer.tokenize(sentence):
+            # All that the tokeniser changes is blanks and what double quotes look like.
+            while sentence[at].isspace():
+                at += 1
+            end = at + (len(token) if sentence.startswith((token, "''"), at) else 1)
+            found.append(Word(token, places[begin + at], places[begin + end - 1] + 1))
+            at = end
+        begin = gap.end() if gap else begin
+    return found
 
 
 def original_tokens(text: str) -> list[str]:
@@ -51,9 +108,16 @@ def original_tokens(text: str) -> list[str]:
         ... # doctest: +NORMALIZE_WHITESPACE
         ['a', 'dog', '.', 'it', 'ca', "n't", 'see', 'the', 'bear', "'s", 'fire-hydrant', '.']
     """
-    tokenizer = _tokenizer()
-    sentences = _SENTENCE_END.split(text.lower())
-    return [token for sentence in sentences for token in tokenizer.tokenize(sentence)]
+    return [word.text for word in original_words(text)]
+
+
+def _lowered(text: str) -> tuple[str, Sequence[int]]:
+    """The text in lower case and, for each character of that, where it stands in the text."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered, range(len(text))
+    # a few letters, such as the Turkish capital I with a dot, are two in lower case
+    return lowered, [place for place, letter in enumerate(text) for _ in letter.lower()]
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -28,6 +28,7 @@ TIERS = [
     {"configs"},
     {"pocket"},
     {"evaluation"},
+    {"analysis"},
     {"cli"},
     {"testing"},
 ]

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.metrics import Vocabulary
 from lvlmsal.metrics.vocabulary import ORIGINAL_DOUBLE_WORDS
-from lvlmsal.metrics.words import original_tokens, plain_tokens, singular
+from lvlmsal.metrics.words import (
+    original_tokens,
+    original_words,
+    plain_tokens,
+    plain_words,
+    singular,
+)
 
 # Invented, in the format of the original file with its pitfalls: a second blank, a capital, the
 # names of two words.
@@ -233,6 +239,33 @@ def test_no_text_makes_the_rules_raise(text: str) -> None:
         reading = words.scan(text)
         assert len(reading.objects) <= reading.length
         assert {name for name, _ in reading.objects} <= set(words.names)
+
+
+@given(TEXTS)
+def test_places_are_where_the_words_stand(text: str) -> None:
+    for words in (plain_words(text), original_words(text)):
+        ends = [0, *(word.end for word in words)]
+        for word, before in zip(words, ends, strict=False):
+            assert before <= word.start < word.end <= len(text)
+            # the original tokeniser writes double quotes in its own way
+            if word.text not in ("``", "''"):
+                assert text[word.start : word.end].lower().replace("\u03c2", "\u03c3") == (
+                    word.text.replace("\u03c2", "\u03c3")
+                )
+    # between the original words stand nothing but blanks, so none is at a wrong place
+    covered = {i for word in original_words(text) for i in range(word.start, word.end)}
+    assert all(text[i].isspace() for i in range(len(text)) if i not in covered)
+
+
+def test_places_of_objects(original: Vocabulary) -> None:
+    text = '\u0130t says "HOT dogs." Two men\'s traffic lights and a toilet; a seat.'
+    for words, expected in (
+        (original, ["HOT dogs", "men", "traffic lights", "toilet"]),
+        (Vocabulary.coco(), ["HOT dogs", "men", "traffic lights", "toilet"]),
+    ):
+        reading = words.scan(text)
+        assert [text[start:end] for start, end in reading.places] == expected
+        assert len(reading.objects) == len(expected)
 
 
 @given(TEXTS)
