@@ -25,8 +25,9 @@ from lvlmsal.errors import ConfigError
 from lvlmsal.inputs import Images, opened
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
+from lvlmsal.saliency.diagnosing import diagnose_response
 from lvlmsal.saliency.options import SaliencyOptions
-from lvlmsal.saliency.report import SaliencyReport, diagnose_response
+from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.spans import TokenSpans
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Lvlm:
         interventions: Sequence[Intervention | Spec] = (),
         max_new_tokens: int = 64,
     ) -> SaliencyReport:
-        """Saliency of every token of an answer (Eq. 1-6), by the row way.
+        """Saliency of every token of an answer (Eq. 1-6), from one forward and one backward pass.
 
         Args:
             images: as in :meth:`generate`.
@@ -208,6 +209,7 @@ class Lvlm:
             inputs,
             ids,
             options or SaliencyOptions(),
+            prompt=prompt,
             interventions=edits,
             images=pictures,
         )

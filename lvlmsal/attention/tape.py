@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache
+from transformers import Cache, DynamicCache, QuantizedCache
+from transformers.cache_utils import DynamicLayer
+
+from lvlmsal.errors import UnsupportedError
 
 
 @dataclass
@@ -74,9 +77,26 @@ class RecordingCache(DynamicCache):
 
     @classmethod
     def adopt(cls, cache: Cache | None) -> RecordingCache:
-        """A recording cache that goes on from what an ordinary one holds."""
+        """A recording cache that goes on from what an ordinary one holds.
+
+        Raises:
+            UnsupportedError: it holds keys in a form that cannot be taken back token by token.
+        """
         new = cls()
+        if isinstance(cache, QuantizedCache):
+            raise UnsupportedError(
+                "saliency needs exact keys and values, and this cache is quantized: drop "
+                "cache_implementation='quantized'"
+            )
         if cache is not None and cache.get_seq_length() > 0:
+            kinds = {type(layer).__name__ for layer in cache.layers} - {DynamicLayer.__name__}
+            if kinds:
+                raise UnsupportedError(
+                    f"past_key_values holds layers of type {', '.join(sorted(kinds))}, which "
+                    f"cannot be taken back token by token (a sliding window has dropped what "
+                    f"would come into view again): pass a transformers.DynamicCache() without "
+                    f"arguments, or none"
+                )
             new.layers = cache.layers
         return new
 

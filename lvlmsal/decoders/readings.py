@@ -1,4 +1,4 @@
-"""The two readings of SGRS: from which step a candidate's saliency is taken."""
+"""The two readings of SGRS: from which row a candidate's saliency is taken."""
 
 from __future__ import annotations
 
@@ -8,52 +8,95 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lvlmsal.attention.tape import Tape
 from lvlmsal.saliency.losses import row_losses
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.stepping import Stepper
 
 
 class Reading(ABC):
-    """Judges the candidates of one position and moves on to the next.
+    """Judges candidates, one by one or a block of drafted tokens at once, and moves on.
 
     Attributes:
-        logits: raw logits of the row that predicts the next token, shape (B, V).
+        logits: raw logits that predict the next token, shape (B, V).
     """
 
     logits: Tensor
 
     def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
         self.stepper, self.options = stepper, options
+        self.logits = stepper.prefill()
 
     @abstractmethod
     def judge(self, tokens: Sequence[int]) -> list[float]:
-        """S of one candidate for each sample; ``nan`` where it is undefined."""
+        """S of one candidate of the next position for each sample; ``nan`` where undefined."""
 
     @abstractmethod
-    def advance(self, tokens: Sequence[int], *, last: bool) -> None:
-        """Commit the chosen tokens; ``last`` where nothing is predicted after them."""
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
+        """Commit the chosen tokens; ``judged_next`` where :meth:`judge` will follow."""
 
-    def _tensor(self, tokens: Sequence[int]) -> Tensor:
-        return torch.tensor(tokens, device=self.stepper.input_ids.device)
+    def draft(self, tokens: Sequence[int]) -> None:
+        """Move on by a plain step; :meth:`verify` judges what was drafted."""
+        self.logits = self.stepper.step(self._column(tokens)[:, 0])
+
+    @abstractmethod
+    def verify(self, tokens: Tensor) -> list[list[float]]:
+        """S of m drafted tokens (B, m), the last of which was not moved on to; a list a sample."""
+
+    @abstractmethod
+    def accept(self, count: int) -> None:
+        """Keep that many of the tokens that were verified, and forget the others."""
+
+    def _column(self, tokens: Sequence[int]) -> Tensor:
+        return torch.tensor(tokens, device=self.stepper.input_ids.device)[:, None]
 
 
 class PredictingRow(Reading):
-    """``row="predicting"``: one recorded step serves every candidate of its position."""
+    """``row="predicting"``: one recorded row serves every candidate of its position."""
 
     def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
         super().__init__(stepper, options)
-        self.logits, self._tape = stepper.prefill_recorded()
+        # Where the row that predicts begins; it is run again when it has to be recorded.
+        self._start = stepper.before_last
+        self._recorded: tuple[Tensor, Tape] | None = None
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
-        """One vector-Jacobian product through the step that is recorded already."""
-        losses = row_losses(self.logits, self._tensor(tokens), "predicting")
-        saliency = self.stepper.saliency(self._tape, losses, self.options, retain_graph=True)
-        return [float(value) for value in saliency]
+        """One vector-Jacobian product through the recorded row."""
+        if self._recorded is None:
+            row = self.stepper.input_ids[:, -1:]
+            self.stepper.rewind(self._start)
+            self._recorded = self.stepper.record(row)
+        logits, tape = self._recorded
+        losses = row_losses(logits, self._column(tokens), "predicting")
+        saliency = self.stepper.saliency(tape, losses, self.options, retain_graph=True)
+        return [float(value) for value in saliency[:, 0]]
 
-    def advance(self, tokens: Sequence[int], *, last: bool) -> None:
-        """The next step, recorded."""
-        if not last:
-            self.logits, self._tape = self.stepper.step_recorded(self._tensor(tokens))
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
+        """The next step, recorded where it will be judged."""
+        self._start, self._recorded = self.stepper.mark(), None
+        if judged_next:
+            self._recorded = self.stepper.record(self._column(tokens))
+            self.logits = self._recorded[0].detach()[:, 0]
+        else:
+            self.draft(tokens)
+
+    def verify(self, tokens: Tensor) -> list[list[float]]:
+        """The rows that predict the drafted tokens, and the last token's for what follows it."""
+        length = self._start.length
+        rows = torch.cat([self.stepper.input_ids[:, length : length + 1], tokens], dim=1)
+        self.stepper.rewind(self._start)
+        logits, tape = self.stepper.record(rows)
+        # The last row has nothing to judge yet: whatever it is given touches no other row.
+        losses = row_losses(logits, torch.nn.functional.pad(tokens, (0, 1)), "predicting")
+        self._after, self._recorded = logits.detach(), None
+        saliency: list[list[float]] = self.stepper.saliency(tape, losses, self.options).tolist()
+        return [values[:-1] for values in saliency]
+
+    def accept(self, count: int) -> None:
+        """Keep the rows up to the one that predicts what follows the accepted tokens."""
+        self.logits = self._after[:, count]
+        self.stepper.rewind(self.stepper.later(self._start, count + 1))
+        self._start = self.stepper.later(self._start, count)
 
 
 class CandidateRow(Reading):
@@ -61,46 +104,57 @@ class CandidateRow(Reading):
 
     def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
         super().__init__(stepper, options)
-        self.logits = stepper.prefill()
+        self._start = stepper.mark()
         self._tried: tuple[list[int], Tensor] | None = None
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
         """Run the candidates as a step, which stays in the cache until the next call."""
-        self._discard()
-        logits, tape = self.stepper.try_recorded(self._tensor(tokens))
-        losses = row_losses(logits, self._tensor(tokens), "candidate")
-        self._tried = list(tokens), logits.detach()
-        return [float(value) for value in self.stepper.saliency(tape, losses, self.options)]
+        self.stepper.rewind(self._start)
+        logits, tape = self.stepper.record(self._column(tokens))
+        self._tried = list(tokens), logits.detach()[:, 0]
+        losses = row_losses(logits, self._column(tokens), "candidate")
+        return [float(value) for value in self.stepper.saliency(tape, losses, self.options)[:, 0]]
 
-    def advance(self, tokens: Sequence[int], *, last: bool) -> None:
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
         """Keep the step that was run last, or run the chosen tokens plainly where they differ."""
         if self._tried is not None and self._tried[0] == list(tokens):
             self.logits = self._tried[1]
-            self.stepper.keep()
-            self._tried = None
         else:
-            self._discard()
-            if not last:
-                self.logits = self.stepper.step(self._tensor(tokens))
+            self.stepper.rewind(self._start)
+            self.draft(tokens)
+        self._start, self._tried = self.stepper.mark(), None
 
-    def _discard(self) -> None:
-        if self._tried is not None:
-            self.stepper.discard()
-            self._tried = None
+    def verify(self, tokens: Tensor) -> list[list[float]]:
+        """The drafted tokens' own rows."""
+        self.stepper.rewind(self._start)
+        logits, tape = self.stepper.record(tokens)
+        losses = row_losses(logits, tokens, "candidate")
+        self._after = logits.detach()
+        saliency: list[list[float]] = self.stepper.saliency(tape, losses, self.options).tolist()
+        return saliency
+
+    def accept(self, count: int) -> None:
+        """Keep the accepted tokens' rows."""
+        if count:
+            self.logits = self._after[:, count - 1]
+        self._start = self.stepper.later(self._start, count)
+        self.stepper.rewind(self._start)
 
 
 class Control(Reading):
     """No rejection: plain steps, nothing is judged."""
 
-    def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
-        super().__init__(stepper, options)
-        self.logits = stepper.prefill()
-
     def judge(self, tokens: Sequence[int]) -> list[float]:
         """Undefined for every candidate, so that the first one is always taken."""
         return [float("nan")] * len(tokens)
 
-    def advance(self, tokens: Sequence[int], *, last: bool) -> None:
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
         """The next plain step."""
-        if not last:
-            self.logits = self.stepper.step(self._tensor(tokens))
+        self.draft(tokens)
+
+    def verify(self, tokens: Tensor) -> list[list[float]]:
+        """Undefined for every token."""
+        return [[float("nan")] * tokens.shape[1] for _ in tokens]
+
+    def accept(self, count: int) -> None:
+        """Nothing was verified, so nothing is taken back."""

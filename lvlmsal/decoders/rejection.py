@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import LongTensor
+from torch import LongTensor, Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from lvlmsal.decoders.candidates import ordered_candidates
 from lvlmsal.decoders.readings import Reading
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.decoders.trial import Trial
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.stepping import Stepper
 
@@ -20,135 +21,173 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.sgrs import SGRS
 
 
+@dataclass
+class _Position:
+    """One position: its candidates, and which samples run before and, as drafted, after it."""
+
+    candidates: list[list[int]]
+    scores: Tensor
+    running: list[bool]
+
+    @property
+    def first(self) -> list[int]:
+        return [tokens[0] for tokens in self.candidates]
+
+
 class RejectionLoop:
-    """State of one decoding run."""
+    """State of one decoding run.
 
-    def __init__(self, sgrs: SGRS, stepper: Stepper, names: list[str], seed: int) -> None:
-        self.sgrs, self.stepper, self.names, self.seed = sgrs, stepper, names, seed
-        self.history = [deque[float](maxlen=sgrs.window) for _ in names]
-        self.records: list[list[TokenRecord]] = [[] for _ in names]
-        self.running = [True] * len(names)
+    With ``block_size`` m tokens are drafted by plain steps, each the first candidate of its
+    position, and verified by one recorded pass. Up to the first rejection they are what the
+    one-by-one loop would have chosen; from there that loop decides one position, and drafting goes
+    on behind it. The cache goes back to the first rejection of any sample in the batch: the others
+    draft the same tokens again, for noise and candidates hang on the position alone.
 
-    def run(
+    Args:
+        sgrs: the decoder.
+        reading: where S is read, at the end of the prompt.
+        names: of the samples.
+        seed: of the run.
+        logits_processor: from ``generate``; called once for each position that is drafted.
+        stopping_criteria: likewise.
+        config: its pad token fills finished samples.
+        streamer: told each token when it is final.
+    """
+
+    def __init__(
         self,
+        sgrs: SGRS,
         reading: Reading,
+        names: list[str],
+        seed: int,
         logits_processor: LogitsProcessorList,
         stopping_criteria: StoppingCriteriaList,
         config: GenerationConfig,
         streamer: Any | None,  # the base class is untyped
-    ) -> LongTensor:
-        """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
-        sgrs = self.sgrs
-        ids = cast(LongTensor, self.stepper.input_ids)
+    ) -> None:
+        self.sgrs, self.reading, self.names, self.seed = sgrs, reading, names, seed
+        self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
+        self.streamer = streamer
         pad = config._pad_token_tensor
-        filler = 0 if pad is None else int(pad)
-        prompt_columns = ids.shape[1]
-        if streamer is not None:
-            streamer.put(ids.cpu())  # first the prompt, as generate does: skip_prompt counts on it
-        while any(self.running):
-            scores = logits_processor(ids, reading.logits.detach().clone())
-            step = ids.shape[1] - prompt_columns
-            candidates = ordered_candidates(
-                scores,
-                k=sgrs.k,
-                temperature=sgrs.temperature,
-                plausibility=sgrs.plausibility,
-                seed=self.seed,
-                sample_ids=self.names,
-                positions=[spans.length + step for spans in self.stepper.spans],
-            )
-            for row, running in enumerate(self.running):
-                if not running:
-                    candidates[row] = [filler]
-                elif not candidates[row]:
-                    raise UnsupportedError(
-                        f"no token is left for sample {self.names[row]!r}: the logits processors "
-                        f"ban the whole vocabulary, or the logits are not finite"
-                    )
-            chosen = self._choose(reading, candidates)
-            tokens = [record.id for record in chosen]
-            for row, record in enumerate(chosen):
-                if self.running[row]:
-                    self.records[row].append(record)
-            new = torch.tensor(tokens, device=ids.device)
-            ids = cast(LongTensor, torch.cat([ids, new[:, None]], dim=1))
-            if streamer is not None:
-                streamer.put(ids[:, -1].cpu())
-            stopped = stopping_criteria(ids, scores).tolist()
-            self.running = [
-                running and not stop for running, stop in zip(self.running, stopped, strict=True)
-            ]
-            reading.advance(tokens, last=not any(self.running))
-        if streamer is not None:
-            streamer.end()
-        return ids
+        self.filler = 0 if pad is None else int(pad)
+        self.stepper: Stepper = reading.stepper
+        self.ids = cast(LongTensor, self.stepper.input_ids)
+        self.prompt_columns = self.ids.shape[1]
+        self.history = [deque[float](maxlen=sgrs.window) for _ in names]
+        self.records: list[list[TokenRecord]] = [[] for _ in names]
+        self.running = [True] * len(names)
+        self.block_size = sgrs.block_size if sgrs.rejection else 1
 
-    def _choose(self, reading: Reading, candidates: list[list[int]]) -> list[TokenRecord]:
-        """Walk each sample's candidates until one is taken; all samples side by side."""
-        trials = [
-            _Trial(tokens, self._threshold(row), self.sgrs.max_tries, running)
-            for row, (tokens, running) in enumerate(zip(candidates, self.running, strict=True))
-        ]
+    def run(self) -> LongTensor:
+        """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
+        if self.streamer is not None:
+            # first the prompt, as generate does: skip_prompt counts on it
+            self.streamer.put(self.ids.cpu())
+        while any(self.running):
+            if self.block_size > 1:
+                self._decode_block()
+            else:
+                position = self._position(self.ids, self.running)
+                self._decide(position, self._trials(position))
+        if self.streamer is not None:
+            self.streamer.end()
+        return self.ids
+
+    def _decode_block(self) -> None:
+        """Draft a block, verify it, and decide the first rejected position one by one."""
+        positions, after = self._draft()
+        drafted = torch.tensor([position.first for position in positions], device=self.ids.device)
+        values = self.reading.verify(drafted.T)
+        for count, position in enumerate(positions):
+            trials = self._trials(position)
+            for trial, of_sample in zip(trials, values, strict=True):
+                trial.judged(of_sample[count])
+            if not all(trial.took_first for trial in trials):
+                self.reading.accept(count)
+                self._decide(position, trials)
+                return
+            self._commit(trials, after[count])
+        if any(self.running):
+            self.reading.accept(len(positions))
+
+    def _draft(self) -> tuple[list[_Position], list[list[bool]]]:
+        """Up to ``block_size`` positions by plain steps, and which samples run after each."""
+        ids, running = self.ids, self.running
+        positions, after = [], []
+        while True:
+            position = self._position(ids, running)
+            ids, running = self._appended(ids, position, position.first)
+            positions.append(position)
+            after.append(running)
+            if len(positions) == self.block_size or not any(running):
+                return positions, after
+            self.reading.draft(position.first)
+
+    def _decide(self, position: _Position, trials: list[Trial]) -> None:
+        """Walk each sample's candidates until one is taken, all samples side by side; move on."""
         while any(not trial.decided for trial in trials):
-            values = reading.judge([trial.current for trial in trials])
+            values = self.reading.judge([trial.current for trial in trials])
             for trial, value in zip(trials, values, strict=True):
                 trial.judged(value)
-        for row, trial in enumerate(trials):
-            saliency = trial.record.saliency
-            if self.running[row] and saliency is not None:
-                self.history[row].append(saliency)
-        return [trial.record for trial in trials]
+        tokens = [trial.record.id for trial in trials]
+        self._commit(trials, self._appended(self.ids, position, tokens)[1])
+        if any(self.running):
+            self.reading.advance(tokens, judged_next=self.block_size == 1)
+
+    def _position(self, ids: LongTensor, running: list[bool]) -> _Position:
+        """The candidates of the next position, in their order."""
+        scores = self.logits_processor(ids, self.reading.logits.detach().clone())
+        step = ids.shape[1] - self.prompt_columns
+        candidates = ordered_candidates(
+            scores,
+            k=self.sgrs.k,
+            temperature=self.sgrs.temperature,
+            plausibility=self.sgrs.plausibility,
+            seed=self.seed,
+            sample_ids=self.names,
+            positions=[spans.length + step for spans in self.stepper.spans],
+        )
+        for row, runs in enumerate(running):
+            if not runs:
+                candidates[row] = [self.filler]
+            elif not candidates[row]:
+                raise UnsupportedError(
+                    f"no token is left for sample {self.names[row]!r}: the logits processors "
+                    f"ban the whole vocabulary, or the logits are not finite"
+                )
+        return _Position(candidates, scores, running)
+
+    def _appended(
+        self, ids: LongTensor, position: _Position, tokens: list[int]
+    ) -> tuple[LongTensor, list[bool]]:
+        """The sequences with one more token each, and which samples run on."""
+        new = torch.tensor(tokens, device=ids.device)
+        longer = cast(LongTensor, torch.cat([ids, new[:, None]], dim=1))
+        stopped = self.stopping_criteria(longer, position.scores).tolist()
+        runs = [was and not stop for was, stop in zip(position.running, stopped, strict=True)]
+        return longer, runs
+
+    def _trials(self, position: _Position) -> list[Trial]:
+        return [
+            Trial(tokens, self._threshold(row), self.sgrs.max_tries, running)
+            for row, (tokens, running) in enumerate(
+                zip(position.candidates, position.running, strict=True)
+            )
+        ]
 
     def _threshold(self, row: int) -> float | None:
         past = self.history[row]
         return self.sgrs.alpha * sum(past) / len(past) if past else None
 
-
-class _Trial:
-    """The candidates of one sample at one position, one after the other."""
-
-    def __init__(
-        self, tokens: list[int], threshold: float | None, max_tries: int, running: bool
-    ) -> None:
-        self.tokens, self.threshold = tokens, threshold
-        self.max_tries = min(max_tries, len(tokens))
-        self.values: list[float] = []
-        self.record = TokenRecord(id=tokens[0], threshold=threshold)
-        self.decided = not running
-
-    @property
-    def current(self) -> int:
-        """The candidate to judge next, or the one that was taken."""
-        return self.record.id if self.decided else self.tokens[len(self.values)]
-
-    def judged(self, value: float) -> None:
-        """Take note of S of the current candidate."""
-        if self.decided:
-            return
-        self.values.append(value)
-        tried = len(self.values)
-        undefined = value != value  # no context yet: the first candidate is accepted
-        accepted = self.threshold is None or undefined or value >= self.threshold
-        if tried <= self.max_tries and accepted:
-            self._take(tried - 1, tries=tried, fallback=False)
-        elif tried == len(self.tokens):
-            best = max(range(tried), key=self.values.__getitem__)
-            self._take(best, tries=tried, fallback=True)
-
-    def _take(self, index: int, *, tries: int, fallback: bool) -> None:
-        value = self.values[index]
-        self.record = replace(
-            self.record,
-            id=self.tokens[index],
-            saliency=None if value != value else value,
-            tries=tries,
-            rejected=[
-                {"id": token, "saliency": saliency}
-                for place, (token, saliency) in enumerate(
-                    zip(self.tokens, self.values, strict=False)
-                )
-                if place != index
-            ],
-            fallback=fallback,
-        )
-        self.decided = True
+    def _commit(self, trials: list[Trial], running: list[bool]) -> None:
+        """Make one decided position final."""
+        for row, trial in enumerate(trials):
+            if self.running[row]:
+                self.records[row].append(trial.record)
+                if trial.record.saliency is not None:
+                    self.history[row].append(trial.record.saliency)
+        tokens = torch.tensor([trial.record.id for trial in trials], device=self.ids.device)
+        self.ids = cast(LongTensor, torch.cat([self.ids, tokens[:, None]], dim=1))
+        self.running = running
+        if self.streamer is not None:
+            self.streamer.put(tokens.cpu())

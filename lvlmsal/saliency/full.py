@@ -13,7 +13,7 @@ from lvlmsal.adapters import adapter_for
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession, Bindable
 from lvlmsal.saliency.losses import row_losses
-from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.preparing import prepared
 from lvlmsal.saliency.reduce import fuse, normalise
 
@@ -25,22 +25,22 @@ def full_graph_rows(
     options: SaliencyOptions,
     *,
     interventions: Sequence[Bindable] = (),
-) -> Tensor:
+) -> dict[FusionName, Tensor]:
     """Saliency rows of every token of an answer, from gradients of full attention matrices.
 
     Memory grows with the square of the sequence and each token takes a backward pass: this is for
-    tests and for ``norm="matrix"``. The row way gives the same numbers (Eq. 1-5).
+    tests and for ``norm="matrix"``. The block way gives the same numbers (Eq. 1-5).
 
     Args:
         model: a model with an adapter.
         inputs: prompts, left-padded, as a processor returns them.
         response: ids of the answers, shape (B, T).
-        options: which saliency.
+        options: which saliency; all fusions are returned.
         interventions: in the order in which they act; A is then the weight that they leave.
 
     Returns:
-        Normalised rows, shape (B, T, L, k) with k = prompt columns + T; columns that the row of a
-        token cannot see are zero.
+        For each fusion the normalised rows, shape (B, T, L, k) with k = prompt columns + T, on the
+        CPU; columns that the row of a token cannot see are zero.
     """
     start = inputs["input_ids"].shape[1]
     adapter = adapter_for(model)
@@ -48,40 +48,38 @@ def full_graph_rows(
     spans = adapter.spans(extended["input_ids"], extended["attention_mask"], output_start=start)
     session = AttentionSession(model, interventions, spans=spans)
     layers = resolve_layers(options.layers, adapter.num_layers)
-    real = extended["attention_mask"].bool()
+    # A padding row sees nothing, and its softmax is uniform over everything.
+    real = extended["attention_mask"].bool()[:, :, None]
 
-    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> dict[FusionName, Tensor]:
         kwargs = {**kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
         generative: Any = model  # the method comes from a mixin of the concrete classes
         prepared_inputs = generative.prepare_inputs_for_generation(
             input_ids, is_first_iteration=True, **kwargs
         )
+        found: dict[FusionName, list[Tensor]] = {fusion: [] for fusion in FUSIONS}
         with session, session.record(layers, full=True) as tape:
             logits = model(**prepared_inputs, return_dict=True).logits
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            rows = []
             for column in range(start, input_ids.shape[1]):
                 row = column - 1 if options.row == "predicting" else column
                 losses = row_losses(logits[:, row], input_ids[:, column], options.row)
                 gradients = tape.gradients(losses, retain_graph=True)
-                layer_maps = torch.stack(
-                    [
-                        fuse(
+                for fusion, rows in found.items():
+                    of_layers = []
+                    for layer in layers:
+                        matrix = fuse(
                             tape.weights[layer],
                             gradients[layer],
-                            fusion=options.fusion,
+                            fusion=fusion,
                             heads=options.heads,
                         )
-                        for layer in layers
-                    ],
-                    dim=1,
-                )
-                if options.norm == "matrix":
-                    # A padding row sees nothing, and its softmax is uniform over everything.
-                    layer_maps = layer_maps * real[:, None, :, None].to(layer_maps)
-                    rows.append(normalise(layer_maps, dim=(-2, -1))[:, :, row])
-                else:
-                    rows.append(normalise(layer_maps[:, :, row]))
-            return torch.stack(rows, dim=1).detach()
+                        if options.norm == "matrix":
+                            normed = normalise(matrix * real.to(matrix), dim=(-2, -1))[:, row]
+                        else:
+                            normed = normalise(matrix[:, row])
+                        of_layers.append(normed.cpu())
+                    rows.append(torch.stack(of_layers, dim=1))
+        return {fusion: torch.stack(rows, dim=1) for fusion, rows in found.items()}
 
     return prepared(model, extended, run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.spans import ContextName
@@ -12,6 +12,7 @@ RowName = Literal["predicting", "candidate"]
 NormName = Literal["row", "matrix"]
 HeadsName = Literal["abs_then_sum", "sum_then_abs"]
 FusionName = Literal["product", "add", "max", "attention", "gradient"]
+FUSIONS: tuple[FusionName, ...] = get_args(FusionName)
 
 DEFAULT_LAYERS = "0.5:1.0"
 """The deeper half of the decoder: the paper's "middle to deep layers"."""
@@ -62,7 +63,7 @@ class SaliencyOptions:
             "row": ("predicting", "candidate"),
             "norm": ("row", "matrix"),
             "heads": ("abs_then_sum", "sum_then_abs"),
-            "fusion": ("product", "add", "max", "attention", "gradient"),
+            "fusion": FUSIONS,
             "context": ("after_image", "output"),
         }
         for name, values in allowed.items():

@@ -60,35 +60,35 @@ def normalise(saliency: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
 
 
 def context_mask(
-    spans: Sequence[TokenSpans], columns: int, stop: int, context: ContextName
+    spans: Sequence[TokenSpans], columns: int, stops: Sequence[int], context: ContextName
 ) -> Tensor:
-    """The set J of each sample as a mask over columns.
+    """The set J of each sample and judged token as a mask over columns.
 
     Args:
         spans: one for each sample.
         columns: number of key columns.
-        stop: column of the token that is judged; J ends before it.
+        stops: columns of the m tokens that are judged; J ends before each.
         context: which tokens J begins with.
 
     Returns:
-        Boolean, shape (B, columns).
+        Boolean, shape (B, m, columns).
     """
-    column = torch.arange(columns)[None]
-    starts = torch.tensor([s.pad + s.context_start(context) for s in spans])[:, None]
-    return (column >= starts) & (column < stop)
+    column = torch.arange(columns)
+    starts = torch.tensor([s.pad + s.context_start(context) for s in spans])[:, None, None]
+    return (column >= starts) & (column < torch.tensor(list(stops))[:, None])
 
 
 def token_saliency(rows: Tensor, members: Tensor) -> Tensor:
     """S(c) of Eq. 6: the mean over layers and over the keys in J.
 
     Args:
-        rows: normalised saliency of one row for each sample, shape (B, L, k).
-        members: J, boolean, shape (B, k).
+        rows: normalised saliency of a token's row in each layer, shape (..., L, k).
+        members: J, boolean, shape (..., k).
 
     Returns:
-        Shape (B,); ``nan`` where J is empty, for which S is undefined.
+        Shape (...); ``nan`` where J is empty, for which S is undefined.
     """
-    kept = rows.mean(1) * members.to(rows)
+    kept = rows.mean(-2) * members.to(rows)
     return kept.sum(-1) / members.sum(-1)
 
 

@@ -1,41 +1,39 @@
-"""The saliency of a whole answer, token by token."""
+"""What each token of one answer rests on."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lvlmsal.adapters import ModelAdapter
-from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.session import Bindable
-from lvlmsal.saliency.full import full_graph_rows
-from lvlmsal.saliency.options import SaliencyOptions
-from lvlmsal.saliency.reduce import context_mask, token_saliency
-from lvlmsal.saliency.row import row_saliency
-from lvlmsal.spans import TokenSpans
+from lvlmsal.saliency.options import FusionName, SaliencyOptions
+from lvlmsal.spans import ContextName, TokenSpans
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Quantity = Literal["saliency", "attention"]
+
 
 @dataclass(frozen=True)
 class SaliencyReport:
-    """What each token of an answer rests on.
+    """What each of the T tokens of an answer rests on, in each of L layers.
 
     Attributes:
+        prompt: the question.
         text: the answer.
         token_ids: its T token ids.
         tokens: their texts.
-        saliency: S(c) of each; ``None`` where its context was empty.
-        rows: normalised saliency, shape (T, L, n); n positions of prompt and answer.
+        maps: normalised saliency under every fusion, each of shape (T, L, n); n positions of prompt
+            and answer.
         attention: attention of the same rows, mean over heads, same shape.
+        log_probabilities: of each token under the model's raw distribution.
+        entropies: of that distribution, in nats.
         layers: indices of the L target layers.
         position_texts: text of each of the n positions.
         spans: where system prompt, images, question and answer stand.
@@ -44,12 +42,14 @@ class SaliencyReport:
         images: the images, for plots.
     """
 
+    prompt: str
     text: str
     token_ids: list[int]
     tokens: list[str]
-    saliency: list[float | None]
-    rows: Tensor = field(repr=False)
+    maps: dict[FusionName, Tensor] = field(repr=False)
     attention: Tensor = field(repr=False)
+    log_probabilities: list[float] = field(repr=False)
+    entropies: list[float] = field(repr=False)
     layers: list[int]
     position_texts: list[str] = field(repr=False)
     spans: TokenSpans
@@ -57,20 +57,128 @@ class SaliencyReport:
     options: SaliencyOptions
     images: list[Image.Image] = field(default_factory=list, repr=False)
 
-    def image_map(self, token: int, image: int = 0, *, of: str = "saliency") -> Tensor:
-        """Saliency of one token on the patch grid of one image, mean over layers.
+    @property
+    def rows(self) -> Tensor:
+        """Normalised saliency under the fusion of ``options``, shape (T, L, n)."""
+        return self.maps[self.options.fusion]
+
+    @property
+    def saliency(self) -> list[float | None]:
+        """S(c) of each token (Eq. 6) under ``options``; ``None`` where its context is empty."""
+        return self.token_saliency()
+
+    def token_saliency(
+        self,
+        fusion: FusionName | None = None,
+        *,
+        layers: Sequence[int] | None = None,
+        context: ContextName | None = None,
+    ) -> list[float | None]:
+        """S(c) of each token under another reading, without another pass.
+
+        Args:
+            fusion: that of ``options`` by default.
+            layers: some of the report's layers; all of them by default.
+            context: the set J; that of ``options`` by default.
+
+        Returns:
+            One for each token; ``None`` where its context is empty.
+
+        Raises:
+            ValueError: a layer that the report does not hold.
+        """
+        means = self.per_layer(fusion, context=context)[:, self._places(layers)].mean(1)
+        return [None if value != value else value for value in means.tolist()]
+
+    def per_layer(
+        self,
+        fusion: FusionName | None = None,
+        *,
+        of: Quantity = "saliency",
+        context: ContextName | None = None,
+    ) -> Tensor:
+        """S(c) of each token in each layer alone, shape (T, L); ``nan`` where J is empty.
+
+        Args:
+            fusion: as in :meth:`token_saliency`.
+            of: ``"attention"`` takes the mean attention to J instead.
+            context: as in :meth:`token_saliency`.
+        """
+        start = self.spans.context_start(context or self.options.context)
+        return self._mean_over(self._values(of, fusion), [(start, self.spans.length)], "mean")
+
+    def groups(
+        self,
+        fusion: FusionName | None = None,
+        *,
+        of: Quantity = "saliency",
+        reduce: Literal["mean", "sum"] = "mean",
+    ) -> dict[str, Tensor]:
+        """What each token draws from each group of positions before it, mean over layers.
+
+        Args:
+            fusion: as in :meth:`token_saliency`.
+            of: ``"saliency"`` or ``"attention"``.
+            reduce: over the positions of a group; the sums of attention are its shares.
+
+        Returns:
+            Shape (T,) for ``"system"``, ``"image"`` (all images together), ``"prompt"`` (the
+            question, text between images included) and ``"output"`` (the answer so far); ``nan``
+            where a group is empty.
+        """
+        members = {
+            "system": [self.spans.system],
+            "image": list(self.spans.images),
+            "prompt": [*self.spans.between, self.spans.prompt],
+            "output": [self.spans.output],
+        }
+        values = self._values(of, fusion)
+        return {
+            name: self._mean_over(values, intervals, reduce).mean(1)
+            for name, intervals in members.items()
+        }
+
+    def image_map(
+        self,
+        token: int,
+        image: int = 0,
+        *,
+        of: Quantity = "saliency",
+        fusion: FusionName | None = None,
+        layer: int | None = None,
+    ) -> Tensor:
+        """One token's row over the patch grid of one image.
 
         Args:
             token: index into the answer.
             image: index of the image.
             of: ``"saliency"`` or ``"attention"``.
+            fusion: as in :meth:`token_saliency`.
+            layer: one of the report's layers; their mean by default.
 
         Returns:
             Shape (rows, columns) of the patch grid.
         """
         start, end = self.spans.images[image]
-        values = {"saliency": self.rows, "attention": self.attention}[of]
-        return values[token].mean(0)[start:end].reshape(self.grids[image])
+        rows = self._values(of, fusion)[token, self._places(layer), start:end]
+        return rows.mean(0).reshape(self.grids[image])
+
+    def token_map(
+        self,
+        *,
+        of: Quantity = "saliency",
+        fusion: FusionName | None = None,
+        layer: int | None = None,
+    ) -> Tensor:
+        """What each token of the answer draws from each other one, shape (T, T).
+
+        Args:
+            of: ``"saliency"`` or ``"attention"``.
+            fusion: as in :meth:`token_saliency`.
+            layer: one of the report's layers; their mean by default.
+        """
+        start, end = self.spans.output
+        return self._values(of, fusion)[:, self._places(layer), start:end].mean(1)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the token-by-token saliency beside the attention; needs the ``plot`` extra."""
@@ -78,61 +186,50 @@ class SaliencyReport:
 
         return plot_report(self, path)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report, images included, to one ``.safetensors`` file; see :meth:`load`."""
+        from lvlmsal.saliency.files import save_report
 
-def diagnose_response(
-    adapter: ModelAdapter,
-    inputs: Mapping[str, Any],
-    response: Sequence[int],
-    options: SaliencyOptions,
-    *,
-    interventions: Sequence[Bindable] = (),
-    images: Sequence[Image.Image] = (),
-) -> SaliencyReport:
-    """Diagnose one answer.
+        save_report(self, path)
 
-    Args:
-        adapter: of the model, with a processor.
-        inputs: one encoded prompt (a batch of one).
-        response: token ids of the answer.
-        options: which saliency; ``norm="matrix"`` takes the slow full-graph way.
-        interventions: in the order in which they act.
-        images: kept for plots.
-    """
-    ids = torch.tensor([list(response)])
-    saliency_rows, attention = row_saliency(
-        adapter.model,
-        inputs,
-        ids,
-        replace(options, norm="row"),  # the attention beside it needs no norm
-        interventions=interventions,
-    )
-    if options.norm == "matrix":
-        saliency_rows = full_graph_rows(
-            adapter.model, inputs, ids, options, interventions=interventions
-        ).cpu()
-    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
-    columns = saliency_rows.shape[-1]
-    start = inputs["input_ids"].shape[1]
-    values = []
-    for index in range(len(response)):
-        members = context_mask([spans], columns, start + index, options.context)
-        value = float(token_saliency(saliency_rows[:, index], members))
-        values.append(None if math.isnan(value) else value)
-    everything = [*inputs["input_ids"][0, spans.pad :].tolist(), *response]
-    full_spans = TokenSpans(
-        pad=0, images=spans.images, output_start=spans.length, length=len(everything)
-    )
-    return SaliencyReport(
-        text=adapter.decode(list(response)),
-        token_ids=list(response),
-        tokens=adapter.token_texts(list(response)),
-        saliency=values,
-        rows=saliency_rows[0, :, :, spans.pad :],
-        attention=attention[0, :, :, spans.pad :],
-        layers=resolve_layers(options.layers, adapter.num_layers),
-        position_texts=adapter.token_texts(everything),
-        spans=full_spans,
-        grids=adapter.patch_grids(inputs, 0),
-        options=options,
-        images=list(images),
-    )
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SaliencyReport:
+        """Read a report that :meth:`save` wrote.
+
+        Raises:
+            DataError: the file is missing, damaged or no report.
+        """
+        from lvlmsal.saliency.files import load_report
+
+        return load_report(path)
+
+    def _values(self, of: Quantity, fusion: FusionName | None) -> Tensor:
+        if of == "attention":
+            return self.attention
+        if of != "saliency":
+            raise ValueError(f"of={of!r} is unknown: choose 'saliency' or 'attention'")
+        return self.maps[fusion or self.options.fusion]
+
+    def _places(self, layers: int | Sequence[int] | None) -> list[int]:
+        """Indices into the second dimension."""
+        if layers is None:
+            return list(range(len(self.layers)))
+        wanted = [layers] if isinstance(layers, int) else list(layers)
+        missing = [layer for layer in wanted if layer not in self.layers]
+        if missing or not wanted:
+            raise ValueError(f"layers {missing} are not in this report: it holds {self.layers}")
+        return [self.layers.index(layer) for layer in wanted]
+
+    def _mean_over(
+        self, values: Tensor, intervals: Sequence[tuple[int, int]], reduce: str
+    ) -> Tensor:
+        """Mean or sum over the positions before each token in some intervals, (T, L)."""
+        position = torch.arange(self.spans.length)
+        inside = torch.zeros(self.spans.length, dtype=torch.bool)
+        for start, end in intervals:
+            inside[start:end] = True
+        own = torch.arange(len(self.tokens))[:, None] + self.spans.output_start
+        members = (inside & (position < own))[:, None].to(values)
+        count = members.sum(-1)
+        total = (values * members).sum(-1)
+        return torch.where(count > 0, total / count if reduce == "mean" else total, torch.nan)

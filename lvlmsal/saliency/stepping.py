@@ -1,9 +1,10 @@
-"""Decode steps that can be recorded and rolled back, on what ``generate`` has prepared."""
+"""Decode steps and blocks that can be recorded and taken back, on what ``generate`` prepared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,8 +19,16 @@ from lvlmsal.saliency.reduce import context_mask, layer_rows, token_saliency
 from lvlmsal.spans import TokenSpans
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A place in the sequence that a :class:`Stepper` can go back to."""
+
+    length: int
+    kwargs: dict[str, Any]
+
+
 class Stepper:
-    """Drives a model one token at a time from inside a ``custom_generate`` callable.
+    """Drives a model from inside a ``custom_generate`` callable, one or several tokens a pass.
 
     Model inputs (positions, masks, images) are transformers' own, through
     ``prepare_inputs_for_generation``; the cache is a
@@ -30,12 +39,16 @@ class Stepper:
         session: an open session of this model.
         input_ids: prompt, shape (B, L), left-padded.
         model_kwargs: as ``generate`` hands them to a ``custom_generate`` callable.
-        layers: target layers of recorded steps.
+        layers: target layers of recorded passes.
 
     Attributes:
         input_ids: prompt and committed tokens.
         spans: of the prompt, one for each sample.
         forwards: forward passes so far.
+        before_last: once the prompt was run, the mark before its last token.
+
+    Raises:
+        UnsupportedError: the cache is switched off, or it cannot be taken back.
     """
 
     def __init__(
@@ -51,114 +64,99 @@ class Stepper:
         self.model: Any = model  # what it is called for comes from a mixin of the concrete classes
         self.session, self.layers = session, list(layers)
         self.input_ids = input_ids
+        self.before_last: Mark
         self.spans: list[TokenSpans] = session.adapter.spans(
             input_ids, model_kwargs.get("attention_mask")
         )
         self.cache = RecordingCache.adopt(model_kwargs.get("past_key_values"))
+        # They describe input_ids and nothing beyond, or, once there is a cache, one token more:
+        # the convention of generate's own loop.
         self._kwargs = {**model_kwargs, "past_key_values": self.cache, "use_cache": True}
         self.forwards = 0
 
     def prefill(self) -> Tensor:
         """Run the prompt; raw logits of its last row, shape (B, V)."""
-        inputs = self.model.prepare_inputs_for_generation(
-            self.input_ids, is_first_iteration=True, **self._kwargs
-        )
-        outputs = self._forward(inputs, None)
-        self._kwargs = self._updated(outputs)
-        return self._logits(outputs)
-
-    def prefill_recorded(self) -> tuple[Tensor, Tape]:
-        """Run the prompt and record its last row, which predicts the first new token."""
-        inputs = self.model.prepare_inputs_for_generation(
-            self.input_ids, is_first_iteration=True, **self._kwargs
-        )
-        self._forward(inputs, None)
-        # Only the last row is wanted: take it back and run it again as a step of its own.
-        self.cache.crop(-1)
-        inputs = self.model.prepare_inputs_for_generation(
-            self.input_ids, next_sequence_length=1, **self._kwargs
-        )
-        outputs, tape = self._record(inputs)
-        self._kwargs = self._updated(outputs)
-        return self._logits(outputs), tape
+        self.before_last = Mark(self.input_ids.shape[1] - 1, dict(self._kwargs))
+        outputs = self._run(self._kwargs, None, is_first_iteration=True)
+        self._kwargs = self._extended(self._kwargs, outputs, 1)
+        return self._logits(outputs)[:, -1]
 
     def step(self, tokens: Tensor) -> Tensor:
         """Commit one token (B,) for each sample; raw logits after it, shape (B, V)."""
-        outputs = self._forward(self._inputs_with(tokens), None)
-        self._commit(tokens, outputs)
-        return self._logits(outputs)
+        return self._commit(tokens[:, None], None)[:, -1]
 
-    def step_recorded(self, tokens: Tensor) -> tuple[Tensor, Tape]:
-        """Like :meth:`step`, with the new row on a tape."""
-        logits, tape = self.try_recorded(tokens)
-        self.keep()
-        return logits, tape
+    def record(self, tokens: Tensor) -> tuple[Tensor, Tape]:
+        """Commit tokens (B, m) in one recorded pass, whose rows do not leak into each other.
 
-    def try_recorded(self, tokens: Tensor) -> tuple[Tensor, Tape]:
-        """Run one token recorded without committing it: :meth:`keep` or :meth:`discard` it next."""
-        outputs, tape = self._record(self._inputs_with(tokens))
-        self._tried = tokens, outputs
-        return self._logits(outputs), tape
+        Returns:
+            Raw logits (B, m, V) with their graph, and the tape.
+        """
+        with self.session.record(self.layers) as tape:
+            return self._commit(tokens, tape), tape
 
-    def keep(self) -> None:
-        """Commit the token that was tried last."""
-        self._commit(*self._tried)
+    def mark(self) -> Mark:
+        """The present place, for :meth:`rewind`."""
+        return Mark(self.input_ids.shape[1], dict(self._kwargs))
 
-    def discard(self) -> None:
-        """Take the token that was tried last out of the cache again."""
-        self.cache.crop(-1)
+    def later(self, mark: Mark, count: int) -> Mark:
+        """The place that many tokens behind a mark."""
+        return Mark(mark.length + count, self._extended(mark.kwargs, {}, count))
+
+    def rewind(self, mark: Mark) -> None:
+        """Go back to a mark: what was committed since leaves the sequence and the cache."""
+        removed = self.input_ids.shape[1] - mark.length
+        if removed:
+            self.input_ids = self.input_ids[:, : mark.length]
+            self.cache.crop(-removed)
+            self._kwargs = dict(mark.kwargs)
 
     def saliency(
         self, tape: Tape, losses: Tensor, options: SaliencyOptions, *, retain_graph: bool = False
     ) -> Tensor:
-        """S(c) of each sample from a recorded step.
+        """S(c) of each row of the recorded pass that was committed last.
 
         Args:
-            tape: of that step.
-            losses: the loss of each sample, shape (B,); one backward pass serves them all.
+            tape: of that pass.
+            losses: one for each row, shape (B, m); one backward pass serves them all.
             options: which saliency.
-            retain_graph: whether another candidate of the same step follows.
+            retain_graph: whether other candidates of the same rows follow.
 
         Returns:
-            Shape (B,), on the CPU; ``nan`` where the context is empty.
+            Shape (B, m), on the CPU; ``nan`` where the context is empty.
         """
-        rows = self.rows(tape, losses, options, retain_graph=retain_graph)[:, :, 0].cpu()
-        keys = rows.shape[-1]
-        stop = keys if options.row == "predicting" else keys - 1
-        return token_saliency(rows, context_mask(self.spans, keys, stop, options.context))
+        rows = self.rows(tape, losses, options, retain_graph=retain_graph).transpose(1, 2)
+        members = context_mask(
+            self.spans, rows.shape[-1], self.stops(rows, options), options.context
+        )
+        return token_saliency(rows, members.to(rows.device)).cpu()
 
     def rows(
         self, tape: Tape, losses: Tensor, options: SaliencyOptions, *, retain_graph: bool = False
     ) -> Tensor:
-        """Normalised saliency rows of a recorded step, shape (B, L, 1, k)."""
+        """Normalised saliency rows of a recorded pass, shape (B, L, m, k)."""
         gradients = tape.gradients(losses, retain_graph=retain_graph)
         return layer_rows(tape.weights, gradients, options)
 
-    def _inputs_with(self, tokens: Tensor) -> dict[str, Any]:
-        ids = torch.cat([self.input_ids, tokens[:, None].to(self.input_ids)], dim=1)
-        inputs: dict[str, Any] = self.model.prepare_inputs_for_generation(
-            ids, next_sequence_length=1, **self._kwargs
-        )
-        return inputs
+    @staticmethod
+    def stops(rows: Tensor, options: SaliencyOptions) -> range:
+        """Column before which J ends, for each of the m rows (B, m, L, k) of a recorded pass."""
+        count, keys = rows.shape[1], rows.shape[-1]
+        # A row that predicts may look at its own column, a candidate's row is the candidate's own.
+        own = 1 if options.row == "predicting" else 0
+        return range(keys - count + own, keys + own)
 
-    def _commit(self, tokens: Tensor, outputs: Any) -> None:
-        self.input_ids = torch.cat([self.input_ids, tokens[:, None].to(self.input_ids)], dim=1)
-        self._kwargs = self._updated(outputs)
+    def _commit(self, tokens: Tensor, tape: Tape | None) -> Tensor:
+        count = tokens.shape[1]
+        self.input_ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
+        kwargs = self._extended(self._kwargs, {}, count - 1)
+        if count > 1 and "logits_to_keep" in kwargs:
+            kwargs["logits_to_keep"] = count
+        outputs = self._run(kwargs, tape, next_sequence_length=count)
+        self._kwargs = self._extended(self._kwargs, outputs, count)
+        return self._logits(outputs)
 
-    def _updated(self, outputs: Any) -> dict[str, Any]:
-        # Private upstream, and the documented way to write a custom_generate loop: it keeps masks,
-        # positions and token types of every family in step.
-        kwargs: dict[str, Any] = self.model._update_model_kwargs_for_generation(
-            outputs, self._kwargs, is_encoder_decoder=False
-        )
-        return kwargs
-
-    def _record(self, inputs: dict[str, Any]) -> tuple[Any, Tape]:
-        with self.session.record(self.layers) as tape:
-            outputs = self._forward(inputs, tape)
-        return outputs, tape
-
-    def _forward(self, inputs: dict[str, Any], tape: Tape | None) -> Any:
+    def _run(self, kwargs: dict[str, Any], tape: Tape | None, **place: Any) -> Any:
+        inputs = self.model.prepare_inputs_for_generation(self.input_ids, **place, **kwargs)
         self.cache.tape = tape
         self.forwards += 1
         try:
@@ -167,7 +165,18 @@ class Stepper:
         finally:
             self.cache.tape = None
 
+    def _extended(self, kwargs: dict[str, Any], outputs: Any, count: int) -> dict[str, Any]:
+        """The arguments for ``count`` more tokens; those given stay as they are."""
+        if not count:
+            return dict(kwargs)
+        # Private upstream, and the documented way to write a custom_generate loop: it keeps masks,
+        # positions and token types of every family in step.
+        extended: dict[str, Any] = self.model._update_model_kwargs_for_generation(
+            outputs, dict(kwargs), is_encoder_decoder=False, num_new_tokens=count
+        )
+        return extended
+
     def _logits(self, outputs: Any) -> Tensor:
-        with torch.enable_grad():  # a recorded step's losses are taken from these
-            logits: Tensor = outputs.logits[:, -1]
+        with torch.enable_grad():  # a recorded pass's losses are taken from these
+            logits: Tensor = outputs.logits
             return logits if logits.dtype == torch.float64 else logits.float()

@@ -11,8 +11,8 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.attention import intervene
-from lvlmsal.decoders.rejection import _Trial
 from lvlmsal.decoders.sgrs import SGRS, SGRSOutput
+from lvlmsal.decoders.trial import Trial
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions
@@ -285,7 +285,7 @@ def test_cost_is_what_the_docstring_says() -> None:
     model, _, batch = setting(images=(1,))
     # One forward for the prompt; a step for each token but the last.
     assert run(model, batch, SGRS(rejection=False)).forwards == STEPS
-    assert run(model, batch, SGRS(row="predicting", alpha=2.0)).forwards == STEPS + 1
+    assert run(model, batch, SGRS(row="predicting", alpha=2.0, block_size=1)).forwards == STEPS + 1
     accepted = run(model, batch, SGRS(row="candidate", alpha=0.0))
     assert accepted.forwards == STEPS + 1
 
@@ -346,7 +346,7 @@ def test_the_options_of_saliency_reach_it() -> None:
 
 
 def test_a_candidate_that_just_reaches_the_threshold_is_taken() -> None:
-    trial = _Trial([7, 8], 0.5, 2, True)
+    trial = Trial([7, 8], 0.5, 2, True)
     trial.judged(0.5)
     assert trial.decided
     assert (trial.record.id, trial.record.fallback) == (7, False)

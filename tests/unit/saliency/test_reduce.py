@@ -44,9 +44,9 @@ def test_context_is_what_stands_before_the_token_and_behind_the_image(
     spans = TokenSpans(pad, ((system, end),), start, start + output)
     columns = pad + spans.length
     for stop in range(pad + start, columns + 1):
-        after = context_mask([spans], columns, stop, "after_image")[0]
+        after = context_mask([spans], columns, [stop], "after_image")[0, 0]
         assert after.nonzero().flatten().tolist() == list(range(pad + end, stop))
-        generated = context_mask([spans], columns, stop, "output")[0]
+        generated = context_mask([spans], columns, [stop], "output")[0, 0]
         assert generated.nonzero().flatten().tolist() == list(range(pad + start, stop))
 
 

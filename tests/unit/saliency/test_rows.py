@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.saliency import SaliencyOptions, full_graph_rows, row_saliency
+from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
 from lvlmsal.saliency.reduce import context_mask, token_saliency
 from lvlmsal.spans import find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
@@ -42,9 +43,13 @@ def check_against_reference(
     samples = tiny_samples(family, images, seed=seed, dtype=F64)
     batch, response = collate(samples), answers(len(samples), 3, seed)
     edits = () if locore is None else (locore,)
-    found = [full_graph_rows(model, batch, response, options, interventions=edits)]
+    found = [full_graph_rows(model, batch, response, options, interventions=edits)[options.fusion]]
     if options.norm == "row":
-        found.append(row_saliency(model, batch, response, options, interventions=edits)[0])
+        for block_size in (1, 2, 3):  # the row way; two blocks of unequal size; one block
+            rows = block_saliency(
+                model, batch, response, options, interventions=edits, block_size=block_size
+            )
+            found.append(rows.maps[options.fusion])
     width = batch["input_ids"].shape[1]
     spans = find_spans(batch["input_ids"], batch["attention_mask"], [IMAGE])
     for index, sample in enumerate(samples):
@@ -78,8 +83,8 @@ def check_against_reference(
                 assert torch.all(ours[:, :pad] == 0)
                 error = (ours[:, pad:] - theirs).norm() / theirs.norm()
                 assert error < 1e-9, (family, index, token, float(error))
-                members = context_mask(spans, ours.shape[-1], width + token, options.context)
-                mean = token_saliency(ours[None], members[index : index + 1])
+                members = context_mask(spans, ours.shape[-1], [width + token], options.context)
+                mean = token_saliency(ours, members[index, 0])
                 if value is None:
                     assert torch.isnan(mean)
                 else:
@@ -173,7 +178,7 @@ def test_recording_leaves_the_logits_and_the_model_as_they_were() -> None:
     model = tiny_model("llava", dtype=F64)
     batch = collate(tiny_samples("llava", (1, 0), dtype=F64))
     before = model(**batch).logits
-    row_saliency(model, batch, answers(2, 2), SaliencyOptions())
+    block_saliency(model, batch, answers(2, 2), SaliencyOptions())
     full_graph_rows(model, batch, answers(2, 2), SaliencyOptions())
     assert torch.equal(model(**batch).logits, before)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -183,22 +188,24 @@ def test_the_matrix_norm_is_refused_where_only_a_row_is_known() -> None:
     model = tiny_model("llava")
     batch = collate(tiny_samples("llava"))
     with pytest.raises(UnsupportedError, match="full_graph_rows"):
-        row_saliency(model, batch, answers(1, 1), SaliencyOptions(norm="matrix"))
+        block_saliency(model, batch, answers(1, 1), SaliencyOptions(norm="matrix"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_lower_precision_is_near(dtype: torch.dtype) -> None:
-    """One step in half precision follows the same path; only its rounding differs."""
+    """A pass in half precision follows the same path; only its rounding differs."""
     options = SaliencyOptions(layers=[1])
     samples = tiny_samples("qwen2_vl", (1, 2))
     response = answers(2, 2)
-    exact = row_saliency(tiny_model("qwen2_vl", dtype=F64), collate(samples), response, options)[
-        0
-    ].double()
+
+    def rows(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+        return block_saliency(model, batch, response, options).maps["product"].double()
+
+    exact = rows(tiny_model("qwen2_vl", dtype=F64), collate(samples))
     batch = {
         name: value.to(dtype) if value.is_floating_point() else value
         for name, value in collate(samples).items()
     }
-    rough = row_saliency(tiny_model("qwen2_vl", dtype=dtype), batch, response, options)[0].double()
+    rough = rows(tiny_model("qwen2_vl", dtype=dtype), batch)
     tolerance = 1e-4 if dtype is torch.float32 else 0.3
     assert (rough - exact).norm() / exact.norm() < tolerance

@@ -1,0 +1,166 @@
+"""Ways 2 and 3: the rows of an answer from recorded steps, or from one recorded pass a block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.layers import resolve_layers
+from lvlmsal.attention.session import AttentionSession, Bindable
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.saliency.losses import row_losses
+from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
+from lvlmsal.saliency.preparing import prepared
+from lvlmsal.saliency.reduce import fuse, normalise
+from lvlmsal.saliency.stepping import Stepper
+
+BLOCK_MEMORY = 2**30
+"""Bytes that the graph of one block may take, about; longer answers are walked block by block."""
+
+
+@dataclass
+class ResponseRows:
+    """What the tokens of a batch of answers rest on; all tensors on the CPU.
+
+    Attributes:
+        maps: normalised saliency rows under every fusion, each of shape (B, T, L, k) with
+            k = prompt columns + T; columns that a token's row cannot see are zero.
+        attention: attention of the same rows, mean over heads, same shape.
+        log_probabilities: of each token under the model's raw distribution, shape (B, T).
+        entropies: of that distribution, in nats, shape (B, T).
+    """
+
+    maps: dict[FusionName, Tensor] = field(repr=False)
+    attention: Tensor = field(repr=False)
+    log_probabilities: Tensor
+    entropies: Tensor
+
+
+def block_saliency(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Any],
+    response: Tensor,
+    options: SaliencyOptions,
+    *,
+    interventions: Sequence[Bindable] = (),
+    block_size: int | None = None,
+) -> ResponseRows:
+    """Saliency of every token of an answer from one forward and one backward a block.
+
+    Exact. Row r of any layer influences the logits at r through position r alone, so within a block
+    the keys and values of other positions carry no gradient, and a position's own key and value
+    carry theirs on the diagonal: the summed loss then gives each row its own gradient. No attention
+    matrix is in the graph, for dL/dA[r, j] = g[r] . v[j] with g the gradient at the head's output.
+
+    Args:
+        model: a model with an adapter.
+        inputs: prompts, left-padded, as a processor returns them.
+        response: ids of the answers, shape (B, T).
+        options: which saliency; all fusions are returned.
+        interventions: in the order in which they act.
+        block_size: rows of a block; 1 is the row way, one recorded decode step a token. By default
+            as many as :data:`BLOCK_MEMORY` holds.
+
+    Raises:
+        UnsupportedError: ``norm="matrix"``, which needs the full graph.
+
+    >>> from lvlmsal.testing.tiny import tiny_inputs, tiny_model
+    >>> found = block_saliency(
+    ...     tiny_model("llava"), tiny_inputs("llava"), torch.tensor([[5, 6, 7]]), SaliencyOptions()
+    ... )
+    >>> found.maps["product"].shape == found.attention.shape, found.entropies.shape
+    (True, torch.Size([1, 3]))
+    """
+    if options.norm == "matrix":
+        raise UnsupportedError(
+            "norm='matrix' divides by the norm of the whole matrix, which a single row does not "
+            "know: use full_graph_rows, or norm='row'"
+        )
+
+    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> ResponseRows:
+        with AttentionSession(model, interventions) as session:
+            layers = resolve_layers(options.layers, session.adapter.num_layers)
+            stepper = Stepper(model, session, input_ids, kwargs, layers)
+            most = block_size or _rows_per_block(session.adapter, response.shape, layers, input_ids)
+            return _walked(stepper, response.to(input_ids), options, most)
+
+    return prepared(model, inputs, run)
+
+
+def _walked(stepper: Stepper, tokens: Tensor, options: SaliencyOptions, most: int) -> ResponseRows:
+    """All blocks of an answer, each of at most ``most`` rows."""
+    last = stepper.input_ids[:, -1:]
+    logits = stepper.prefill()[:, None]
+    found = _empty(stepper, tokens.shape[1], like=logits)
+    if options.row == "predicting":
+        # Its rows are those of the tokens before: the prompt's last one is run again.
+        stepper.rewind(stepper.before_last)
+        inputs = torch.cat([last, tokens[:, :-1]], dim=1)
+    else:
+        inputs = tokens
+    with tqdm(total=tokens.shape[1], desc="saliency", unit="token", delay=3, leave=False) as bar:
+        for start in range(0, tokens.shape[1], most):
+            judged = tokens[:, start : start + most]
+            rows, tape = stepper.record(inputs[:, start : start + most])
+            if options.row == "predicting":
+                predicting = rows.detach()
+            else:
+                predicting = torch.cat([logits, rows[:, :-1].detach()], dim=1)
+                logits = rows[:, -1:].detach()
+            gradients = tape.gradients(row_losses(rows, judged, options.row))
+            _keep_rows(found, start, tape.weights, gradients, options)
+            _keep_confidence(found, start, predicting, judged)
+            bar.update(judged.shape[1])
+    return found
+
+
+def _empty(stepper: Stepper, length: int, like: Tensor) -> ResponseRows:
+    batch, prompt = stepper.input_ids.shape
+    kept = torch.zeros(batch, length, len(stepper.layers), prompt + length, dtype=like.dtype)
+    of_tokens = torch.zeros(batch, length, dtype=like.dtype)
+    maps = {fusion: torch.zeros_like(kept) for fusion in FUSIONS}
+    return ResponseRows(maps, kept, of_tokens, of_tokens.clone())
+
+
+def _keep_rows(
+    found: ResponseRows,
+    start: int,
+    weights: dict[int, Tensor],
+    gradients: dict[int, Tensor],
+    options: SaliencyOptions,
+) -> None:
+    for place, layer in enumerate(sorted(gradients)):
+        rows, keys = weights[layer].shape[-2:]
+        where = (slice(None), slice(start, start + rows), place, slice(keys))
+        found.attention[where] = weights[layer].mean(1).to(found.attention)
+        for fusion, kept in found.maps.items():
+            fused = fuse(weights[layer], gradients[layer], fusion=fusion, heads=options.heads)
+            kept[where] = normalise(fused).to(kept)
+
+
+def _keep_confidence(found: ResponseRows, start: int, logits: Tensor, tokens: Tensor) -> None:
+    where = (slice(None), slice(start, start + tokens.shape[1]))
+    logs = torch.log_softmax(logits, dim=-1)
+    chosen = logs.gather(-1, tokens[..., None].to(logs.device)).squeeze(-1)
+    found.log_probabilities[where] = chosen.to(found.log_probabilities)
+    found.entropies[where] = torch.special.entr(logs.exp()).sum(-1).to(found.entropies)
+
+
+def _rows_per_block(
+    adapter: ModelAdapter, response: Sequence[int], layers: Sequence[int], prompt: Tensor
+) -> int:
+    """How many rows the graph of a block may have: an estimate from the decoder's shape."""
+    config, size = adapter.text_config, prompt.shape[1] + response[1]
+    # Scores, weights and what the backward pass keeps of them, in float32; then the hidden states
+    # of attention and MLP; then logits, log-softmax and their gradients.
+    attention = 6 * 4 * config.num_attention_heads * size
+    hidden = 4 * (12 * config.hidden_size + 4 * config.intermediate_size)
+    row = (adapter.num_layers - layers[0]) * (attention + hidden) + 16 * config.vocab_size
+    return max(1, BLOCK_MEMORY // int(response[0] * row))

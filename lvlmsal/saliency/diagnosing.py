@@ -1,0 +1,73 @@
+"""The diagnosis of one answer: passes through the model, gathered into a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from PIL import Image
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.layers import resolve_layers
+from lvlmsal.attention.session import Bindable
+from lvlmsal.saliency.block import block_saliency
+from lvlmsal.saliency.full import full_graph_rows
+from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.spans import TokenSpans
+
+
+def diagnose_response(
+    adapter: ModelAdapter,
+    inputs: Mapping[str, Any],
+    response: Sequence[int],
+    options: SaliencyOptions,
+    *,
+    prompt: str = "",
+    interventions: Sequence[Bindable] = (),
+    images: Sequence[Image.Image] = (),
+) -> SaliencyReport:
+    """Diagnose one answer.
+
+    Args:
+        adapter: of the model, with a processor.
+        inputs: one encoded prompt (a batch of one).
+        response: token ids of the answer.
+        options: which saliency; ``norm="matrix"`` takes the slow full-graph way.
+        prompt: the question, for the report.
+        interventions: in the order in which they act.
+        images: kept for plots.
+    """
+    ids = torch.tensor([list(response)])
+    found = block_saliency(
+        adapter.model,
+        inputs,
+        ids,
+        replace(options, norm="row"),  # what stands beside the maps needs no norm
+        interventions=interventions,
+    )
+    maps = found.maps
+    if options.norm == "matrix":
+        maps = full_graph_rows(adapter.model, inputs, ids, options, interventions=interventions)
+    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
+    everything = [*inputs["input_ids"][0, spans.pad :].tolist(), *response]
+    return SaliencyReport(
+        prompt=prompt,
+        text=adapter.decode(list(response)),
+        token_ids=list(response),
+        tokens=adapter.token_texts(list(response)),
+        maps={fusion: rows[0, :, :, spans.pad :] for fusion, rows in maps.items()},
+        attention=found.attention[0, :, :, spans.pad :],
+        log_probabilities=found.log_probabilities[0].tolist(),
+        entropies=found.entropies[0].tolist(),
+        layers=resolve_layers(options.layers, adapter.num_layers),
+        position_texts=adapter.token_texts(everything),
+        spans=TokenSpans(
+            pad=0, images=spans.images, output_start=spans.length, length=len(everything)
+        ),
+        grids=adapter.patch_grids(inputs, 0),
+        options=options,
+        images=list(images),
+    )
