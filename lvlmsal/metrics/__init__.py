@@ -10,6 +10,13 @@ from lvlmsal.metrics.files import score_chair_files, score_pope_files
 from lvlmsal.metrics.mcnemar import McNemar, mcnemar
 from lvlmsal.metrics.parsers import PARSERS, AnswerParser, get_parser
 from lvlmsal.metrics.pope import Pope
+from lvlmsal.metrics.ranking import (
+    MannWhitney,
+    auroc,
+    auroc_differences,
+    auroc_intervals,
+    mann_whitney,
+)
 from lvlmsal.metrics.statistics import (
     Interval,
     bootstrap_interval,
@@ -25,12 +32,17 @@ __all__ = [
     "Chair",
     "CountMetric",
     "Interval",
+    "MannWhitney",
     "McNemar",
     "Pope",
     "Vocabulary",
+    "auroc",
+    "auroc_differences",
+    "auroc_intervals",
     "bootstrap_interval",
     "figure_intervals",
     "get_parser",
+    "mann_whitney",
     "mcnemar",
     "paired_difference",
     "score_chair_files",

@@ -115,7 +115,7 @@ def bootstrap_interval(
     sums = _group_sums(rows, groups)
     measured = figures(sums.sum(0))
     resampled = _resampled(sums, figures, seed, draws)
-    return _intervals(measured, resampled, len(sums), level)
+    return percentile_intervals(measured, resampled, len(sums), level)
 
 
 def paired_difference(
@@ -167,7 +167,7 @@ def paired_difference(
         return {name: value - second[name] for name, value in first.items()}
 
     resampled = _resampled(sums, differences, seed, draws)
-    return _intervals(differences(sums.sum(0)), resampled, len(sums), level)
+    return percentile_intervals(differences(sums.sum(0)), resampled, len(sums), level)
 
 
 def figure_intervals(
@@ -219,14 +219,31 @@ def _group_sums(rows: Tensor, groups: Sequence[Hashable]) -> Tensor:
     """Sum of the rows of each group, in float64, in the order in which groups first occur."""
     if len(rows) != len(groups):
         raise ValueError(f"{len(rows)} rows for {len(groups)} group names")
+    index, count = group_numbers(groups)
+    sums = torch.zeros(count, rows.shape[-1], dtype=torch.float64)
+    return sums.index_add_(0, index, rows.double().cpu())
+
+
+def group_numbers(groups: Sequence[Hashable]) -> tuple[Tensor, int]:
+    """A number for each group, in the order in which they first occur, and how many there are."""
     numbers: dict[Hashable, int] = {}
     index = [numbers.setdefault(group, len(numbers)) for group in groups]
-    sums = torch.zeros(len(numbers), rows.shape[-1], dtype=torch.float64)
-    return sums.index_add_(0, torch.tensor(index, dtype=torch.long), rows.double().cpu())
+    return torch.tensor(index, dtype=torch.long), len(numbers)
 
 
-def _weights(groups: int, draws: int, seed: int) -> Iterator[Tensor]:
-    """How often each resample holds each group, shape (some draws, groups), chunk by chunk."""
+def resampling_weights(groups: int, draws: int, seed: int) -> Iterator[Tensor]:
+    """How often each resample holds each group, shape (some draws, groups), chunk by chunk.
+
+    Args:
+        groups: Number of groups.
+        draws: Number of resamples.
+        seed: Seed of the resampling.
+
+    Raises:
+        ValueError: `draws` is below 1.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
     generator = torch.Generator().manual_seed(seed)
     step = max(1, _CHUNK // max(groups, 1))
     for start in range(0, draws, step):
@@ -238,17 +255,23 @@ def _weights(groups: int, draws: int, seed: int) -> Iterator[Tensor]:
 
 def _resampled(sums: Tensor, figures: Figures, seed: int, draws: int) -> dict[str, Tensor]:
     """Figures of all resamples, shape (draws,) each; none with fewer than two groups."""
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
     if len(sums) < 2:
         return {}
-    counts = torch.cat([weights @ sums for weights in _weights(len(sums), draws, seed)])
+    counts = torch.cat([weights @ sums for weights in resampling_weights(len(sums), draws, seed)])
     return dict(figures(counts))
 
 
-def _intervals(
+def percentile_intervals(
     measured: Mapping[str, Tensor], resampled: Mapping[str, Tensor], n: int, level: float
 ) -> dict[str, Interval]:
+    """Intervals between percentiles of resampled figures.
+
+    Args:
+        measured: The figures, as scalars.
+        resampled: The figures of all resamples, shape (draws,) each; nan where undefined.
+        n: Number of units that were resampled.
+        level: Coverage.
+    """
     tail = (1 - _checked(level)) / 2
     ends = torch.tensor([tail, 1 - tail], dtype=torch.float64)
     found = {}
