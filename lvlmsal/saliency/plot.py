@@ -32,12 +32,6 @@ def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = No
     Raises:
         UnsupportedError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UnsupportedError(
-            "plots need matplotlib: type  pip install 'lvlmsal[plot]'"
-        ) from error
     maps = {
         "saliency |A · ∂L/∂A|": _columns(report, report.rows),
         "attention A": _columns(report, report.attention),
@@ -45,13 +39,13 @@ def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = No
     labels = _labels(report)
     count = len(report.tokens)
     width = 3.0 + 0.3 * len(labels)
-    figure = Figure(figsize=(width + 3.0, 2.2 + 0.24 * count), layout="constrained")
+    figure = new_figure(width + 3.0, 2.2 + 0.24 * count)
     left, right, bars = figure.subplots(
         1, 3, sharey=True, gridspec_kw={"width_ratios": [len(labels), len(labels), 6]}
     )
     for axes, (title, values) in zip((left, right), maps.items(), strict=True):
         _heat(axes, title, values, labels)
-    left.set_yticks(range(count), [_shown(token) for token in report.tokens], fontsize=8)
+    left.set_yticks(range(count), [as_label(token) for token in report.tokens], fontsize=8)
     bars.barh(range(count), [value or 0.0 for value in report.saliency], color="#4477aa")
     bars.set_title("S(c)", fontsize=10)
     bars.tick_params(labelsize=7)
@@ -60,6 +54,35 @@ def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = No
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure whose parts make room for each other.
+
+    Args:
+        width: in inches.
+        height: in inches.
+
+    Raises:
+        UnsupportedError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UnsupportedError(
+            "plots need matplotlib: type  pip install 'lvlmsal[plot]'"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def as_label(text: str) -> str:
+    r"""A token as a label: blanks made visible, no mathematics started.
+
+    >>> print(as_label(" $5"), as_label(" "))
+    \$5 ␣
+    """
+    # A dollar sign would start matplotlib's mathematics.
+    return text.strip().replace("\n", "\\n").replace("$", r"\$") or "␣"
 
 
 def _columns(report: SaliencyReport, rows: Tensor) -> Tensor:
@@ -75,7 +98,7 @@ def _columns(report: SaliencyReport, rows: Tensor) -> Tensor:
 
 
 def _labels(report: SaliencyReport) -> list[str]:
-    return ["IMAGE", *(_shown(text) for text in report.position_texts[_shown_positions(report)])]
+    return ["IMAGE", *(as_label(text) for text in report.position_texts[_shown_positions(report)])]
 
 
 def _shown_positions(report: SaliencyReport) -> slice:
@@ -90,11 +113,6 @@ def _heat(axes: Axes, title: str, values: Tensor, labels: list[str]) -> None:
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
 
 
-def _shown(text: str) -> str:
-    # A dollar sign would start matplotlib's mathematics.
-    return text.strip().replace("\n", "\\n").replace("$", r"\$") or "␣"
-
-
 def _shortened(text: str, limit: int = 110) -> str:
-    shown = _shown(text)
+    shown = as_label(text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
