@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.errors import LvlmsalError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ app.add_typer(
     name="score",
     help="Score a run folder (score RUN), or files of answers (score pope, score chair).",
 )
+app.add_typer(analyze_app, name="analyze", help="The paper's analyses, on the answers of a run.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")]

@@ -113,6 +113,21 @@ def ask(
     return Reply(answer.text, answer.tokens, answer.seconds)
 
 
+def saliency_options(values: Mapping[str, Any]) -> tuple[SaliencyOptions, list[str]]:
+    """Which saliency options of the command line describe, and what is wrong with them.
+
+    Args:
+        values: Options by name; those that are missing have their defaults.
+    """
+    options = SaliencyOptions()
+    known, wrong = bind(SaliencyOptions, values)
+    try:
+        options = SaliencyOptions(**known)
+    except ValueError as error:
+        wrong.append(str(error))
+    return options, [f"--set: {problem}" for problem in wrong]
+
+
 def draw(
     image: Path,
     prompt: str,
@@ -144,13 +159,8 @@ def draw(
         if not targets:
             problems.append(f"--set {key}: the intervention {owner!r} is not in use")
     problems += [p for e in edits for p in INTERVENTIONS.problems(e["name"], _options(e))]
-    options = SaliencyOptions()
-    known, wrong = bind(SaliencyOptions, values)
-    try:
-        options = SaliencyOptions(**known)
-    except ValueError as error:
-        wrong.append(str(error))
-    problems += [f"--set: {problem}" for problem in wrong]
+    options, wrong = saliency_options(values)
+    problems += wrong
     if not output.parent.is_dir():
         problems.append(f"-o {output}: there is no folder {output.parent}")
     if output.suffix.lower() not in (".png", ".pdf", ".svg"):

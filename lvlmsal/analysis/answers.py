@@ -1,0 +1,108 @@
+"""From a config to answers with their saliency: what every analysis starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from lvlmsal.analysis.labels import chair_vocabulary
+from lvlmsal.errors import ConfigError, UnsupportedError
+from lvlmsal.evaluation.config import ConfigSource
+from lvlmsal.evaluation.plan import make_plan
+from lvlmsal.evaluation.replay import Replayed, replay
+from lvlmsal.evaluation.run import evaluate
+from lvlmsal.lvlm import Lvlm
+from lvlmsal.metrics.vocabulary import Vocabulary
+from lvlmsal.saliency.options import SaliencyOptions
+
+
+@dataclass(frozen=True)
+class Described:
+    """A run whose descriptions can be labelled.
+
+    Attributes:
+        folder: The run folder.
+        vocabularies: Of each of its CHAIR benchmarks, by label.
+        total: Number of descriptions.
+    """
+
+    folder: Path
+    vocabularies: Mapping[str, Vocabulary]
+    total: int
+
+    def output(self, name: str, out: Path | None) -> Path:
+        """The folder that an analysis writes into, made if need be: `out`, or one in the run.
+
+        Raises:
+            ConfigError: It cannot be made.
+        """
+        folder = out or self.folder / "analysis" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError([f"--out: {folder} cannot be made: {error.strerror}"]) from error
+        return folder
+
+
+def describe(
+    config: ConfigSource, overrides: Iterable[str] = (), *, lvlms: Mapping[str, Lvlm] | None = None
+) -> Described:
+    """Have every answer of a config's run that is still missing given.
+
+    Args:
+        config: An ordinary config of a run, with the benchmark ``chair`` among its benchmarks.
+        overrides: Texts ``key=value``.
+        lvlms: Models that are already loaded, by name.
+
+    Raises:
+        ConfigError: The config is wrong or asks for no descriptions.
+        LvlmsalError: See `lvlmsal.evaluation.evaluate`.
+    """
+    given = dict(lvlms or {})
+    overrides = list(overrides)
+    plan = make_plan(config, overrides, given=list(given))
+    vocabularies = {}
+    for label, benchmark in plan.benchmarks.items():
+        try:
+            vocabularies[label] = chair_vocabulary(benchmark)
+        except UnsupportedError:
+            continue  # yes-no questions may stand beside the descriptions; they have no mentions
+    if not vocabularies:
+        raise ConfigError(
+            [
+                "benchmarks: the analysis needs descriptions, whose objects can be looked up: add "
+                f"the benchmark 'chair' (there are: {', '.join(plan.benchmarks)})"
+            ]
+        )
+    folder = evaluate(config, overrides, models=given).folder
+    cells = [cell for cell in plan.cells if cell.label in vocabularies]
+    total = sum(len(cell.benchmark.samples()) for cell in cells)
+    return Described(folder, vocabularies, total)
+
+
+def judged(
+    run: Described, options: SaliencyOptions, *, lvlms: Mapping[str, Lvlm] | None = None
+) -> Iterator[Replayed]:
+    """Every description of a run with its saliency; a bar shows how far it is.
+
+    Args:
+        run: See `describe`.
+        options: Which saliency; the same for all methods, so that they can be compared.
+        lvlms: Models that are already loaded, by name.
+    """
+    console = Console(stderr=True)
+    found = replay(run.folder, benchmarks=list(run.vocabularies), options=options, lvlms=lvlms)
+    return iter(
+        track(
+            found,
+            description="diagnosing",
+            total=run.total,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+    )
