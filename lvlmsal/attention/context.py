@@ -25,6 +25,8 @@ class AttentionContext:
         key_columns: column of each key, shape (k,).
         layer: index of the decoder layer.
         num_layers: depth of the decoder.
+        first_query_column: column of the first query row, known without asking the device.
+        first_key_column: column of the first key.
         memo: shared by all layers of one forward pass; see :meth:`cached`.
     """
 
@@ -33,6 +35,8 @@ class AttentionContext:
     key_columns: Tensor
     layer: int
     num_layers: int
+    first_query_column: int
+    first_key_column: int = 0
     memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -64,21 +68,31 @@ class AttentionContext:
             self.memo[key] = max(0, first - self.first_query_column)
         return int(self.memo[key])
 
-    @property
-    def first_query_column(self) -> int:
-        """Column of the first query row."""
-        return int(self.query_columns[0])
-
     def rows_from(self, first: int) -> AttentionContext:
         """The same pass, restricted to the query rows from index ``first`` on."""
-        return replace(self, query_columns=self.query_columns[first:]) if first else self
+        if not first:
+            return self
+        keys = slice(0, len(self.key_columns))
+        return self.tile(slice(first, len(self.query_columns)), keys)
+
+    def tile(self, rows: slice, keys: slice) -> AttentionContext:
+        """The same pass, restricted to some query rows and keys, given by their indices."""
+        return replace(
+            self,
+            query_columns=self.query_columns[rows],
+            key_columns=self.key_columns[keys],
+            first_query_column=self.first_query_column + rows.start,
+            first_key_column=self.first_key_column + keys.start,
+        )
 
     def cached(self, owner: object, make: Callable[[], Tensor]) -> Tensor:
-        """``make()``, computed once for all layers of this forward pass and these rows.
+        """``make()``, computed once for all layers of this forward pass, these rows and keys.
 
         For tensors that depend on positions alone. ``owner`` is the intervention itself.
         """
-        key = (id(owner), len(self.query_columns))
+        rows = (self.first_query_column, len(self.query_columns))
+        keys = (self.first_key_column, len(self.key_columns))
+        key = (id(owner), rows, keys)
         if key not in self.memo:
             self.memo[key] = make()
         made: Tensor = self.memo[key]

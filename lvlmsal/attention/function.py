@@ -15,8 +15,13 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from lvlmsal.attention.context import AttentionContext
-from lvlmsal.attention.session import ATTENTION_NAME, Editor, active_pass, note_offset
+from lvlmsal.attention.editor import Editor
+from lvlmsal.attention.kernel import plain_attention
+from lvlmsal.attention.session import ATTENTION_NAME, active_pass, note_offset
 from lvlmsal.attention.tape import Tape
+
+EXPLICIT_ROWS = 64
+"""Up to so many rows are computed explicitly where a closed form is there: that is cheaper then."""
 
 
 def attention_forward(
@@ -89,13 +94,22 @@ def _edited(
     context: AttentionContext,
     first: int,
 ) -> Tensor:
-    """Rows before ``first`` by sdpa, the others explicitly with their edits; (B, q, H, d)."""
+    """Rows before ``first`` by sdpa, the others with their edits; (B, q, H, d)."""
+    rows = query.shape[2] - first
+    closed = len(editors) == 1 and editors[0].has_closed_form
+    graph = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
+    if rows > EXPLICIT_ROWS and closed and not graph:
+        causal = mask is None and query.shape[2] == key.shape[2]
+        seen = None if causal else _visible(mask, context)
+        plain = plain_attention(query, key, value, seen, scale)
+        tail = editors[0].closed_form(plain.rows_from(first), context.rows_from(first))
+        return torch.cat([plain.output[:, :, :first], tail], dim=2).transpose(1, 2).contiguous()
     visible = _visible(mask, context)
     tail_visible = None if visible is None else visible[:, :, first:]
-    tail = _weights(
+    weights = _weights(
         query[:, :, first:], key, tail_visible, scale, editors, context.rows_from(first)
     )
-    out = _apply(tail, value).transpose(1, 2)
+    out = _apply(weights, value).transpose(1, 2)
     if first:
         # Without a mask the pass is causal and starts at column 0: its head is one as well.
         head_keys = (key, value) if mask is not None else (key[:, :, :first], value[:, :, :first])

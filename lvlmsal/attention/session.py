@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.editor import Bindable, Editor
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
@@ -24,38 +25,11 @@ ATTENTION_NAME = "lvlmsal"
 """Name of the attention and mask functions in transformers' interfaces."""
 
 
-class Bindable(Protocol):
-    """Anything that can be fitted to a model of a given depth: every intervention."""
-
-    def bind(self, num_layers: int) -> object:
-        """A copy for a model of ``num_layers`` layers."""
-
-
-@runtime_checkable
-class Editor(Protocol):
-    """What the attention function asks of an intervention; see ``AttentionIntervention``."""
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether its options switch it off."""
-
-    def applies_to(self, layer: int) -> bool:
-        """Whether it acts in a layer."""
-
-    def first_row(self, context: AttentionContext) -> int:
-        """The first query row that it can change."""
-
-    def scores(self, scores: Tensor, context: AttentionContext) -> Tensor:
-        """Edited scores (B, H, q, k)."""
-
-    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
-        """Edited weights (B, H, q, k)."""
-
-
 @dataclass
 class _Columns:
     """Columns of one forward pass on one device, and what its layers share."""
 
+    first: int
     query: Tensor
     key: Tensor
     memo: dict[tuple[Any, ...], Any] = field(default_factory=dict)
@@ -201,6 +175,7 @@ class AttentionSession:
             # Without a mask call (a model that was handed a ready mask) the keys end at the query.
             offset = keys - rows if self._offset is None else self._offset
             self._columns[device] = _Columns(
+                offset,
                 torch.arange(offset, offset + rows, device=device),
                 torch.arange(keys, device=device),
             )
@@ -288,7 +263,13 @@ def active_pass(
         raise UnsupportedError(f"spans of {len(spans)} samples were given for a batch of {batch}")
     columns = session.columns(rows, keys, device)
     context = AttentionContext(
-        spans or (), columns.query, columns.key, layer, len(session._modules), columns.memo
+        spans or (),
+        columns.query,
+        columns.key,
+        layer,
+        len(session._modules),
+        first_query_column=columns.first,
+        memo=columns.memo,
     )
     return Pass(context, editors, tape)
 

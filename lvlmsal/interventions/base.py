@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from torch import Tensor
 
 from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 
 
@@ -75,3 +76,16 @@ class AttentionIntervention(Intervention):
     def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
         """Edit the weights (B, H, q, k), after the softmax; masked entries are zero."""
         return weights
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether :meth:`closed_form` is defined; it keeps long passes off the explicit weights."""
+        return False
+
+    def closed_form(self, plain: PlainAttention, context: AttentionContext) -> Tensor:
+        """The edited output (B, H, q, d), from the plain kernel's output and log-sum-exp.
+
+        The same edit as :meth:`scores` and :meth:`weights` make, without the matrix. It is used in
+        passes of many rows where no gradient is asked for and no other intervention acts.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no closed form")

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.kernel import PlainAttention, scaled_scores
 from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.spans import ContextName
+
+_TILE = 128
 
 
 @INTERVENTIONS.register("locore")
@@ -98,6 +101,35 @@ class LocoRE(AttentionIntervention):
     def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
         """Multiply the boosted keys' weights; rows no longer sum to one (as in the paper)."""
         return weights * self._gain(weights, context) if self.mode == "weights" else weights
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Where the plain weights of the window suffice, and taking them off loses no digits."""
+        return self.mode != "scores" and self.beta >= -0.9
+
+    def closed_form(self, plain: PlainAttention, context: AttentionContext) -> Tensor:
+        """Add what the gain adds: beta times the window's share of the plain output.
+
+        The window's weights come from the log-sum-exp, for a tile of rows at a time: memory grows
+        with rows times window, not with rows times keys.
+        """
+        output = plain.output.clone()
+        start = context.first_query_column
+        for first in range(0, output.shape[2], _TILE):
+            rows = slice(first, min(first + _TILE, output.shape[2]))
+            keys = slice(max(0, start + rows.start - self.window), start + rows.stop)
+            scores = scaled_scores(plain.query[:, :, rows], plain.key[:, :, keys], plain.scale)
+            weights = torch.exp(scores - plain.log_sum_exp[:, :, rows, None])
+            gain = self._gain(weights, context.tile(rows, keys))
+            boosted = gain != 1
+            if plain.visible is not None:  # a sliding window may be narrower than this one
+                boosted = boosted & plain.visible[:, :, rows, keys]
+            added = torch.where(boosted, weights * (gain - 1), 0.0)
+            edited = output[:, :, rows].to(added) + added @ plain.value[:, :, keys].to(added)
+            if self.mode == "renormalized":
+                edited = edited / (1 + added.sum(-1, keepdim=True))
+            output[:, :, rows] = edited.to(output.dtype)
+        return output
 
     def _gain(self, like: Tensor, context: AttentionContext) -> Tensor:
         """gain(q, j), shape (B, 1 or H, q, k)."""

@@ -12,8 +12,9 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.session import AttentionSession, Bindable
+from lvlmsal.attention.session import AttentionSession
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import row_losses
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions

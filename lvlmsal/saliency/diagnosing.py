@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.session import Bindable
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.options import SaliencyOptions

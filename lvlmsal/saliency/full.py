@@ -10,8 +10,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import adapter_for
+from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.session import AttentionSession, Bindable
+from lvlmsal.attention.session import AttentionSession
 from lvlmsal.saliency.losses import row_losses
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.preparing import prepared
