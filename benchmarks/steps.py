@@ -1,0 +1,183 @@
+"""What LocoRE and SGRS cost per generated token, against stock `generate` with sdpa.
+
+    python benchmarks/steps.py            # three sizes, 600-token prompt, float32
+    python benchmarks/steps.py --small    # does it run?
+
+Everything runs in one process on the same random weights, in turn, each turn beside one of stock
+`generate`; the median ratio and the middle half of the ratios are printed. The prefill is done once
+and left out. SGRS draws its candidates at temperature 1 and reads its default row unless a line
+says otherwise; the deeper half of the layers are targets.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from support.clock import STOCK, Method, Series, Timing, decode, in_turn
+from support.models import SHAPES, SMALL, Shape, build, decoder_parameters, prompt, share_above
+from support.prefix import shared_prefix
+from support.results import Chart, Claim, Result, Sheet, Spread, arguments, finish
+
+from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.saliency.options import DEFAULT_LAYERS
+
+BLOCKS = (1, 4, 8, 16, 32)
+ALPHAS = (0.0, 0.6, 0.9)
+LOCORE, CONTROL = "LocoRE", "SGRS without rejection (control)"
+ONE_BY_ONE = {f"SGRS one by one, {row} row": row for row in ("predicting", "candidate")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured of one model.
+
+    Attributes:
+        shape: of the model.
+        prefix: length of the prompt.
+        single: tokens and rounds of what goes token by token.
+        block: tokens and rounds of block SGRS; tokens are a multiple of every block size, so that
+            each run ends with a whole block.
+        weight: share of the time that this model may take.
+    """
+
+    shape: Shape
+    prefix: int
+    single: tuple[int, int]
+    block: tuple[int, int]
+    weight: float
+
+
+PLANS = {
+    "50M": Plan(SHAPES["50M"], 600, (24, 24), (64, 3), 0.2),
+    "200M": Plan(SHAPES["200M"], 600, (16, 14), (64, 2), 0.4),
+    "700M": Plan(SHAPES["700M"], 600, (8, 8), (32, 1), 0.4),
+}
+SMALL_PLANS = {"small": Plan(SMALL, 40, (4, 1), (32, 1), 1.0)}
+
+
+def singles() -> list[Method]:
+    """What goes token by token. With alpha 0 one candidate a token is judged, and accepted."""
+    plain = [Method(LOCORE, (LocoRE(beta=0.15),)), Method(CONTROL, (), SGRS(rejection=False))]
+    sgrs = [
+        Method(name, (), SGRS(alpha=0.0, row=row, block_size=1)) for name, row in ONE_BY_ONE.items()
+    ]
+    return [*plain, *sgrs]
+
+
+def block_name(alpha: float, block: int) -> str:
+    """Name of a setting of block SGRS."""
+    return f"alpha {alpha}, m {block}"
+
+
+def measure(plan: Plan, seconds: float) -> tuple[dict[str, Any], dict[str, Series]]:
+    """Facts about a model, and the series of all methods on it."""
+    model, inputs = build(plan.shape), prompt(plan.shape, plan.prefix)
+    facts = {
+        "parameters": decoder_parameters(model),
+        "share": share_above(model, DEFAULT_LAYERS),
+    }
+    blocks = [
+        Method(block_name(alpha, block), (), SGRS(alpha=alpha, block_size=block))
+        for alpha in ALPHAS
+        for block in BLOCKS
+    ]
+    with shared_prefix(model, inputs) as prefills:
+        run = partial(decode, model, inputs, prefills)
+
+        def stretch(method: Method) -> Timing:
+            return run(method, plan.single[0] if method.name == STOCK else plan.block[0])
+
+        for method in singles():
+            run(method, 4)  # the first calls set things up
+        found = in_turn(
+            singles(),
+            lambda method: run(method, plan.single[0]),
+            rounds=plan.single[1],
+            seconds=seconds * 0.35,
+        )
+        found |= in_turn(blocks, stretch, rounds=plan.block[1], seconds=seconds * 0.65)
+    return facts, found
+
+
+def same_answers(found: dict[str, Series], alpha: float) -> str:
+    """How many block sizes gave the one-by-one loop's own answer."""
+    answers = [found[block_name(alpha, block)].timings[0].tokens for block in BLOCKS]
+    same = sum(answer == answers[0] for answer in answers[1:])
+    return f"{same} of {len(answers) - 1}"
+
+
+def sheets(name: str, plan: Plan, facts: dict[str, Any], found: dict[str, Series]) -> list[Sheet]:
+    """The tables of one model."""
+    share = facts["share"]
+    size = f"{facts['parameters'] / 1e6:.0f} M parameters, {plan.prefix}-token prompt"
+
+    def row(method: str) -> list[str]:
+        series = found[method]
+        per_token = Spread.of([1000 * timing.per_token for timing in series.timings])
+        return [f"{per_token.median:.1f}", Spread.of(series.ratios).text()]
+
+    single = Sheet(
+        f"{name}: token by token ({size})",
+        ["", "ms/token", "ratio to generate", "bar"],
+        [
+            [STOCK, row(STOCK)[0], "1", ""],
+            [LOCORE, *row(LOCORE), "1.020"],
+            *([method, *row(method), f"{1.05 + share:.3f}"] for method in ONE_BY_ONE),
+            [CONTROL, *row(CONTROL), ""],
+        ],
+        f"f = {share:.3f}, the share of a step's weights above the lowest target layer; bar of "
+        f"SGRS: 1 + f + 0.05. {len(found[LOCORE].ratios)} turns of {plan.single[0]} tokens.",
+    )
+    rows = []
+    for alpha in ALPHAS:
+        for block in BLOCKS:
+            timings = found[block_name(alpha, block)].timings
+            rejecting, forwards = timings[0].rejecting, timings[0].forwards
+            cells = [f"{rejecting:.0%}", f"{forwards:.2f}", *row(block_name(alpha, block))]
+            bar = "1.300" if alpha == 0 and block == 16 else ""
+            rows.append([f"alpha {alpha}, m = {block}", *cells, bar])
+    same = ", ".join(f"{same_answers(found, alpha)} at alpha {alpha}" for alpha in ALPHAS)
+    blocks = Sheet(
+        f"{name}: block SGRS ({size})",
+        ["", "tokens with a rejection", "passes/token", "ms/token", "ratio to generate", "bar"],
+        rows,
+        f"{len(found[block_name(0.0, 1)].ratios)} turn(s) of {plan.block[0]} tokens. Answers of "
+        f"the block sizes above 1 that equal the one-by-one loop's: {same}.",
+    )
+    return [single, blocks]
+
+
+def main() -> None:
+    """Measure and report."""
+    began, options = time.perf_counter(), arguments(__doc__)
+    plans = SMALL_PLANS if options.small else PLANS
+    result = Result(
+        "steps",
+        "Cost of a generated token",
+        "Random weights say nothing about how often SGRS rejects, so the rate that these models "
+        "happened to reach stands beside each cost; a candidate that is rejected costs a pass of "
+        "its own, and what was drafted behind it is thrown away.",
+    )
+    lines: dict[str, list[list[float]]] = {}
+    for name, plan in plans.items():
+        facts, found = measure(plan, options.seconds * plan.weight)
+        result.sheets += sheets(name, plan, facts, found)
+        ratios = {method: Spread.of(series.ratios) for method, series in found.items()}
+        share = facts["share"]
+        result.claims += [
+            Claim(f"LocoRE, a token ({name})", 1.02, ratios[LOCORE]),
+            *(Claim(f"{m}: 1 + f + 0.05 ({name})", 1.05 + share, ratios[m]) for m in ONE_BY_ONE),
+            Claim(f"block SGRS, m = 16, alpha 0 ({name})", 1.3, ratios[block_name(0.0, 16)]),
+        ]
+        lines[name] = [list(BLOCKS), [ratios[block_name(0.0, m)].median for m in BLOCKS]]
+    title, axes = "block SGRS while nothing is rejected", ("block size m", "cost / generate")
+    result.charts.append(Chart("blocks", title, *axes, lines))
+    finish(result, options, began)
+
+
+if __name__ == "__main__":
+    main()

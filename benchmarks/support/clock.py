@@ -1,0 +1,159 @@
+"""Timing of decoding methods that take turns."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.generation.streamers import BaseStreamer
+
+import lvlmsal
+from lvlmsal.decoders.sgrs import SGRS
+from support.prefix import Prefills
+
+STOCK = "generate"
+"""Greedy `generate` of transformers with sdpa."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to decode.
+
+    Attributes:
+        name: as it is printed.
+        interventions: edits under which it decodes.
+        decoder: greedy ``generate`` where there is none.
+    """
+
+    name: str
+    interventions: Sequence[Any] = ()
+    decoder: SGRS | None = None
+
+
+@dataclass
+class Timing:
+    """One run of a method.
+
+    Attributes:
+        per_token: seconds of a token, without the prefill.
+        rejecting: share of tokens before which a candidate was rejected.
+        forwards: forward passes a token, the prefill left out.
+        tokens: the answers, one after the other.
+    """
+
+    per_token: float
+    tokens: list[int]
+    rejecting: float = 0.0
+    forwards: float = 1.0
+
+
+class Clock(BaseStreamer):
+    """Notes when the last token came."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def put(self, value: torch.Tensor) -> None:
+        """A token, or the prompt at the beginning."""
+        self.last = time.perf_counter()
+
+    def end(self) -> None:
+        """Nothing to do."""
+
+
+def decode(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Any],
+    prefills: Prefills,
+    method: Method,
+    tokens: int,
+) -> Timing:
+    """Decode from a shared prefix and time it.
+
+    The prefill yields the first token of ``generate`` for nothing, so that ``tokens`` tokens are
+    one step less. SGRS judges the first token too: a recorded step each, also in blocks, where the
+    tokens of a block come together and single steps could not be told apart.
+    """
+    clock = Clock()
+    options: dict[str, Any] = {"streamer": clock}
+    if method.decoder is not None:
+        # transformers drops its own `streamer` for custom loops; SGRS has one of its own
+        options = {"custom_generate": method.decoder, "token_streamer": clock}
+    with lvlmsal.intervene(model, *method.interventions) if method.interventions else nullcontext():
+        output = model.generate(
+            **inputs,
+            **options,
+            max_new_tokens=tokens,
+            do_sample=False,
+            return_dict_in_generate=True,
+        )
+    seconds = clock.last - prefills.ended[-1]
+    answers = output.sequences[:, inputs["input_ids"].shape[1] :].flatten().tolist()
+    if method.decoder is None or not method.decoder.rejection:
+        return Timing(seconds / (tokens - 1), answers)
+    records = [record for sample in output.records for record in sample]
+    return Timing(
+        seconds / tokens,
+        answers,
+        sum(bool(record.rejected) for record in records) / len(records),
+        (output.forwards - 1) / tokens,
+    )
+
+
+@dataclass
+class Series:
+    """What the turns of one method came to.
+
+    Attributes:
+        timings: one for each turn.
+        ratios: cost of a token as a ratio to the turn of stock ``generate`` beside it.
+    """
+
+    timings: list[Timing] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+
+
+def in_turn(
+    methods: Sequence[Method],
+    run: Callable[[Method], Timing],
+    *,
+    rounds: int,
+    seconds: float,
+) -> dict[str, Series]:
+    """Let methods take turns, each beside stock ``generate``, in another order each round.
+
+    The speed of a machine drifts from second to second, more than what is to be measured: a ratio
+    of neighbours cancels most of it.
+
+    Args:
+        methods: without stock ``generate``, which is put between each two of them.
+        run: decodes with a method.
+        rounds: at most.
+        seconds: no further round is begun that is not expected to end within them.
+
+    Returns:
+        By name, :data:`STOCK` included.
+    """
+    stock, shuffled = Method(STOCK), random.Random(0)
+    found = {method.name: Series() for method in (stock, *methods)}
+    began = time.perf_counter()
+    for done in range(rounds):
+        spent = time.perf_counter() - began
+        if done and spent * (done + 1) / done > seconds:
+            break
+        order = shuffled.sample(methods, len(methods))
+        for pair in (order[index : index + 2] for index in range(0, len(order), 2)):
+            timings = {method.name: run(method) for method in (pair[0], stock, *pair[1:])}
+            found[STOCK].timings.append(timings[STOCK])
+            for method in pair:
+                timing = timings[method.name]
+                found[method.name].timings.append(timing)
+                found[method.name].ratios.append(timing.per_token / timings[STOCK].per_token)
+    found[STOCK].ratios = [1.0]
+    return found

@@ -1,0 +1,119 @@
+"""Randomly initialised models of given shapes, and prompts for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LlavaConfig, LlavaForConditionalGeneration, PreTrainedModel
+
+from lvlmsal.adapters import adapter_for
+from lvlmsal.attention import resolve_layers
+
+SYSTEM = 5
+"""Text tokens before the image."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A LLaVA-shaped model: a Llama behind a small vision tower.
+
+    Attributes:
+        width: hidden size of the text decoder; heads are 64 wide.
+        layers: depth of the text decoder.
+        patches: an image becomes patches * patches visual tokens.
+        vocabulary: number of token ids, the image's among them.
+    """
+
+    width: int
+    layers: int
+    patches: int = 24
+    vocabulary: int = 32000
+
+    @property
+    def image_token(self) -> int:
+        """Id of the image placeholder."""
+        return self.vocabulary - 1
+
+
+SHAPES = {"50M": Shape(448, 8), "200M": Shape(1024, 12), "700M": Shape(1536, 20)}
+"""Named by the parameters of the text decoder and its head, about."""
+
+SMALL = Shape(64, 4, patches=4, vocabulary=256)
+"""For a quick look, and for the tests."""
+
+
+def build(shape: Shape) -> LlavaForConditionalGeneration:
+    """A model with random weights, in float32, that never ends an answer by itself."""
+    torch.manual_seed(0)
+    config = LlavaConfig(
+        vision_config={
+            "model_type": "clip_vision_model",
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 14 * shape.patches,
+            "patch_size": 14,
+            "projection_dim": 128,
+        },
+        text_config={
+            "model_type": "llama",
+            "vocab_size": shape.vocabulary,
+            "hidden_size": shape.width,
+            "intermediate_size": shape.width * 11 // 4,
+            "num_hidden_layers": shape.layers,
+            "num_attention_heads": shape.width // 64 or 1,
+            "num_key_value_heads": shape.width // 64 or 1,
+            "max_position_embeddings": 8192,
+        },
+        image_token_index=shape.image_token,
+        image_seq_length=shape.patches**2,
+    )
+    model = LlavaForConditionalGeneration(config).eval()
+    model.generation_config.eos_token_id = None
+    return model.requires_grad_(False)
+
+
+def prompt(shape: Shape, length: int, batch: int = 1) -> dict[str, Any]:
+    """A prompt of some text, one image and the question, ``length`` tokens together.
+
+    The samples of a batch are alike.
+    """
+    generator = torch.Generator().manual_seed(1)
+    image = shape.patches**2
+    if length < SYSTEM + image + 1:
+        raise ValueError(f"{length} tokens do not hold an image of {image}")
+    ids = torch.randint(3, shape.vocabulary - 1, (1, length), generator=generator)
+    ids[:, SYSTEM : SYSTEM + image] = shape.image_token
+    side = 14 * shape.patches
+    pixels = torch.randn(1, 3, side, side, generator=generator)
+    return {
+        "input_ids": ids.repeat(batch, 1),
+        "attention_mask": torch.ones(batch, length, dtype=torch.long),
+        "pixel_values": pixels.repeat(batch, 1, 1, 1),
+    }
+
+
+def answer(shape: Shape, length: int) -> Tensor:
+    """Ids of a random answer, shape (1, length)."""
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(3, shape.vocabulary - 1, (1, length), generator=generator)
+
+
+def decoder_parameters(model: PreTrainedModel) -> int:
+    """Parameters of the text decoder with its embedding, and of its head."""
+    adapter = adapter_for(model)
+    both = [*adapter.decoder.parameters(), *adapter.lm_head.parameters()]
+    return sum({id(p): p.numel() for p in both}.values())
+
+
+def share_above(model: PreTrainedModel, layers: Any) -> float:
+    """f: the share of a step's weights that lie above the lowest target layer."""
+    adapter = adapter_for(model)
+    sizes = [sum(p.numel() for p in layer.parameters()) for layer in adapter.layers]
+    head = sum(p.numel() for p in adapter.lm_head.parameters())
+    lowest = resolve_layers(layers, adapter.num_layers)[0]
+    return (sum(sizes[lowest:]) + head) / (sum(sizes) + head)
