@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
+from lvlmsal.cli.explore import explore
 from lvlmsal.errors import LvlmsalError
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ def evaluate(
     console = _console()
     console.print(result)
     console.print(f"run folder: {result.folder}", highlight=False, soft_wrap=True)
+
+
+app.command()(explore)
 
 
 @score_app.command("run")

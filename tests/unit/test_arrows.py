@@ -29,6 +29,7 @@ TIERS = [
     {"pocket"},
     {"evaluation"},
     {"analysis"},
+    {"explorer"},
     {"cli"},
     {"testing"},
 ]

@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns(
     ".*", "runs", "build", "dist", "__pycache__", "*.egg-info", "lightning_logs", "tests"
 )
-DATA = {".yaml", ".safetensors", ".json", ".jinja", ".md", ".txt", ".typed"}
+DATA = {
+    *(".yaml", ".safetensors", ".json", ".jinja", ".md", ".txt", ".typed"),
+    *(".html", ".css", ".js"),
+}
 
 USE = """
 import importlib.resources, pathlib, sys

@@ -1,0 +1,83 @@
+"""``lvlmsal explore``: answers and what their tokens rest on, as one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def explore(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_OR_REPORT...",
+            help="Run folders of `lvlmsal evaluate`, or files that SaliencyReport.save wrote.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Page to write (.html).")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model of the run, the first by default; repeatable.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Method of the run, the first by default; two stand side by side."),
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(help="Benchmark of the run, by default that of the longest answers."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Questions of each benchmark.")] = 20,
+) -> None:
+    """Write answers and what their tokens rest on as one page, for any browser, without a network.
+
+    Answers to one question about one image stand side by side: those of two methods, two runs or
+    two reports.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from lvlmsal.errors import ConfigError
+    from lvlmsal.explorer import write_page
+    from lvlmsal.explorer.sources import (
+        Choice,
+        choose,
+        report_answers,
+        run_answers,
+        split_sources,
+    )
+
+    if output.suffix != ".html":
+        raise ConfigError([f"--output {output}: expected a name that ends in .html"])
+    if not output.absolute().parent.is_dir():
+        raise ConfigError([f"--output {output}: there is no folder {output.absolute().parent}"])
+    wanted = Choice(tuple(model or ()), tuple(method or ()), tuple(benchmark or ()))
+    runs, reports = split_sources(sources, wanted)
+    chosen, notes = [], []
+    for run in runs:
+        choice, more = choose(run, wanted)
+        chosen.append((run, choice))
+        notes += more
+    errors = Console(stderr=True)
+    judged = track(
+        run_answers(chosen, limit=limit),
+        description="judging answers",
+        total=None,
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+    answers = [*judged, *report_answers(reports)]
+    written = write_page(output, answers, title=_title(runs, reports))
+    for note in (*notes, *written.notes):
+        print(f"note: {note}")
+    print(
+        f"written: {written.path} ({written.size / 1e6:.2f} MB, {written.samples} questions, "
+        f"{written.answers} answers)"
+    )
+
+
+def _title(runs: list[Path], reports: list[Path]) -> str:
+    names = [path.resolve().name for path in runs] + [path.stem for path in reports]
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

@@ -1,0 +1,9 @@
+"""The explorer: answers and what their tokens rest on, as one page that needs nothing else.
+
+`write_page` writes it; ``lvlmsal explore`` is the same for run folders and saved reports.
+"""
+
+from lvlmsal.explorer.answers import ShownAnswer
+from lvlmsal.explorer.page import Written, build_page, write_page
+
+__all__ = ["ShownAnswer", "Written", "build_page", "write_page"]

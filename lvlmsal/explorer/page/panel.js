@@ -1,0 +1,152 @@
+// The record of the chosen token, its layers and its context groups.
+
+class Panel {
+  constructor(answer, chooseLayer) {
+    this.answer = answer;
+    this.chooseLayer = chooseLayer;
+    this.record = el("dl", { class: "record" });
+    this.rejections = el("section", { class: "panel rejections" });
+    this.layers = el("div", { class: "layers", role: "radiogroup", "aria-label": "Layer" });
+    this.groups = el("table", { class: "groups" });
+    this.layerTitle = el("h3");
+    this.groupTitle = el("h3");
+    this.title = el("h3");
+    this.recordBox = el("section", { class: "panel record-box" }, this.title, this.record);
+    this.details = el(
+      "div",
+      { class: "panel details" },
+      el("section", {}, this.layerTitle, this.layers),
+      el("section", {}, this.groupTitle, this.groups),
+    );
+  }
+
+  update(view) {
+    this.showRecord(view);
+    this.showLayers(view);
+    this.showGroups(view);
+  }
+
+  showRecord(view) {
+    const { answer } = this;
+    const record = answer.records?.[view.token];
+    const own = answer.scores(`saliency/${answer.fusion}`, null)[view.token];
+    const found = answer.hallucinated?.[view.token];
+    const logProbability = answer.logProbability[view.token];
+    this.title.replaceChildren(
+      el("span", { class: "token-name", text: label(answer.tokens[view.token]) }),
+      el("span", { class: "quiet", text: `token ${view.token + 1} of ${answer.tokens.length}` }),
+    );
+    const lines = [
+      ["S", shown(own), "mean saliency of its context, under the options of the report"],
+      record && ["τ", shown(record.threshold), "what S had to reach"],
+      ["p", logProbability === null ? "–" : shown(Math.exp(logProbability)), "probability under the model"],
+      ["log p", shown(logProbability), "natural logarithm of p"],
+      ["entropy", shown(answer.entropy[view.token]), "of the distribution it was drawn from, in nats"],
+      record && ["tries", String(record.tries), "candidates that were looked at"],
+      found !== undefined && found !== null && ["object", found ? "not in the image" : "in the image", "by the ground truth"],
+    ].filter(Boolean);
+    this.record.replaceChildren(
+      ...lines.map(([name, value, title]) => el("div", { title }, el("dt", { text: name }), el("dd", { text: value }))),
+    );
+    this.showRejected(record, own, label(answer.tokens[view.token]));
+  }
+
+  showRejected(record, own, name) {
+    if (!record) {
+      this.rejections.replaceChildren();
+      return;
+    }
+    if (!record.rejected.length) {
+      const reason = record.threshold === null ? "Taken without a comparison: there was no history yet." : "Taken at the first try.";
+      this.rejections.replaceChildren(el("p", { class: "quiet", text: reason }));
+      return;
+    }
+    const rows = [
+      ...record.rejected.map((one) => ({ ...one, name: label(one.text), state: "rejected" })),
+      { name, saliency: own, probability: null, state: "taken" },
+    ];
+    const known = rows.some((row) => row.probability !== null);
+    const top = Math.max(1e-9, record.threshold ?? 0, ...rows.map((row) => row.saliency ?? 0));
+    const body = rows.map((row) =>
+      el(
+        "tr",
+        { class: row.state },
+        el("th", { scope: "row", text: row.name }),
+        el("td", {}, this.bar((row.saliency ?? 0) / top, record.threshold === null ? null : record.threshold / top)),
+        el("td", { class: "number", text: shown(row.saliency) }),
+        known ? el("td", { class: "number", text: row.probability === null ? "" : `p ${shown(row.probability)}` }) : null,
+      ),
+    );
+    const words = record.fallback
+      ? "Every try failed; the candidate of highest S was taken."
+      : `Taken after ${plural(record.rejected.length, "rejection")}.`;
+    this.rejections.replaceChildren(el("p", { class: "quiet", text: words }), el("table", {}, el("tbody", {}, ...body)));
+  }
+
+  /** A bar from 0 to 1 with an optional mark. */
+  bar(share, mark = null) {
+    return el(
+      "span",
+      { class: "bar", vars: { "--share": Number.isNaN(share) ? 0 : share.toFixed(4) } },
+      mark === null ? null : el("span", { class: "bar-mark", vars: { "--at": mark.toFixed(4) } }),
+    );
+  }
+
+  showLayers(view) {
+    const { answer } = this;
+    const values = answer.byLayer(view.measure, view.token);
+    const top = Math.max(1e-9, ...values);
+    const mean = answer.scores(view.measure, null)[view.token];
+    this.layerTitle.replaceChildren(
+      el("span", { text: `${view.name} by layer` }),
+      el("span", { class: "quiet", text: view.layer === null ? "mean shown" : `layer ${answer.layers[view.layer]} shown` }),
+    );
+    const make = (text, value, layer) => {
+      const chosen = layer === view.layer;
+      return el(
+        "button",
+        {
+          type: "button",
+          class: "layer",
+          role: "radio",
+          "aria-checked": chosen,
+          tabindex: chosen ? 0 : -1,
+          "aria-label": `${layer === null ? "mean over layers" : `layer ${text}`}, ${view.name} ${shown(value)}`,
+          title: `${layer === null ? "mean" : `layer ${text}`}: ${shown(value)}`,
+          data: { layer: layer === null ? "mean" : text },
+          vars: { "--share": mean === null ? 0 : ((value ?? 0) / top).toFixed(4) },
+          on: { click: () => this.chooseLayer(layer) },
+        },
+        el("span", { class: "column" }),
+        el("span", { class: "layer-name", text }),
+      );
+    };
+    const buttons = [make("mean", mean, null), ...values.map((value, at) => make(String(answer.layers[at]), value, at))];
+    const active = this.layers.contains(document.activeElement);
+    this.layers.classList.toggle("many", values.length > 12);
+    this.layers.replaceChildren(...buttons);
+    if (active) buttons.find((button) => button.tabIndex === 0)?.focus();
+    if (view.layer !== null && !answer.hasLayers(view.measure)) {
+      this.layers.append(el("p", { class: "quiet", text: "Maps and arcs stay means over the layers: the maps of single layers are not in this page." }));
+    }
+  }
+
+  showGroups(view) {
+    const groups = this.answer.groupsOf(view.measure, view.token, view.layer);
+    this.groupTitle.replaceChildren(
+      el("span", { text: `${view.kind} by context group` }),
+      el("span", { class: "quiet", text: "share of the row, mean per position" }),
+    );
+    const rows = groups.map((group) =>
+      el(
+        "tr",
+        {},
+        el("th", { scope: "row" }, el("span", { text: group.name }), el("span", { class: "quiet", text: ` ${group.size}` })),
+        el("td", {}, this.bar(group.share)),
+        el("td", { class: "number", text: percent(group.share) }),
+        el("td", { class: "number quiet", text: shown(group.mean) }),
+      ),
+    );
+    this.groups.replaceChildren(el("tbody", {}, ...rows));
+  }
+}
