@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.cli.explore import explore
+from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ def evaluate(
 
 
 app.command()(explore)
+app.command()(sweep)
+analyze_app.command()(decay)
+analyze_app.command()(ablation)
 
 
 @score_app.command("run")

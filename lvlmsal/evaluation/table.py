@@ -60,11 +60,11 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
     gap = " " if width >= NARROW else "\n"
     parts: list[RenderableType] = []
     for model, metric, cells in _blocks(results):
-        columns = _columns(metric, cells)
+        columns = columns_of(metric, cells)
         table = Table(title=f"{model}: {metric}", title_justify="left", pad_edge=False)
         table.add_column("method")
         for column in columns:
-            table.add_column(_heading(column, cells), justify="right")
+            table.add_column(heading_of(column, cells), justify="right")
         table.add_column("tokens/s", justify="right")
         several = len({cell["benchmark"] for cell in cells}) > 1
         shown = ""
@@ -90,10 +90,10 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
     """
     lines: list[str] = []
     for model, metric, cells in _blocks(results):
-        columns = _columns(metric, cells)
+        columns = columns_of(metric, cells)
         heads = ["benchmark", "method"]
         for column in columns:
-            heads.append(_heading(column, cells))
+            heads.append(heading_of(column, cells))
             if not column.bare:
                 heads.append(f"Δ {column.title}")
         heads += ["changed", "n", "tokens/s"]
@@ -157,13 +157,15 @@ def _blocks(results: Mapping[str, Any]) -> Iterable[tuple[str, str, list[Mapping
         yield model, metric, sorted(cells, key=lambda cell: order.index(cell["benchmark"]))
 
 
-def _columns(metric: str, cells: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+def columns_of(metric: str, cells: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The columns that show the figures of a metric: those of `COLUMNS`, or else every figure."""
     names = list(cells[0]["figures"])
     known = tuple(c for c in COLUMNS.get(metric, ()) if c.figure in names)
     return known or tuple(Column(name, name, percent=False) for name in names)
 
 
-def _heading(column: Column, cells: Sequence[Mapping[str, Any]]) -> str:
+def heading_of(column: Column, cells: Sequence[Mapping[str, Any]]) -> str:
+    """A column's title with its direction and its unit, such as ``CHAIR_I ↓ %``."""
     better = cells[0]["figures"][column.figure]["higher_is_better"]
     arrow = {True: " ↑", False: " ↓"}.get(better, "")
     return f"{column.title}{arrow}" + (" %" if column.percent else "")

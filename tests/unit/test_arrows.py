@@ -28,7 +28,7 @@ TIERS = [
     {"configs"},
     {"pocket"},
     {"evaluation"},
-    {"analysis"},
+    {"analysis", "sweeps"},
     {"explorer"},
     {"cli"},
     {"testing"},

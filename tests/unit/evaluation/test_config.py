@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.config import packaged_configs, read_config
+from lvlmsal.evaluation.config import load_content, packaged_configs, read_config
 from lvlmsal.evaluation.plan import make_plan
 from lvlmsal.evaluation.schema import RunConfig
 from lvlmsal.pocket.world import write_world
@@ -170,6 +170,11 @@ def test_unreadable_files_are_told(tmp_path: Path, text: str, words: str) -> Non
     assert words in str(caught.value)
 
 
+def test_a_sweep_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="only `lvlmsal sweep CONFIG` takes"):
+        make_plan("decay", [f"output={tmp_path}", f"world.root={tmp_path / 'world'}"])
+
+
 def test_an_unknown_config_lists_the_packaged_ones() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'demo'"):
         make_plan("demmo")
@@ -183,12 +188,16 @@ def test_a_value_that_is_left_open_is_asked_for_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", packaged_configs())
+# those that span a sweep have a test beside the sweeps
+RUNS = [name for name in packaged_configs() if "sweep" not in load_content(name)[0]]
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_packaged_configs_are_valid(name: str, tmp_path: Path, world: Path) -> None:
     overrides = [f"output={tmp_path / 'run'}", f"data.root={world}"]
-    if name == "demo":
-        overrides += [f"world.root={tmp_path / 'demo'}", "world.images=2"]
     config, _, _ = read_config(name)
+    if config.world:
+        overrides += [f"world.root={tmp_path / 'own'}", "world.images=2"]
     plan = make_plan(name, overrides, given=[model.name for model in config.models])
     assert plan.cells
     assert {cell.benchmark.name for cell in plan.cells} <= {"pope", "chair"}

@@ -1,0 +1,46 @@
+"""``lvlmsal sweep``, and the two of the paper's analyses that are sweeps."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    str, typer.Argument(help="Config of a sweep (YAML file, or the name of a packaged one).")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Such as sweep.method.decoder.k=10"),
+]
+
+
+def sweep(config: Config, overrides: Overrides = None) -> None:
+    """Answer every point of one or more grids over options, tabulate and plot them.
+
+    A sweep that was stopped goes on when the same command is given again.
+    """
+    _run(config, overrides or [])
+
+
+def decay(config: Config, overrides: Overrides = None) -> None:
+    """Weaken the attention to the latest context, a gain r = 1 + beta at a time (Table 6)."""
+    _run(config, overrides or [], axes=("locore.beta",))
+
+
+def ablation(config: Config, overrides: Overrides = None) -> None:
+    """SGRS' alpha by LocoRE's beta, with the time per token (Table 3 and Figure 5)."""
+    _run(config, overrides or [], axes=("sgrs.alpha", "locore.beta"))
+
+
+def _run(config: str, overrides: list[str], *, axes: tuple[str, ...] = ()) -> None:
+    from rich.console import Console
+
+    from lvlmsal.sweeps import sweep as run
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    result = run(config, overrides, axes=axes)
+    console.print(result)
+    for name in ("sweep.csv", "sweep.md", *(path.name for path in result.pictures)):
+        console.print(f"written: {result.folder / name}", highlight=False, soft_wrap=True)

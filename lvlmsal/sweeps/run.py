@@ -1,0 +1,181 @@
+"""`sweep`: the points of one or more grids, answered as methods of one ordinary run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from rich.console import Console, ConsoleOptions, RenderResult
+
+from lvlmsal.errors import ConfigError
+from lvlmsal.evaluation import Result, evaluate
+from lvlmsal.evaluation.config import ConfigSource
+from lvlmsal.evaluation.folder import write_text
+from lvlmsal.evaluation.guards import quiet_lightning
+from lvlmsal.evaluation.plan import Cell
+from lvlmsal.sweeps.costs import cost_of
+from lvlmsal.sweeps.grids import shown
+from lvlmsal.sweeps.plot import plot_grid
+from lvlmsal.sweeps.reading import Sweep, read_sweep
+from lvlmsal.sweeps.saliency import mean_saliencies
+from lvlmsal.sweeps.table import Measured, markdown_tables, terminal_tables
+
+CSV = "sweep.csv"
+TABLE = "sweep.md"
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep has found.
+
+    Attributes:
+        sweep: The config, its plan and its grids.
+        result: The run's own result: figures, records, folder.
+        measured: Figures and costs of every method, the ordinary ones included.
+        pictures: The plots that were written, in the order of the grids.
+    """
+
+    sweep: Sweep
+    result: Result
+    measured: tuple[Measured, ...]
+    pictures: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.result.folder
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What ``sweep.csv`` holds: one row for each method, model, benchmark and figure.
+
+        A point that lies on several grids has one method and so one row. The options that are
+        swept stand in columns of their own, with the value that this checkpoint really used.
+        """
+        axes = list(dict.fromkeys(axis for grid in self.sweep.grids for axis in grid.axes))
+        rows = []
+        for measured in self.measured:
+            cell, cost = measured.cell, measured.cost
+            head = {key: cell[key] for key in ("model", "benchmark", "method")}
+            options = {axis: shown(measured.options.get(axis, "")) for axis in axes}
+            tail = {
+                "baseline": self.result.results["baseline"],
+                "n": cell["n"],
+                "new_tokens": cell["new_tokens"],
+                "tries_per_token": cost.tries,
+                "saliency": cost.saliency,
+                "ms_per_token": cost.ms_per_token,
+                "ms_first_quartile": cost.fast,
+                "ms_third_quartile": cost.slow,
+                "batch_size": cost.batch_size,
+            }
+            for figure, entry in cell["figures"].items():
+                difference = entry["difference"] or {}
+                values = {
+                    "figure": figure,
+                    "value": entry["value"],
+                    "low": entry["low"],
+                    "high": entry["high"],
+                    "interval": entry["interval"],
+                    "difference": difference.get("value"),
+                    "difference_low": difference.get("low"),
+                    "difference_high": difference.get("high"),
+                }
+                rows.append({**head, **options, **values, **tail})
+        return rows
+
+    def markdown(self) -> str:
+        """The tables in Markdown, as in ``sweep.md``."""
+        return markdown_tables(self.measured, self.sweep.grids, self.result.results)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The tables, fitted to the terminal."""
+        yield terminal_tables(
+            self.measured, self.sweep.grids, self.result.results, width=options.max_width
+        )
+
+
+def sweep(
+    cfg: ConfigSource,
+    overrides: Iterable[str] = (),
+    *,
+    models: Mapping[str, Any] | None = None,
+    axes: Sequence[str] = (),
+) -> SweepResult:
+    """Answer every point of the grids of a config, score the answers, and draw what came out.
+
+    The points become methods of one ordinary run, so that records, scoring, intervals and paired
+    differences are those of `lvlmsal.evaluate`: a sweep that was stopped goes on when it is given
+    again, points may be added to it, and one that changes points is refused. Beside the run's own
+    files it writes ``sweep.csv``, ``sweep.md`` and a plot of each grid.
+
+    Args:
+        cfg: A YAML file, the name of a packaged config (``sweep_sgrs``), a dictionary or an
+            OmegaConf object; `read_sweep` says what it may hold.
+        overrides: Texts ``key=value``.
+        models: Models that are already loaded, by the name that the config gives them.
+        axes: One of the grids must be over exactly these.
+
+    Raises:
+        ConfigError: The config is wrong, or the run folder holds another config's run.
+        LvlmsalError: As `lvlmsal.evaluate`.
+    """
+    with quiet_lightning():
+        found = read_sweep(cfg, overrides, given=list(models or {}), axes=axes)
+    try:
+        result = evaluate(found.config, models=models)
+    except ConfigError as error:
+        source = found.name if error.source == "config" else error.source
+        raise ConfigError(error.problems, source=source) from None
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        return SweepResult(found, result, (), ())
+    lvlms = {name: ready for name, ready in (models or {}).items() if not isinstance(ready, tuple)}
+    saliency = mean_saliencies(result.folder, found.plan, lvlms=lvlms) if found.diagnose else None
+    measured = tuple(_measured(found, result, saliency or {}))
+    pictures = []
+    for grid in found.grids:
+        figure = plot_grid(grid, measured, result.results, start=found.start)
+        if figure is not None:
+            pictures.append(result.folder / f"sweep-{grid.slug}.png")
+            figure.savefig(pictures[-1], dpi=120)
+    done = SweepResult(found, result, measured, tuple(pictures))
+    write_text(result.folder / CSV, _csv(done.rows()))
+    write_text(result.folder / TABLE, done.markdown())
+    return done
+
+
+def _measured(
+    found: Sweep, result: Result, saliency: Mapping[str, float | None]
+) -> Iterable[Measured]:
+    """Every scored cell with its costs and the options that it was answered with."""
+    planned = {(cell.model.name, cell.method, cell.label): cell for cell in found.plan.cells}
+    records: dict[str, list[dict[str, Any]]] = {}
+    for record in result.records():
+        records.setdefault(record["key"].split("/", 1)[0], []).append(record)
+    for cell in result.results["cells"]:
+        plan = planned[cell["model"], cell["method"], cell["benchmark"]]
+        cost = cost_of(records[plan.digest], saliency=saliency.get(plan.digest))
+        yield Measured(cell, cost, _options(plan))
+
+
+def _options(cell: Cell) -> dict[str, Any]:
+    """The options of a cell's components, each under the name that an axis would have."""
+    parts = [cell.settings["decoder"], *cell.settings["interventions"]]
+    return {
+        f"{part['name']}.{option}": value
+        for part in parts
+        for option, value in part.items()
+        if option != "name"
+    }
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
