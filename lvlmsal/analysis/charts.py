@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lvlmsal.analysis.compare import Comparison
+from lvlmsal.analysis.panels import CORRECT, HALLUCINATED, save
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.metrics.statistics import Interval
 from lvlmsal.saliency.plot import new_figure
@@ -14,10 +15,6 @@ from lvlmsal.saliency.plot import new_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-CORRECT: Final = "#0072b2"
-HALLUCINATED: Final = "#d55e00"
-"""Blue and vermilion of Okabe and Ito's palette, which colour-blind people tell apart."""
 
 _LINES: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS: Final = "osD^vPX"
@@ -77,7 +74,7 @@ def plot_intervals(
         axes.set_title(name, fontsize=9)
         _plain(axes)
     figure.suptitle(title, fontsize=10)
-    return _saved(figure, path)
+    return save(figure, path)
 
 
 def plot_bins(
@@ -118,7 +115,7 @@ def plot_bins(
             weight="bold",
         )
     grid[0][0].legend(fontsize=7, frameon=False)
-    return _saved(figure, path)
+    return save(figure, path)
 
 
 def plot_layers(
@@ -165,7 +162,7 @@ def plot_layers(
     panels[0].set_ylabel("AUROC", fontsize=8)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
-    return _saved(figure, path)
+    return save(figure, path)
 
 
 def _distributions(axes: Axes, entry: Comparison) -> None:
@@ -177,8 +174,9 @@ def _distributions(axes: Axes, entry: Comparison) -> None:
     }
     for kind, (values, colour) in kinds.items():
         if values and edges[-1] > edges[0]:
-            looks = {"color": colour, "label": kind, "lw": 1.5}
-            axes.hist(values, bins=edges, density=True, histtype="step", **looks)
+            axes.hist(
+                values, edges, density=True, histtype="step", color=colour, label=kind, lw=1.5
+            )
     axes.set_yticks([])
     axes.set_ylabel("density", fontsize=8)
 
@@ -198,9 +196,3 @@ def _rates(axes: Axes, entry: Comparison) -> None:
 def _plain(axes: Axes) -> None:
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _saved(figure: Figure, path: Path | str | None) -> Figure:
-    if path is not None:
-        figure.savefig(path, dpi=110)
-    return figure

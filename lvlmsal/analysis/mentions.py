@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvlmsal.analysis.labels import object_mentions
+from lvlmsal.analysis.output import Cell, write_csv
 from lvlmsal.analysis.scores import Values, token_scores
 from lvlmsal.evaluation.replay import Replayed
 from lvlmsal.metrics.vocabulary import Vocabulary
@@ -46,8 +46,8 @@ class MentionRow:
     scores: dict[str, float | None]
 
     @property
-    def cell(self) -> tuple[str, str, str]:
-        """Model, method and benchmark: rows of one cell are compared with each other."""
+    def cell(self) -> Cell:
+        """Model, method and benchmark."""
         return self.model, self.method, self.benchmark
 
 
@@ -82,9 +82,9 @@ def mention_rows(answer: Replayed, vocabulary: Vocabulary) -> list[MentionRow]:
     ]
 
 
-def by_cell(rows: Iterable[MentionRow]) -> dict[tuple[str, str, str], list[MentionRow]]:
+def by_cell(rows: Iterable[MentionRow]) -> dict[Cell, list[MentionRow]]:
     """Rows of each model, method and benchmark, in the order in which these first occur."""
-    cells: dict[tuple[str, str, str], list[MentionRow]] = {}
+    cells: dict[Cell, list[MentionRow]] = {}
     for row in rows:
         cells.setdefault(row.cell, []).append(row)
     return cells
@@ -105,19 +105,3 @@ def write_mentions(path: Path, rows: Sequence[MentionRow]) -> None:
             for row in rows
         ),
     )
-
-
-def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    """Write a table: truth values as 1 and 0, floats with nine digits, nothing for None and nan."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([_cell(value) for value in line] for line in lines)
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.9g}"
-    return "" if value is None else value

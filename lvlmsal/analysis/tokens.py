@@ -9,19 +9,27 @@ from typing import Any
 
 from rich.table import Table
 
+from lvlmsal.analysis.added import Added, added_value
 from lvlmsal.analysis.answers import describe, judged
 from lvlmsal.analysis.charts import plot_aurocs, plot_bins
 from lvlmsal.analysis.compare import Binning, Comparison, compare, complete
-from lvlmsal.analysis.mentions import MentionRow, by_cell, mention_rows, write_csv, write_mentions
+from lvlmsal.analysis.mentions import MentionRow, by_cell, mention_rows, write_mentions
+from lvlmsal.analysis.output import (
+    Cell,
+    interval_text,
+    new_table,
+    numbers,
+    title_of,
+    write_csv,
+)
 from lvlmsal.analysis.scores import SCORES
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.evaluation.folder import write_json
 from lvlmsal.evaluation.records import finite
 from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics.statistics import Interval
 from lvlmsal.saliency.options import SaliencyOptions
-
-Cell = tuple[str, str, str]
+from lvlmsal.saliency.plot import new_figure
 
 
 @dataclass(frozen=True)
@@ -33,19 +41,23 @@ class TokenAnalysis:
         options: Which saliency.
         rows: One for each mention.
         comparisons: Of each model, method and benchmark.
+        added: What saliency adds to the other scores, likewise; missing where a note says so.
         files: Names of the files in the folder.
+        notes: What is missing, and why.
     """
 
     folder: Path
     options: SaliencyOptions
     rows: list[MentionRow]
     comparisons: dict[Cell, list[Comparison]]
+    added: dict[Cell, Added]
     files: list[str]
+    notes: list[str]
 
     def tables(self) -> list[Table]:
         """One table for each model, method and benchmark, for a terminal."""
         return [
-            _table(cell, _counts(self.rows, cell), found)
+            _table(cell, _counts(self.rows, cell), found, self.added.get(cell))
             for cell, found in self.comparisons.items()
         ]
 
@@ -73,6 +85,7 @@ def analyze_tokens(
         ConfigError: The config is wrong or asks for no descriptions.
         UnsupportedError: matplotlib is not installed.
     """
+    new_figure(1, 1)  # better to learn now than after the answers that there is no matplotlib
     run = describe(config, overrides, lvlms=lvlms)
     folder = run.output("tokens", out)
     options = options or SaliencyOptions()
@@ -81,45 +94,43 @@ def analyze_tokens(
         for answer in judged(run, options, lvlms=lvlms)
         for row in mention_rows(answer, run.vocabularies[answer.record["benchmark"]])
     ]
-    comparisons = {cell: compare(part, binning=binning) for cell, part in by_cell(rows).items()}
-    write_mentions(folder / "mentions.csv", rows)
+    comparisons, added, notes = {}, {}, []
+    for cell, part in by_cell(rows).items():
+        comparisons[cell] = compare(part, binning=binning)
+        try:
+            added[cell] = added_value(part)
+        except UnsupportedError as error:
+            notes.append(f"{title_of(cell)}: what saliency adds is not known: {error}")
     content = [
-        summary(cell, _counts(rows, cell), found, options, binning)
+        {
+            **dict(zip(("model", "method", "benchmark"), cell, strict=True)),
+            **_counts(rows, cell),
+            "options": asdict(options),
+            "binning": binning,
+            "scores": {entry.score: _plain(entry) for entry in found},
+            "together": asdict(added[cell]) if cell in added else None,
+        }
         for cell, found in comparisons.items()
     ]
+    write_mentions(folder / "mentions.csv", rows)
     write_json(folder / "summary.json", finite(content))
     _write_tables(folder, comparisons)
-    titled = {" · ".join(cell): found for cell, found in comparisons.items()}
+    titled = {title_of(cell): found for cell, found in comparisons.items()}
     plot_aurocs(titled, folder / "auroc.png")
     plot_bins(titled, folder / "bins.png")
     files = ["mentions.csv", "summary.json", "summary.csv", "bins.csv", "auroc.png", "bins.png"]
-    return TokenAnalysis(folder, options, rows, comparisons, files)
+    return TokenAnalysis(folder, options, rows, comparisons, added, files, notes)
 
 
-def summary(
-    cell: Cell,
-    counts: Mapping[str, int],
-    found: Sequence[Comparison],
-    options: SaliencyOptions,
-    binning: Binning,
-) -> dict[str, Any]:
-    """Everything about one model, method and benchmark, as plain values."""
+def _plain(entry: Comparison) -> dict[str, Any]:
+    """A comparison as plain values, for JSON."""
     return {
-        **dict(zip(("model", "method", "benchmark"), cell, strict=True)),
-        **counts,
-        "options": asdict(options),
-        "binning": binning,
-        "scores": {
-            entry.score: {
-                "sign": SCORES[entry.score].sign,
-                **{kind: {"mean": mean, "sd": sd} for kind, (mean, sd) in entry.moments.items()},
-                "auroc": asdict(entry.auroc),
-                "saliency_minus_this": asdict(entry.gain) if entry.gain else None,
-                "mann_whitney_p": entry.p_value,
-                "bins": [asdict(part) for part in entry.bins],
-            }
-            for entry in found
-        },
+        "sign": SCORES[entry.score].sign,
+        **{kind: {"mean": mean, "sd": sd} for kind, (mean, sd) in entry.moments.items()},
+        "auroc": asdict(entry.auroc),
+        "saliency_minus_this": asdict(entry.gain) if entry.gain else None,
+        "mann_whitney_p": entry.p_value,
+        "bins": [asdict(part) for part in entry.bins],
     }
 
 
@@ -154,9 +165,9 @@ def _write_tables(folder: Path, comparisons: Mapping[Cell, Sequence[Comparison]]
                 SCORES[entry.score].sign,
                 *(len(entry.correct), *entry.moments["correct"]),
                 *(len(entry.hallucinated), *entry.moments["hallucinated"]),
-                *_numbers(entry.auroc),
+                *numbers(entry.auroc),
                 entry.p_value,
-                *(_numbers(entry.gain) if entry.gain else (None, None, None)),
+                *numbers(entry.gain),
             ]
             for cell, entry in entries
         ),
@@ -168,37 +179,34 @@ def _write_tables(folder: Path, comparisons: Mapping[Cell, Sequence[Comparison]]
             *("mentions", "hallucination_rate", "rate_low", "rate_high"),
         ],
         (
-            [*cell, entry.score, part.low, part.high, part.rate.n, *_numbers(part.rate)]
+            [*cell, entry.score, part.low, part.high, part.rate.n, *numbers(part.rate)]
             for cell, entry in entries
             for part in entry.bins
         ),
     )
 
 
-def _numbers(interval: Interval) -> tuple[float, float, float]:
-    return interval.value, interval.low, interval.high
-
-
-def _table(cell: Cell, counts: Mapping[str, int], found: Sequence[Comparison]) -> Table:
+def _table(
+    cell: Cell, counts: Mapping[str, int], found: Sequence[Comparison], added: Added | None
+) -> Table:
     title = (
-        f"{' · '.join(cell)}: {counts['correct']} correct and {counts['hallucinated']} "
+        f"{title_of(cell)}: {counts['correct']} correct and {counts['hallucinated']} "
         f"hallucinated mentions in {counts['images']} images"
     )
-    table = Table(title=title, title_justify="left", pad_edge=False)
-    for heading in ("score", "correct", "hallucinated", "AUROC", "p", "S(c) minus this"):
-        table.add_column(heading, justify="left" if heading == "score" else "right")
+    table = new_table(title, "score", "correct", "hallucinated", "AUROC", "p", "S(c) minus this")
     for entry in found:
         means = (f"{mean:.4g} ± {sd:.2g}" for mean, sd in entry.moments.values())
         table.add_row(
             SCORES[entry.score].heading,
             *means,
-            _shown(entry.auroc),
+            interval_text(entry.auroc),
             f"{entry.p_value:.2g}",
-            _shown(entry.gain, "+") if entry.gain else "",
+            interval_text(entry.gain, "+"),
         )
+    if added:
+        table.add_section()
+        blank = ("", "")
+        table.add_row("all but saliency (fitted)", *blank, interval_text(added.rivals))
+        table.add_row("all (fitted)", *blank, interval_text(added.both))
+        table.add_row("what saliency adds", *blank, interval_text(added.gain, "+"))
     return table
-
-
-def _shown(interval: Interval, sign: str = "") -> str:
-    value, low, high = (f"{number:{sign}.3f}" for number in _numbers(interval))
-    return f"{value} [{low}, {high}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,18 @@ Settings = Annotated[
         help="Which saliency: row=candidate, layers=0.5:1.0, context=output ...",
     ),
 ]
+Sample = Annotated[
+    str | None,
+    typer.Option(help="Id of the sample to draw; by default the first with both kinds."),
+]
+Token = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--token",
+        help="Index of a token to draw; may be given repeatedly. By default the first correct and "
+        "the first hallucinated mention.",
+    ),
+]
 
 
 @analyze_app.command()
@@ -59,26 +72,66 @@ def tokens(
     found = analyze_tokens(
         config, overrides or [], out=out, options=_options(settings or []), binning=binning
     )
-    _report(found.tables(), found.folder, found.files)
+    _report(found.tables(), found.folder, found.files, found.notes)
 
 
-def _options(settings: list[str]) -> SaliencyOptions:
+@analyze_app.command()
+def layers(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    settings: Settings = None,
+    sample: Sample = None,
+    token: Token = None,
+) -> None:
+    """AUROC of every layer alone, and pictures of chosen tokens (Figures 1-3, 6, 12-14)."""
+    from lvlmsal.analysis.layers import analyze_layers
+
+    options = _options(settings or [], layers=None)
+    found = analyze_layers(
+        config, overrides or [], out=out, options=options, sample=sample, tokens=token or []
+    )
+    _report(found.tables(), found.folder, found.files, found.notes)
+
+
+@analyze_app.command()
+def fusion(
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    settings: Settings = None,
+    sample: Sample = None,
+    token: Token = None,
+) -> None:
+    """Ways to fuse attention and gradient side by side, with the AUROC of each (Figure 9)."""
+    from lvlmsal.analysis.fusion import analyze_fusion
+
+    options = _options(settings or [])
+    found = analyze_fusion(
+        config, overrides or [], out=out, options=options, sample=sample, tokens=token or []
+    )
+    _report(found.tables(), found.folder, found.files, found.notes)
+
+
+def _options(settings: list[str], **defaults: Any) -> SaliencyOptions:
     from lvlmsal.cli.ask import saliency_options
     from lvlmsal.cli.listing import parse_settings
     from lvlmsal.errors import ConfigError
 
-    options, problems = saliency_options(parse_settings(settings))
+    options, problems = saliency_options({**defaults, **parse_settings(settings)})
     if problems:
         raise ConfigError(problems)
     return options
 
 
-def _report(tables: list[Any], folder: Path, files: list[str]) -> None:
+def _report(
+    tables: Sequence[Any], folder: Path, files: Sequence[str], notes: Sequence[str]
+) -> None:
     from rich.console import Console
 
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     for table in tables:
         console.print(table)
-    for name in files:
-        console.print(f"written: {folder / name}", markup=False, highlight=False, soft_wrap=True)
+    for line in [*notes, *(f"written: {folder / name}" for name in files)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -16,6 +16,7 @@ from lvlmsal.metrics.ranking import (
     auroc_differences,
     auroc_intervals,
     mann_whitney,
+    rank_correlation,
 )
 from lvlmsal.metrics.statistics import (
     Interval,
@@ -45,6 +46,7 @@ __all__ = [
     "mann_whitney",
     "mcnemar",
     "paired_difference",
+    "rank_correlation",
     "score_chair_files",
     "score_pope_files",
     "wilson",

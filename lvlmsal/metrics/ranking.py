@@ -1,4 +1,4 @@
-"""How well a score tells two kinds of tokens apart: AUROC with intervals, and Mann and Whitney."""
+"""What depends on ranks alone: AUROC with intervals, Mann and Whitney, Spearman."""
 
 from __future__ import annotations
 
@@ -86,6 +86,30 @@ def mann_whitney(first: Sequence[float], second: Sequence[float]) -> MannWhitney
     excess = max(0.0, abs(u - n * m / 2) - 0.5)
     p = math.erfc(excess / math.sqrt(2 * variance)) if variance > 0 else 1.0
     return MannWhitney(u, p)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's correlation: 1 where both rank items alike, -1 where one reverses the other.
+
+    Args:
+        first: A value for each item.
+        second: Another one.
+
+    Returns:
+        The correlation of the ranks, ties sharing their mean; nan where a side does not vary.
+
+    Raises:
+        ValueError: Lengths differ, or a value is nan.
+
+    Example:
+        >>> rank_correlation([1.0, 2.0, 30.0], [0.1, 0.3, 0.2])
+        0.5
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} values against {len(second)}")
+    a, b = (_midranks(_checked(values))[0] - (len(values) + 1) / 2 for values in (first, second))
+    scale = math.sqrt(float((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale else math.nan
 
 
 def auroc_intervals(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import statistics
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from lvlmsal.metrics import (
     auroc_intervals,
     bootstrap_interval,
     mann_whitney,
+    rank_correlation,
 )
 from lvlmsal.metrics import ranking as under_test
 
@@ -80,6 +82,19 @@ def test_the_p_value_is_close_to_that_of_random_splits() -> None:
         hits += abs(mann_whitney(everything[:25], everything[25:]).u - 25 * 35 / 2) >= gap
     assert 0.001 < found.p_value < 0.2
     assert found.p_value == pytest.approx(hits / draws, abs=4 * math.sqrt(hits) / draws + 0.002)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=10))
+def test_rank_correlation_is_that_of_the_ranks(pairs: list[tuple[int, int]]) -> None:
+    def ranks(values: list[int]) -> list[float]:
+        return [sum(v < value for v in values) + (values.count(value) + 1) / 2 for value in values]
+
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    found = rank_correlation([float(a) for a in first], [float(b) ** 3 for b in second])
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(statistics.correlation(ranks(first), ranks(second)))
 
 
 def drawn(seed: int, groups: int) -> tuple[list[float], list[bool], list[int]]:
@@ -154,6 +169,8 @@ def test_too_little_and_wrong_input() -> None:
     assert math.isnan(one_group.low)
     with pytest.raises(ValueError, match="2 items in 1 groups"):
         auroc_intervals({"x": [1.0, 2.0]}, [True, False], ["a"])
+    with pytest.raises(ValueError, match="1 values against 2"):
+        rank_correlation([1.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="nan"):
         auroc([math.nan], [1.0])
     with pytest.raises(ValueError, match="draws"):

@@ -1,0 +1,115 @@
+"""Several numbers made into one score by a small network, fitted and judged on other images."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.metrics.statistics import group_numbers
+
+FOLDS = 5
+
+
+def cross_validated_scores(
+    features: Tensor,
+    correct: Sequence[bool],
+    images: Sequence[Hashable],
+    *,
+    folds: int = FOLDS,
+    hidden: int = 16,
+    steps: int = 200,
+    seed: int = 0,
+) -> list[float]:
+    """Fit a small network on some images and score the mentions of the others, in turn.
+
+    One hidden layer, fitted with Adam and weight decay on features that are standardised over the
+    images that it is fitted on; both kinds of mentions weigh the same. All mentions of an image are
+    in one fold, so that no score comes from a network that has seen its image.
+
+    Args:
+        features: Shape (N, F).
+        correct: Whether each mention is correct.
+        images: What each mention belongs to.
+        folds: In how many parts the images are cut.
+        hidden: Width of the hidden layer; 0 is none, which is logistic regression.
+        steps: Of the optimiser, over all data at once.
+        seed: Of the folds and of the first weights; the global random state stays as it is.
+
+    Returns:
+        For each mention the logit that it is correct.
+
+    Raises:
+        UnsupportedError: There are too few images with mentions of a kind to fit on.
+        ValueError: Lengths differ.
+
+    Example:
+        >>> chooser = torch.Generator().manual_seed(0)
+        >>> features = torch.randn(200, 3, generator=chooser)
+        >>> correct = (features[:, 0] * features[:, 1] > 0).tolist()
+        >>> scores = cross_validated_scores(features, correct, range(200))
+        >>> sum((score > 0) == kind for score, kind in zip(scores, correct, strict=True)) > 150
+        True
+    """
+    if not len(features) == len(correct) == len(images):
+        raise ValueError(
+            f"{len(features)} rows of features, {len(correct)} labels, {len(images)} images"
+        )
+    for kind in (True, False):
+        found = len({image for image, c in zip(images, correct, strict=True) if c == kind})
+        if found < folds:
+            raise UnsupportedError(
+                f"{found} images have {'correct' if kind else 'hallucinated'} mentions; {folds} "
+                f"are needed to fit on some and judge on others: take more images"
+            )
+    index, count = group_numbers(images)
+    owner = torch.tensor(_folds(index, torch.tensor(list(correct)), count, folds, seed))[index]
+    kinds = torch.tensor(list(correct), dtype=torch.float32)
+    scores = torch.empty(len(features))
+    for fold in range(folds):
+        test = owner == fold
+        scores[test] = _fitted(
+            features[~test].float(), kinds[~test], features[test].float(), hidden, steps, seed
+        )
+    return [float(score) for score in scores]
+
+
+def _folds(index: Tensor, correct: Tensor, count: int, folds: int, seed: int) -> list[int]:
+    """The fold of each image; images with a hallucinated mention are dealt out first and evenly."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    wrong = set(index[~correct].tolist())
+    order.sort(key=lambda image: image not in wrong)
+    fold = [0] * count
+    for place, image in enumerate(order):
+        fold[image] = place % folds
+    return fold
+
+
+def _fitted(
+    features: Tensor, kinds: Tensor, rest: Tensor, hidden: int, steps: int, seed: int
+) -> Tensor:
+    """Logits of `rest` under a network that was fitted on `features`."""
+    mean, deviation = features.mean(0), features.std(0).clamp_min(1e-12)
+    features, rest = (features - mean) / deviation, (rest - mean) / deviation
+    weight = torch.where(kinds > 0, 0.5 / kinds.mean(), 0.5 / (1 - kinds.mean()))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        width = features.shape[1]
+        network: nn.Module = nn.Linear(width, 1)
+        if hidden:
+            network = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, 1))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            network(features)[:, 0], kinds, weight=weight
+        )
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        optimizer.step()
+    with torch.no_grad():
+        logits: Tensor = network(rest)[:, 0]
+    return logits

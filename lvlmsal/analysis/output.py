@@ -1,0 +1,62 @@
+"""How analyses write and print what they found."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from lvlmsal.metrics.statistics import Interval
+
+Cell = tuple[str, str, str]
+"""Model, method and benchmark: what is compared is compared within one."""
+
+
+def title_of(cell: Cell) -> str:
+    """How tables, plots and notes call a model, method and benchmark."""
+    return " · ".join(cell)
+
+
+def numbers(interval: Interval | None) -> tuple[float | None, float | None, float | None]:
+    """Value and bounds for three columns of a table, empty where there is no interval."""
+    return (interval.value, interval.low, interval.high) if interval else (None, None, None)
+
+
+def interval_text(interval: Interval | None, sign: str = "") -> str:
+    """Value and bounds as text; `sign` is ``"+"`` for differences.
+
+    Example:
+        >>> interval_text(Interval(0.25, 0.1, 0.4, 20), "+")
+        '+0.250 [+0.100, +0.400]'
+    """
+    if interval is None:
+        return ""
+    value, low, high = (f"{number:{sign}.3f}" for number in numbers(interval))
+    return f"{value} [{low}, {high}]"
+
+
+def new_table(title: str, first: str, *others: str) -> Table:
+    """An empty table for the terminal; all columns but the first are set to the right."""
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    """Write a table: truth values as 1 and 0, floats with nine digits, nothing for None and nan."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_cell(value) for value in line] for line in lines)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.9g}"
+    return "" if value is None else value
