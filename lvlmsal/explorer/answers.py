@@ -67,11 +67,13 @@ class Detail:
         layers: the maps of every layer rather than their mean.
         fusions: every fusion rather than that of the report's options.
         pool: side of the squares of patches that are averaged.
+        words: how many words of a row are kept, the largest ones; all by default.
     """
 
     layers: bool
     fusions: bool
-    pool: int
+    pool: int = 1
+    words: int | None = None
 
 
 def content_key(report: SaliencyReport) -> str:
@@ -111,7 +113,7 @@ def encode_answer(shown: ShownAnswer, detail: Detail) -> dict[str, Any]:
     for name, (rows, by_layer) in values.items():
         keep = detail.layers and name in ("attention", f"saliency/{own}")
         shared = rows if keep else rows.mean(1, keepdims=True)
-        arrays[f"text/{name}"] = shared[:, :, texts]
+        arrays[f"text/{name}"] = _largest(shared[:, :, texts], detail.words)
         arrays[f"image/{name}"] = _patches(report, shared, detail.pool)
         arrays[f"layers/{name}"] = np.nan_to_num(by_layer)
         arrays[f"groups/{name}"] = _group_sums(report, shared, groups)
@@ -162,6 +164,14 @@ def _group_sums(report: SaliencyReport, rows: Array, groups: npt.NDArray[np.int6
     before = np.where(np.arange(report.spans.length) < own, rows, 0)
     sums = [before[:, :, groups == at].sum(-1) for at in range(len(GROUPS))]
     return np.stack(sums, -1)
+
+
+def _largest(rows: Array, count: int | None) -> Array:
+    """The rows with all but their largest values set to zero."""
+    if count is None or count >= rows.shape[-1]:
+        return rows
+    least = np.partition(rows, -count, -1)[:, :, -count, None]
+    return np.where(rows >= least, rows, np.float32(0))
 
 
 def _patches(report: SaliencyReport, rows: Array, pool: int) -> Array:

@@ -24,11 +24,12 @@ LIMIT = 2_000_000
 """Bytes that a page should stay below."""
 
 LADDER = (
-    Detail(layers=True, fusions=True, pool=1),
-    Detail(layers=True, fusions=False, pool=1),
-    Detail(layers=False, fusions=False, pool=1),
+    Detail(layers=True, fusions=True),
+    Detail(layers=True, fusions=False),
+    Detail(layers=False, fusions=False),
     Detail(layers=False, fusions=False, pool=2),
     Detail(layers=False, fusions=False, pool=4),
+    Detail(layers=False, fusions=False, pool=4, words=32),
 )
 """What is given up, step by step, where a page would be too large."""
 
@@ -107,16 +108,16 @@ def build_page(
         raise ValueError("there is no answer to show")
     images, samples = _gather(answers)
     for detail in LADDER:
+        encoded = _encoded(samples, detail)
+        if encoded is None:
+            continue
         data = {
             "format": FORMAT,
             "title": title,
             "notes": _left_out(detail),
             "detail": asdict(detail),
             "images": images,
-            "samples": [
-                {**about, "answers": [encode_answer(shown, detail) for shown in group]}
-                for about, group in samples
-            ],
+            "samples": encoded,
         }
         text = _document(title, data)
         if len(text.encode()) < LIMIT:
@@ -161,6 +162,26 @@ def _gather(
     return list(images.values()), samples
 
 
+def _encoded(
+    samples: Sequence[tuple[dict[str, Any], list[ShownAnswer]]], detail: Detail
+) -> list[dict[str, Any]] | None:
+    """The samples with their answers; ``None`` as soon as maps alone are too large.
+
+    The last detail of `LADDER` is taken whatever its size.
+    """
+    size = 0
+    found = []
+    for about, group in samples:
+        answers = []
+        for shown in group:
+            answers.append(encode_answer(shown, detail))
+            size += len(answers[-1]["packed"]["data"])
+            if size > LIMIT and detail != LADDER[-1]:
+                return None
+        found.append({**about, "answers": answers})
+    return found
+
+
 def _left_out(detail: Detail) -> list[str]:
     notes = []
     if not detail.fusions:
@@ -170,6 +191,8 @@ def _left_out(detail: Detail) -> list[str]:
     if detail.pool > 1:
         side = detail.pool
         notes.append(f"image maps hold means over squares of {side} by {side} patches")
+    if detail.words is not None:
+        notes.append(f"rows hold their {detail.words} largest words only")
     return notes
 
 

@@ -14,14 +14,14 @@ function svg(name, options = {}, ...children) {
 
 function fill(node, options, children) {
   for (const [key, value] of Object.entries(options)) {
-    if (value === undefined || value === null || value === false) continue;
+    if (value === undefined || value === null) continue;
     if (key === "text") node.textContent = value;
     else if (key === "on") {
       for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
     } else if (key === "data") Object.assign(node.dataset, value);
     else if (key === "vars") {
       for (const [name, entry] of Object.entries(value)) node.style.setProperty(name, entry);
-    } else node.setAttribute(key, value === true ? "" : value);
+    } else node.setAttribute(key, value);
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;

@@ -1,0 +1,166 @@
+"""The data of an answer: what it says is what the report says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lvlmsal.explorer.answers import Detail, ShownAnswer, content_key, encode_answer
+from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
+from tests.unit.explorer.reports import make_report
+from tests.unit.explorer.unpacking import bound, unpack
+
+ALL = Detail(layers=True, fusions=True)
+LEAST = Detail(layers=False, fusions=False)
+
+CASES: dict[str, dict[str, Any]] = {
+    "one image": {},
+    "two images": {"grids": ((2, 3), (4, 1))},
+    "no image": {"grids": ()},
+    "one layer": {"layers": (5,)},
+    "answer only": {"options": SaliencyOptions(context="output", fusion="max")},
+}
+
+
+def assert_close(found: np.ndarray, wanted: Any) -> None:
+    exact = np.asarray(wanted, dtype=np.float64)
+    assert found.shape == exact.shape
+    assert (np.abs(found - exact) <= bound(exact)).all()
+
+
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_maps_are_those_of_the_report(options: dict[str, Any]) -> None:
+    report = make_report(**options)
+    own = report.options.fusion
+    arrays = unpack(encode_answer(ShownAnswer(report), ALL)["packed"])
+    patches = [p for start, end in report.spans.images for p in range(start, end)]
+    texts = [p for p in range(report.spans.length) if p not in patches]
+    for name in FUSIONS:
+        rows = report.maps[name] if name == own else report.maps[name].mean(1, keepdim=True)
+        assert_close(arrays[f"text/saliency/{name}"], rows[:, :, texts])
+        assert_close(arrays[f"image/saliency/{name}"], rows[:, :, patches])
+    assert_close(arrays["text/attention"], report.attention[:, :, texts])
+    assert_close(arrays["image/attention"], report.attention[:, :, patches])
+
+
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_numbers_are_those_of_the_report(options: dict[str, Any]) -> None:
+    report = make_report(**options)
+    data = encode_answer(ShownAnswer(report), ALL)
+    arrays = unpack(data["packed"])
+    for name in FUSIONS:
+        for found, wanted in zip(
+            data["saliency"][f"saliency/{name}"], report.token_saliency(name), strict=True
+        ):
+            assert found is wanted is None or found == pytest.approx(wanted, rel=1e-3)
+        assert_close(arrays[f"layers/saliency/{name}"], report.per_layer(name).nan_to_num())
+    if report.options.context == "output":
+        assert data["saliency"]["attention"][0] is None  # the first token has no context yet
+    assert_close(arrays["layers/attention"], report.per_layer(of="attention").nan_to_num())
+    assert data["logProbability"] == pytest.approx(report.log_probabilities, rel=1e-3)
+    assert data["entropy"] == pytest.approx(report.entropies, rel=1e-3)
+    assert data["fusions"][0] == report.options.fusion
+    assert sorted(data["fusions"]) == sorted(FUSIONS)
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_groups_are_those_of_the_report(options: dict[str, Any]) -> None:
+    report = make_report(**options)
+    data = encode_answer(ShownAnswer(report), LEAST)
+    arrays = unpack(data["packed"])
+    for name, of in (("attention", "attention"), (f"saliency/{report.options.fusion}", "saliency")):
+        assert list(data["saliency"]) == ["attention", f"saliency/{report.options.fusion}"]
+        sums = report.groups(of=of, reduce="sum")  # type: ignore[arg-type]
+        wanted = np.stack([np.nan_to_num(sums[g].numpy()) for g in sums], -1)[:, None]
+        assert_close(arrays[f"groups/{name}"], wanted)
+    texts = data["positions"]
+    assert texts[-len(report.tokens) :] == report.tokens
+    assert "<image>" not in texts
+    named = dict(zip(texts, data["groups"], strict=True))
+    assert all(named[token] == "output" for token in report.tokens)
+    assert data["groups"].count("system") == data["groupSizes"][0]
+    patches = sum(rows * columns for rows, columns in report.grids)
+    assert data["groupSizes"][1] == patches
+    assert data["groupSizes"][0] + data["groupSizes"][2] + patches == report.spans.output_start
+
+
+def test_less_detail_means_means() -> None:
+    report = make_report()
+    arrays = unpack(encode_answer(ShownAnswer(report), LEAST)["packed"])
+    start, end = report.spans.images[0]
+    mean = report.rows.mean(1, keepdim=True)
+    assert_close(arrays["image/saliency/product"], mean[:, :, start:end])
+    assert arrays["layers/saliency/product"].shape == (4, 2)
+    assert not any("max" in name for name in arrays)
+
+
+def test_the_largest_words_are_kept() -> None:
+    report = make_report([f" t{n}" for n in range(9)])
+    few = unpack(encode_answer(ShownAnswer(report), replace(LEAST, words=3))["packed"])
+    start, end = report.spans.images[0]
+    mean = report.attention.mean(1)
+    for token, row in enumerate(torch.cat([mean[:, :start], mean[:, end:]], 1)):
+        kept = few["text/attention"][token, 0]
+        assert set(kept.nonzero()[0]) == set(row.topk(3).indices.tolist())
+        assert kept.max() == pytest.approx(float(row.max()), rel=0.01)
+    assert_close(few["layers/attention"], report.per_layer(of="attention"))
+
+
+def test_patches_are_averaged_in_squares() -> None:
+    report = make_report(tokens=["A"], grids=((3, 5),), layers=(0,))
+    start, end = report.spans.images[0]
+    report.rows[0, 0, start:end] = torch.arange(15) / 100
+    data = encode_answer(ShownAnswer(report), replace(LEAST, pool=2))
+    assert data["imageSizes"] == [[2, 3]]
+    assert data["grids"] == [[3, 5]]
+    # 0 1 | 2 3 | 4      rows of the grid, and of the squares that are averaged
+    # 5 6 | 7 8 | 9
+    # ----+-----+--
+    # 10 11 | 12 13 | 14
+    wanted = [[[0.03, 0.05, 0.065, 0.105, 0.125, 0.14]]]
+    assert_close(unpack(data["packed"])["image/saliency/product"], wanted)
+
+
+def test_records_are_carried_with_what_is_known() -> None:
+    records = [
+        {"id": 4, "text": "A", "saliency": 0.5, "threshold": None, "tries": 1, "rejected": []},
+        {
+            "threshold": 0.123456,
+            "tries": 3,
+            "fallback": True,
+            "rejected": [
+                {"id": 7, "text": " blue", "saliency": 0.1, "probability": 0.25},
+                {"id": 9, "saliency": float("nan")},
+            ],
+        },
+    ]
+    shown = ShownAnswer(make_report(tokens=["A", " red"]), records=records)
+    first, second = encode_answer(shown, LEAST)["records"]
+    assert first == {"threshold": None, "tries": 1, "fallback": False, "rejected": []}
+    assert second["threshold"] == 0.1235
+    assert second["fallback"] is True
+    assert second["rejected"] == [
+        {"text": " blue", "saliency": 0.1, "probability": 0.25},
+        {"text": "token 9", "saliency": None, "probability": None},
+    ]
+
+
+@pytest.mark.parametrize("name", ["hallucinated", "records"])
+def test_one_entry_for_each_token(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} holds 1 entries for an answer of 4 tokens"):
+        ShownAnswer(make_report(), **{name: [None]})  # type: ignore[arg-type]
+
+
+def test_answers_to_the_same_question_about_the_same_image_share_a_key() -> None:
+    report = make_report()
+    assert content_key(report) == content_key(make_report(tokens=["B"], seed=1))
+    assert content_key(report) != content_key(make_report(prompt="Why?"))
+    assert content_key(report) != content_key(make_report(grids=((3, 4), (3, 4))))
+    assert ShownAnswer(report, sample="x").key == "x"
+    assert ShownAnswer(report).key == content_key(report)
