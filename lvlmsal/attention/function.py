@@ -148,7 +148,8 @@ def _recorded(
     out = _apply(weights, value)
     rows = torch.arange(query.shape[2], device=query.device)
     own_weights = weights[:, :, rows, key.shape[2] - query.shape[2] + rows]
-    out = out + own_weights[..., None] * (own_value - own_value.detach())
+    own = own_weights[..., None].to(out.dtype) * (own_value - own_value.detach())
+    out = out + own
     if layer in tape.layers:
         probe = torch.zeros_like(out, requires_grad=True)
         out = out + probe
@@ -166,7 +167,7 @@ def _weights(
     context: AttentionContext,
     extra: Tensor | None = None,
 ) -> Tensor:
-    """Softmaxed and edited weights (B, H, q, k), in float32 or better until the end."""
+    """Softmaxed and edited weights (B, H, q, k), in float32 or better."""
     batch, heads, rows, width = query.shape
     # Three dimensions and a scaled query: a decode step is short, so each call and copy counts.
     grouped = (query * scale).reshape(batch * key.shape[1], -1, width)
@@ -183,13 +184,13 @@ def _weights(
     weights = torch.softmax(scores, dim=-1)
     for editor in editors:
         weights = editor.weights(weights, context)
-    return weights if weights.dtype == query.dtype else weights.to(query.dtype)
+    return weights
 
 
 def _apply(weights: Tensor, value: Tensor) -> Tensor:
     """Weighted sum of the values for grouped heads: (B, H, q, k) with (B, Hkv, k, d)."""
     batch, heads, rows, keys = weights.shape
-    grouped = weights.reshape(batch * value.shape[1], -1, keys)
+    grouped = weights.to(value.dtype).reshape(batch * value.shape[1], -1, keys)
     return torch.bmm(grouped, value.flatten(0, 1)).view(batch, heads, rows, value.shape[3])
 
 

@@ -41,19 +41,31 @@ class Tape:
     probes: dict[int, Tensor] = field(default_factory=dict, repr=False)
     own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
-    def gradients(self, losses: Tensor, *, retain_graph: bool = False) -> dict[int, Tensor]:
-        """dL/dA of each target layer, shape (B, H, q, k), L the sum of the given losses.
+    def gradients(
+        self, logits: Tensor, direction: Tensor, scale: Tensor, *, retain_graph: bool = False
+    ) -> dict[int, Tensor]:
+        """dL/dA of each target layer, shape (B, H, q, k), L the sum of the rows' losses.
 
-        Samples of a batch do not mix, so the losses (B,) of all of them take one backward pass.
+        Rows do not mix, nor do samples, so one backward pass serves the losses of all of them.
+
+        Args:
+            logits: of this pass, with their graph, shape (B, V) or (B, m, V).
+            direction: dL/dlogits up to a factor, same shape.
+            scale: that factor, shape (B,) or (B, m); applied in float32 or better.
+            retain_graph: whether other losses follow.
         """
         probes = [self.probes[layer] for layer in self.layers]
         found = torch.autograd.grad(
-            losses, probes, torch.ones_like(losses), retain_graph=retain_graph
+            logits, probes, direction.to(logits.dtype), retain_graph=retain_graph
         )
+        rows = scale.reshape(len(scale), 1, -1, 1)
         if self.full:
-            return dict(zip(self.layers, found, strict=True))
+            return {
+                layer: grad * rows.to(grad.device)
+                for layer, grad in zip(self.layers, found, strict=True)
+            }
         return {
-            layer: _against_values(grad, self.values[layer])
+            layer: _against_values(grad, self.values[layer]) * rows.to(grad.device)
             for layer, grad in zip(self.layers, found, strict=True)
         }
 

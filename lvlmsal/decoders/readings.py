@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention.tape import Tape
-from lvlmsal.saliency.losses import row_losses
+from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.stepping import Stepper
 
@@ -67,8 +67,8 @@ class PredictingRow(Reading):
             self.stepper.rewind(self._start)
             self._recorded = self.stepper.record(row)
         logits, tape = self._recorded
-        losses = row_losses(logits, self._column(tokens), "predicting")
-        saliency = self.stepper.saliency(tape, losses, self.options, retain_graph=True)
+        loss = loss_gradient(logits, self._column(tokens), "predicting")
+        saliency = self.stepper.saliency(tape, loss, self.options, retain_graph=True)
         return [float(value) for value in saliency[:, 0]]
 
     def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
@@ -87,9 +87,9 @@ class PredictingRow(Reading):
         self.stepper.rewind(self._start)
         logits, tape = self.stepper.record(rows)
         # The last row has nothing to judge yet: whatever it is given touches no other row.
-        losses = row_losses(logits, torch.nn.functional.pad(tokens, (0, 1)), "predicting")
+        loss = loss_gradient(logits, torch.nn.functional.pad(tokens, (0, 1)), "predicting")
         self._after, self._recorded = logits.detach(), None
-        saliency: list[list[float]] = self.stepper.saliency(tape, losses, self.options).tolist()
+        saliency: list[list[float]] = self.stepper.saliency(tape, loss, self.options).tolist()
         return [values[:-1] for values in saliency]
 
     def accept(self, count: int) -> None:
@@ -112,8 +112,8 @@ class CandidateRow(Reading):
         self.stepper.rewind(self._start)
         logits, tape = self.stepper.record(self._column(tokens))
         self._tried = list(tokens), logits.detach()[:, 0]
-        losses = row_losses(logits, self._column(tokens), "candidate")
-        return [float(value) for value in self.stepper.saliency(tape, losses, self.options)[:, 0]]
+        loss = loss_gradient(logits, self._column(tokens), "candidate")
+        return [float(value) for value in self.stepper.saliency(tape, loss, self.options)[:, 0]]
 
     def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
         """Keep the step that was run last, or run the chosen tokens plainly where they differ."""
@@ -128,9 +128,9 @@ class CandidateRow(Reading):
         """The drafted tokens' own rows."""
         self.stepper.rewind(self._start)
         logits, tape = self.stepper.record(tokens)
-        losses = row_losses(logits, tokens, "candidate")
+        loss = loss_gradient(logits, tokens, "candidate")
         self._after = logits.detach()
-        saliency: list[list[float]] = self.stepper.saliency(tape, losses, self.options).tolist()
+        saliency: list[list[float]] = self.stepper.saliency(tape, loss, self.options).tolist()
         return saliency
 
     def accept(self, count: int) -> None:

@@ -16,7 +16,7 @@ from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.saliency.losses import row_losses
+from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.preparing import prepared
 from lvlmsal.saliency.reduce import fuse, normalise
@@ -115,7 +115,8 @@ def _walked(stepper: Stepper, tokens: Tensor, options: SaliencyOptions, most: in
             else:
                 predicting = torch.cat([logits, rows[:, :-1].detach()], dim=1)
                 logits = rows[:, -1:].detach()
-            gradients = tape.gradients(row_losses(rows, judged, options.row))
+            loss = loss_gradient(rows, judged, options.row)
+            gradients = tape.gradients(loss.logits, loss.direction, loss.scale)
             _keep_rows(found, start, tape.weights, gradients, options)
             _keep_confidence(found, start, predicting, judged)
             bar.update(judged.shape[1])

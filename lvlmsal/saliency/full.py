@@ -13,7 +13,7 @@ from lvlmsal.adapters import adapter_for
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.saliency.losses import row_losses
+from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.preparing import prepared
 from lvlmsal.saliency.reduce import fuse, normalise
@@ -64,8 +64,10 @@ def full_graph_rows(
             logits = logits if logits.dtype == torch.float64 else logits.float()
             for column in range(start, input_ids.shape[1]):
                 row = column - 1 if options.row == "predicting" else column
-                losses = row_losses(logits[:, row], input_ids[:, column], options.row)
-                gradients = tape.gradients(losses, retain_graph=True)
+                loss = loss_gradient(logits[:, row], input_ids[:, column], options.row)
+                gradients = tape.gradients(
+                    loss.logits, loss.direction, loss.scale, retain_graph=True
+                )
                 for fusion, rows in found.items():
                     of_layers = []
                     for layer in layers:

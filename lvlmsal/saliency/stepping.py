@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.tape import RecordingCache, Tape
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.saliency.losses import LossGradient
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.reduce import context_mask, layer_rows, token_saliency
 from lvlmsal.spans import TokenSpans
@@ -111,36 +112,35 @@ class Stepper:
             self._kwargs = dict(mark.kwargs)
 
     def saliency(
-        self, tape: Tape, losses: Tensor, options: SaliencyOptions, *, retain_graph: bool = False
+        self,
+        tape: Tape,
+        loss: LossGradient,
+        options: SaliencyOptions,
+        *,
+        retain_graph: bool = False,
     ) -> Tensor:
         """S(c) of each row of the recorded pass that was committed last.
 
         Args:
             tape: of that pass.
-            losses: one for each row, shape (B, m); one backward pass serves them all.
+            loss: of its m rows; one backward pass serves them all.
             options: which saliency.
             retain_graph: whether other candidates of the same rows follow.
 
         Returns:
             Shape (B, m), on the CPU; ``nan`` where the context is empty.
         """
-        rows = self.rows(tape, losses, options, retain_graph=retain_graph).transpose(1, 2)
-        members = context_mask(
-            self.spans, rows.shape[-1], self.stops(rows, options), options.context
+        gradients = tape.gradients(
+            loss.logits, loss.direction, loss.scale, retain_graph=retain_graph
         )
+        rows = layer_rows(tape.weights, gradients, options).transpose(1, 2)
+        stops = self._stops(rows.shape[1], rows.shape[-1], options)
+        members = context_mask(self.spans, rows.shape[-1], stops, options.context)
         return token_saliency(rows, members.to(rows.device)).cpu()
 
-    def rows(
-        self, tape: Tape, losses: Tensor, options: SaliencyOptions, *, retain_graph: bool = False
-    ) -> Tensor:
-        """Normalised saliency rows of a recorded pass, shape (B, L, m, k)."""
-        gradients = tape.gradients(losses, retain_graph=retain_graph)
-        return layer_rows(tape.weights, gradients, options)
-
     @staticmethod
-    def stops(rows: Tensor, options: SaliencyOptions) -> range:
-        """Column before which J ends, for each of the m rows (B, m, L, k) of a recorded pass."""
-        count, keys = rows.shape[1], rows.shape[-1]
+    def _stops(count: int, keys: int, options: SaliencyOptions) -> range:
+        """Column before which J ends, for each of the last ``count`` rows over ``keys``."""
         # A row that predicts may look at its own column, a candidate's row is the candidate's own.
         own = 1 if options.row == "predicting" else 0
         return range(keys - count + own, keys + own)
