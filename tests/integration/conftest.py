@@ -1,9 +1,16 @@
-"""A tiny random model and a small scene world, shared by the tests of whole runs."""
+"""What tests of whole runs share: a tiny random model, a small scene world, and a browser.
+
+The browser is a Chromium that is already installed: the one that ``CHROMIUM`` names, or the first
+on the path. Without one, or without Playwright, tests of pages are skipped.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -12,6 +19,20 @@ from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.pocket.world import write_world
 from lvlmsal.testing.tiny import tiny_lvlm
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM_ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,3 +94,46 @@ def finished(tmp_path_factory: pytest.TempPathFactory, shared_world: Path, tiny:
     """A whole run of `config`; tests that change its folder copy it first."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     return evaluate(make_config(folder, shared_world), models={"tiny": tiny})
+
+
+# Not for the whole session: while it runs, Playwright keeps an event loop in this thread.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium, or set CHROMIUM")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def show(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a file; at the end there must have been no error and no request to anywhere else."""
+    complaints: list[str] = []
+    contexts = []
+
+    def request(url: str) -> None:
+        if not url.startswith(("file:", "data:")):
+            complaints.append(f"request to {url}")
+
+    def start(path: Path, *, width: int = 1400, theme: Any = "light") -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(5000)
+        page.on("request", lambda found: request(found.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(path.as_uri())
+        page.wait_for_selector(".token[aria-selected=true]")
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -1,0 +1,133 @@
+"""``lvlmsal explore``: pages of a real run and of saved reports, looked at in a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lvlmsal.cli import main
+from lvlmsal.evaluation import evaluate
+from lvlmsal.pocket.language import plural
+from lvlmsal.pocket.scene import SHAPES
+from tests.unit.explorer.reports import make_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Open = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="module")
+def pocket_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty descriptions by the shipped model, plain and under SGRS with LocoRE."""
+    folder = tmp_path_factory.mktemp("pocket")
+    sgrs = {"name": "sgrs", "plausibility": 0.1}
+    config = {
+        "output": str(folder / "run"),
+        "models": ["pocket-llava"],
+        "methods": [
+            "greedy",
+            {"name": "SGRS + LocoRE", "decoder": sgrs, "interventions": ["locore"]},
+        ],
+        "benchmarks": [
+            {"name": "chair", "max_new_tokens": 96},
+            {"name": "pope", "split": "random", "max_new_tokens": 4, "limit": 1},
+        ],
+        "world": {"root": str(folder / "world"), "images": 20, "seed": 5, "shifted": True},
+        "bootstrap": {"samples": 100},
+    }
+    evaluate(config)
+    return folder / "run"
+
+
+def check_marks(page: Page, run: Path) -> None:
+    """Words that name a shape are marked by whether the scene has one, under every answer."""
+    records = map(json.loads, (run / "records.jsonl").read_text().splitlines())
+    truths = [r["target"] for r in records if r["benchmark"] == "chair" and r["method"] == "greedy"]
+    names = {**{shape: shape for shape in SHAPES}, **{plural(shape): shape for shape in SHAPES}}
+    marks = "words => words.map(word => [word.textContent, word.dataset.mark])"
+    seen = set()
+    for sample, truth in enumerate(truths):
+        page.click(f".entry[data-sample='{sample}']")
+        page.wait_for_selector(f"main[data-sample='{sample}']")
+        for word, mark in page.eval_on_selector_all(".token", marks):
+            present = "present" if names.get(word) in truth else "absent"
+            assert mark == (present if word in names else ""), (sample, word)
+            seen.add(mark)
+    assert seen == {"", "present", "absent"}
+    page.click(".entry[data-sample='0']")
+    page.wait_for_selector("main[data-sample='0']")
+
+
+def test_a_run_of_a_shipped_model(
+    show: Open, pocket_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one, two = tmp_path / "one.html", tmp_path / "two.html"
+    assert main(["explore", str(pocket_run), "-o", str(one)]) == 0
+    out = capfd.readouterr().out
+    assert "--method 'SGRS + LocoRE'" in out
+    assert "20 questions, 20 answers" in out
+    methods = ["--method", "SGRS + LocoRE", "--method", "greedy"]
+    assert main(["explore", str(pocket_run), *methods, "-o", str(two)]) == 0
+    assert "20 questions, 40 answers" in capfd.readouterr().out
+    assert one.stat().st_size < 2e6
+    assert two.stat().st_size < 2e6
+
+    page = show(two)
+    assert page.locator(".side h2").all_inner_texts() == ["SGRS + LocoRE", "greedy"]
+    assert page.locator(".entry").count() == 20
+    check_marks(page, pocket_run)
+    # a rejection, wherever the first one is
+    for sample in range(20):
+        if "rejected" in page.locator(".side-head p").first.inner_text():
+            break
+        page.keyboard.press("j")
+        page.wait_for_selector(f"main[data-sample='{sample + 1}']")
+    page.keyboard.press("Home")
+    while not page.locator(".rejections tr").count():
+        page.keyboard.press("ArrowRight")
+    assert page.locator(".rejections tr.taken").count() == 1
+    texts = page.locator(".record").first.inner_text().split("\n")
+    record = dict(zip(texts[::2], texts[1::2], strict=True))
+    assert int(record["tries"]) >= 2
+    assert 0 < float(record["τ"]) < 1
+    left, right = page.locator(".side").all()
+    selected = ".token[aria-selected=true]"
+    before = left.locator(selected).get_attribute("data-token")
+    page.keyboard.press("s")
+    page.keyboard.press("End")
+    assert left.locator(selected).get_attribute("data-token") == before
+    assert right.locator(selected).inner_text() == "</s>"
+    page.select_option("select[aria-label=Right]", "")
+    page.wait_for_function("document.querySelectorAll('.side').length === 1")
+    page.select_option("select[aria-label=Left]", "greedy")
+    page.wait_for_function("document.querySelector('.side h2').textContent === 'greedy'")
+
+
+def test_reports_and_mistakes(
+    show: Open, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "greedy.safetensors", tmp_path / "sgrs.safetensors"
+    make_report().save(first)
+    make_report(("A", " moon"), seed=2).save(second)
+    page_file = tmp_path / "page.html"
+    assert main(["explore", str(first), str(second), "-o", str(page_file)]) == 0
+    page = show(page_file)
+    assert page.locator(".side h2").all_inner_texts() == ["greedy", "sgrs"]
+    assert not page.locator(".answers").is_visible()  # one question needs no list
+    capfd.readouterr()
+    (tmp_path / "notes.txt").write_text("x")
+    for words, message in (
+        ([tmp_path / "notes.txt", "-o", page_file], "neither a run folder nor a report"),
+        ([tmp_path / "none.safetensors", "-o", page_file], "no such file"),
+        ([tmp_path, "-o", page_file], "is no run folder"),
+        ([first, "-o", tmp_path / "page.htm"], "ends in .html"),
+        ([first, "-o", tmp_path / "no/page.html"], "there is no folder"),
+        ([first, "--method", "greedy", "-o", page_file], "choose from run folders"),
+    ):
+        assert main(["explore", *map(str, words)]) == 2
+        assert message in capfd.readouterr().err
