@@ -114,7 +114,8 @@ def plot_bins(
             fontsize=9,
             weight="bold",
         )
-    grid[0][0].legend(fontsize=7, frameon=False)
+    if grid[0][0].get_legend_handles_labels()[0]:
+        grid[0][0].legend(fontsize=7, frameon=False)
     return save(figure, path)
 
 
