@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters import adapter_for
+
 
 @contextmanager
 def as_loaded(model: PreTrainedModel) -> Iterator[None]:
@@ -58,14 +60,9 @@ def paper_row(
     Returns:
         Normalised saliency, shape (L, P).
     """
-    ids = torch.cat([inputs["input_ids"], answer[:, : token + 1].to(inputs["input_ids"])], dim=1)
-    outputs = model(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        pixel_values=inputs["pixel_values"],
-        use_cache=False,
-        output_attentions=True,
-    )
+    extended = adapter_for(model).append(inputs, answer[:, : token + 1])
+    outputs = model(**extended, use_cache=False, output_attentions=True)
+    ids = extended["input_ids"]
     loss = torch.nn.functional.cross_entropy(outputs.logits[:, -2].float(), ids[:, -1])
     matrices = [outputs.attentions[layer] for layer in layers]
     gradients = torch.autograd.grad(loss, matrices)

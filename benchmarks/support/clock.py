@@ -76,9 +76,16 @@ def decode(
 ) -> Timing:
     """Decode from a shared prefix and time it.
 
-    The prefill yields the first token of ``generate`` for nothing, so that ``tokens`` tokens are
-    one step less. SGRS judges the first token too: a recorded step each, also in blocks, where the
+    The prefill yields the first token of ``generate`` for nothing, so that its n tokens are n - 1
+    steps. SGRS judges the first token too: a recorded step each, also in blocks, where the
     tokens of a block come together and single steps could not be told apart.
+
+    Args:
+        model: the model.
+        inputs: those that ``prefills`` was opened for.
+        prefills: from :func:`~support.prefix.shared_prefix`, which must be open.
+        method: how to decode.
+        tokens: at most; a model that ends its answers may stop before.
     """
     clock = Clock()
     options: dict[str, Any] = {"streamer": clock}
@@ -94,15 +101,16 @@ def decode(
             return_dict_in_generate=True,
         )
     seconds = clock.last - prefills.ended[-1]
-    answers = output.sequences[:, inputs["input_ids"].shape[1] :].flatten().tolist()
+    new = output.sequences[:, inputs["input_ids"].shape[1] :]
+    answers, length = new.flatten().tolist(), new.shape[1]
     if method.decoder is None or not method.decoder.rejection:
-        return Timing(seconds / (tokens - 1), answers)
+        return Timing(seconds / (length - 1), answers)
     records = [record for sample in output.records for record in sample]
     return Timing(
-        seconds / tokens,
+        seconds / length,
         answers,
         sum(bool(record.rejected) for record in records) / len(records),
-        (output.forwards - 1) / tokens,
+        (output.forwards - 1) / length,
     )
 
 

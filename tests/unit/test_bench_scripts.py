@@ -1,0 +1,285 @@
+"""The benchmarks run, and what they hand over hangs together; nothing here looks at a time."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+MODULES = {path.stem for path in BENCHMARKS.glob("*.py")} | {"support"}
+
+
+def forget_benchmarks() -> None:
+    for name in list(sys.modules):
+        if name.partition(".")[0] in MODULES:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Imports a script of the benchmarks as it imports its own parts: from its folder."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    forget_benchmarks()
+    yield importlib.import_module
+    forget_benchmarks()
+
+
+def run(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> Any:
+    """What the script left in its file."""
+    monkeypatch.setattr(
+        sys, "argv", [f"{module.__name__}.py", "--results", str(folder), "--small", *more]
+    )
+    module.main()
+    return json.loads((folder / f"{module.__name__}.json").read_text())
+
+
+def tables(result: Any) -> dict[str, dict[str, list[str]]]:
+    """Title -> name of the row -> its cells; each table is whole."""
+    found = {}
+    for sheet in result["sheets"]:
+        assert sheet["rows"]
+        assert {len(row) for row in sheet["rows"]} == {len(sheet["columns"])}
+        found[sheet["title"]] = {name: cells for name, *cells in sheet["rows"]}
+        assert len(found[sheet["title"]]) == len(sheet["rows"])
+    return found
+
+
+def test_steps_hold_every_method_against_its_bar(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(bench("steps"), tmp_path, monkeypatch)
+    single, blocks = tables(result).values()
+    assert list(single)[:2] == ["generate", "LocoRE"]
+    assert single["LocoRE"][-1] == "1.020"
+    # Half of four layers and the head, over all layers and the head: worked out by hand from the
+    # shapes (width 64, an MLP 176 wide, a head of 256).
+    layer, head = 4 * 64**2 + 3 * 64 * 176 + 2 * 64, 256 * 64
+    bar = 1.05 + (2 * layer + head) / (4 * layer + head)
+    assert {single[name][-1] for name in single if "row" in name} == {f"{bar:.3f}"}
+    at_zero = {name: cells for name, cells in blocks.items() if name.startswith("alpha 0,")}
+    assert [name.partition("m = ")[2] for name in at_zero] == ["1", "4", "8", "16", "32"]
+    # Nothing is rejected at alpha 0, and a block of m is m - 1 plain passes and one recorded.
+    assert {tuple(cells[:2]) for cells in at_zero.values()} == {("0%", "1.00")}
+    # Block SGRS says what the one-by-one loop says, whatever it rejects.
+    note = result["sheets"][1]["note"]
+    assert re.findall(r"(\d) of (\d) at alpha", note) == [("4", "4"), ("1", "1"), ("1", "1")]
+    assert len(result["claims"]) == 4
+
+
+def test_a_shared_prefix_changes_no_token(bench: Any) -> None:
+    models, prefix = bench("support.models"), bench("support.prefix")
+    model, inputs = models.build(models.SMALL), models.prompt(models.SMALL, 40)
+    plain = model.generate(**inputs, max_new_tokens=6, do_sample=False)
+    with prefix.shared_prefix(model, inputs) as prefills:
+        shared = [model.generate(**inputs, max_new_tokens=6, do_sample=False) for _ in range(2)]
+    assert len(prefills.ended) == 2
+    assert all(torch.equal(plain, other) for other in shared)
+    assert "forward" not in vars(model)
+
+
+def test_rejections_are_counted_in_trained_models(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(bench("trained"), tmp_path, monkeypatch)
+    (table,) = tables(result).values()
+    assert all(cells[0].endswith("%") and float(cells[1]) >= 1 for cells in table.values())
+
+
+def test_diagnosis_compares_ways_that_agree(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(bench("diagnosis"), tmp_path, monkeypatch)
+    agreement = next(sheet for sheet in result["sheets"] if "agreement" in sheet["title"])
+    compared = {(row[0], row[1]): float(row[3]) for row in agreement["rows"]}
+    assert ("block (one pass an answer)", "row (one step a token)") in compared
+    assert ("block (one pass an answer)", "the paper's way") in compared
+    # float32; each of them is another way through the same mathematics
+    assert max(compared.values()) < 1e-4
+    assert any("the paper's way / block way" in claim["what"] for claim in result["claims"])
+    (chart,) = result["charts"]
+    assert all(len(x) == len(y) == 2 for x, y in chart["lines"].values())
+
+
+def test_the_paper_s_row_is_the_full_graph_s(bench: Any) -> None:
+    """The baseline against the library's own slow reference."""
+    from lvlmsal.saliency.full import full_graph_rows
+    from lvlmsal.saliency.options import SaliencyOptions
+
+    models, baselines = bench("support.models"), bench("support.baselines")
+    model, inputs = models.build(models.SMALL), models.prompt(models.SMALL, 40)
+    ids = models.answer(models.SMALL, 5)
+    full = full_graph_rows(model, inputs, ids, SaliencyOptions())
+    full = full["product"] if isinstance(full, dict) else full
+    with baselines.as_loaded(model):
+        row = baselines.paper_row(model, inputs, ids, 3, [2, 3])
+    torch.testing.assert_close(row, full[0, 3, :, : row.shape[-1]], rtol=1e-4, atol=1e-6)
+    assert not any(p.requires_grad for p in model.parameters())
+    assert model.config.text_config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("name", ["scaling", "prefill"])
+def test_growth_is_measured_along_every_axis(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    result = run(bench(name), tmp_path, monkeypatch)
+    assert len(tables(result)) == {"scaling": 4, "prefill": 2}[name]
+    assert result["charts"]
+
+
+@pytest.mark.slow
+def test_memory_is_measured_in_processes_of_their_own(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = bench("memory")
+    kept = {name: memory.METHODS[name] for name in list(memory.METHODS)[:2]}
+    monkeypatch.setattr(memory, "METHODS", kept)
+    result = run(memory, tmp_path, monkeypatch)
+    (table,) = tables(result).values()
+    assert table["generate"][1::2] == ["1", "1", "1"]
+    assert all(float(cells[0]) > 50 for cells in table.values())  # torch alone is more
+    assert {claim["bar"] for claim in result["claims"]} == {1.05}
+
+
+def test_peak_memory_counts_what_stands_together(bench: Any) -> None:
+    memory = bench("support.memory")
+
+    def work() -> None:
+        first = torch.zeros(2**20)  # 4 MiB
+        second = first + 1  # 8 MiB together
+        del first
+        torch.zeros(2**18).add_(float(second[0]))  # 5 MiB together
+
+    assert memory.peak_above(work) == pytest.approx(8, abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_gpu_script_runs_on_tiny_models(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ["LLaVA-1.5-7B", "Qwen2.5-VL-32B"]
+    more = ["--device", "cpu", "--tiny", "--models", *models]
+    gpu = bench("gpu")
+    methods, kept = gpu.methods, ("LocoRE", "SGRS one by one, ", "block SGRS, m = 16")
+    monkeypatch.setattr(
+        gpu, "methods", lambda beta: [m for m in methods(beta) if m.name.startswith(kept)]
+    )
+    result = run(gpu, tmp_path, monkeypatch, *more)
+    titles = [sheet["title"] for sheet in result["sheets"]]
+    assert [title.partition(":")[0] for title in titles] == [m for m in models for _ in range(2)]
+    assert len(result["claims"]) == 4 * len(models)
+
+
+def test_shapes_are_those_of_the_checkpoints(bench: Any) -> None:
+    """Parameters, as they are published."""
+    checkpoints = bench("support.checkpoints")
+    counts = {
+        name: checkpoints.parameters(checkpoint, tiny=False)
+        for name, checkpoint in checkpoints.CHECKPOINTS.items()
+    }
+    assert counts == {
+        "LLaVA-1.5-7B": 7_063_427_072,
+        "LLaVA-1.5-13B": 13_351_494_656,
+        "Qwen2-VL-7B": 8_291_375_616,
+        "Qwen2.5-VL-32B": 33_452_718_336,
+    }
+
+
+def result_file(folder: Path, **changes: Any) -> None:
+    content = {
+        "name": "steps",
+        "title": "Cost",
+        "text": "Why.",
+        "claims": [
+            {
+                "what": what,
+                "bar": 1.02,
+                "measured": {"median": median, "low": 1.0, "high": 1.2, "count": 9},
+                "least": False,
+                "digits": 3,
+            }
+            for what, median in (("fast", 1.01), ("slow", 1.5))
+        ],
+        "sheets": [{"title": "table", "columns": ["", "ms"], "rows": [["a", "1"]], "note": "n"}],
+        "charts": [
+            {
+                "name": "line",
+                "title": "a line",
+                "x": "m",
+                "y": "ms",
+                "lines": {"a": [[1, 2], [3, 4]]},
+                "log": False,
+            }
+        ],
+        "small": False,
+        "command": "python benchmarks/steps.py",
+        "minutes": 1.5,
+        "machine": {"processor": "one"},
+        **changes,
+    }
+    (folder / f"{content['name']}.json").write_text(json.dumps(content))
+
+
+def write_page(bench: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    options = ["report.py", "--results", str(folder), "--docs", str(folder / "docs")]
+    monkeypatch.setattr(sys, "argv", options)
+    bench("report").main()
+    return (folder / "docs" / "performance.md").read_text()
+
+
+def test_the_page_shows_every_bar_and_whether_it_is_met(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result_file(tmp_path)
+    page = write_page(bench, tmp_path, monkeypatch)
+    assert "| fast | 1.010 (1.000 - 1.200) | at most 1.020 | met |" in page
+    assert "| slow | 1.500 (1.000 - 1.200) | at most 1.020 | **not met** |" in page
+    assert "| a | 1 |" in page
+    assert "python benchmarks/steps.py  # 1.5 minutes" in page
+    assert "benchmarks/gpu.py --device cuda" in page  # there is no table of a GPU's
+    assert "`memory.py`" in page  # which left nothing
+    assert "--small" not in page
+    assert (tmp_path / "docs" / "images" / "performance-line.png").stat().st_size > 1000
+
+
+def test_numbers_of_tiny_shapes_are_called_so(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result_file(tmp_path, small=True)
+    result_file(tmp_path, name="gpu", machine={"device": "a card"})
+    page = write_page(bench, tmp_path, monkeypatch)
+    assert "they say nothing" in page
+    assert "- device: a card" in page
+    assert "Not measured here" not in page
+
+
+def test_a_failing_part_stops_no_other(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module = bench("run")
+    (tmp_path / "old.json").write_text("{}")
+    (tmp_path / "prefill.json").write_text("{}")
+    monkeypatch.setattr(module, "PARTS", {"nothing_of_the_kind": 5, "prefill": 60})
+    options = ["run.py", "--small", "--results", str(tmp_path), "--docs", str(tmp_path / "docs")]
+    monkeypatch.setattr(sys, "argv", options)
+    assert module.main() == 1
+    assert "FAILED: nothing_of_the_kind (exit code 2)" in capfd.readouterr().err
+    assert json.loads((tmp_path / "prefill.json").read_text())["name"] == "prefill"
+    assert "LocoRE over many rows" in (tmp_path / "docs" / "performance.md").read_text()
+
+
+def test_results_name_no_folder(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = bench("support.results")
+    monkeypatch.setattr(
+        sys, "argv", ["steps.py", "--small", "--results", "somewhere", "--seconds", "5"]
+    )
+    assert results._options() == ["--small", "--seconds", "5"]
+    assert set(results.machine()) >= {"processor", "memory", "threads", "torch", "transformers"}
