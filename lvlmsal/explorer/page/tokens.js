@@ -2,6 +2,9 @@
 
 const ARCS = 7;
 
+// what goes on with the word before it; scripts that write without spaces may break anywhere
+const JOINED = /^[\p{Script=Latin}\p{N}\p{P}]/u;
+
 /** Question and answer of one side. `choose(token)` is called when a token is clicked. */
 class TokenText {
   constructor(answer, choose) {
@@ -47,14 +50,19 @@ class TokenText {
     });
   }
 
-  /** Words with the white space between them. */
+  /** Tokens with the white space between them; the tokens of one word stay on one line. */
   flow(start, end) {
     const nodes = [];
+    let word = null;
     for (let at = start; at < end; at++) {
-      const { lead } = parts(this.answer.positions[at]);
+      const { lead, body } = parts(this.answer.positions[at]);
       // the first word of a line needs no space in front of it
       if (lead && at > start) nodes.push(document.createTextNode(lead.includes("⏎") ? " ⏎ " : " "));
-      nodes.push(this.nodes[at]);
+      if (lead || !word || !JOINED.test(body)) {
+        word = el("span", { class: "joined" });
+        nodes.push(word);
+      }
+      word.append(this.nodes[at]);
       if (this.answer.positions[at].includes("\n") && at < end - 1) nodes.push(el("br"));
     }
     return nodes;
