@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -51,6 +52,16 @@ class Reading(ABC):
         return torch.tensor(tokens, device=self.stepper.input_ids.device)[:, None]
 
 
+@dataclass
+class _Rows:
+    """Recorded rows that predict, and which of them predicts the next position."""
+
+    logits: Tensor
+    tape: Tape
+    tokens: Tensor
+    place: int
+
+
 class PredictingRow(Reading):
     """``row="predicting"``: one recorded row serves every candidate of its position."""
 
@@ -58,45 +69,53 @@ class PredictingRow(Reading):
         super().__init__(stepper, options)
         # Where the row that predicts begins; it is run again when it has to be recorded.
         self._start = stepper.before_last
-        self._recorded: tuple[Tensor, Tape] | None = None
+        self._rows: _Rows | None = None
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
-        """One vector-Jacobian product through the recorded row."""
-        if self._recorded is None:
+        """One vector-Jacobian product through the recorded row, or through its whole block."""
+        if self._rows is None:
             row = self.stepper.input_ids[:, -1:]
             self.stepper.rewind(self._start)
-            self._recorded = self.stepper.record(row)
-        logits, tape = self._recorded
-        loss = loss_gradient(logits, self._column(tokens), "predicting")
-        saliency = self.stepper.saliency(tape, loss, self.options, retain_graph=True)
-        return [float(value) for value in saliency[:, 0]]
+            self._record(row)
+        assert self._rows is not None
+        rows = self._rows
+        rows.tokens[:, rows.place] = self._column(tokens)[:, 0]
+        return self._saliency(rows)[:, rows.place].tolist()
 
     def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
         """The next step, recorded where it will be judged."""
-        self._start, self._recorded = self.stepper.mark(), None
+        self._start, self._rows = self.stepper.mark(), None
         if judged_next:
-            self._recorded = self.stepper.record(self._column(tokens))
-            self.logits = self._recorded[0].detach()[:, 0]
+            self._record(self._column(tokens))
         else:
             self.draft(tokens)
 
     def verify(self, tokens: Tensor) -> list[list[float]]:
         """The rows that predict the drafted tokens, and the last token's for what follows it."""
         length = self._start.length
-        rows = torch.cat([self.stepper.input_ids[:, length : length + 1], tokens], dim=1)
+        inputs = torch.cat([self.stepper.input_ids[:, length : length + 1], tokens], dim=1)
         self.stepper.rewind(self._start)
-        logits, tape = self.stepper.record(rows)
+        logits, tape = self.stepper.record(inputs)
         # The last row has nothing to judge yet: whatever it is given touches no other row.
-        loss = loss_gradient(logits, torch.nn.functional.pad(tokens, (0, 1)), "predicting")
-        self._after, self._recorded = logits.detach(), None
-        saliency: list[list[float]] = self.stepper.saliency(tape, loss, self.options).tolist()
-        return [values[:-1] for values in saliency]
+        self._rows = _Rows(logits, tape, torch.nn.functional.pad(tokens, (0, 1)), 0)
+        return self._saliency(self._rows)[:, :-1].tolist()
 
     def accept(self, count: int) -> None:
         """Keep the rows up to the one that predicts what follows the accepted tokens."""
-        self.logits = self._after[:, count]
+        assert self._rows is not None
+        self._rows.place = count
+        self.logits = self._rows.logits.detach()[:, count]
         self.stepper.rewind(self.stepper.later(self._start, count + 1))
         self._start = self.stepper.later(self._start, count)
+
+    def _record(self, tokens: Tensor) -> None:
+        logits, tape = self.stepper.record(tokens)
+        self._rows = _Rows(logits, tape, tokens.clone(), 0)
+        self.logits = logits.detach()[:, 0]
+
+    def _saliency(self, rows: _Rows) -> Tensor:
+        loss = loss_gradient(rows.logits, rows.tokens, "predicting")
+        return self.stepper.saliency(rows.tape, loss, self.options, retain_graph=True)
 
 
 class CandidateRow(Reading):

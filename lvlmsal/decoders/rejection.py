@@ -20,6 +20,9 @@ from lvlmsal.saliency.stepping import Stepper
 if TYPE_CHECKING:
     from lvlmsal.decoders.sgrs import SGRS
 
+FIRST_BLOCK = 4
+"""Tokens that are drafted before it is known how often this answer's tokens are rejected."""
+
 
 @dataclass
 class _Position:
@@ -41,7 +44,9 @@ class RejectionLoop:
     position, and verified by one recorded pass. Up to the first rejection they are what the
     one-by-one loop would have chosen; from there that loop decides one position, and drafting goes
     on behind it. The cache goes back to the first rejection of any sample in the batch: the others
-    draft the same tokens again, for noise and candidates hang on the position alone.
+    draft the same tokens again, for noise and candidates hang on the position alone. Blocks become
+    shorter where tokens are rejected and longer where they are not, so that little is drafted in
+    vain; how long they are changes the cost and nothing else.
 
     Args:
         sgrs: the decoder.
@@ -76,7 +81,8 @@ class RejectionLoop:
         self.history = [deque[float](maxlen=sgrs.window) for _ in names]
         self.records: list[list[TokenRecord]] = [[] for _ in names]
         self.running = [True] * len(names)
-        self.block_size = sgrs.block_size if sgrs.rejection else 1
+        self.longest = sgrs.block_size if sgrs.rejection else 1
+        self.block_size = min(FIRST_BLOCK, self.longest)
 
     def run(self) -> LongTensor:
         """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
@@ -107,8 +113,14 @@ class RejectionLoop:
                 self._decide(position, trials)
                 return
             self._commit(trials, after[count])
+        self._adapt(accepted=True)
         if any(self.running):
             self.reading.accept(len(positions))
+
+    def _adapt(self, *, accepted: bool) -> None:
+        """Twice the block where everything was accepted, half of it where not."""
+        wanted = self.block_size * 2 if accepted else self.block_size // 2
+        self.block_size = max(1, min(wanted, self.longest))
 
     def _draft(self) -> tuple[list[_Position], list[list[bool]]]:
         """Up to ``block_size`` positions by plain steps, and which samples run after each."""
@@ -129,6 +141,7 @@ class RejectionLoop:
             values = self.reading.judge([trial.current for trial in trials])
             for trial, value in zip(trials, values, strict=True):
                 trial.judged(value)
+        self._adapt(accepted=all(trial.took_first for trial in trials))
         tokens = [trial.record.id for trial in trials]
         self._commit(trials, self._appended(self.ids, position, tokens)[1])
         if any(self.running):
