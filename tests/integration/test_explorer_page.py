@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,6 +200,24 @@ def test_measure_layer_and_fusion_change_colours_and_numbers(
     mean = float(report.per_layer(of="attention")[6].mean())
     assert layer(page, "mean") == pytest.approx(mean, rel=0.01)
     assert len({tuple(colours) for colours in (saliency, one_layer, other, attention)}) == 4
+
+
+def test_layers_of_two_sides_are_matched_by_number(show: Open, tmp_path: Path) -> None:
+    reports = [make_report(WORDS, layers=layers) for layers in ((2, 3), (0, 1, 2), (7,))]
+    other = replace(reports[2], prompt="Is it?")
+    path = tmp_path / "page.html"
+    write_page(path, [ShownAnswer(r, str(n)) for n, r in enumerate([*reports[:2], other])])
+    page = show(path)
+    checked = ".layer[aria-checked=true]"
+    sides = page.locator(".side")
+    sides.nth(1).locator(".layer[data-layer='2']").click()
+    assert page.locator(checked).evaluate_all("b => b.map(x => x.dataset.layer)") == ["2", "2"]
+    sides.nth(1).locator(".layer[data-layer='0']").click()
+    assert page.locator(checked).evaluate_all("b => b.map(x => x.dataset.layer)") == ["mean", "0"]
+    page.keyboard.press("j")
+    page.wait_for_selector("main[data-sample='1']")
+    assert page.get_attribute(checked, "data-layer") == "mean"
+    assert "mean over layers" in page.inner_text(".legend-title")
 
 
 def test_hallucinated_words_have_a_mark_that_is_no_colour(show: Open, single: Path) -> None:

@@ -20,7 +20,7 @@ const state = {
   active: 0,
   kind: "saliency",
   fusion: null,
-  layer: null,
+  layer: null, // number of a layer; null: their mean
   bare: false,
 };
 let sides = [];
@@ -120,6 +120,7 @@ async function draw() {
   main.dataset.sample = state.sample;
   const fusions = [...new Set(answers.flatMap((answer) => answer.fusions))];
   if (!fusions.includes(state.fusion)) state.fusion = answers[0].fusion;
+  if (answers.every((answer) => answer.layerAt(state.layer) === null)) state.layer = null;
   const labels = sample.answers.map((answer) => answer.label);
   offer(fusionMenu, fusions, state.fusion);
   offer(leftMenu, labels, answers[0].label);
@@ -137,15 +138,14 @@ function refresh() {
     side.update(shared);
     side.node.classList.toggle("active", sides.length > 1 && at === state.active);
   });
-  const layer = state.layer === null ? "mean over layers" : `layer ${answers[0].layers[state.layer]}`;
+  const layer = state.layer === null ? "mean over layers" : `layer ${state.layer}`;
   legendBox.replaceChildren(scale.legend(`${state.kind === "saliency" ? "S of a word" : "attention of a word to its context"}, ${layer}`), marks());
   kindButtons.forEach((button) => button.setAttribute("aria-pressed", button.dataset.kind === state.kind));
   drawList();
 }
 
 function scoresOf(answer, layer) {
-  const at = layer !== null && layer < answer.layers.length ? layer : null;
-  return answer.scores(answer.measure(state.kind, state.fusion), at);
+  return answer.scores(answer.measure(state.kind, state.fusion), answer.layerAt(layer));
 }
 
 function marks() {
@@ -225,10 +225,9 @@ function setLayer(layer) {
 }
 
 function stepLayer(step) {
-  const count = sides[state.active].answer.layers.length;
-  const place = (state.layer === null ? 0 : state.layer + 1) + step;
-  const next = (place + count + 1) % (count + 1);
-  setLayer(next === 0 ? null : next - 1);
+  const choices = [null, ...sides[state.active].answer.layers];
+  const place = Math.max(choices.indexOf(state.layer), 0) + step;
+  setLayer(choices[(place + choices.length) % choices.length]);
 }
 
 function toggleTheme() {

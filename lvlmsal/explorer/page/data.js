@@ -40,6 +40,12 @@ class Answer {
     return `saliency/${this.fusions.includes(fusion) ? fusion : this.fusion}`;
   }
 
+  /** Place of a layer among those of the answer; null, which stands for their mean, without it. */
+  layerAt(number) {
+    const at = number === null ? -1 : this.layers.indexOf(number);
+    return at < 0 ? null : at;
+  }
+
   /** Whether the maps of single layers are there. */
   hasLayers(measure) {
     return this.layers.length === 1 || this.arrays[`text/${measure}`].shape[1] > 1;

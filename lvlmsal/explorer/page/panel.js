@@ -115,7 +115,7 @@ class Panel {
           title: `${layer === null ? "mean" : `layer ${text}`}: ${shown(value)}`,
           data: { layer: layer === null ? "mean" : text },
           vars: { "--share": mean === null ? 0 : ((value ?? 0) / top).toFixed(4) },
-          on: { click: () => this.chooseLayer(layer) },
+          on: { click: () => this.chooseLayer(layer === null ? null : answer.layers[layer]) },
         },
         el("span", { class: "column" }),
         el("span", { class: "layer-name", text }),

@@ -48,7 +48,7 @@ class Side {
   update(shared) {
     const { answer } = this;
     const measure = answer.measure(shared.kind, shared.fusion);
-    const layer = shared.layer !== null && shared.layer < answer.layers.length ? shared.layer : null;
+    const layer = answer.layerAt(shared.layer);
     const view = { ...shared, measure, layer, token: this.token };
     this.text.update(view);
     this.maps.update(view);
