@@ -24,7 +24,7 @@ class MentionRow:
         sample: Id of the sample.
         image: What samples about the same image share; intervals resample it.
         index: Of the mention's first token in the answer.
-        position: Of that token in the sequence of prompt and answer.
+        sequence_position: Of that token in the sequence of prompt and answer.
         token: Its text.
         tokens: How many tokens the mention has.
         object: Name of the object.
@@ -38,7 +38,7 @@ class MentionRow:
     sample: str
     image: str
     index: int
-    position: int
+    sequence_position: int
     token: str
     tokens: int
     object: str
@@ -71,7 +71,7 @@ def mention_rows(answer: Replayed, vocabulary: Vocabulary) -> list[MentionRow]:
             sample=answer.sample.id,
             image=answer.sample.group,
             index=mention.start,
-            position=report.spans.output_start + mention.start,
+            sequence_position=report.spans.output_start + mention.start,
             token=report.tokens[mention.start],
             tokens=mention.stop - mention.start,
             object=mention.name,

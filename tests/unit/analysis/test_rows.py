@@ -48,7 +48,7 @@ def test_a_row_holds_the_first_token_of_a_mention(answer: Replayed) -> None:
     for row in rows:
         assert row.cell == ("m", "greedy", "chair")
         assert (row.sample, row.image) == ("7", "image 7")
-        assert row.position == answer.report.spans.output_start + row.index
+        assert row.sequence_position == answer.report.spans.output_start + row.index
         assert row.scores == {name: column[row.index] for name, column in values.items()}
 
 
@@ -59,6 +59,8 @@ def test_csv_round_trip(answer: Replayed, tmp_path: Path) -> None:
     with (tmp_path / "mentions.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["hallucinated"] for line in lines] == ["1", "0", "1"]
+    header = (tmp_path / "mentions.csv").read_text().splitlines()[0].split(",")
+    assert len(set(header)) == len(header)
     for line, row in zip(lines, rows, strict=True):
         assert line["object"] == row.object
         assert line["token"] == row.token
