@@ -222,7 +222,9 @@ def generate(
 def saliency(
     image: ImageFile,
     prompt: Prompt,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write (.png).")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Picture (.png), or the report (.safetensors).")
+    ],
     model: ModelName = "pocket-llava",
     response: Annotated[
         str | None, typer.Option(help="Answer to judge; by default the model's own.")
@@ -238,7 +240,7 @@ def saliency(
     ] = None,
     max_new_tokens: MaxNewTokens = 128,
 ) -> None:
-    """Draw the saliency of every token of an answer beside its attention."""
+    """Draw the saliency of every token of an answer beside its attention, or save the report."""
     from lvlmsal.cli.ask import draw
 
     text = draw(

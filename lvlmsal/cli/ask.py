@@ -23,6 +23,8 @@ from lvlmsal.saliency.options import SaliencyOptions
 Spec = dict[str, Any]
 """``name`` and options."""
 
+REPORT_SUFFIX = ".safetensors"
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -139,7 +141,7 @@ def draw(
     settings: Sequence[str],
     max_new_tokens: int,
 ) -> str:
-    """Draw the saliency of an answer into a file.
+    """Draw the saliency of an answer into a file, or write the report itself.
 
     Returns:
         The answer.
@@ -163,8 +165,10 @@ def draw(
     problems += wrong
     if not output.parent.is_dir():
         problems.append(f"-o {output}: there is no folder {output.parent}")
-    if output.suffix.lower() not in (".png", ".pdf", ".svg"):
-        problems.append(f"-o {output}: expected a name that ends in .png, .pdf or .svg")
+    if output.suffix.lower() not in (".png", ".pdf", ".svg", REPORT_SUFFIX):
+        problems.append(
+            f"-o {output}: expected a name that ends in .png, .pdf, .svg or {REPORT_SUFFIX}"
+        )
     if problems:
         raise ConfigError(problems)
     lvlm = _load(image, model)
@@ -177,7 +181,10 @@ def draw(
         max_new_tokens=max_new_tokens,
     )
     try:
-        report.plot(output)
+        if output.suffix.lower() == REPORT_SUFFIX:
+            report.save(output)
+        else:
+            report.plot(output)
     except OSError as error:
         raise DataError(f"cannot be written: {error.strerror}", path=output) from error
     return report.text

@@ -20,7 +20,7 @@ def ordered_candidates(
     seed: int,
     sample_ids: Sequence[str],
     positions: Sequence[int],
-) -> list[list[int]]:
+) -> list[dict[int, float]]:
     """Sampling without replacement from the top K, all draws made at once.
 
     Walking the candidates by descending log p + Gumbel noise is exactly sampling without
@@ -36,13 +36,15 @@ def ordered_candidates(
         positions: of the token to be chosen, one for each sample.
 
     Returns:
-        For each sample the ids of its candidates, in the order in which they are tried.
+        For each sample its candidates in the order in which they are tried, each with its
+        probability under softmax(scores / temperature) (at temperature 0, under softmax(scores)).
 
-    >>> ordered_candidates(
+    >>> found = ordered_candidates(
     ...     torch.tensor([[1.0, 3.0, 2.0]]), k=2, temperature=0.0, plausibility=0.0,
     ...     seed=0, sample_ids=["a"], positions=[0],
     ... )
-    [[1, 2]]
+    >>> [{token: round(p, 2) for token, p in row.items()} for row in found]
+    [{1: 0.67, 2: 0.24}]
     """
     divisor = temperature if temperature > 0 else 1.0
     logs = torch.log_softmax(scores.double() / divisor, dim=-1)
@@ -52,11 +54,11 @@ def ordered_candidates(
     allowed = torch.isfinite(values_by_rank)
     if plausibility > 0:
         allowed &= values_by_rank >= values_by_rank[:, :1] + math.log(plausibility)
-    ids = []
+    found = []
     for row, (values, tokens, kept) in enumerate(
         zip(values_by_rank.tolist(), tokens_by_rank.tolist(), allowed.tolist(), strict=True)
     ):
-        keys = {}
+        keys, probabilities = {}, {}
         for value, token, keep in zip(values, tokens, kept, strict=True):
             if keep:
                 noise = 0.0
@@ -64,6 +66,7 @@ def ordered_candidates(
                     noise = token_gumbel(
                         token, seed=seed, sample_id=sample_ids[row], position=positions[row]
                     )
-                keys[token] = value + noise
-        ids.append(sorted(keys, key=keys.__getitem__, reverse=True))
-    return ids
+                keys[token], probabilities[token] = value + noise, math.exp(value)
+        order = sorted(keys, key=keys.__getitem__, reverse=True)
+        found.append({token: probabilities[token] for token in order})
+    return found

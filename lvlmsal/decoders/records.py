@@ -13,10 +13,13 @@ class TokenRecord:
     Attributes:
         id: token id.
         text: its text, filled in where a processor is at hand.
+        probability: under softmax(logits / temperature), from which candidates are drawn; ``None``
+            where the decoder keeps none.
         saliency: S(c) of Eq. 6; ``None`` where it was not computed or the context was empty.
         threshold: tau that it was compared with; ``None`` where there was no history yet.
         tries: candidates that were looked at before one was taken.
-        rejected: id and S of each candidate that was turned down, in the order of the tries.
+        rejected: id, S and probability of each candidate that was turned down, in the order of the
+            tries.
         fallback: whether every try failed and the candidate of highest S was taken.
 
     >>> TokenRecord(id=7).to_dict()["fallback"]
@@ -25,6 +28,7 @@ class TokenRecord:
 
     id: int
     text: str = ""
+    probability: float | None = None
     saliency: float | None = None
     threshold: float | None = None
     tries: int = 1

@@ -28,13 +28,13 @@ FIRST_BLOCK = 4
 class _Position:
     """One position: its candidates, and which samples run before and, as drafted, after it."""
 
-    candidates: list[list[int]]
+    candidates: list[dict[int, float]]
     scores: Tensor
     running: list[bool]
 
     @property
     def first(self) -> list[int]:
-        return [tokens[0] for tokens in self.candidates]
+        return [next(iter(tokens)) for tokens in self.candidates]
 
 
 class RejectionLoop:
@@ -162,7 +162,7 @@ class RejectionLoop:
         )
         for row, runs in enumerate(running):
             if not runs:
-                candidates[row] = [self.filler]
+                candidates[row] = {self.filler: 1.0}
             elif not candidates[row]:
                 raise UnsupportedError(
                     f"no token is left for sample {self.names[row]!r}: the logits processors "

@@ -11,7 +11,7 @@ class Trial:
     """Takes the first candidate that reaches the threshold (Algorithm 1).
 
     Args:
-        tokens: the candidates in the order in which they are tried.
+        candidates: tokens in the order in which they are tried, and their probabilities.
         threshold: tau; ``None`` where there is no history, which accepts the first.
         max_tries: R; once so many were rejected, the best of all candidates is taken.
         running: ``False`` for a sample that has ended, whose first token is taken unseen.
@@ -21,12 +21,16 @@ class Trial:
     """
 
     def __init__(
-        self, tokens: list[int], threshold: float | None, max_tries: int, running: bool
+        self,
+        candidates: dict[int, float],
+        threshold: float | None,
+        max_tries: int,
+        running: bool,
     ) -> None:
-        self.tokens, self.threshold = tokens, threshold
-        self.max_tries = min(max_tries, len(tokens))
+        self.candidates, self.tokens, self.threshold = candidates, list(candidates), threshold
+        self.max_tries = min(max_tries, len(candidates))
         self.values: list[float] = []
-        self.record = TokenRecord(id=tokens[0], threshold=threshold)
+        self.record = TokenRecord(id=self.tokens[0], threshold=threshold)
         self.decided = not running
 
     @property
@@ -58,10 +62,11 @@ class Trial:
         self.record = replace(
             self.record,
             id=self.tokens[index],
+            probability=self.candidates[self.tokens[index]],
             saliency=None if value != value else value,
             tries=tries,
             rejected=[
-                {"id": token, "saliency": saliency}
+                {"id": token, "saliency": saliency, "probability": self.candidates[token]}
                 for place, (token, saliency) in enumerate(
                     zip(self.tokens, self.values, strict=False)
                 )

@@ -205,6 +205,7 @@ def _record(record: dict[str, Any]) -> dict[str, Any]:
     """How one token was chosen, without what the report says already."""
     return {
         "threshold": _rounded(record.get("threshold")),
+        "probability": _rounded(record.get("probability")),
         "tries": record.get("tries", 1),
         "fallback": record.get("fallback", False),
         "rejected": [

@@ -216,7 +216,9 @@ class SaliencyReport:
             return list(range(len(self.layers)))
         wanted = [layers] if isinstance(layers, int) else list(layers)
         missing = [layer for layer in wanted if layer not in self.layers]
-        if missing or not wanted:
+        if not wanted:
+            raise ValueError("no layer was chosen: leave layers out to take all of them")
+        if missing:
             raise ValueError(f"layers {missing} are not in this report: it holds {self.layers}")
         return [self.layers.index(layer) for layer in wanted]
 
@@ -224,6 +226,8 @@ class SaliencyReport:
         self, values: Tensor, intervals: Sequence[tuple[int, int]], reduce: str
     ) -> Tensor:
         """Mean or sum over the positions before each token in some intervals, (T, L)."""
+        if reduce not in ("mean", "sum"):
+            raise ValueError(f"reduce={reduce!r} is unknown: choose 'mean' or 'sum'")
         position = torch.arange(self.spans.length)
         inside = torch.zeros(self.spans.length, dtype=torch.bool)
         for start, end in intervals:

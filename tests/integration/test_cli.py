@@ -16,6 +16,7 @@ import yaml
 from lvlmsal.cli import main
 from lvlmsal.cli.listing import KINDS
 from lvlmsal.evaluation import Result
+from lvlmsal.saliency import SaliencyReport
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -109,6 +110,9 @@ def test_saliency_writes_a_picture(
     code, _, err = run(*words, "-o", out)
     assert code == 0, err
     assert out.read_bytes()[:4] == b"\x89PNG"
+    code, _, err = run(*words, "-o", tmp_path / "report.safetensors")
+    assert code == 0, err
+    assert len(SaliencyReport.load(tmp_path / "report.safetensors").tokens) == 3
 
 
 def test_all_mistakes_of_a_question_are_told_together(run: Run, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Panel {
     }
     const rows = [
       ...record.rejected.map((one) => ({ ...one, name: label(one.text), state: "rejected" })),
-      { name, saliency: own, probability: null, state: "taken" },
+      { name, saliency: own, probability: record.probability, state: "taken" },
     ];
     const known = rows.some((row) => row.probability !== null);
     const top = Math.max(1e-9, record.threshold ?? 0, ...rows.map((row) => row.saliency ?? 0));

@@ -32,7 +32,13 @@ def order(scores: torch.Tensor, **options: object) -> list[list[int]]:
         "sample_ids": [str(row) for row in range(rows)],
         "positions": [0] * rows,
     }
-    return ordered_candidates(scores, **{**given_options, **options})  # type: ignore[arg-type]
+    found = ordered_candidates(scores, **{**given_options, **options})  # type: ignore[arg-type]
+    temperature = float({**given_options, **options}["temperature"]) or 1.0  # type: ignore[arg-type]
+    wanted = torch.softmax(scores.double() / temperature, dim=-1)
+    for row, of_sample in enumerate(found):
+        for token, probability in of_sample.items():
+            assert probability == pytest.approx(float(wanted[row, token]), rel=1e-9)
+    return [list(of_sample) for of_sample in found]
 
 
 def chi_square(counts: Counter[tuple[int, ...]], exact: dict[tuple[int, ...], float]) -> float:

@@ -346,7 +346,8 @@ def test_the_options_of_saliency_reach_it() -> None:
 
 
 def test_a_candidate_that_just_reaches_the_threshold_is_taken() -> None:
-    trial = Trial([7, 8], 0.5, 2, True)
+    trial = Trial({7: 0.6, 8: 0.4}, 0.5, 2, True)
     trial.judged(0.5)
     assert trial.decided
     assert (trial.record.id, trial.record.fallback) == (7, False)
+    assert trial.record.probability == 0.6

@@ -131,6 +131,7 @@ def test_records_are_carried_with_what_is_known() -> None:
     records = [
         {"id": 4, "text": "A", "saliency": 0.5, "threshold": None, "tries": 1, "rejected": []},
         {
+            "probability": 0.5,
             "threshold": 0.123456,
             "tries": 3,
             "fallback": True,
@@ -142,8 +143,15 @@ def test_records_are_carried_with_what_is_known() -> None:
     ]
     shown = ShownAnswer(make_report(tokens=["A", " red"]), records=records)
     first, second = encode_answer(shown, LEAST)["records"]
-    assert first == {"threshold": None, "tries": 1, "fallback": False, "rejected": []}
-    assert second["threshold"] == 0.1235
+    nothing = {
+        "probability": None,
+        "threshold": None,
+        "tries": 1,
+        "fallback": False,
+        "rejected": [],
+    }
+    assert first == nothing
+    assert (second["probability"], second["threshold"]) == (0.5, 0.1235)
     assert second["fallback"] is True
     assert second["rejected"] == [
         {"text": " blue", "saliency": 0.1, "probability": 0.25},
