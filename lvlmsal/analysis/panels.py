@@ -68,9 +68,7 @@ def draw_image(
 ) -> None:
     """One token's map over an image, on a scale of its own; without images an empty panel.
 
-    The patch grid is stretched over the whole image. That is where patches come from unless the
-    processor cuts the image's margins off, as that of LLaVA-1.5 does with images that are no
-    squares.
+    The report's images are what the model saw, so the patch grid lies over all of them.
 
     Args:
         axes: Where to draw.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters import ModelAdapter, seen_part
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.saliency.block import block_saliency
@@ -38,8 +38,9 @@ def diagnose_response(
         options: which saliency; ``norm="matrix"`` takes the slow full-graph way.
         prompt: the question, for the report.
         interventions: in the order in which they act.
-        images: kept for plots.
+        images: kept for plots, without margins that the processor cuts off.
     """
+    processor = adapter.require_processor()
     ids = torch.tensor([list(response)])
     found = block_saliency(
         adapter.model,
@@ -69,5 +70,5 @@ def diagnose_response(
         ),
         grids=adapter.patch_grids(inputs, 0),
         options=options,
-        images=list(images),
+        images=[seen_part(image, processor.image_processor) for image in images],
     )

@@ -39,7 +39,7 @@ class SaliencyReport:
         spans: where system prompt, images, question and answer stand.
         grids: (rows, columns) of the patch grid of each image.
         options: which saliency.
-        images: the images, for plots.
+        images: what the model saw of the images, for plots: the patch grids lie over them exactly.
     """
 
     prompt: str

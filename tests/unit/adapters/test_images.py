@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from lvlmsal.adapters.images import open_image
+from lvlmsal.adapters.images import open_image, seen_part
 from lvlmsal.errors import DataError
 
 
@@ -85,3 +89,35 @@ def test_image_that_unpacks_to_far_too_much(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match=r"bomb\.png: refused"):
         open_image(tmp_path / "bomb.png")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    width=st.integers(60, 300),
+    height=st.integers(60, 300),
+    size=st.sampled_from(
+        [{"shortest_edge": 32}, {"shortest_edge": 40}, {"height": 48, "width": 40}]
+    ),
+)
+def test_the_seen_part_is_what_the_processor_takes(
+    width: int, height: int, size: dict[str, int]
+) -> None:
+    """Cut out first, the picture gives the pixels that it gives as a whole."""
+    ramp = np.linspace(0, 1, width)[None, :, None] * np.array([255, 0, 0])
+    ramp = ramp + np.linspace(0, 1, height)[:, None, None] * np.array([0, 255, 0])
+    image = Image.fromarray(ramp.astype(np.uint8))
+    processor = CLIPImageProcessorPil(size=size, crop_size={"height": 32, "width": 32})
+    part = seen_part(image, processor)
+    plain = {"do_center_crop": False, "size": {"height": 32, "width": 32}}
+    wanted = processor(image, return_tensors="pt")["pixel_values"]
+    found = processor(part, return_tensors="pt", **plain)["pixel_values"]
+    # The ramps run over 3.7 units; a pixel of rounding at the cut is the most that they may differ.
+    assert float((wanted - found).abs().max()) < 3.7 * 2.0 / min(part.size) + 0.05
+
+
+def test_nothing_is_cut_off_where_the_processor_does_not() -> None:
+    image = Image.new("RGB", (64, 48))
+    assert seen_part(image, CLIPImageProcessorPil(do_center_crop=False)) is image
+    assert seen_part(image, object()) is image
+    square = Image.new("RGB", (64, 64))
+    assert seen_part(square, CLIPImageProcessorPil()) is square
