@@ -63,15 +63,20 @@ def paper_row(
     extended = adapter_for(model).append(inputs, answer[:, : token + 1])
     outputs = model(**extended, use_cache=False, output_attentions=True)
     ids = extended["input_ids"]
-    loss = torch.nn.functional.cross_entropy(outputs.logits[:, -2].float(), ids[:, -1])
+    loss = torch.nn.functional.cross_entropy(_exact(outputs.logits[:, -2]), ids[:, -1])
     matrices = [outputs.attentions[layer] for layer in layers]
     gradients = torch.autograd.grad(loss, matrices)
     products = [
-        (matrix * gradient).detach()[0, :, -2, :-1].float().abs().sum(0)
+        _exact((matrix * gradient).detach()[0, :, -2, :-1]).abs().sum(0)
         for matrix, gradient in zip(matrices, gradients, strict=True)
     ]
     rows = torch.stack(products)
     return rows / rows.norm(dim=-1, keepdim=True)
+
+
+def _exact(values: Tensor) -> Tensor:
+    """In float32 or better."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def vl_saliency_trace(
