@@ -51,7 +51,8 @@ def seen_part(image: Image.Image, image_processor: Any) -> Image.Image:
     Example:
         >>> from types import SimpleNamespace
         >>> square = {"height": 336, "width": 336}
-        >>> clip = SimpleNamespace(do_center_crop=True, size={"shortest_edge": 336}, crop_size=square)
+        >>> edge = {"shortest_edge": 336}
+        >>> clip = SimpleNamespace(do_center_crop=True, size=edge, crop_size=square)
         >>> seen_part(Image.new("RGB", (640, 480)), clip).size
         (480, 480)
     """

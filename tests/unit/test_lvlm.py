@@ -109,7 +109,7 @@ def test_records_of_sgrs_carry_texts() -> None:
     )
     rejected = [other for record in answer.tokens for other in record.rejected]
     assert rejected
-    assert all(set(other) == {"id", "saliency", "text"} for other in rejected)
+    assert all(set(other) == {"id", "saliency", "probability", "text"} for other in rejected)
     assert all(record.saliency is not None for record in answer.tokens)
 
 
