@@ -39,7 +39,7 @@ def test_attention_beside_saliency(report: SaliencyReport, tmp_path: Path) -> No
         for axes, of in ((attention, "attention"), (saliency, "saliency")):
             expected = report.image_map(token, of=of)  # type: ignore[arg-type] # a literal
             assert drawn(axes) == pytest.approx((expected / expected.max()).numpy())
-            # as wide and high as what the model saw: the middle square of 40 x 30, whatever the grid
+            # as wide and high as what the model saw, the middle square, whatever the grid
             assert axes.get_images()[-1].get_extent() == [0, 30, 30, 0]
         start = report.spans.context_start("after_image")
         stop = report.spans.output_start + token
