@@ -16,14 +16,14 @@ from pathlib import Path
 from support.results import arguments
 
 PARTS = {
-    "steps": 370,
-    "trained": 50,
+    "steps": 360,
+    "trained": 40,
     "diagnosis": 140,
     "memory": 90,
     "scaling": 90,
     "prefill": 60,
 }
-"""Seconds that each part aims at; one that takes half as long again and a minute is stopped."""
+"""Seconds that each part aims at: what is left of them is shared out anew before each part."""
 
 
 def main() -> int:
@@ -31,12 +31,16 @@ def main() -> int:
     options = arguments(__doc__, [("--docs", {"type": Path, "help": "folder of the page"})])
     folder, failed, began = Path(__file__).parent, [], time.perf_counter()
     shared = ["--results", str(options.results), *(["--small"] if options.small else [])]
-    for part, seconds in PARTS.items():
+    parts = list(PARTS)
+    for part in parts:
+        left = sum(PARTS.values()) - (time.perf_counter() - began)
+        planned = sum(PARTS[later] for later in parts[parts.index(part) :])
+        seconds = max(5, round(PARTS[part] * min(1.0, left / planned)))
         print(f"--- {part} ({seconds} s)", flush=True)
         (options.results / f"{part}.json").unlink(missing_ok=True)
         command = [sys.executable, str(folder / f"{part}.py"), *shared, "--seconds", str(seconds)]
         try:
-            code = subprocess.run(command, timeout=1.5 * seconds + 60, check=False).returncode
+            code = subprocess.run(command, timeout=2 * seconds + 120, check=False).returncode
         except subprocess.TimeoutExpired:
             code = "out of time"
         if code:

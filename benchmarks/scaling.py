@@ -148,12 +148,35 @@ def by_layers(bench: Bench) -> Sheet:
     )
 
 
+def fixed(rounds: int, seconds: float) -> Sheet:
+    """What the methods add to a step of a model that has next to no arithmetic to do."""
+    shape, tokens = Shape(64, 8, patches=4, vocabulary=256), 32
+    model, inputs = build(shape), prompt(shape, 40)
+    with shared_prefix(model, inputs) as prefills:
+        run = partial(decode, model, inputs, prefills, tokens=tokens)
+        found = in_turn(methods(), run, rounds=rounds, seconds=seconds)
+    times = {
+        name: Spread.of([1000 * timing.per_token for timing in series.timings])
+        for name, series in found.items()
+    }
+    rows = [
+        [name, spread.text(2), f"{spread.median - times[STOCK].median:.2f}"]
+        for name, spread in times.items()
+    ]
+    return Sheet(
+        f"fixed cost ({shape.layers} layers, {shape.width} wide)",
+        ["", "ms/token", "above generate"],
+        rows,
+        "Calls, not arithmetic: about what each method adds to a step of any model of that depth.",
+    )
+
+
 def main() -> None:
     """Measure and report."""
     began, options = time.perf_counter(), arguments(__doc__)
     plan = SMALL_PLAN if options.small else PLAN
     model = build(plan.shape)
-    settings = sum(map(len, (plan.prefixes, plan.answers, plan.layers, plan.batches)))
+    settings = 1 + sum(map(len, (plan.prefixes, plan.answers, plan.layers, plan.batches)))
     bench = Bench(plan, model, options.seconds * 0.7 / settings)
     result = Result(
         "scaling",
@@ -171,7 +194,7 @@ def main() -> None:
         rows = [[str(n), *cells(series)] for n, series in found.items()]
         note = "The methods as ratios to stock generate's cost."
         result.sheets.append(Sheet(title, ["", *HEAD], rows, note))
-    result.sheets.append(by_layers(bench))
+    result.sheets += [by_layers(bench), fixed(4 * plan.rounds, bench.seconds)]
     lines = {
         name: [
             [float(n) for n in by_prefix],

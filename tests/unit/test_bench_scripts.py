@@ -132,7 +132,7 @@ def test_growth_is_measured_along_every_axis(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     result = run(bench(name), tmp_path, monkeypatch)
-    assert len(tables(result)) == {"scaling": 4, "prefill": 2}[name]
+    assert len(tables(result)) == {"scaling": 5, "prefill": 2}[name]
     assert result["charts"]
 
 
@@ -262,6 +262,7 @@ def test_numbers_of_tiny_shapes_are_called_so(
     assert "Not measured here" not in page
 
 
+@pytest.mark.slow
 def test_a_failing_part_stops_no_other(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
