@@ -215,7 +215,7 @@ def claims(name: str, plan: Plan, times: dict[int, dict[str, list[float]]]) -> l
     """The bars of this script."""
     length = 64 if 64 in plan.lengths else plan.lengths[-1]
     found = []
-    for way in (PAPER, VL_TOKEN):
+    for way in (PAPER, VL_TOKEN, VL_WHOLE):
         if way in times[length]:
             what = f"{way} / block way at {length} tokens ({name})"
             found.append(Claim(what, 20, ratios(times[length], way), least=True, digits=1))

@@ -68,7 +68,7 @@ class Bench:
 
     def __init__(self, name: str, checkpoint: Checkpoint, options: Any) -> None:
         self.name, self.methods = name, methods(checkpoint.beta)
-        self.device, self.tokens = torch.device(options.device), 32 if options.tiny else 64
+        self.device, self.tokens = torch.device(options.device), 12 if options.tiny else 60
         self.tiny = options.tiny
         self.rounds, self.seconds = 1 if options.tiny else 6, options.seconds / len(CHECKPOINTS)
         dtype = torch.bfloat16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ FIXED = (
     "cost), and the step of a model this small has no room for them under the bar."
 )
 REASONS = {
+    "vl-saliency, one capture": (
+        "it is one pass over the answer too, forward and backward, so there is less to save; but "
+        "its gradient is that of the mean loss of all tokens, which is the saliency of none of "
+        "them. A token's own saliency takes a capture a token."
+    ),
     "LocoRE, a token (50M)": FIXED,
     "SGRS one by one, predicting row: 1 + f + 0.05 (50M)": FIXED,
     "SGRS one by one, candidate row: 1 + f + 0.05 (50M)": FIXED,
@@ -90,7 +96,7 @@ def bars(results: list[dict[str, Any]]) -> str:
                 f"| {sign} {claim.bar:.{claim.digits}f} | {verdict} |"
             )
             reasons += [
-                f"- {claim.what}: {why}"
+                wrapped(f"- {claim.what}: {why}").rstrip().replace("\n", "\n  ")
                 for start, why in REASONS.items()
                 if claim.what.startswith(start) and not claim.met
             ]
@@ -99,15 +105,21 @@ def bars(results: list[dict[str, Any]]) -> str:
 
 def section(result: dict[str, Any], pictures: list[str]) -> str:
     """Text, tables and pictures of one script."""
-    lines = [f"## {result['title']}\n", f"`benchmarks/{result['name']}.py`. {result['text']}\n"]
+    lines = [f"## {result['title']}\n"]
+    lines += [wrapped(f"`benchmarks/{result['name']}.py`. {result['text']}")]
     for sheet in result["sheets"]:
         rest = " | ".join(["---:"] * (len(sheet["columns"]) - 1))
         lines += [f"### {sheet['title'][0].upper()}{sheet['title'][1:]}\n"]
         lines += [row(sheet["columns"]), f"| --- | {rest} |", *map(row, sheet["rows"]), ""]
-        lines += [sheet["note"] + "\n"] if sheet["note"] else []
+        lines += [wrapped(sheet["note"])] if sheet["note"] else []
     for picture, chart in zip(pictures, result["charts"], strict=False):
         lines += [f"![{chart['title']}](images/{picture})\n"]
     return "\n".join(lines)
+
+
+def wrapped(text: str) -> str:
+    """A paragraph."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def row(cells: list[str]) -> str:

@@ -16,11 +16,11 @@ from pathlib import Path
 from support.results import arguments
 
 PARTS = {
-    "steps": 360,
-    "trained": 40,
-    "diagnosis": 140,
+    "steps": 330,
+    "trained": 35,
+    "diagnosis": 130,
     "memory": 90,
-    "scaling": 90,
+    "scaling": 85,
     "prefill": 60,
 }
 """Seconds that each part aims at: what is left of them is shared out anew before each part."""

@@ -38,10 +38,11 @@ class Plan:
         shape: of the model.
         prefix: length of the prompt where something else is varied.
         prefixes: lengths of the prompt.
-        answers: lengths of the answer.
+        answers: lengths of the answer. Blocks begin at 4 tokens and double up to 16, so that
+            4 + 8 + 16 + 16 ... tokens end with a whole one.
         layers: choices of target layers.
         batches: sizes of the batch.
-        tokens: of an answer where something else is varied; whole blocks of 16.
+        tokens: of an answer where something else is varied.
         diagnosed: tokens of an answer that is diagnosed.
         rounds: turns of each method.
     """
@@ -61,10 +62,10 @@ PLAN = Plan(
     Shape(448, 8, patches=12),
     600,
     (200, 600, 1000, 2000, 4000),
-    (16, 64, 256),
+    (28, 60, 252),
     ("7:8", "6:8", "4:8", "0:8"),
     (1, 4, 16),
-    tokens=16,
+    tokens=28,
     diagnosed=64,
     rounds=5,
 )
@@ -72,10 +73,10 @@ SMALL_PLAN = Plan(
     SMALL,
     40,
     (30, 60),
-    (16, 32),
+    (12, 28),
     ("3:4", "0:4"),
     (1, 2),
-    tokens=16,
+    tokens=12,
     diagnosed=8,
     rounds=1,
 )
@@ -150,7 +151,7 @@ def by_layers(bench: Bench) -> Sheet:
 
 def fixed(rounds: int, seconds: float) -> Sheet:
     """What the methods add to a step of a model that has next to no arithmetic to do."""
-    shape, tokens = Shape(64, 8, patches=4, vocabulary=256), 32
+    shape, tokens = Shape(64, 8, patches=4, vocabulary=256), 28
     model, inputs = build(shape), prompt(shape, 40)
     with shared_prefix(model, inputs) as prefills:
         run = partial(decode, model, inputs, prefills, tokens=tokens)

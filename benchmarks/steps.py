@@ -38,8 +38,8 @@ class Plan:
         shape: of the model.
         prefix: length of the prompt.
         single: tokens and rounds of what goes token by token.
-        block: tokens and rounds of block SGRS while nothing is rejected; tokens are a multiple of
-            every block size, so that each run ends with a whole block.
+        block: tokens and rounds of block SGRS while nothing is rejected. Blocks begin at 4 tokens
+            and double up to their size: 4 + 8 + 16 (+ 32) ends with a whole block of every size.
         rejecting: tokens of block SGRS where it rejects, one round, and the block sizes.
         weight: share of the time that this model may take.
     """
@@ -53,11 +53,11 @@ class Plan:
 
 
 PLANS = {
-    "50M": Plan(SHAPES["50M"], 600, (24, 20), (64, 3), (48, BLOCKS), 0.25),
-    "200M": Plan(SHAPES["200M"], 600, (16, 14), (64, 2), (24, BLOCKS), 0.4),
-    "700M": Plan(SHAPES["700M"], 600, (8, 8), (32, 1), (12, (1, 16)), 0.35),
+    "50M": Plan(SHAPES["50M"], 600, (24, 20), (60, 3), (48, BLOCKS), 0.25),
+    "200M": Plan(SHAPES["200M"], 600, (16, 14), (60, 2), (32, BLOCKS), 0.4),
+    "700M": Plan(SHAPES["700M"], 600, (8, 8), (60, 1), (16, (1, 16)), 0.35),
 }
-SMALL_PLANS = {"small": Plan(SMALL, 40, (4, 1), (32, 1), (8, (1, 4)), 1.0)}
+SMALL_PLANS = {"small": Plan(SMALL, 40, (4, 1), (28, 1), (8, (1, 4)), 1.0)}
 
 
 def singles() -> list[Method]:
@@ -167,10 +167,10 @@ def main() -> None:
     result = Result(
         "steps",
         "Cost of a generated token",
-        "At alpha 0 nothing is rejected. Random weights say nothing about how often SGRS rejects "
-        "otherwise, so the rate that these models happened to reach stands beside each cost: each "
-        "candidate after the first is a pass of its own, and what was drafted behind a rejected "
-        "token is thrown away. `trained.py` has the rates of trained models.",
+        "m is the longest block: blocks begin at 4 tokens, double while nothing is rejected and "
+        "halve where something is. At alpha 0 nothing is rejected. Random weights say nothing "
+        "about how often SGRS rejects otherwise, so the rate that these models happened to reach "
+        "stands beside each cost; `trained.py` has the rates of a trained model.",
     )
     lines: dict[str, list[list[float]]] = {}
     for name, plan in plans.items():

@@ -79,9 +79,10 @@ def main() -> None:
         f"{len(timings[chosen[0].name])} images of the shifted scene world, one answer each.",
     )
     text = (
-        "How often a trained model's candidates are rejected decides which block size is best: "
-        "tokens drafted behind a rejected one are thrown away. The model is tiny, so passes a "
-        "token (a block's verification is one) carry over to other models, and times do not."
+        "How often a trained model's candidates are rejected decides what longer blocks are worth: "
+        "tokens drafted behind a rejected one are thrown away, and blocks become shorter there. "
+        "The model is tiny, so passes a token (a block's verification is one) carry over to other "
+        "models, and times do not."
     )
     finish(Result("trained", "SGRS on a trained model", text, sheets=[sheet]), options, began)
 
