@@ -167,7 +167,7 @@ def draw(result: dict[str, Any], folder: Path) -> list[str]:
             axes.set_ylim(bottom=0)
         axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
         axes.grid(alpha=0.3)
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=2)
         names.append(f"performance-{chart.name}.png")
         figure.savefig(folder / names[-1], dpi=120, metadata={"Software": None})
         plt.close(figure)
