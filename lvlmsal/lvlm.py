@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -29,9 +29,6 @@ from lvlmsal.saliency.diagnosing import diagnose_response
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.spans import TokenSpans
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 
@@ -176,7 +173,10 @@ class Lvlm:
         interventions: Sequence[Intervention | Spec] = (),
         max_new_tokens: int = 64,
     ) -> SaliencyReport:
-        """Saliency of every token of an answer (Eq. 1-6), from one forward and one backward pass.
+        """Saliency of every token of an answer (Eq. 1-6).
+
+        One forward and one backward pass serve the whole answer, or each block of a long one;
+        ``norm="matrix"`` takes a backward pass a token.
 
         Args:
             images: as in :meth:`generate`.

@@ -12,6 +12,16 @@ from torch import Tensor
 from lvlmsal.spans import ContextName, TokenSpans
 
 
+@dataclass
+class Columns:
+    """Columns of one forward pass on one device, and what its layers share."""
+
+    first: int
+    query: Tensor
+    key: Tensor
+    memo: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class AttentionContext:
     """Where the rows and columns of one attention call stand in each sample.
@@ -62,7 +72,7 @@ class AttentionContext:
 
     def first_context_row(self, context: ContextName) -> int:
         """Index of the first query row that has a key of J before it in any sample."""
-        key = (context, len(self.query_columns))
+        key = (context, self.first_query_column, len(self.query_columns))
         if key not in self.memo:
             first = min(spans.context_start(context) + spans.pad for spans in self.spans) + 1
             self.memo[key] = max(0, first - self.first_query_column)

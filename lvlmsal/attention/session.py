@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
-from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Editor
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
@@ -23,16 +24,6 @@ from lvlmsal.spans import TokenSpans
 
 ATTENTION_NAME = "lvlmsal"
 """Name of the attention and mask functions in transformers' interfaces."""
-
-
-@dataclass
-class _Columns:
-    """Columns of one forward pass on one device, and what its layers share."""
-
-    first: int
-    query: Tensor
-    key: Tensor
-    memo: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,12 +74,13 @@ class AttentionSession:
         self.tape: Tape | None = None
         self._fixed_spans = spans is not None
         self._holds = recording or any(not editor.is_identity for editor in self.editors)
+        self._spans_of: WeakKeyDictionary[Cache, Sequence[TokenSpans]] = WeakKeyDictionary()
         self._prompt: Tensor | None = None
         self._seen = 0
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
         self._hook: RemovableHandle | None = None
         self._offset: int | None = None
-        self._columns: dict[torch.device, _Columns] = {}
+        self._columns: dict[torch.device, Columns] = {}
 
     def __enter__(self) -> AttentionSession:
         if self._hook is not None:
@@ -146,13 +138,32 @@ class AttentionSession:
 
     @contextmanager
     def record(self, layers: Sequence[int], *, full: bool = False) -> Iterator[Tape]:
-        """Record the forward passes of this block; see :class:`~lvlmsal.attention.tape.Tape`."""
+        """Record the forward passes of this block; see :class:`~lvlmsal.attention.tape.Tape`.
+
+        Raises:
+            UnsupportedError: under ``torch.inference_mode``, which knows no gradients.
+        """
+        if torch.is_inference_mode_enabled():
+            raise UnsupportedError(
+                "saliency needs gradients, which torch.inference_mode() rules out: call it outside "
+                "of it, or under torch.no_grad()"
+            )
+        # Trainable weights would start the graph at the bottom of the model.
+        trainable = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.tape = Tape(tuple(layers), full=full)
         try:
+            for weight in trainable:
+                weight.requires_grad_(False)
             with torch.enable_grad():
                 yield self.tape
         finally:
             self.tape = None
+            for weight in trainable:
+                weight.requires_grad_(True)
+
+    def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
+        """Go by these spans in passes on a cache whose prefill this session has not seen."""
+        self._spans_of[cache] = spans
 
     def layer_of(self, module: nn.Module) -> int | None:
         """Index of one of this model's attention modules, ``None`` for any other module."""
@@ -169,12 +180,12 @@ class AttentionSession:
             )
         self._offset, self._columns = offset, {}
 
-    def columns(self, rows: int, keys: int, device: torch.device) -> _Columns:
+    def columns(self, rows: int, keys: int, device: torch.device) -> Columns:
         """The columns of the current pass."""
         if device not in self._columns:
             # Without a mask call (a model that was handed a ready mask) the keys end at the query.
             offset = keys - rows if self._offset is None else self._offset
-            self._columns[device] = _Columns(
+            self._columns[device] = Columns(
                 offset,
                 torch.arange(offset, offset + rows, device=device),
                 torch.arange(keys, device=device),
@@ -189,7 +200,11 @@ class AttentionSession:
         past = 0 if cache is None else int(cache.get_seq_length())
         # For a pass that is handed a ready mask: the mask function will not be asked for one.
         self._offset, self._columns = None if cache is None else past, {}
-        if self._fixed_spans or past > 0:
+        if self._fixed_spans:
+            return
+        if cache is not None and past > 0:
+            # Methods with a second stream (guidance, contrast) alternate between caches.
+            self.spans = self._spans_of.get(cache, self.spans)
             return
         input_ids = kwargs.get("input_ids", args[0] if args else None)
         if input_ids is None:
@@ -198,6 +213,8 @@ class AttentionSession:
             mask = kwargs.get("attention_mask")
             flat = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
             self.spans, self._prompt = self.adapter.spans(input_ids, flat), input_ids
+            if cache is not None:
+                self._spans_of[cache] = self.spans
         self._seen = 0 if input_ids is None else input_ids.shape[1]
 
     def _continues(self, input_ids: Tensor) -> bool:
@@ -253,7 +270,9 @@ def active_pass(
     if not editors and tape is None:
         return None
     session, layer = found[-1]
-    spans = next((s.spans for s, _ in reversed(found) if s.spans is not None), None)
+    # Those that were given win over those that a session read off the ids.
+    known = [s for s, _ in reversed(found) if s.spans is not None]
+    spans = next((s.spans for s in known if s._fixed_spans), known[0].spans if known else None)
     if spans is None and editors:
         raise UnsupportedError(
             "no input_ids were passed to the model, so the image tokens cannot be found: "

@@ -90,8 +90,14 @@ class PredictingRow(Reading):
         else:
             self.draft(tokens)
 
+    def draft(self, tokens: Sequence[int]) -> None:
+        """Move on by a plain step; the last block's graph is let go."""
+        self._rows = None
+        super().draft(tokens)
+
     def verify(self, tokens: Tensor) -> list[list[float]]:
         """The rows that predict the drafted tokens, and the last token's for what follows it."""
+        self._rows = None
         length = self._start.length
         inputs = torch.cat([self.stepper.input_ids[:, length : length + 1], tokens], dim=1)
         self.stepper.rewind(self._start)
@@ -125,6 +131,7 @@ class CandidateRow(Reading):
         super().__init__(stepper, options)
         self._start = stepper.mark()
         self._tried: tuple[list[int], Tensor] | None = None
+        self._after: Tensor | None = None
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
         """Run the candidates as a step, which stays in the cache until the next call."""
@@ -154,8 +161,10 @@ class CandidateRow(Reading):
 
     def accept(self, count: int) -> None:
         """Keep the accepted tokens' rows."""
+        assert self._after is not None
         if count:
-            self.logits = self._after[:, count - 1]
+            self.logits = self._after[:, count - 1].clone()
+        self._after = None
         self._start = self.stepper.later(self._start, count)
         self.stepper.rewind(self._start)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +24,30 @@ if TYPE_CHECKING:
 
 FIRST_BLOCK = 4
 """Tokens that are drafted before it is known how often this answer's tokens are rejected."""
+
+logger = logging.getLogger(__name__)
+
+_STATEFUL = (
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor",
+    "SynthIDTextWatermarkLogitsProcessor",
+)
+
+
+def state_keepers(*lists: Sequence[object]) -> str:
+    """Names of logits processors and stopping criteria that may remember earlier calls.
+
+    >>> from transformers import MinLengthLogitsProcessor
+    >>> state_keepers([MinLengthLogitsProcessor(3, 2)], [print])
+    'builtin_function_or_method'
+    """
+    known = "transformers."
+    kinds = [type(entry) for entries in lists for entry in entries]
+    names = {
+        kind.__name__
+        for kind in kinds
+        if not kind.__module__.startswith(known) or kind.__name__ in _STATEFUL
+    }
+    return ", ".join(sorted(names))
 
 
 @dataclass
@@ -44,7 +70,9 @@ class RejectionLoop:
     position, and verified by one recorded pass. Up to the first rejection they are what the
     one-by-one loop would have chosen; from there that loop decides one position, and drafting goes
     on behind it. The cache goes back to the first rejection of any sample in the batch: the others
-    draft the same tokens again, for noise and candidates hang on the position alone. Blocks become
+    draft the same tokens again, for noise and candidates hang on the position alone. So processors
+    and criteria see some positions twice; those that may keep state between calls (guidance,
+    watermarks, classes from outside of transformers) are used token by token. Blocks become
     shorter where tokens are rejected and longer where they are not, so that little is drafted in
     vain; how long they are changes the cost and nothing else.
 
@@ -53,7 +81,7 @@ class RejectionLoop:
         reading: where S is read, at the end of the prompt.
         names: of the samples.
         seed: of the run.
-        logits_processor: from ``generate``; called once for each position that is drafted.
+        logits_processor: from ``generate``.
         stopping_criteria: likewise.
         config: its pad token fills finished samples.
         streamer: told each token when it is final.
@@ -82,6 +110,9 @@ class RejectionLoop:
         self.records: list[list[TokenRecord]] = [[] for _ in names]
         self.running = [True] * len(names)
         self.longest = sgrs.block_size if sgrs.rejection else 1
+        if self.longest > 1 and (kept := state_keepers(logits_processor, stopping_criteria)):
+            logger.info("SGRS goes token by token: %s may keep state between calls", kept)
+            self.longest = 1
         self.block_size = min(FIRST_BLOCK, self.longest)
 
     def run(self) -> LongTensor:
@@ -141,7 +172,7 @@ class RejectionLoop:
             values = self.reading.judge([trial.current for trial in trials])
             for trial, value in zip(trials, values, strict=True):
                 trial.judged(value)
-        self._adapt(accepted=all(trial.took_first for trial in trials))
+        self._adapt(accepted=all(trial.record.tries == 1 for trial in trials))
         tokens = [trial.record.id for trial in trials]
         self._commit(trials, self._appended(self.ids, position, tokens)[1])
         if any(self.running):

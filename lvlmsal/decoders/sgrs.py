@@ -83,6 +83,7 @@ class SGRS(Decoder):
         block_size: m, tokens that are drafted by plain steps and verified by one recorded pass; 1
             judges token by token. The answers are the same (up to ties within rounding), only the
             cost differs: about 1/m of the recorded cost a token while nothing is rejected.
+            Logits processors and stopping criteria that may keep state force 1.
         rejection: ``False`` is the control: the same candidates in the same order, the first is
             always taken and nothing is recorded.
 

@@ -19,7 +19,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.preparing import prepared
-from lvlmsal.saliency.reduce import fuse, normalise
+from lvlmsal.saliency.reduce import check_finite, fuse, normalise
 from lvlmsal.saliency.stepping import Stepper
 
 BLOCK_MEMORY = 2**30
@@ -70,7 +70,10 @@ def block_saliency(
             as many as :data:`BLOCK_MEMORY` holds.
 
     Raises:
-        UnsupportedError: ``norm="matrix"``, which needs the full graph.
+        ValueError: ``block_size`` is no positive number.
+        UnsupportedError: ``norm="matrix"``, which needs the full graph; or the predicting row of a
+            prompt that ends in an image.
+        LvlmsalError: the saliency overflowed in the model's dtype.
 
     >>> from lvlmsal.testing.tiny import tiny_inputs, tiny_model
     >>> found = block_saliency(
@@ -79,6 +82,8 @@ def block_saliency(
     >>> found.maps["product"].shape == found.attention.shape, found.entropies.shape
     (True, torch.Size([1, 3]))
     """
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"block_size={block_size} holds no row: give 1 or more, or leave it out")
     if options.norm == "matrix":
         raise UnsupportedError(
             "norm='matrix' divides by the norm of the whole matrix, which a single row does not "
@@ -119,6 +124,7 @@ def _walked(stepper: Stepper, tokens: Tensor, options: SaliencyOptions, most: in
             gradients = tape.gradients(loss.logits, loss.direction, loss.scale)
             _keep_rows(found, start, tape.weights, gradients, options)
             _keep_confidence(found, start, predicting, judged)
+            del rows, tape, loss, gradients  # or two blocks' graphs would stand side by side
             bar.update(judged.shape[1])
     return found
 
@@ -145,6 +151,7 @@ def _keep_rows(
         for fusion, kept in found.maps.items():
             fused = fuse(weights[layer], gradients[layer], fusion=fusion, heads=options.heads)
             kept[where] = normalise(fused).to(kept)
+            check_finite(kept[where])
 
 
 def _keep_confidence(found: ResponseRows, start: int, logits: Tensor, tokens: Tensor) -> None:

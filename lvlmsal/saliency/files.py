@@ -82,15 +82,22 @@ def load_report(path: str | os.PathLike[str]) -> SaliencyReport:
             maps = {name: stored.get_tensor(f"maps.{name}") for name in FUSIONS}
             attention = stored.get_tensor("attention")
             pictures = [stored.get_tensor(f"images.{i}") for i in range(content["images"])]
-    except (SafetensorError, KeyError, ValueError) as error:
+        spans = content["spans"]
+        return SaliencyReport(
+            **{name: content[name] for name in _PLAIN},
+            maps=maps,
+            attention=attention,
+            spans=TokenSpans(**{**spans, "images": tuple(map(tuple, spans["images"]))}),
+            grids=[(rows, columns) for rows, columns in content["grids"]],
+            options=SaliencyOptions(**content["options"]),
+            images=[_opened(picture) for picture in pictures],
+        )
+    # What a file holds that safetensors can read and that is none of ours shows in any of these.
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError) as error:
         raise DataError(f"is no readable saliency report: {error}", path=file) from error
-    spans = content["spans"]
-    return SaliencyReport(
-        **{name: content[name] for name in _PLAIN},
-        maps=maps,
-        attention=attention,
-        spans=TokenSpans(**{**spans, "images": tuple(map(tuple, spans["images"]))}),
-        grids=[(rows, columns) for rows, columns in content["grids"]],
-        options=SaliencyOptions(**content["options"]),
-        images=[Image.open(io.BytesIO(picture.numpy().tobytes())) for picture in pictures],
-    )
+
+
+def _opened(picture: torch.Tensor) -> Image.Image:
+    image = Image.open(io.BytesIO(picture.numpy().tobytes()))
+    image.load()
+    return image

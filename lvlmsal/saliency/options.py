@@ -72,3 +72,6 @@ class SaliencyOptions:
                     f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
                 )
         check_layers(self.layers)
+        if self.layers is not None and not isinstance(self.layers, str):
+            # Ranges and tuples too become what a file gives back.
+            object.__setattr__(self, "layers", [int(layer) for layer in self.layers])

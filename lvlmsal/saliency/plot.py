@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,11 @@ def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = No
     for axes, (title, values) in zip((left, right), maps.items(), strict=True):
         _heat(axes, title, values, labels)
     left.set_yticks(range(count), [as_label(token) for token in report.tokens], fontsize=8)
-    bars.barh(range(count), [value or 0.0 for value in report.saliency], color="#4477aa")
+    bars.barh(
+        range(count),
+        [math.nan if value is None else value for value in report.saliency],
+        color="#4477aa",
+    )
     bars.set_title("S(c)", fontsize=10)
     bars.tick_params(labelsize=7)
     layers = f"layers {report.layers[0]}-{report.layers[-1]}"

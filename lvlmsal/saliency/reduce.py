@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lvlmsal.errors import LvlmsalError
 from lvlmsal.saliency.options import FusionName, HeadsName, SaliencyOptions
 from lvlmsal.spans import ContextName, TokenSpans
 
@@ -55,8 +56,11 @@ def normalise(saliency: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
     >>> normalise(torch.tensor([3.0, 4.0]))
     tensor([0.6000, 0.8000])
     """
-    norm: Tensor = torch.linalg.vector_norm(saliency, dim=dim, keepdim=True)
-    return saliency / norm.clamp_min(torch.finfo(saliency.dtype).tiny)
+    tiny = torch.finfo(saliency.dtype).tiny
+    # By the largest entry first: squares of small ones would vanish.
+    scaled = saliency / saliency.amax(dim=dim, keepdim=True).clamp_min(tiny)
+    norm: Tensor = torch.linalg.vector_norm(scaled, dim=dim, keepdim=True)
+    return scaled / norm.clamp_min(tiny)
 
 
 def context_mask(
@@ -90,6 +94,19 @@ def token_saliency(rows: Tensor, members: Tensor) -> Tensor:
     """
     kept = rows.mean(-2) * members.to(rows)
     return kept.sum(-1) / members.sum(-1)
+
+
+def check_finite(saliency: Tensor) -> None:
+    """Refuse saliency that overflowed somewhere on the way.
+
+    Raises:
+        LvlmsalError: an entry is not finite.
+    """
+    if not bool(torch.isfinite(saliency).all()):
+        raise LvlmsalError(
+            "the saliency is not finite: activations or gradients overflowed in the model's dtype; "
+            "load the model with dtype='bfloat16' or dtype='float32'"
+        )
 
 
 def layer_rows(

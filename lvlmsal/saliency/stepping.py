@@ -16,7 +16,7 @@ from lvlmsal.attention.tape import RecordingCache, Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import LossGradient
 from lvlmsal.saliency.options import SaliencyOptions
-from lvlmsal.saliency.reduce import context_mask, layer_rows, token_saliency
+from lvlmsal.saliency.reduce import check_finite, context_mask, layer_rows, token_saliency
 from lvlmsal.spans import TokenSpans
 
 
@@ -46,7 +46,6 @@ class Stepper:
         input_ids: prompt and committed tokens.
         spans: of the prompt, one for each sample.
         forwards: forward passes so far.
-        before_last: once the prompt was run, the mark before its last token.
 
     Raises:
         UnsupportedError: the cache is switched off, or it cannot be taken back.
@@ -65,7 +64,6 @@ class Stepper:
         self.model: Any = model  # what it is called for comes from a mixin of the concrete classes
         self.session, self.layers = session, list(layers)
         self.input_ids = input_ids
-        self.before_last: Mark
         self.spans: list[TokenSpans] = session.adapter.spans(
             input_ids, model_kwargs.get("attention_mask")
         )
@@ -76,9 +74,17 @@ class Stepper:
         self.forwards = 0
 
     def prefill(self) -> Tensor:
-        """Run the prompt; raw logits of its last row, shape (B, V)."""
-        self.before_last = Mark(self.input_ids.shape[1] - 1, dict(self._kwargs))
-        outputs = self._run(self._kwargs, None, is_first_iteration=True)
+        """Run the prompt, or what the cache lacks of it; raw logits of its last row, (B, V)."""
+        length = self.input_ids.shape[1]
+        self._before_last = Mark(length - 1, dict(self._kwargs))
+        place: dict[str, Any] = {"is_first_iteration": True}
+        if past := self.cache.get_seq_length():
+            # An earlier turn's keys and values: the session has not seen their pass.
+            self.session.use_spans(self.spans, self.cache)
+            if past >= length:
+                self.cache.crop(length - 1 - past)
+            place["next_sequence_length"] = max(1, length - past)
+        outputs = self._run(self._kwargs, None, **place)
         self._kwargs = self._extended(self._kwargs, outputs, 1)
         return self._logits(outputs)[:, -1]
 
@@ -94,6 +100,20 @@ class Stepper:
         """
         with self.session.record(self.layers) as tape:
             return self._commit(tokens, tape), tape
+
+    @property
+    def before_last(self) -> Mark:
+        """Once the prompt was run, the place before its last token, to run that row again.
+
+        Raises:
+            UnsupportedError: the prompt ends in an image, whose features that row would lack.
+        """
+        if any(spans.images and spans.images[-1][1] == spans.length for spans in self.spans):
+            raise UnsupportedError(
+                "the prompt ends in an image, so the row that predicts the first token is a "
+                "patch of it: put text behind the image, or read row='candidate'"
+            )
+        return self._before_last
 
     def mark(self) -> Mark:
         """The present place, for :meth:`rewind`."""
@@ -136,7 +156,9 @@ class Stepper:
         rows = layer_rows(tape.weights, gradients, options).transpose(1, 2)
         stops = self._stops(rows.shape[1], rows.shape[-1], options)
         members = context_mask(self.spans, rows.shape[-1], stops, options.context)
-        return token_saliency(rows, members.to(rows.device)).cpu()
+        found = token_saliency(rows, members.to(rows.device)).cpu()
+        check_finite(found[members.any(-1)])
+        return found
 
     @staticmethod
     def _stops(count: int, keys: int, options: SaliencyOptions) -> range:

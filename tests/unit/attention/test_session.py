@@ -19,8 +19,8 @@ from lvlmsal.attention.session import ATTENTION_NAME
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention, Intervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.spans import TokenSpans
-from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_model
+from lvlmsal.spans import TokenSpans, find_spans
+from lvlmsal.testing.tiny import IMAGE, TINY, tiny_inputs, tiny_model
 
 FAMILIES = sorted(TINY)
 STRONG = LocoRE(beta=2.0)
@@ -288,3 +288,34 @@ def test_a_new_prompt_in_the_same_session_is_read_anew() -> None:
         with intervene(model, edit):
             model.generate(**first, **search, use_cache=use_cache)
             assert torch.equal(model.generate(**second, **search, use_cache=use_cache), alone)
+
+
+def test_spans_that_were_given_win_over_those_of_an_inner_session() -> None:
+    """SGRS opens a session of its own inside of the user's."""
+    model, inputs = tiny_model("llava", dtype=torch.float64), tiny_inputs("llava")
+    inputs = {**inputs, "pixel_values": inputs["pixel_values"].double()}
+    start = inputs["input_ids"].shape[1] - 4
+    spans = find_spans(inputs["input_ids"], None, [IMAGE], output_start=start)
+    locore = LocoRE(beta=2.0, window=3, context="output")
+    with intervene(model, locore, spans=spans):
+        wanted = logits_of(model, inputs)
+        with AttentionSession(model):
+            assert torch.equal(logits_of(model, inputs), wanted)
+    with intervene(model, locore):
+        assert not torch.equal(logits_of(model, inputs), wanted)
+
+
+def test_two_streams_keep_their_own_spans() -> None:
+    """Guidance and contrast run a second sequence in between, on a cache of its own."""
+    model, inputs = tiny_model("llava"), tiny_inputs("llava")
+    token = torch.tensor([[7]])
+
+    def decode(disturbed: bool) -> Tensor:
+        cache, other = DynamicCache(), DynamicCache()
+        with torch.no_grad(), intervene(model, STRONG):
+            model(**inputs, past_key_values=cache)
+            if disturbed:
+                model(input_ids=torch.tensor([[5, 6]]), past_key_values=other)
+            return model(input_ids=token, past_key_values=cache).logits
+
+    assert torch.equal(decode(disturbed=True), decode(disturbed=False))

@@ -15,6 +15,8 @@ from transformers import (
     DynamicCache,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LogitsProcessor,
+    LogitsProcessorList,
     PreTrainedModel,
     QuantizedCache,
 )
@@ -22,10 +24,11 @@ from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.attention import intervene
 from lvlmsal.decoders.sgrs import SGRS, SGRSOutput
-from lvlmsal.errors import UnsupportedError
+from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
-from lvlmsal.testing.tiny import TINY, VOCABULARY, collate, tiny_model, tiny_samples
+from lvlmsal.spans import find_spans
+from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
 
 F64 = torch.float64
 STEPS = 12
@@ -53,6 +56,7 @@ def assert_same(one_by_one: SGRSOutput, blocks: SGRSOutput) -> None:
         for left, right in zip(wanted, found, strict=True):
             assert (left.id, left.tries, left.fallback) == (right.id, right.tries, right.fallback)
             assert left.saliency == near(right.saliency)
+            assert left.probability == near(right.probability)
             assert left.threshold == near(right.threshold)
             assert [r["id"] for r in left.rejected] == [r["id"] for r in right.rejected]
             for mine, other in zip(left.rejected, right.rejected, strict=True):
@@ -219,3 +223,106 @@ def test_caches_that_cannot_be_taken_back_are_refused() -> None:
             model.generation_config,
             past_key_values=object.__new__(QuantizedCache),
         )
+
+
+@pytest.mark.parametrize("cached", ["all", "some"])
+@pytest.mark.parametrize("row", ["predicting", "candidate"])
+def test_a_second_turn_goes_on_from_the_first_ones_cache(row: str, cached: str) -> None:
+    """Greedy search is the judge; LocoRE shows that the spans are right as well."""
+    model = tiny_model("llava", layers=3, dtype=F64)
+    batch = collate(tiny_samples("llava", (1,), dtype=F64))
+    more = torch.tensor([[9, 30, 41, 8, 77]] if cached == "some" else [[]], dtype=torch.long)
+    ids = torch.cat([batch["input_ids"], more], dim=1)
+    whole = {**batch, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    longer = {name: value for name, value in whole.items() if name != "pixel_values"}
+    plain: dict[str, Any] = {"max_new_tokens": 6, "eos_token_id": None}
+
+    def first_turn() -> DynamicCache:
+        cache = DynamicCache()
+        model(**batch, past_key_values=cache)
+        return cache
+
+    with intervene(model, LocoRE(beta=1.5, window=3)):
+        wanted = model.generate(**whole, **plain, do_sample=False)
+        found = [
+            run(
+                model,
+                longer,
+                SGRS(k=1, row=row, block_size=size),
+                past_key_values=first_turn(),
+                **plain,
+            ).sequences
+            for size in (1, 4)
+        ]
+    assert torch.equal(found[0], wanted)
+    assert torch.equal(found[1], wanted)
+
+
+class Counter(LogitsProcessor):
+    """Bans another token at each call: what it does hangs on how often it was called."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.calls += 1
+        scores = scores.clone()
+        scores[:, self.calls % 7 :: 7] = -torch.inf
+        return scores
+
+
+@pytest.mark.parametrize("row", ["predicting", "candidate"])
+def test_processors_that_keep_state_are_called_once_a_token(row: str) -> None:
+    model = tiny_model("llava", layers=3, dtype=F64)
+    batch = collate(tiny_samples("llava", (1, 2), dtype=F64))
+    outputs, counters = [], [Counter(), Counter()]
+    for size, counter in zip((1, 8), counters, strict=True):
+        sgrs = SGRS(row=row, alpha=1.0, block_size=size)
+        processors = LogitsProcessorList([counter])
+        outputs.append(run(model, batch, sgrs, eos_token_id=None, logits_processor=processors))
+    assert_same(*outputs)
+    assert [counter.calls for counter in counters] == [STEPS, STEPS]
+    guided = [
+        run(model, batch, SGRS(row=row, alpha=1.0, block_size=size), guidance_scale=1.7)
+        for size in (1, 8)
+    ]
+    assert_same(*guided)
+
+
+def test_a_prompt_that_ends_in_an_image_has_no_predicting_row() -> None:
+    model = tiny_model("llava", layers=3, dtype=F64)
+    batch = collate(tiny_samples("llava", (1,), dtype=F64))
+    end = find_spans(batch["input_ids"], None, [IMAGE])[0].images[-1][1]
+    cut = {**batch, "input_ids": batch["input_ids"][:, :end]}
+    cut["attention_mask"] = batch["attention_mask"][:, :end]
+    with pytest.raises(UnsupportedError, match="put text behind the image"):
+        run(model, cut, SGRS(row="predicting"))
+    answer = torch.tensor([[5, 6]])
+    with pytest.raises(UnsupportedError, match="put text behind the image"):
+        block_saliency(model, cut, answer, SaliencyOptions())
+    options = SaliencyOptions(row="candidate")
+    found = block_saliency(model, cut, answer, options).maps["product"]
+    wanted = full_graph_rows(model, cut, answer, options)["product"]
+    assert (found - wanted).norm() / wanted.norm() < 1e-9
+
+
+def test_an_overflow_is_said() -> None:
+    model = tiny_model("llava", layers=3)
+    batch = collate(tiny_samples("llava", (1,)))
+    weight = model.get_parameter("lm_head.weight")
+    before = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight[17] = torch.nan
+        with pytest.raises(LvlmsalError, match="not finite"):
+            block_saliency(model, batch, torch.tensor([[5, 6]]), SaliencyOptions())
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
+
+
+def test_saliency_is_not_asked_for_where_there_are_no_gradients() -> None:
+    model = tiny_model("llava")
+    batch = collate(tiny_samples("llava", (1,)))
+    with torch.inference_mode(), pytest.raises(UnsupportedError, match=r"torch\.no_grad"):
+        block_saliency(model, batch, torch.tensor([[5, 6]]), SaliencyOptions())

@@ -45,7 +45,7 @@ def report(**changes: object) -> SaliencyReport:
         position_texts=[str(index) for index in range(12)],
         spans=SPANS,
         grids=[(2, 2), (1, 2)],
-        options=SaliencyOptions(layers=[4, 6]),
+        options=SaliencyOptions(layers=range(4, 7, 2)),
         images=[Image.new("RGB", (4, 3), "red"), Image.new("RGB", (2, 2), "blue")],
     )
     return replace(made, **changes)  # type: ignore[arg-type]
@@ -137,10 +137,11 @@ def test_files_that_are_no_report_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="version 99"):
         SaliencyReport.load(tmp_path / "later.safetensors")
-    save_file(
-        {"x": torch.zeros(1)},
-        tmp_path / "empty.safetensors",
-        metadata={"format": "lvlmsal.SaliencyReport", "version": "1", "report": "{}"},
-    )
-    with pytest.raises(DataError, match="no readable saliency report"):
-        SaliencyReport.load(tmp_path / "empty.safetensors")
+    for content in ("{}", "[]", "nonsense"):
+        save_file(
+            {"x": torch.zeros(1)},
+            tmp_path / "empty.safetensors",
+            metadata={"format": "lvlmsal.SaliencyReport", "version": "1", "report": content},
+        )
+        with pytest.raises(DataError, match="no readable saliency report"):
+            SaliencyReport.load(tmp_path / "empty.safetensors")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,8 +13,8 @@ from transformers import PreTrainedModel
 
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
-from lvlmsal.saliency.reduce import context_mask, token_saliency
+from lvlmsal.saliency import SaliencyOptions, block, block_saliency, full_graph_rows
+from lvlmsal.saliency.reduce import context_mask, normalise, token_saliency
 from lvlmsal.spans import find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
 from tests import reference
@@ -209,3 +211,89 @@ def test_lower_precision_is_near(dtype: torch.dtype) -> None:
     rough = rows(tiny_model("qwen2_vl", dtype=dtype), batch)
     tolerance = 1e-4 if dtype is torch.float32 else 0.3
     assert (rough - exact).norm() / exact.norm() < tolerance
+
+
+@pytest.mark.parametrize("block_size", [1, 2, None])
+@pytest.mark.parametrize("row", ROWS)
+def test_confidence_is_that_of_a_plain_pass(row: str, block_size: int | None) -> None:
+    model = tiny_model("qwen2_vl", layers=3, dtype=F64)
+    samples, response = tiny_samples("qwen2_vl", (1, 2), dtype=F64), answers(2, 5)
+    found = block_saliency(
+        model, collate(samples), response, SaliencyOptions(row=row), block_size=block_size
+    )
+    for index, sample in enumerate(samples):
+        answer = response[index].tolist()
+        start = sample.inputs["input_ids"].shape[1]
+        with torch.no_grad():
+            logits = model(**reference.longer(sample.inputs, answer)).logits[0, start - 1 : -1]
+        for token, row_logits in enumerate(logits):
+            p = row_logits.exp() / row_logits.exp().sum()
+            assert float(found.log_probabilities[index, token]) == pytest.approx(
+                float(p[answer[token]].log()), rel=1e-9
+            )
+            assert float(found.entropies[index, token]) == pytest.approx(
+                float(-(p * p.log()).sum()), rel=1e-9
+            )
+
+
+@pytest.mark.parametrize("memory", [1, 60_000, 10**12])
+def test_long_answers_are_walked_in_blocks_that_memory_holds(memory: int) -> None:
+    model = tiny_model("llava", layers=3, dtype=F64)
+    batch, response = collate(tiny_samples("llava", (1, 0), dtype=F64)), answers(2, 9)
+    passes: list[int] = []
+    hook = model.model.language_model.layers[-1].register_forward_hook(
+        lambda *call: passes.append(call[2].shape[1])
+    )
+    try:
+        with patch.object(block, "BLOCK_MEMORY", memory):
+            found = block_saliency(model, batch, response, SaliencyOptions())
+    finally:
+        hook.remove()
+    wanted = {1: [1] * 9, 10**12: [9]}
+    blocks = passes[1:]  # the first pass is the prompt's
+    assert sum(blocks) == 9
+    assert blocks == wanted.get(memory, blocks)
+    if memory == 60_000:
+        assert 1 < len(blocks) < 9
+    whole = block_saliency(model, batch, response, SaliencyOptions(), block_size=9)
+    assert torch.allclose(found.maps["product"], whole.maps["product"], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("block_size", [0, -1])
+def test_a_block_holds_a_row(block_size: int) -> None:
+    model = tiny_model("llava")
+    with pytest.raises(ValueError, match=f"block_size={block_size}"):
+        block_saliency(
+            model,
+            collate(tiny_samples("llava")),
+            answers(1, 1),
+            SaliencyOptions(),
+            block_size=block_size,
+        )
+
+
+def test_trainable_weights_do_not_lengthen_the_graph() -> None:
+    """The graph starts at the lowest target layer, and the model stays trainable."""
+    sizes = []
+    for trainable in (False, True):
+        model = tiny_model("llava", layers=4, dtype=F64).requires_grad_(trainable)
+        saved: list[int] = []
+
+        def keep(tensor: Tensor, saved: list[int] = saved) -> Tensor:
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            block_saliency(
+                model, collate(tiny_samples("llava")), answers(1, 3), SaliencyOptions(layers=[3])
+            )
+        assert all(weight.requires_grad is trainable for weight in model.parameters())
+        sizes.append(sum(saved))
+    assert sizes[0] == sizes[1] > 0
+
+
+def test_small_rows_are_normalised_like_large_ones() -> None:
+    row = torch.tensor([3.0, 4.0])
+    for exponent in (0, -15, -25, -35):
+        assert torch.allclose(normalise(row * 10.0**exponent), torch.tensor([0.6, 0.8]), rtol=1e-4)
+    assert torch.equal(normalise(torch.zeros(3)), torch.zeros(3))
