@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, QuantizedCache
-from transformers.cache_utils import DynamicLayer
-
-from lvlmsal.errors import UnsupportedError
 
 
 @dataclass
@@ -31,7 +27,7 @@ class Tape:
         values: per layer, shape (B, Hkv, k, d), detached (row and block only).
         probes: per layer, the tensor whose gradient is asked for.
         own: per layer, new key and value of the pass with their graph, from
-            :class:`RecordingCache`.
+            :class:`~lvlmsal.attention.cache.RecordingCache`.
     """
 
     layers: Sequence[int]
@@ -75,55 +71,3 @@ def _against_values(grad: Tensor, values: Tensor) -> Tensor:
     batch, heads, rows, width = grad.shape
     grouped = grad.reshape(batch, values.shape[1], -1, width)
     return (grouped @ values.transpose(2, 3)).reshape(batch, heads, rows, values.shape[2])
-
-
-class RecordingCache(DynamicCache):
-    """A KV cache that stays free of graphs while a tape is on.
-
-    The new keys and values go to the tape with their graph and into the cache without it, so the
-    past is a constant of the recorded step and nothing has to be detached afterwards. All its
-    layers keep the whole sequence, so a step can be rolled back.
-    """
-
-    tape: Tape | None = None
-
-    @classmethod
-    def adopt(cls, cache: Cache | None) -> RecordingCache:
-        """A recording cache that goes on from what an ordinary one holds.
-
-        Raises:
-            UnsupportedError: it holds keys in a form that cannot be taken back token by token.
-        """
-        new = cls()
-        if isinstance(cache, QuantizedCache):
-            raise UnsupportedError(
-                "saliency needs exact keys and values, and this cache is quantized: drop "
-                "cache_implementation='quantized'"
-            )
-        if cache is not None and cache.get_seq_length() > 0:
-            kinds = {type(layer).__name__ for layer in cache.layers} - {DynamicLayer.__name__}
-            if kinds:
-                raise UnsupportedError(
-                    f"past_key_values holds layers of type {', '.join(sorted(kinds))}, which "
-                    f"cannot be taken back token by token (a sliding window has dropped what "
-                    f"would come into view again): pass a transformers.DynamicCache() without "
-                    f"arguments, or none"
-                )
-            new.layers = cache.layers
-        return new
-
-    def update(
-        self,
-        key_states: Tensor,
-        value_states: Tensor,
-        layer_idx: int,
-        *args: object,
-        **kwargs: object,
-    ) -> tuple[Tensor, Tensor]:
-        """Append, as :class:`transformers.DynamicCache` does, and tell the tape."""
-        if self.tape is not None and not self.tape.full and layer_idx >= self.tape.layers[0]:
-            self.tape.own[layer_idx] = (key_states, value_states)
-        keys, values = super().update(
-            key_states.detach(), value_states.detach(), layer_idx, *args, **kwargs
-        )
-        return keys, values

@@ -37,6 +37,8 @@ class SGRSOutput(GenerateDecoderOnlyOutput):
     Attributes:
         records: for each sample, one :class:`TokenRecord` a generated token.
         forwards: forward passes of the whole batch, the prefill included.
+        past_key_values: the decoder's own cache; one that was passed in is left as it was. It may
+            hold a token more or less of the answer than ``generate``'s would.
     """
 
     records: list[list[TokenRecord]] | None = None
@@ -216,5 +218,10 @@ class SGRS(Decoder):
             )
             ids = loop.run()
         if generation_config.return_dict_in_generate:
-            return SGRSOutput(sequences=ids, records=loop.records, forwards=stepper.forwards)
+            return SGRSOutput(
+                sequences=ids,
+                records=loop.records,
+                forwards=stepper.forwards,
+                past_key_values=stepper.cache,
+            )
         return ids

@@ -17,7 +17,7 @@ from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.spans import ContextName
 
-_TILE = 128
+_TILE = 64
 
 
 @INTERVENTIONS.register("locore")

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.attention.cache import RecordingCache
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.attention.tape import RecordingCache, Tape
+from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import LossGradient
 from lvlmsal.saliency.options import SaliencyOptions
