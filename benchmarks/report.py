@@ -44,7 +44,14 @@ REASONS = {
         "its gradient is that of the mean loss of all tokens, which is the saliency of none of "
         "them. A token's own saliency takes a capture a token."
     ),
-    "LocoRE, a token (50M)": FIXED,
+    "LocoRE, a token": (
+        "a row whose weights are changed takes two matrix products and a softmax where stock "
+        "`generate` has one fused kernel, and some calls more (table of fixed cost). The closed form "
+        "on the fused kernel, which long passes use, was tried for single rows and is slower there."
+    ),
+    "SGRS one by one, predicting row: 1 + f + 0.05 (200M)": (
+        "by less than the spread of its measurements; the candidate row and the larger model meet it."
+    ),
     "SGRS one by one, predicting row: 1 + f + 0.05 (50M)": FIXED,
     "SGRS one by one, candidate row: 1 + f + 0.05 (50M)": FIXED,
 }
