@@ -46,11 +46,13 @@ REASONS = {
     ),
     "LocoRE, a token": (
         "a row whose weights are changed takes two matrix products and a softmax where stock "
-        "`generate` has one fused kernel, and some calls more (table of fixed cost). The closed form "
-        "on the fused kernel, which long passes use, was tried for single rows and is slower there."
+        "`generate` has one fused kernel, and some calls more (table of fixed cost). The closed "
+        "form on the fused kernel, which long passes use, was tried for single rows and is slower "
+        "there."
     ),
     "SGRS one by one, predicting row: 1 + f + 0.05 (200M)": (
-        "by less than the spread of its measurements; the candidate row and the larger model meet it."
+        "by less than the spread of its measurements; the candidate row and the larger model meet "
+        "it."
     ),
     "SGRS one by one, predicting row: 1 + f + 0.05 (50M)": FIXED,
     "SGRS one by one, candidate row: 1 + f + 0.05 (50M)": FIXED,

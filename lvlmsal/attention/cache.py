@@ -9,7 +9,7 @@ from transformers.cache_utils import DynamicLayer
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
 
-CHUNK = 256
+CHUNK = 64
 """Positions by which a layer's memory grows."""
 
 
