@@ -82,7 +82,8 @@ def _panels(block: Block) -> dict[str, Value]:
     if "saliency" in costs:
         panels["mean S"] = lambda entry: (entry.cost.saliency, None, None)
     size = max(entry.cost.batch_size for entry in block.methods.values())
-    panels[f"ms/token in batches of {size}"] = lambda entry: (
+    batches = f" in batches of {size}" if size > 1 else ""
+    panels[f"ms/token{batches}"] = lambda entry: (
         entry.cost.ms_per_token,
         entry.cost.fast,
         entry.cost.slow,
