@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lvlmsal.analysis.answers import Described, judged
 from lvlmsal.analysis.labels import Mention, object_labels, object_mentions
 from lvlmsal.analysis.output import Cell
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.replay import Replayed
+from lvlmsal.lvlm import Lvlm
 from lvlmsal.metrics.vocabulary import Vocabulary
+from lvlmsal.saliency.options import SaliencyOptions
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,7 @@ class Examples:
         Raises:
             ConfigError: It is the one that was asked for and has no such tokens.
         """
-        cell = (answer.model, answer.method, str(answer.record["benchmark"]))
-        if cell in self.found or self._sample not in (None, answer.sample.id):
+        if answer.cell in self.found or self._sample not in (None, answer.sample.id):
             return
         truth, report = answer.sample.target, answer.report
         tokens = self._tokens or _firsts(object_mentions(report, truth, vocabulary))
@@ -65,7 +67,28 @@ class Examples:
                     f"{answer.sample.id}; its tokens are {listed}"
                 ]
             )
-        self.found[cell] = Example(answer, object_labels(report, truth, vocabulary), tokens)
+        self.found[answer.cell] = Example(answer, object_labels(report, truth, vocabulary), tokens)
+
+
+def labelled(
+    run: Described,
+    options: SaliencyOptions,
+    examples: Examples,
+    *,
+    lvlms: Mapping[str, Lvlm] | None = None,
+) -> Iterator[tuple[Replayed, list[Mention]]]:
+    """Every description of a run with its saliency and mentions, each offered as an example.
+
+    Args:
+        run: See `describe`.
+        options: Which saliency.
+        examples: Keeps the answers that will be drawn.
+        lvlms: Models that are already loaded, by name.
+    """
+    for answer in judged(run, options, lvlms=lvlms):
+        vocabulary = run.vocabularies[answer.record["benchmark"]]
+        yield answer, object_mentions(answer.report, answer.sample.target, vocabulary)
+        examples.offer(answer, vocabulary)
 
 
 def file_stem(cell: Cell) -> str:

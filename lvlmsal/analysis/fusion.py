@@ -10,14 +10,15 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from lvlmsal.analysis.answers import describe, judged
+from lvlmsal.analysis.answers import describe
 from lvlmsal.analysis.charts import plot_intervals
-from lvlmsal.analysis.examples import Examples, file_stem
-from lvlmsal.analysis.labels import Mention, object_mentions
+from lvlmsal.analysis.examples import Examples, file_stem, labelled
+from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_fusions
 from lvlmsal.analysis.mlp import FOLDS, cross_validated_scores
 from lvlmsal.analysis.output import (
     Cell,
+    counts,
     interval_text,
     new_table,
     numbers,
@@ -147,13 +148,9 @@ def analyze_fusion(
     folder = run.output("fusion", out)
     scores: dict[Cell, FusionScores] = {}
     examples = Examples(sample, tokens)
-    for answer in judged(run, options or SaliencyOptions(), lvlms=lvlms):
-        label, report = str(answer.record["benchmark"]), answer.report
-        vocabulary = run.vocabularies[label]
-        found = scores.setdefault((answer.model, answer.method, label), FusionScores())
-        mentions = object_mentions(report, answer.sample.target, vocabulary)
-        found.add(report, mentions, answer.sample.group)
-        examples.offer(answer, vocabulary)
+    for answer, mentions in labelled(run, options or SaliencyOptions(), examples, lvlms=lvlms):
+        found = scores.setdefault(answer.cell, FusionScores())
+        found.add(answer.report, mentions, answer.sample.group)
     aurocs, gains = {}, {}
     for cell, found in scores.items():
         found.fit()
@@ -169,7 +166,7 @@ def analyze_fusion(
         ],
         (
             [
-                *(*cell, fusion, *_counts(scores[cell])),
+                *(*cell, fusion, *counts(scores[cell].correct)),
                 *numbers(interval),
                 *numbers(gains[cell].get(fusion)),
                 scores[cell].likeness(fusion),
@@ -196,12 +193,8 @@ def analyze_fusion(
     return FusionAnalysis(folder, scores, aurocs, gains, files, notes)
 
 
-def _counts(scores: FusionScores) -> tuple[int, int]:
-    return sum(scores.correct), len(scores.correct) - sum(scores.correct)
-
-
 def _table(cell: Cell, found: FusionAnalysis) -> Table:
-    correct, wrong = _counts(found.scores[cell])
+    correct, wrong = counts(found.scores[cell].correct)
     title = f"{title_of(cell)}: {correct} correct and {wrong} hallucinated mentions"
     table = new_table(title, "fusion", "AUROC", "product minus this", "with log-probability")
     for fusion, interval in found.aurocs[cell].items():

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from rich.table import Table
 
-from lvlmsal.analysis.answers import describe, judged
+from lvlmsal.analysis.answers import describe
 from lvlmsal.analysis.charts import plot_layers
-from lvlmsal.analysis.examples import Example, Examples, file_stem
+from lvlmsal.analysis.examples import Example, Examples, file_stem, labelled
 from lvlmsal.analysis.grids import plot_answer, plot_interventions, plot_layer_grid
-from lvlmsal.analysis.labels import Mention, object_mentions
+from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_tokens
 from lvlmsal.analysis.output import (
     Cell,
+    counts,
     interval_text,
     new_table,
     numbers,
@@ -136,15 +137,9 @@ def analyze_layers(
     folder = run.output("layers", out)
     scores: dict[Cell, LayerScores] = {}
     examples = Examples(sample, tokens)
-    for answer in judged(run, options, lvlms=lvlms):
-        label, report = str(answer.record["benchmark"]), answer.report
-        vocabulary = run.vocabularies[label]
-        found = scores.setdefault(
-            (answer.model, answer.method, label), LayerScores(list(report.layers))
-        )
-        mentions = object_mentions(report, answer.sample.target, vocabulary)
-        found.add(report, mentions, answer.sample.group)
-        examples.offer(answer, vocabulary)
+    for answer, mentions in labelled(run, options, examples, lvlms=lvlms):
+        found = scores.setdefault(answer.cell, LayerScores(list(answer.report.layers)))
+        found.add(answer.report, mentions, answer.sample.group)
     aurocs = {cell: found.aurocs() for cell, found in scores.items() if found.correct}
     write_csv(
         folder / "layers.csv",
@@ -153,7 +148,7 @@ def analyze_layers(
             *("correct", "hallucinated", "auroc", "auroc_low", "auroc_high"),
         ],
         (
-            [*cell, quantity, layer, *_counts(scores[cell]), *numbers(found)]
+            [*cell, quantity, layer, *counts(scores[cell].correct), *numbers(found)]
             for cell, quantities in aurocs.items()
             for quantity, layers in quantities.items()
             for layer, found in layers.items()
@@ -204,14 +199,10 @@ def draw_example(example: Example, folder: Path, stem: str) -> list[str]:
     return names
 
 
-def _counts(scores: LayerScores) -> tuple[int, int]:
-    return sum(scores.correct), len(scores.correct) - sum(scores.correct)
-
-
 def _table(
     cell: Cell, scores: LayerScores, quantities: Mapping[str, Mapping[int, Interval]]
 ) -> Table:
-    correct, wrong = _counts(scores)
+    correct, wrong = counts(scores.correct)
     title = f"{title_of(cell)}: AUROC of each layer, {correct} correct and {wrong} hallucinated"
     table = new_table(title, "layer", *quantities)
     for layer in scores.layers:

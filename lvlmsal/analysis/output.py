@@ -19,6 +19,11 @@ def title_of(cell: Cell) -> str:
     return " · ".join(cell)
 
 
+def counts(correct: Sequence[bool]) -> tuple[int, int]:
+    """How many mentions are correct, and how many are not."""
+    return sum(correct), len(correct) - sum(correct)
+
+
 def numbers(interval: Interval | None) -> tuple[float | None, float | None, float | None]:
     """Value and bounds for three columns of a table, empty where there is no interval."""
     return (interval.value, interval.low, interval.high) if interval else (None, None, None)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lvlmsal.cli.console import new_console
+
 if TYPE_CHECKING:
     from lvlmsal.saliency.options import SaliencyOptions
 
@@ -127,10 +129,7 @@ def _options(settings: list[str], **defaults: Any) -> SaliencyOptions:
 def _report(
     tables: Sequence[Any], folder: Path, files: Sequence[str], notes: Sequence[str]
 ) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    console = new_console()
     for table in tables:
         console.print(table)
     for line in [*notes, *(f"written: {folder / name}" for name in files)]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
+from lvlmsal.cli.console import new_console
 from lvlmsal.cli.explore import explore
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -98,7 +96,7 @@ def evaluate(
     from lvlmsal.evaluation import evaluate as run
 
     result = run(config, overrides or [])
-    console = _console()
+    console = new_console()
     console.print(result)
     console.print(f"run folder: {result.folder}", highlight=False, soft_wrap=True)
 
@@ -121,7 +119,7 @@ def score_run(
     if as_json:
         _print_json(result.results)
     else:
-        _console().print(result)
+        new_console().print(result)
 
 
 @score_app.command("pope")
@@ -189,7 +187,7 @@ def list_names(
     if as_json:
         _print_json(found)
         return
-    console = _console()
+    console = new_console()
     for name, entries in found.items():
         console.print(listing_table(name, entries))
 
@@ -214,7 +212,7 @@ def generate(
     if as_json:
         _print_json(reply.to_dict())
         return
-    console = _console()
+    console = new_console()
     console.print(coloured(reply))
 
 
@@ -253,17 +251,9 @@ def saliency(
         settings=settings or [],
         max_new_tokens=max_new_tokens,
     )
-    console = _console()
+    console = new_console()
     console.print(text, markup=False, highlight=False)
     console.print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    """Standard output; wide enough for tables where it is not a terminal."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
 
 
 def _print_json(content: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from lvlmsal.cli.console import new_console
+
 Config = Annotated[
     str, typer.Argument(help="Config of a sweep (YAML file, or the name of a packaged one).")
 ]
@@ -34,12 +36,9 @@ def ablation(config: Config, overrides: Overrides = None) -> None:
 
 
 def _run(config: str, overrides: list[str], *, axes: tuple[str, ...] = ()) -> None:
-    from rich.console import Console
-
     from lvlmsal.sweeps import sweep as run
 
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
+    console = new_console()
     result = run(config, overrides, axes=axes)
     console.print(result)
     for name in ("sweep.csv", "sweep.md", *(path.name for path in result.pictures)):

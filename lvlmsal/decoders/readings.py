@@ -16,7 +16,7 @@ from lvlmsal.saliency.stepping import Stepper
 
 
 class Reading(ABC):
-    """Judges candidates, one by one or a block of drafted tokens at once, and moves on.
+    """Judges the candidates of one position and moves on to the next.
 
     Attributes:
         logits: raw logits that predict the next token, shape (B, V).
@@ -37,8 +37,15 @@ class Reading(ABC):
         """Commit the chosen tokens; ``judged_next`` where :meth:`judge` will follow."""
 
     def draft(self, tokens: Sequence[int]) -> None:
-        """Move on by a plain step; :meth:`verify` judges what was drafted."""
+        """Move on by a plain step, judged or not."""
         self.logits = self.stepper.step(self._column(tokens)[:, 0])
+
+    def _column(self, tokens: Sequence[int]) -> Tensor:
+        return torch.tensor(tokens, device=self.stepper.input_ids.device)[:, None]
+
+
+class BlockReading(Reading):
+    """A reading that also judges a block of drafted tokens at once."""
 
     @abstractmethod
     def verify(self, tokens: Tensor) -> list[list[float]]:
@@ -47,9 +54,6 @@ class Reading(ABC):
     @abstractmethod
     def accept(self, count: int) -> None:
         """Keep that many of the tokens that were verified, and forget the others."""
-
-    def _column(self, tokens: Sequence[int]) -> Tensor:
-        return torch.tensor(tokens, device=self.stepper.input_ids.device)[:, None]
 
 
 @dataclass
@@ -62,7 +66,7 @@ class _Rows:
     place: int
 
 
-class PredictingRow(Reading):
+class PredictingRow(BlockReading):
     """``row="predicting"``: one recorded row serves every candidate of its position."""
 
     def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
@@ -124,7 +128,7 @@ class PredictingRow(Reading):
         return self.stepper.saliency(rows.tape, loss, self.options, retain_graph=True)
 
 
-class CandidateRow(Reading):
+class CandidateRow(BlockReading):
     """``row="candidate"``: each candidate is a recorded step, the accepted one's the next step."""
 
     def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
@@ -179,10 +183,3 @@ class Control(Reading):
     def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
         """The next plain step."""
         self.draft(tokens)
-
-    def verify(self, tokens: Tensor) -> list[list[float]]:
-        """Undefined for every token."""
-        return [[float("nan")] * tokens.shape[1] for _ in tokens]
-
-    def accept(self, count: int) -> None:
-        """Nothing was verified, so nothing is taken back."""

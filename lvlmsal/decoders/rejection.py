@@ -13,7 +13,7 @@ from torch import LongTensor, Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from lvlmsal.decoders.candidates import ordered_candidates
-from lvlmsal.decoders.readings import Reading
+from lvlmsal.decoders.readings import BlockReading, Reading
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.trial import Trial
 from lvlmsal.errors import UnsupportedError
@@ -109,7 +109,7 @@ class RejectionLoop:
         self.history = [deque[float](maxlen=sgrs.window) for _ in names]
         self.records: list[list[TokenRecord]] = [[] for _ in names]
         self.running = [True] * len(names)
-        self.longest = sgrs.block_size if sgrs.rejection else 1
+        self.longest = sgrs.block_size if isinstance(reading, BlockReading) else 1
         if self.longest > 1 and (kept := state_keepers(logits_processor, stopping_criteria)):
             logger.info("SGRS goes token by token: %s may keep state between calls", kept)
             self.longest = 1
@@ -121,8 +121,8 @@ class RejectionLoop:
             # first the prompt, as generate does: skip_prompt counts on it
             self.streamer.put(self.ids.cpu())
         while any(self.running):
-            if self.block_size > 1:
-                self._decode_block()
+            if self.block_size > 1 and isinstance(self.reading, BlockReading):
+                self._decode_block(self.reading)
             else:
                 position = self._position(self.ids, self.running)
                 self._decide(position, self._trials(position))
@@ -130,38 +130,38 @@ class RejectionLoop:
             self.streamer.end()
         return self.ids
 
-    def _decode_block(self) -> None:
+    def _decode_block(self, reading: BlockReading) -> None:
         """Draft a block, verify it, and decide the first rejected position one by one."""
         positions, after = self._draft()
         drafted = torch.tensor([position.first for position in positions], device=self.ids.device)
-        values = self.reading.verify(drafted.T)
+        values = reading.verify(drafted.T)
         for count, position in enumerate(positions):
             trials = self._trials(position)
             for trial, of_sample in zip(trials, values, strict=True):
                 trial.judged(of_sample[count])
             if not all(trial.took_first for trial in trials):
-                self.reading.accept(count)
+                reading.accept(count)
                 self._decide(position, trials)
                 return
-            self._commit(trials, after[count])
+            self._commit(trials, *after[count])
         self._adapt(accepted=True)
         if any(self.running):
-            self.reading.accept(len(positions))
+            reading.accept(len(positions))
 
     def _adapt(self, *, accepted: bool) -> None:
         """Twice the block where everything was accepted, half of it where not."""
         wanted = self.block_size * 2 if accepted else self.block_size // 2
         self.block_size = max(1, min(wanted, self.longest))
 
-    def _draft(self) -> tuple[list[_Position], list[list[bool]]]:
-        """Up to ``block_size`` positions by plain steps, and which samples run after each."""
+    def _draft(self) -> tuple[list[_Position], list[tuple[LongTensor, list[bool]]]]:
+        """Up to ``block_size`` positions by plain steps; sequences and who runs after each."""
         ids, running = self.ids, self.running
         positions, after = [], []
         while True:
             position = self._position(ids, running)
             ids, running = self._appended(ids, position, position.first)
             positions.append(position)
-            after.append(running)
+            after.append((ids, running))
             if len(positions) == self.block_size or not any(running):
                 return positions, after
             self.reading.draft(position.first)
@@ -174,7 +174,7 @@ class RejectionLoop:
                 trial.judged(value)
         self._adapt(accepted=all(trial.record.tries == 1 for trial in trials))
         tokens = [trial.record.id for trial in trials]
-        self._commit(trials, self._appended(self.ids, position, tokens)[1])
+        self._commit(trials, *self._appended(self.ids, position, tokens))
         if any(self.running):
             self.reading.advance(tokens, judged_next=self.block_size == 1)
 
@@ -223,15 +223,13 @@ class RejectionLoop:
         past = self.history[row]
         return self.sgrs.alpha * sum(past) / len(past) if past else None
 
-    def _commit(self, trials: list[Trial], running: list[bool]) -> None:
+    def _commit(self, trials: list[Trial], ids: LongTensor, running: list[bool]) -> None:
         """Make one decided position final."""
         for row, trial in enumerate(trials):
             if self.running[row]:
                 self.records[row].append(trial.record)
                 if trial.record.saliency is not None:
                     self.history[row].append(trial.record.saliency)
-        tokens = torch.tensor([trial.record.id for trial in trials], device=self.ids.device)
-        self.ids = cast(LongTensor, torch.cat([self.ids, tokens[:, None]], dim=1))
-        self.running = running
+        self.ids, self.running = ids, running
         if self.streamer is not None:
-            self.streamer.put(tokens.cpu())
+            self.streamer.put(ids[:, -1].cpu())

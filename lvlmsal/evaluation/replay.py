@@ -43,6 +43,11 @@ class Replayed:
     method: str
     benchmark: Benchmark
 
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Model, method and label of the benchmark: what answers are compared within."""
+        return self.model, self.method, str(self.record["benchmark"])
+
 
 def replay(
     run: Path | str,

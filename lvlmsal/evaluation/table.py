@@ -74,7 +74,7 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
                 if table.row_count:
                     table.add_section()
                 table.add_row(Text(f"{shown} ({cell['n']})", style="bold italic"))
-            texts = [_terminal_text(cell, column, gap) for column in columns]
+            texts = [terminal_text(cell, column, gap) for column in columns]
             table.add_row(cell["method"], *texts, _speed(cell))
         parts += [table, Text()]
     parts.append(Text(_legend(results), style="dim"))
@@ -97,8 +97,8 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
             if not column.bare:
                 heads.append(f"Δ {column.title}")
         heads += ["changed", "n", "tokens/s"]
-        lines += [f"### {_cell(model)}: {_cell(metric)}", "", _row(heads)]
-        lines.append(_row(["---", "---", *["---:"] * (len(heads) - 2)]))
+        lines += [f"### {markdown_text(model)}: {markdown_text(metric)}", "", markdown_row(heads)]
+        lines.append(markdown_row(["---", "---", *["---:"] * (len(heads) - 2)]))
         for cell in cells:
             row = [cell["benchmark"], cell["method"]]
             for column in columns:
@@ -106,10 +106,10 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
                 if not column.bare:
                     row.append(difference_text(cell, column) or "-")
             changed = "-" if cell["changed"] is None else str(cell["changed"])
-            lines.append(_row([*row, changed, _count(cell), _speed(cell)]))
+            lines.append(markdown_row([*row, changed, _count(cell), _speed(cell)]))
         lines.append("")
-    lines.append(_cell(_legend(results)))
-    lines += [f"\nNote: {_cell(warning)}" for warning in results["warnings"]]
+    lines.append(markdown_text(_legend(results)))
+    lines += [f"\nNote: {markdown_text(warning)}" for warning in results["warnings"]]
     return "\n".join(lines) + "\n"
 
 
@@ -171,7 +171,8 @@ def heading_of(column: Column, cells: Sequence[Mapping[str, Any]]) -> str:
     return f"{column.title}{arrow}" + (" %" if column.percent else "")
 
 
-def _terminal_text(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
+def terminal_text(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
+    """A figure above its difference, bold where that is clear; ``gap`` stands before intervals."""
     text = Text(value_text(cell, column).replace(" [", gap + "["))
     if not column.bare and (difference := difference_text(cell, column)):
         style = "bold" if is_clear(cell, column) else "dim"
@@ -203,11 +204,12 @@ def _legend(results: Mapping[str, Any]) -> str:
     return text
 
 
-def _row(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(_cell(text) for text in texts) + " |"
+def markdown_row(texts: Iterable[str]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(markdown_text(text) for text in texts) + " |"
 
 
-def _cell(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that cannot break out of a cell of a Markdown table."""
     text = text.replace("\n", " ").replace("|", "\\|")
     return text.replace("<", "&lt;").replace(">", "&gt;")

@@ -16,7 +16,9 @@ from lvlmsal.evaluation.table import (
     columns_of,
     difference_text,
     heading_of,
-    is_clear,
+    markdown_row,
+    markdown_text,
+    terminal_text,
     value_text,
 )
 from lvlmsal.sweeps.costs import Cost
@@ -123,7 +125,7 @@ def terminal_tables(
                 section = group
                 table.add_section()
                 table.add_row(Text(group, style="bold italic"))
-            figures = [_figure(entry, column, gap) for column in block.columns]
+            figures = [terminal_text(entry.cell, column, gap) for column in block.columns]
             costs = [cost_text(entry.cost, name) for name, _ in block.costs]
             table.add_row(point, *figures, *costs)
         parts += [table, Text()]
@@ -150,8 +152,12 @@ def markdown_tables(
             if not column.bare:
                 heads.append(f"Δ {column.title}")
         heads += [text for _, text in block.costs]
-        lines += [f"### {_cell(block.model)}: {_cell(block.benchmark)}", "", _row(heads)]
-        lines.append(_row(["---", "---", *["---:"] * (len(heads) - 2)]))
+        lines += [
+            f"### {markdown_text(block.model)}: {markdown_text(block.benchmark)}",
+            "",
+            markdown_row(heads),
+        ]
+        lines.append(markdown_row(["---", "---", *["---:"] * (len(heads) - 2)]))
         for group, point, entry in _rows(block, grids):
             row = [group, point]
             for column in block.columns:
@@ -159,9 +165,9 @@ def markdown_tables(
                 if not column.bare:
                     row.append(difference_text(entry.cell, column) or "-")
             row += [cost_text(entry.cost, name) for name, _ in block.costs]
-            lines.append(_row(row))
+            lines.append(markdown_row(row))
         lines.append("")
-    lines.append(_cell(_legend(measured, results)))
+    lines.append(markdown_text(_legend(measured, results)))
     return "\n".join(lines) + "\n"
 
 
@@ -181,14 +187,6 @@ def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measu
             yield grid.title, ", ".join(map(shown, point.values)), block.methods[point.method]
 
 
-def _figure(entry: Measured, column: Column, gap: str) -> Text:
-    text = Text(value_text(entry.cell, column).replace(" [", gap + "["))
-    if not column.bare and (difference := difference_text(entry.cell, column)):
-        style = "bold" if is_clear(entry.cell, column) else "dim"
-        text.append("\nΔ " + difference.replace(" [", gap + "["), style=style)
-    return text
-
-
 def _legend(measured: Sequence[Measured], results: Mapping[str, Any]) -> str:
     sizes = sorted({entry.cost.batch_size for entry in measured})
     batches = " to ".join(map(str, sizes if len(sizes) == 1 else (sizes[0], sizes[-1])))
@@ -199,13 +197,3 @@ def _legend(measured: Sequence[Measured], results: Mapping[str, Any]) -> str:
         f"{batches}), a reading on this machine and no benchmark."
         + (" tries/token: candidates looked at." if tries else "")
     )
-
-
-def _row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(_cell(text) for text in texts) + " |"
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break out of a cell of a Markdown table."""
-    text = text.replace("\n", " ").replace("|", "\\|")
-    return text.replace("<", "&lt;").replace(">", "&gt;")

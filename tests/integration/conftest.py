@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from lvlmsal.cli import main
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.pocket.world import write_world
@@ -33,6 +34,19 @@ CHROMIUM_ARGUMENTS = (
     "--no-first-run",
 )
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line with these words: exit code, output and errors, never a traceback."""
+
+    def start(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        output = capfd.readouterr()
+        assert "Traceback" not in output.err
+        return code, output.out, output.err
+
+    return start
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,22 +11,10 @@ import pytest
 import yaml
 
 from lvlmsal.analysis.tokens import analyze_tokens
-from lvlmsal.cli import main
 from lvlmsal.metrics import auroc, mann_whitney
 
 pytest.importorskip("matplotlib")
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def start(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        output = capfd.readouterr()
-        assert "Traceback" not in output.err
-        return code, output.out, output.err
-
-    return start
 
 
 @pytest.fixture(scope="module")

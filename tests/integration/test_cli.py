@@ -13,23 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lvlmsal.cli import main
 from lvlmsal.cli.listing import KINDS
 from lvlmsal.evaluation import Result
 from lvlmsal.saliency import SaliencyReport
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def start(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        output = capfd.readouterr()
-        assert "Traceback" not in output.err
-        return code, output.out, output.err
-
-    return start
 
 
 @pytest.fixture
