@@ -1,4 +1,4 @@
-"""What can be named in a configuration: the five registries and the catalogue of checkpoints.
+"""What can be named in a configuration: the six registries and the catalogue of checkpoints.
 
 Importing this package imports neither torch nor any of the registered classes.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.base import Decoder
     from lvlmsal.interventions.base import Intervention
     from lvlmsal.metrics.base import CountMetric
+    from lvlmsal.scorers.base import Scorer
 
 __all__ = [
     "ADAPTERS",
@@ -25,6 +26,7 @@ __all__ = [
     "DECODERS",
     "INTERVENTIONS",
     "METRICS",
+    "SCORERS",
     "Catalogue",
     "CheckpointCard",
     "Option",
@@ -62,4 +64,10 @@ BENCHMARKS: Registry[Benchmark] = Registry(
     base="lvlmsal.benchmarks.base:Benchmark",
     package="lvlmsal.benchmarks",
     entry_points="lvlmsal.benchmarks",
+)
+SCORERS: Registry[Scorer] = Registry(
+    "scorer",
+    base="lvlmsal.scorers.base:Scorer",
+    package="lvlmsal.scorers",
+    entry_points="lvlmsal.scorers",
 )

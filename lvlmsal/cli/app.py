@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
-from lvlmsal.cli.console import new_console
+from lvlmsal.cli.console import new_console, print_json
 from lvlmsal.cli.explore import explore
+from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError
 
@@ -36,16 +36,6 @@ class _Commands(TyperGroup):
             raise SystemExit(INTERRUPTED) from None
 
 
-class _ScoreCommands(TyperGroup):
-    """``lvlmsal score RUN`` beside ``lvlmsal score pope`` and ``lvlmsal score chair``."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Take a first word that is no command for a run folder."""
-        if args and args[0] not in self.commands:
-            args = ["run", *args]
-        return super().resolve_command(ctx, args)
-
-
 app = typer.Typer(
     cls=_Commands,
     help="Hallucination diagnosis and mitigation for vision-language models.",
@@ -53,11 +43,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-score_app = typer.Typer(cls=_ScoreCommands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(
     score_app,
     name="score",
-    help="Score a run folder (score RUN), or files of answers (score pope, score chair).",
+    help="Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
 )
 app.add_typer(analyze_app, name="analyze", help="The paper's analyses, on the answers of a run.")
 
@@ -107,68 +96,6 @@ analyze_app.command()(decay)
 analyze_app.command()(ablation)
 
 
-@score_app.command("run")
-def score_run(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    as_json: AsJson = False,
-) -> None:
-    """Score a run folder again, without a model."""
-    from lvlmsal.evaluation.result import score
-
-    result = score(folder)
-    if as_json:
-        _print_json(result.results)
-    else:
-        new_console().print(result)
-
-
-@score_app.command("pope")
-def score_pope(
-    questions: Annotated[Path, typer.Option(help="Question file, JSON lines or array.")],
-    answers: Annotated[Path, typer.Option(help="Answer file, JSON lines or array.")],
-    parser: Annotated[
-        str, typer.Option(help="Rule that reads yes or no off an answer.")
-    ] = "strict",
-    as_json: AsJson = False,
-) -> None:
-    """Score a file of answers to POPE questions."""
-    from lvlmsal.metrics.files import score_pope_files
-
-    _print_scores(score_pope_files(questions, answers, parser=parser), as_json)
-
-
-@score_app.command("chair")
-def score_chair(
-    annotations: Annotated[Path, typer.Option(help="Folder of COCO annotations.")],
-    captions: Annotated[Path, typer.Option(help="Caption file (.json or .jsonl).")],
-    vocabulary: Annotated[
-        Path | None, typer.Option(help="Vocabulary file; by default the built-in COCO list.")
-    ] = None,
-    singulariser: Annotated[
-        str, typer.Option(help="How the vocabulary file is read: auto, original or none.")
-    ] = "auto",
-    image_id_key: Annotated[str, typer.Option(help="Key of the image's id.")] = "image_id",
-    caption_key: Annotated[str, typer.Option(help="Key of the caption.")] = "caption",
-    as_json: AsJson = False,
-) -> None:
-    """Score a file of captions of COCO images."""
-    from lvlmsal.errors import ConfigError
-    from lvlmsal.metrics.files import score_chair_files
-
-    if singulariser not in ("auto", "original", "none"):
-        raise ConfigError([f"--singulariser {singulariser}: expected auto, original or none"])
-    rule: Any = singulariser
-    scores = score_chair_files(
-        annotations,
-        captions,
-        vocabulary=vocabulary,
-        singulariser=rule,
-        image_id_key=image_id_key,
-        caption_key=caption_key,
-    )
-    _print_scores(scores, as_json)
-
-
 @app.command("list")
 def list_names(
     kind: Annotated[
@@ -185,7 +112,7 @@ def list_names(
 
     found = listing(kind)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     console = new_console()
     for name, entries in found.items():
@@ -210,7 +137,7 @@ def generate(
     chosen, edits = components(model, decoder, intervention or [], settings or [])
     reply = ask(image, prompt, model, chosen, edits, seed=seed, max_new_tokens=max_new_tokens)
     if as_json:
-        _print_json(reply.to_dict())
+        print_json(reply.to_dict())
         return
     console = new_console()
     console.print(coloured(reply))
@@ -254,27 +181,3 @@ def saliency(
     console = new_console()
     console.print(text, markup=False, highlight=False)
     console.print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def _print_scores(scores: dict[str, Any], as_json: bool) -> None:
-    """Print figures with their intervals, then whatever else was said of them."""
-    if as_json:
-        _print_json(scores)
-        return
-    intervals = scores.pop("intervals")
-    for name, value in scores.items():
-        if isinstance(value, float) and intervals.get(name, {}).get("low") is not None:
-            low, high = intervals[name]["low"], intervals[name]["high"]
-            print(f"{name}: {value:.4f} [{low:.4f}, {high:.4f}]")
-        elif isinstance(value, float):
-            print(f"{name}: {value:.4f}")
-        elif isinstance(value, list):
-            print(f"{name}: {'; '.join(map(str, value)) or 'none'}")
-        elif isinstance(value, dict):
-            print(f"{name}: {json.dumps(value, ensure_ascii=False)}")
-        else:
-            print(f"{name}: {'undefined' if value is None else value}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,3 +15,8 @@ def new_console() -> Console:
 
     console = Console()
     return console if console.is_terminal else Console(width=140)
+
+
+def print_json(content: Any) -> None:
+    """Print what a program is to read."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))

@@ -14,6 +14,7 @@ from lvlmsal.registry import (
     DECODERS,
     INTERVENTIONS,
     METRICS,
+    SCORERS,
     Registry,
 )
 
@@ -23,6 +24,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "interventions": INTERVENTIONS,
     "metrics": METRICS,
     "benchmarks": BENCHMARKS,
+    "scorers": SCORERS,
 }
 KINDS = (*REGISTRIES, "checkpoints")
 

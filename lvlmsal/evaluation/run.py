@@ -15,6 +15,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation import folder as names
+from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.evaluation.environment import describe_environment, describe_model, refuse_changes
 from lvlmsal.evaluation.folder import refuse_differences, write_config, write_json
@@ -24,9 +25,9 @@ from lvlmsal.evaluation.guards import (
     no_loading_bar,
     quiet_lightning,
 )
-from lvlmsal.evaluation.module import AnswerModule, RecordCallback
 from lvlmsal.evaluation.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.progress import RunProgress
+from lvlmsal.evaluation.recording import RecordCallback
 from lvlmsal.evaluation.records import RunLock, merge_parts, read_records
 from lvlmsal.evaluation.result import Result, score
 from lvlmsal.evaluation.trainer import make_trainer

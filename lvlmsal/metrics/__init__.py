@@ -1,12 +1,11 @@
 """Metrics over answers and captions, the rules that read them, and their uncertainty.
 
 `Pope` and `Chair` are torchmetrics classes; `lvlmsal.metrics.functional` has the same as plain
-functions; `score_pope_files` and `score_chair_files` score files that were made elsewhere.
+functions; `lvlmsal.scorers` scores files that were made elsewhere.
 """
 
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.chair import Chair
-from lvlmsal.metrics.files import score_chair_files, score_pope_files
 from lvlmsal.metrics.mcnemar import McNemar, mcnemar
 from lvlmsal.metrics.parsers import PARSERS, AnswerParser, get_parser
 from lvlmsal.metrics.pope import Pope
@@ -47,7 +46,5 @@ __all__ = [
     "mcnemar",
     "paired_difference",
     "rank_correlation",
-    "score_chair_files",
-    "score_pope_files",
     "wilson",
 ]

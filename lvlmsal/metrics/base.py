@@ -104,6 +104,20 @@ class CountMetric(Metric):
             float64 tensor of shape (samples, counts).
         """
 
+    def failed_rows(self, targets: Sequence[Any]) -> Tensor:
+        """What samples add to the counts for which there is no answer, because answering failed.
+
+        Zeros by default: where there is no text there is nothing to judge. A metric in which an
+        answer is right or wrong overrides this and counts such samples as wrong.
+
+        Args:
+            targets: What each answer would have been compared with.
+
+        Returns:
+            float64 tensor of shape (samples, counts).
+        """
+        return torch.zeros(len(targets), len(self.count_names), dtype=torch.float64)
+
     @abstractmethod
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """The figures for summed counts.

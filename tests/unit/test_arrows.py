@@ -25,6 +25,7 @@ TIERS = [
     {"lvlm"},
     {"metrics"},
     {"benchmarks"},
+    {"scorers"},
     {"configs"},
     {"pocket"},
     {"evaluation"},
@@ -38,6 +39,7 @@ ONLY = {
     "registry": {"errors"},
     "metrics": {"errors", "files", "registry"},
     "benchmarks": {"errors", "files", "registry", "metrics"},
+    "scorers": {"errors", "files", "registry", "metrics", "benchmarks"},
 }
 
 

@@ -1,14 +1,12 @@
-"""The LightningModule that answers samples, and the callbacks that keep what it answers."""
+"""The LightningModule that answers samples."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from PIL import Image
 
 from lvlmsal.adapters import open_image
@@ -16,10 +14,8 @@ from lvlmsal.answer import Answer
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.plan import Cell
-from lvlmsal.evaluation.records import Record, RecordWriter, merge_parts
+from lvlmsal.evaluation.records import Record
 from lvlmsal.lvlm import Lvlm
-
-logger = logging.getLogger(__name__)
 
 
 class AnswerModule(LightningModule):
@@ -128,92 +124,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(entry) for key, entry in value.items()}
     return [_rounded(entry) for entry in value] if isinstance(value, list) else value
-
-
-class RecordCallback(Callback):
-    """Writes each batch's records as soon as it is answered, one file per process.
-
-    Args:
-        path: The records file of the run; other processes than the first write beside it.
-        order: Keys of the cell's records in file order.
-        max_failures: How many samples may fail.
-        advance: Told the number of samples, of tokens and the seconds of each batch.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        order: Sequence[str],
-        max_failures: int,
-        advance: Callable[[int, int, float], None],
-    ) -> None:
-        self._path = path
-        self._order = order
-        self._max_failures = max_failures
-        self._advance = advance
-        self._failures = 0
-        self._writer: RecordWriter | None = None
-        self.interrupted = False
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose this process's file."""
-        rank = trainer.global_rank
-        path = self._path if rank == 0 else self._path.with_name(f"records.rank{rank}.jsonl")
-        self._writer = RecordWriter(path)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Write the batch's records.
-
-        Raises:
-            DataError: More samples failed than the config allows; those before are written.
-        """
-        records: list[Record] = outputs
-        assert self._writer is not None  # on_predict_start has set it
-        kept = []
-        try:
-            for record in records:
-                if record["status"] == "failed":
-                    self._failures += 1
-                    if self._failures > self._max_failures:
-                        raise self._too_many(record)
-                    logger.warning("%s: %s", record["key"], record["error"])
-                kept.append(record)
-        finally:
-            self._writer.write(kept)
-        self._advance(
-            len(records), sum(r["new_tokens"] for r in records), sum(r["seconds"] for r in records)
-        )
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the files and put those of all processes together."""
-        assert self._writer is not None  # on_predict_start has set it
-        self._writer.close()
-        trainer.strategy.barrier("lvlmsal-records-written")
-        if trainer.is_global_zero:
-            merge_parts(self._path, self._order)
-        trainer.strategy.barrier("lvlmsal-records-merged")
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Close the file; note a keyboard interrupt, which Lightning turns into an exit."""
-        self.interrupted = isinstance(exception, KeyboardInterrupt)
-        if self._writer is not None:
-            self._writer.close()
-
-    def _too_many(self, record: Record) -> DataError:
-        allowed = self._max_failures
-        reason = "" if allowed == 0 else f" ({allowed} failures are allowed by max_failures)"
-        return DataError(
-            f"{record['error']}{reason}\nWhat was answered so far is kept: mend the file and give "
-            "the same command to go on, or allow failures with max_failures=N"
-        )

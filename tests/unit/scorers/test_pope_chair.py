@@ -9,9 +9,19 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.errors import DataError, UnknownName
-from lvlmsal.metrics import Pope, figure_intervals, score_chair_files, score_pope_files
+from lvlmsal.errors import ConfigError, DataError
+from lvlmsal.metrics import Pope, figure_intervals
 from lvlmsal.metrics.functional import pope_score
+from lvlmsal.registry import SCORERS
+
+
+def score_pope_files(questions: Path, answers: Path, **options: Any) -> dict[str, Any]:
+    return SCORERS.build("pope", questions=questions, answers=answers, **options).score()
+
+
+def score_chair_files(annotations: Path, captions: Path, **options: Any) -> dict[str, Any]:
+    return SCORERS.build("chair", annotations=annotations, captions=captions, **options).score()
+
 
 OBJECTS = ["cat", "dog", "car", "bus"]
 LABELS = ["yes", "no", "yes", "no"]
@@ -170,7 +180,7 @@ def test_answers_that_do_not_fit_are_refused(
 def test_pope_files_that_are_missing_or_broken(asked: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         score_pope_files(asked, asked.with_name("none.jsonl"))
-    with pytest.raises(UnknownName, match="unknown parser 'llama'"):
+    with pytest.raises(ConfigError, match="unknown parser 'llama'"):
         score(asked, official(), parser="llama")
     path = asked.with_name("a.jsonl")
     path.write_text(lines(official())[:-10])

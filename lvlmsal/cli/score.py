@@ -1,0 +1,165 @@
+"""``lvlmsal score``: a run folder, or the answer files of any tool."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.errors import UnknownName, close_matches
+from lvlmsal.registry import SCORERS, Option
+
+
+class _ScoreCommands(TyperGroup):
+    """``lvlmsal score RUN``, and a command for each scorer, made when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The scorers beside ``run``."""
+        return [*super().list_commands(ctx), *SCORERS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command that is written here, or that of a scorer."""
+        found = super().get_command(ctx, cmd_name)
+        return _scorer_command(cmd_name) if found is None and cmd_name in SCORERS else found
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take a first word that is no command, nor a misspelt one, for a run folder."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known:
+            close = close_matches(args[0], known)
+            if close and not Path(args[0]).exists():
+                raise UnknownName("scorer", args[0], known)
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+
+score_app = typer.Typer(cls=_ScoreCommands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@score_app.command("run")
+def score_run(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a run folder again, without a model."""
+    from lvlmsal.evaluation.result import score
+
+    result = score(folder)
+    if as_json:
+        print_json(result.results)
+    else:
+        new_console().print(result)
+
+
+def _scorer_command(name: str) -> Any:
+    """Make a command of a scorer: its fields are the options, its docstring is the help."""
+    cls = SCORERS.get(name)
+    options = SCORERS.options(name)
+    helps = argument_helps(cls)
+    parameters = [_parameter(option, helps.get(option.name)) for option in options.values()]
+    parameters.append(
+        inspect.Parameter(
+            "as_json",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option("--json", help="Print JSON.")],
+        )
+    )
+
+    def command(*, as_json: bool, **given: Any) -> None:
+        chosen = {
+            key: value if isinstance(value, bool | Path) else _plain(value, options[key].hint)
+            for key, value in given.items()
+            if value is not None
+        }
+        print_scores(SCORERS.build(name, **chosen).score(), as_json)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    made = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    made.command(name, help=cls.summary)(command)
+    return typer.main.get_command(made)
+
+
+def _parameter(option: Option, help_text: str | None) -> inspect.Parameter:
+    """An option of the command line: a switch for a bool, otherwise text."""
+    is_switch = isinstance(option.default, bool)
+    kind: Any = bool if is_switch else str if option.required else str | None
+    shown = typer.Option(f"--{option.name.replace('_', '-')}", help=help_text)
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if option.required else _shown(option.default),
+        annotation=Annotated[kind, shown],
+    )
+
+
+def _shown(default: object) -> Any:
+    """A default as the command line has it: text, or nothing, or a switch."""
+    return default if default is None or isinstance(default, bool) else str(default)
+
+
+def _plain(value: str, hint: Any) -> Any:
+    """Whole numbers as such; the registry fits everything else to its annotation."""
+    return int(value) if hint is int and re.fullmatch(r"-?\d+", value) else value
+
+
+def argument_helps(cls: type) -> dict[str, str]:
+    """What a docstring says of each argument, in the one style that this library uses."""
+    section = (inspect.getdoc(cls) or "").partition("\nArgs:\n")[2].split("\n\n")[0]
+    helps: dict[str, str] = {}
+    for line in section.split("\n"):
+        if found := re.match(r" {4}(\w+): (.*)", line):
+            name = found[1]
+            helps[name] = found[2]
+        elif helps:
+            helps[name] += " " + line.strip()
+    return {name: text.replace("``", "") for name, text in helps.items()}
+
+
+def print_scores(scores: dict[str, Any], as_json: bool) -> None:
+    """Print figures with their intervals, then whatever else was said of them."""
+    if as_json:
+        print_json(scores)
+        return
+    intervals = scores.pop("intervals", {})
+    tables = {name: scores.pop(name) for name in ("categories", "parsers") if name in scores}
+    for name, value in scores.items():
+        if isinstance(value, float) and intervals.get(name, {}).get("low") is not None:
+            low, high = intervals[name]["low"], intervals[name]["high"]
+            print(f"{name}: {value:.4f} [{low:.4f}, {high:.4f}]")
+        elif isinstance(value, float):
+            print(f"{name}: {value:.4f}")
+        elif isinstance(value, list):
+            print(f"{name}: {'; '.join(map(str, value)) or 'none'}")
+        elif isinstance(value, dict):
+            print(f"{name}: {json.dumps(value, ensure_ascii=False)}")
+        else:
+            print(f"{name}: {'undefined' if value is None else value}")
+    for name, entries in tables.items():
+        print(f"{name}:")
+        new_console().print(_table(entries))
+
+
+def _table(entries: dict[str, dict[str, Any]]) -> Any:
+    """Figures by rule or category, one row each."""
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(name for figures in entries.values() for name in figures))
+    table = Table("", *columns)
+    for name, figures in entries.items():
+        table.add_row(name, *(_cell(figures.get(column)) for column in columns))
+    return table
+
+
+def _cell(value: Any) -> str:
+    """A figure in a table."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,87 @@
+"""POPE: answer files scored under one rule or under all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lvlmsal.files import PopeQuestion, read_pope_questions
+from lvlmsal.metrics.parsers import PARSERS, get_parser
+from lvlmsal.metrics.pope import Pope as PopeMetric
+from lvlmsal.registry import SCORERS
+from lvlmsal.scorers.answers import read_pope_answers
+from lvlmsal.scorers.base import Scorer, bounds, numbers
+
+
+@SCORERS.register("pope")
+@dataclass(kw_only=True)
+class Pope(Scorer):
+    """Answers to a file of POPE questions.
+
+    Args:
+        questions: Question file: JSON lines or an array, see `lvlmsal.files.read_pope_questions`.
+        answers: Answer file: JSON lines or an array, see `read_pope_answers`.
+        parser: Rule that reads yes or no off an answer.
+        parsers: ``all`` to show the score under every published rule as well.
+        seed: Seed of the intervals.
+
+    Raises:
+        UnknownName: No rule has that name.
+    """
+
+    summary: ClassVar[str] = "Answers to POPE questions (POPE's, LLaVA's and VCD's layouts)."
+    paper: ClassVar[str] = "Li et al., Evaluating Object Hallucination in LVLMs, EMNLP 2023"
+    url: ClassVar[str] = "https://github.com/AoiDragon/POPE"
+
+    questions: Path
+    answers: Path
+    parser: str = "strict"
+    parsers: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the names of the rules.
+
+        Raises:
+            ValueError: `parsers` is neither empty nor ``all``.
+        """
+        get_parser(self.parser)
+        if self.parsers not in ("", "all"):
+            raise ValueError(
+                f"parsers must be 'all' or left out, got {self.parsers!r}; one rule is `parser`"
+            )
+
+    def score(self) -> dict[str, Any]:
+        """See `Scorer.score`; ``parsers`` and ``categories`` hold figures by rule and category."""
+        metric = PopeMetric(parser=self.parser)
+        asked = read_pope_questions(self.questions)
+        given = read_pope_answers(self.answers, asked)
+        labels = [question.label for question in asked]
+        rows = metric.rows(given, labels)
+        result: dict[str, Any] = {
+            "metric": "pope",
+            "parser": self.parser,
+            "note": get_parser(self.parser).note,
+            **numbers(metric, rows),
+            "intervals": bounds(metric, rows, [question.image for question in asked], self.seed),
+        }
+        categories = _by_category(asked)
+        if len(categories) > 1:
+            result["categories"] = {
+                name: numbers(metric, rows[places]) for name, places in categories.items()
+            }
+        if self.parsers:
+            rules = {name: PopeMetric(parser=name) for name in PARSERS}
+            result["parsers"] = {
+                name: numbers(rule, rule.rows(given, labels)) for name, rule in rules.items()
+            }
+        return result
+
+
+def _by_category(questions: list[PopeQuestion]) -> dict[str, list[int]]:
+    """Places of the questions of each category."""
+    places: dict[str, list[int]] = {}
+    for place, question in enumerate(questions):
+        places.setdefault(question.category, []).append(place)
+    return places
