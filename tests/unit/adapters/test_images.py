@@ -112,7 +112,7 @@ def test_the_seen_part_is_what_the_processor_takes(
     wanted = processor(image, return_tensors="pt")["pixel_values"]
     found = processor(part, return_tensors="pt", **plain)["pixel_values"]
     # The ramps run over 3.7 units; a pixel of rounding at the cut is the most that they may differ.
-    assert float((wanted - found).abs().max()) < 3.7 * 2.0 / min(part.size) + 0.05
+    assert float((wanted - found).abs().max()) < 3.7 * 2.0 / min(part.size) + 0.06
 
 
 def test_nothing_is_cut_off_where_the_processor_does_not() -> None:
