@@ -26,6 +26,7 @@ class Answer:
         tokens: one record for each of them.
         spans: where system prompt, images, question and output stand.
         seconds: wall time of the batch, divided by its size.
+        forwards: forward passes of the model that its batch took.
         diagnose: runs the saliency of this very answer, under the interventions that made it and,
             after SGRS, with its options.
     """
@@ -36,6 +37,7 @@ class Answer:
     tokens: list[TokenRecord]
     spans: TokenSpans
     seconds: float
+    forwards: int
     diagnose: Callable[[], SaliencyReport] = field(repr=False)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import Loaded, load_checkpoint
 from lvlmsal.answer import Answer
-from lvlmsal.attention import intervene
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
-from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.errors import ConfigError
+from lvlmsal.generating import generate_answers
 from lvlmsal.inputs import Images, opened
 from lvlmsal.interventions.base import Intervention
+from lvlmsal.prefix import SharedPrefix, can_share
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 from lvlmsal.saliency.diagnosing import diagnose_response
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
-from lvlmsal.spans import TokenSpans
 
 T = TypeVar("T")
 
 Spec = str | Mapping[str, Any]
 """A registered name, or ``{"name": ..., option: value, ...}``."""
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Options of :meth:`Lvlm.generate`, which describes them."""
+
+    decoder: Decoder | Spec
+    interventions: Sequence[Intervention | Spec]
+    max_new_tokens: int
+    seed: int
+    sample_ids: Sequence[str]
+    streamer: BaseStreamer | None
 
 
 class Lvlm:
@@ -72,13 +78,7 @@ class Lvlm:
         self,
         images: Images,
         prompts: str,
-        *,
-        decoder: Decoder | Spec = ...,
-        interventions: Sequence[Intervention | Spec] = ...,
-        max_new_tokens: int = ...,
-        seed: int = ...,
-        sample_ids: Sequence[str] = ...,
-        streamer: BaseStreamer | None = ...,
+        **options: Unpack[GenerateOptions],
     ) -> Answer: ...
 
     @overload
@@ -86,13 +86,7 @@ class Lvlm:
         self,
         images: Sequence[Images],
         prompts: Sequence[str],
-        *,
-        decoder: Decoder | Spec = ...,
-        interventions: Sequence[Intervention | Spec] = ...,
-        max_new_tokens: int = ...,
-        seed: int = ...,
-        sample_ids: Sequence[str] = ...,
-        streamer: BaseStreamer | None = ...,
+        **options: Unpack[GenerateOptions],
     ) -> list[Answer]: ...
 
     def generate(
@@ -138,30 +132,73 @@ class Lvlm:
         chosen = self.build_decoder(decoder)
         edits = [self.build_intervention(spec) for spec in interventions]
         check_combination(chosen, edits)
-        inputs = self.adapter.encode([opened(entry) for entry in entries], questions)
-        began = time.perf_counter()
-        with intervene(self.model, *edits) if edits else nullcontext():
-            generative: Any = self.model  # `generate` comes from a mixin of the concrete classes
-            output = generative.generate(
-                **inputs,
-                max_new_tokens=max_new_tokens,
-                return_dict_in_generate=True,
-                **chosen.generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer),
-            )
-        seconds = (time.perf_counter() - began) / len(questions)
-        spans = self.adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
-        new = output.sequences[:, inputs["input_ids"].shape[1] :]
-        records = getattr(output, "records", None) or [None] * len(questions)
-        shown: dict[str, Any] = {"interventions": edits, "options": chosen.saliency_options()}
-        again = [
-            partial(self.diagnose, entry, text, **shown)
-            for entry, text in zip(entries, questions, strict=True)
-        ]
-        answers = [
-            self._answer(*parts, seconds)
-            for parts in zip(questions, new, records, spans, again, strict=True)
-        ]
+        answers = generate_answers(
+            self.adapter,
+            self.adapter.encode([opened(entry) for entry in entries], questions),
+            questions,
+            chosen,
+            edits,
+            diagnose=self._diagnoses(entries, questions, chosen, edits),
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            sample_ids=sample_ids,
+            streamer=streamer,
+        )
         return answers[0] if single else answers
+
+    def ask(
+        self,
+        images: Images,
+        prompts: Sequence[str],
+        *,
+        batch_size: int = 8,
+        **options: Unpack[GenerateOptions],
+    ) -> list[Answer]:
+        """Ask several questions about the same images, which are encoded and read once.
+
+        The answers and their saliency are those of :meth:`generate`, up to the order in which
+        floating-point numbers are summed. Where a decoder or an intervention rules that out, or
+        the prompts share no image, batches are generated as usual.
+
+        Args:
+            images: of every question.
+            prompts: the questions.
+            batch_size: questions that are decoded together.
+            **options: of :meth:`generate`.
+
+        Returns:
+            An answer a question, in their order.
+
+        >>> lvlm = load("pocket-llava")  # doctest: +SKIP
+        >>> lvlm.ask("scene.png", ["is there a circle ?", "is there a star ?"])  # doctest: +SKIP
+        """
+        if isinstance(prompts, str):
+            raise TypeError("ask takes a list of questions; for one question take generate")
+        decoder = self.build_decoder(options.get("decoder", "greedy"))
+        edits = [self.build_intervention(spec) for spec in options.get("interventions", ())]
+        check_combination(decoder, edits)
+        pictures = opened(images)
+        names = list(options.get("sample_ids") or map(str, range(len(prompts))))
+        if len(prompts) > 1 and can_share(decoder, edits):
+            shared = SharedPrefix.of(self.adapter, pictures, prompts)
+            if shared is not None:
+                return shared.answers(
+                    prompts,
+                    decoder,
+                    edits,
+                    diagnose=self._diagnoses([pictures] * len(prompts), prompts, decoder, edits),
+                    sample_ids=names,
+                    batch_size=batch_size,
+                    max_new_tokens=options.get("max_new_tokens", 64),
+                    seed=options.get("seed", 0),
+                )
+        answers: list[Answer] = []
+        for first in range(0, len(prompts), batch_size):
+            part = slice(first, first + batch_size)
+            asked = list(prompts[part])
+            options["sample_ids"] = names[part]
+            answers += self.generate([pictures] * len(asked), asked, **options)
+        return answers
 
     def diagnose(
         self,
@@ -222,38 +259,22 @@ class Lvlm:
         defaults = self.card.defaults.get(name, {}) if self.card is not None else {}
         return registry.build(name, **{**defaults, **given})
 
-    def _answer(
+    def _diagnoses(
         self,
-        prompt: str,
-        ids: Tensor,
-        records: list[TokenRecord] | None,
-        spans: TokenSpans,
-        diagnose: Callable[..., SaliencyReport],
-        seconds: float,
-    ) -> Answer:
-        if records is None:
-            records = [TokenRecord(id=token) for token in self._until_end(ids.tolist())]
-        kept = [record.id for record in records]
-        for record, text in zip(records, self.adapter.token_texts(kept), strict=True):
-            record.text = text
-            for rejected in record.rejected:
-                rejected["text"] = self.adapter.token_texts([rejected["id"]])[0]
-        return Answer(
-            text=self.adapter.decode(kept),
-            prompt=prompt,
-            token_ids=kept,
-            tokens=records,
-            spans=replace(spans, length=spans.length + len(kept)),
-            seconds=seconds,
-            diagnose=partial(diagnose, kept),
-        )
-
-    def _until_end(self, ids: list[int]) -> list[int]:
-        """Tokens up to and including the first end of sequence; what follows is padding."""
-        end = self.model.generation_config.eos_token_id
-        ends = set(end) if isinstance(end, list) else {end}
-        stop = next((index for index, token in enumerate(ids) if token in ends), len(ids) - 1)
-        return ids[: stop + 1]
+        entries: Sequence[Any],
+        questions: Sequence[str],
+        decoder: Decoder,
+        interventions: Sequence[Intervention],
+    ) -> list[Callable[..., SaliencyReport]]:
+        """What judges an answer to each question, as its decoder would."""
+        shown: dict[str, Any] = {
+            "interventions": interventions,
+            "options": decoder.saliency_options(),
+        }
+        return [
+            partial(self.diagnose, entry, text, **shown)
+            for entry, text in zip(entries, questions, strict=True)
+        ]
 
 
 def load(

@@ -24,6 +24,9 @@ class Decoder:
         url: where to read it.
         is_beam: whether several hypotheses of a sample are decoded side by side.
         uses_saliency: whether it records attention, so that interventions must allow it.
+        shares_prefix: whether it can go on from a cache that holds the beginning of its prompts, so
+            that questions about one image share the keys and values of the image.
+        num_beams: hypotheses that it keeps of each sample.
     """
 
     name: ClassVar[str] = ""
@@ -32,6 +35,8 @@ class Decoder:
     url: ClassVar[str] = ""
     is_beam: ClassVar[bool] = False
     uses_saliency: ClassVar[bool] = False
+    shares_prefix: ClassVar[bool] = False
+    num_beams: int = 1
 
     def saliency_options(self) -> SaliencyOptions | None:
         """The saliency that it judges tokens by; ``None`` where it computes none."""

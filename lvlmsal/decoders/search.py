@@ -29,6 +29,7 @@ class Greedy(Decoder):
     """
 
     summary: ClassVar[str] = "the most probable token at each position"
+    shares_prefix: ClassVar[bool] = True
 
     def generate_kwargs(
         self,
@@ -60,6 +61,7 @@ class Sample(Decoder):
     top_p: float = 1.0
 
     summary: ClassVar[str] = "draws from the softmax (temperature, top-k, top-p)"
+    shares_prefix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -110,6 +112,7 @@ class Beam(Decoder):
     length_penalty: float = 1.0
 
     summary: ClassVar[str] = "beam search"
+    shares_prefix: ClassVar[bool] = True
     is_beam: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -112,6 +112,7 @@ class SGRS(Decoder):
     paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
     url: ClassVar[str] = "https://arxiv.org/abs/2601.20279"
     uses_saliency: ClassVar[bool] = True
+    shares_prefix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.alpha < 0:

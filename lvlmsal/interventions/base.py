@@ -22,6 +22,8 @@ class Intervention:
         url: where to read it.
         supports_beam: whether it is right under beam search.
         supports_sgrs: whether saliency can be computed on the attention that it changes.
+        shares_prefix: whether what it does to a row of the prompt depends on nothing behind that
+            row, so that questions about one image can share the keys and values of the image.
     """
 
     name: ClassVar[str] = ""
@@ -30,6 +32,7 @@ class Intervention:
     url: ClassVar[str] = ""
     supports_beam: ClassVar[bool] = True
     supports_sgrs: ClassVar[bool] = True
+    shares_prefix: ClassVar[bool] = False
 
     def bind(self, num_layers: int) -> Self:
         """A copy that is fitted to a model of ``num_layers`` layers; called once per session."""

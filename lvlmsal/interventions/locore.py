@@ -61,6 +61,7 @@ class LocoRE(AttentionIntervention):
     layers: LayerSpec = None
     heads: Sequence[int] | None = None
 
+    shares_prefix: ClassVar[bool] = True
     summary: ClassVar[str] = "multiplies the attention to the most recent context by 1 + beta"
     paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
     url: ClassVar[str] = "https://arxiv.org/abs/2601.20279"

@@ -19,6 +19,7 @@ class NoIntervention(AttentionIntervention):
     """
 
     summary: ClassVar[str] = "no intervention (the plain model)"
+    shares_prefix: ClassVar[bool] = True
 
     @property
     def is_identity(self) -> bool:

@@ -22,6 +22,8 @@ TIERS = [
     {"saliency", "interventions"},
     {"decoders"},
     {"answer"},
+    {"generating"},
+    {"prefix"},
     {"lvlm"},
     {"metrics"},
     {"benchmarks"},
