@@ -64,6 +64,9 @@ class Benchmark(LightningDataModule):
     paper: ClassVar[str] = ""
     url: ClassVar[str] = ""
     image_folders: ClassVar[tuple[str, ...]] = ("images", "val2014")
+    expected: ClassVar[dict[str, dict[str, int]]] = {}
+    """What the official release holds: label -> {"samples": n, "images": n, "groups": n}, each
+    number only where it is known; ``lvlmsal data check`` compares with it."""
 
     root: str
     images: str | None = None
