@@ -129,7 +129,9 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
         print_json(scores)
         return
     intervals = scores.pop("intervals", {})
-    tables = {name: scores.pop(name) for name in ("categories", "parsers") if name in scores}
+    tables = {
+        name: scores.pop(name) for name in ("categories", "parsers", "rules") if name in scores
+    }
     for name, value in scores.items():
         if isinstance(value, float) and intervals.get(name, {}).get("low") is not None:
             low, high = intervals[name]["low"], intervals[name]["high"]

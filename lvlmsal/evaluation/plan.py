@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.base import Decoder
     from lvlmsal.interventions.base import Intervention
 
-NO_ANSWER = ("root", "images", "questions", "annotations", "vocabulary", "ids", "parser")
+NO_ANSWER = (
+    *("root", "images", "questions", "annotations", "vocabulary", "ids", "subset"),
+    *("parser", "rule"),
+)
 """Options of benchmarks that change no answer: places of files, whose content counts instead, and
 how answers are read."""
 

@@ -65,7 +65,7 @@ def read_captions(
         DataError: An id is unknown or occurs twice, or a key is missing.
     """
     rows = read_json_rows(path)
-    found = _match(rows, lambda row: row.identifier(image_id_key), known, image_id_key)
+    found = match_rows(rows, lambda row: row.identifier(image_id_key), known, image_id_key)
     return {image: row.text(caption_key) for image, row in found.items()}
 
 
@@ -89,7 +89,7 @@ def _by_id(rows: Sequence[Row], questions: Sequence[PopeQuestion]) -> list[Row]:
                 f"{question.question_id!r}; the answers need a 'category' to tell them apart",
                 path=rows[0].path,
             )
-    found = _match(rows, key_of_row, wanted, "question_id")
+    found = match_rows(rows, key_of_row, wanted, "question_id")
     missing = [question.question_id for key, question in wanted.items() if key not in found]
     if missing:
         raise DataError(
@@ -110,10 +110,23 @@ def _by_order(rows: Sequence[Row], questions: Sequence[PopeQuestion]) -> list[Ro
     return list(rows)
 
 
-def _match(
+def match_rows(
     rows: Sequence[Row], key_of: Callable[[Row], K], known: Collection[K], name: str
 ) -> dict[K, Row]:
-    """Rows by their key, each of which must be known and occur once."""
+    """Rows by their key, each of which must be known and occur once.
+
+    Args:
+        rows: The lines of an answer file.
+        key_of: From a line to its key.
+        known: The keys of the questions or images.
+        name: What messages call the key, such as ``question_id``.
+
+    Returns:
+        The lines in their order; keys without a line are missing.
+
+    Raises:
+        DataError: A key is unknown or occurs twice.
+    """
     found: dict[K, Row] = {}
     unknown: list[tuple[Row, K]] = []
     for row in rows:
