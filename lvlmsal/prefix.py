@@ -130,6 +130,8 @@ class SharedPrefix:
                 sample_ids=[sample_ids[index] for index in batch],
                 cache=self.expanded(prefix, batch, decoder.num_beams),
             )
+            for answer in found:
+                answer.forwards += 1  # the shared tokens' pass
             answers.update(zip(batch, found, strict=True))
         return [answers[index] for index in range(len(questions))]
 
@@ -170,9 +172,8 @@ class SharedPrefix:
         """The cache of some questions: each row shifted by its padding, each repeated per beam."""
         longest = max(len(self.tails[index]) for index in batch)
         pads = [longest - len(self.tails[index]) for index in batch for _ in range(beams)]
-        pairs = [
-            (_shifted(layer.keys, pads), _shifted(layer.values, pads)) for layer in cache.layers
-        ]
+        layers: list[Any] = cache.layers  # of a kind with keys and values
+        pairs = [(_shifted(layer.keys, pads), _shifted(layer.values, pads)) for layer in layers]
         return DynamicCache(pairs)
 
 
@@ -184,7 +185,7 @@ def _behind_mark(tokenizer: Any, mark: str, text: str) -> list[int]:
     return found
 
 
-def _shifted(states: Any, pads: Sequence[int]) -> Tensor:
+def _shifted(states: Tensor, pads: Sequence[int]) -> Tensor:
     """Rows of keys or values (1, h, n, d) behind their padding, cut to n: (len(pads), h, n, d)."""
     rows = states.new_zeros(len(pads), *states.shape[1:])
     length = states.shape[2]

@@ -1,103 +1,164 @@
-"""The LightningModule that answers samples."""
+"""The LightningModule that answers batches of samples."""
 
 from __future__ import annotations
 
+import gc
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from PIL import Image
 
-from lvlmsal.adapters import open_image
 from lvlmsal.answer import Answer
-from lvlmsal.benchmarks.base import Sample
-from lvlmsal.errors import DataError
-from lvlmsal.evaluation.plan import Cell
+from lvlmsal.evaluation.loading import Batch, Pictures, Task
 from lvlmsal.evaluation.records import Record
 from lvlmsal.lvlm import Lvlm
+
+logger = logging.getLogger(__name__)
 
 
 class AnswerModule(LightningModule):
     """Answers batches of samples with one model and one method.
 
+    A batch that does not fit into memory is answered in halves, and later ones are no larger than
+    what did fit; a sample that does not fit alone becomes a failure.
+
     Args:
         lvlm: The model.
-        cell: Which decoder, interventions, seed and benchmark.
+        batches: What is asked; a loader names them by number.
+        size: How many samples are decoded together at most.
     """
 
-    def __init__(self, lvlm: Lvlm, cell: Cell) -> None:
+    def __init__(self, lvlm: Lvlm, batches: Sequence[Batch], size: int) -> None:
         super().__init__()
         self.lvlm = lvlm
-        self.cell = cell
+        self.batches = batches
+        self.size = size
         # a submodule, so that the strategy moves it; a model spread by device_map stays in place
         if getattr(lvlm.model, "hf_device_map", None) is None:
             self.model = lvlm.model
 
-    def predict_step(self, batch: list[Sample], batch_idx: int = 0) -> list[Record]:
-        """Records of a batch, in its order; a sample whose image is broken becomes a failure."""
-        images: list[list[Image.Image]] = []
-        good: list[Sample] = []
-        errors: dict[str, str] = {}
-        for sample in batch:
-            try:
-                images.append([open_image(path) for path in sample.images])
-                good.append(sample)
-            except DataError as error:
-                errors[sample.id] = str(error)
-        started = time.perf_counter()
-        answers = self._answer(images, good) if good else []
-        seconds = (time.perf_counter() - started) / max(1, len(good))
-        found = dict(zip((sample.id for sample in good), answers, strict=True))
-        return [
-            make_record(
-                self.cell,
-                sample,
-                answer=found.get(sample.id),
-                error=errors.get(sample.id, ""),
-                seconds=seconds if sample.id in found else 0.0,
-                batch_size=len(good),
-            )
-            for sample in batch
-        ]
+    def predict_step(self, loaded: tuple[int, list[Pictures]], batch_idx: int = 0) -> list[Record]:
+        """Records of a batch, in its order; a sample that cannot be answered becomes a failure.
 
-    def _answer(
-        self, images: Sequence[Sequence[Image.Image]], samples: Sequence[Sample]
+        Args:
+            loaded: The number of the batch, and the images of each of its samples or why they
+                cannot be opened.
+            batch_idx: Lightning's count, which says nothing here.
+        """
+        number, pictures = loaded
+        batch = self.batches[number]
+        records: dict[str, Record] = {}
+        good: list[tuple[Task, list[Image.Image]]] = []
+        for task, images in zip(batch.tasks, pictures, strict=True):
+            if isinstance(images, str):
+                records[task.key] = make_record(task, error=images)
+            else:
+                good.append((task, images))
+        if good:
+            records.update(self._answered(good, shared=batch.shared))
+        return [records[task.key] for task in batch.tasks]
+
+    def _answered(
+        self, entries: Sequence[tuple[Task, list[Image.Image]]], *, shared: bool
+    ) -> dict[str, Record]:
+        """Records of samples whose images are there, in as few passes as fit into memory."""
+        tasks = [task for task, _ in entries]
+        cuda = self.device.type == "cuda"
+        if not shared and len(entries) > self.size:
+            return self._halves(entries, shared=shared)
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        started = time.perf_counter()
+        try:
+            answers = self._ask(tasks, [images for _, images in entries], shared=shared)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
+        else:
+            seconds = (time.perf_counter() - started) / len(entries)
+            peak = torch.cuda.max_memory_allocated(self.device) if cuda else None
+            decoded = min(self.size, len(entries))
+            return {
+                task.key: make_record(
+                    task, answer=answer, seconds=seconds, batch_size=decoded, peak_memory=peak
+                )
+                for task, answer in zip(tasks, answers, strict=True)
+            }
+        # outside of the handler, whose traceback keeps the tensors of the failed pass alive
+        gc.collect()
+        if cuda:
+            torch.cuda.empty_cache()
+        size = min(self.size, len(entries))
+        if size == 1 and len(entries) == 1:
+            return {tasks[0].key: make_record(tasks[0], error=reason)}
+        if size > 1:
+            self.size = size // 2
+            logger.warning("%d samples at once do not fit, going on with %d", size, self.size)
+            return self._answered(entries, shared=shared)
+        return self._halves(entries, shared=shared)
+
+    def _halves(
+        self, entries: Sequence[tuple[Task, list[Image.Image]]], *, shared: bool
+    ) -> dict[str, Record]:
+        middle = (len(entries) + 1) // 2
+        return {
+            **self._answered(entries[:middle], shared=shared),
+            **self._answered(entries[middle:], shared=shared),
+        }
+
+    def _ask(
+        self, tasks: Sequence[Task], images: Sequence[list[Image.Image]], *, shared: bool
     ) -> list[Answer]:
-        cell = self.cell
-        return self.lvlm.generate(
-            images,
-            [sample.prompt for sample in samples],
-            decoder=cell.decoder,
-            interventions=cell.interventions,
-            max_new_tokens=cell.benchmark.max_new_tokens,
-            seed=cell.seed,
-            sample_ids=[f"{cell.label}/{sample.id}" for sample in samples],
-        )
+        cell = tasks[0].cell
+        prompts = [task.sample.prompt for task in tasks]
+        options: dict[str, Any] = {
+            "decoder": cell.decoder,
+            "interventions": cell.interventions,
+            "max_new_tokens": tasks[0].max_new_tokens,
+            "seed": cell.seed,
+            "sample_ids": [f"{task.cell.label}/{task.sample.id}" for task in tasks],
+        }
+        if shared and len(tasks) > 1:
+            return self.lvlm.ask(images[0], prompts, batch_size=self.size, **options)
+        return self.lvlm.generate(images, prompts, **options)
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
 
 
 def make_record(
-    cell: Cell,
-    sample: Sample,
+    task: Task,
     *,
-    answer: Answer | None,
-    error: str,
-    seconds: float,
-    batch_size: int,
+    answer: Answer | None = None,
+    error: str = "",
+    seconds: float = 0.0,
+    batch_size: int = 0,
+    peak_memory: int | None = None,
 ) -> Record:
     """The record of one sample.
 
     Args:
-        cell: What answered.
-        sample: What was asked.
+        task: What was asked, and of whom.
         answer: The answer, or None if the sample failed.
         error: Why it failed.
         seconds: Its share of the batch's time.
         batch_size: How many samples were answered together.
+        peak_memory: Most bytes that the device held meanwhile, where it tells.
     """
+    cell, sample = task.cell, task.sample
     tokens = [_rounded(token.to_dict()) for token in answer.tokens] if answer else []
     return {
-        "key": cell.key(sample.id),
+        "key": task.key,
         "model": cell.model.name,
         "method": cell.method,
         "benchmark": cell.label,
@@ -114,6 +175,8 @@ def make_record(
         "tokens": tokens if any(token["saliency"] is not None for token in tokens) else [],
         "seconds": round(seconds, 6),
         "batch_size": batch_size,
+        "forwards": answer.forwards if answer else 0,
+        "peak_memory": peak_memory,
     }
 
 

@@ -50,6 +50,7 @@ def run_problems(config: RunConfig) -> list[str]:
         )
     lowest: list[tuple[str, int, int]] = [
         ("batch_size", config.batch_size, 1),
+        ("workers", config.workers, 0),
         ("max_failures", config.max_failures, 0),
         ("seed", config.seed, 0),
         ("trainer.num_nodes", config.trainer.num_nodes, 1),

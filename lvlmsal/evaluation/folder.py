@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ RESULTS = "results.json"
 TABLE = "results.md"
 REPORT = "report.html"
 LOG = "log.txt"
+SUBSETS = "subsets"
 
 FREE = (
     "output",
     "batch_size",
+    "share_images",
+    "workers",
     "trainer",
     "bootstrap",
     "baseline",
@@ -34,6 +38,17 @@ FREE = (
     "data",
 )
 """Keys that may change when a run is continued: they change no answer."""
+
+
+def subset_name(label: str) -> str:
+    """File of a benchmark's id list inside the folder `SUBSETS`.
+
+    Example:
+        >>> subset_name("pope/random"), subset_name("../x")
+        ('pope/random.txt', '_/x.txt')
+    """
+    parts = [re.sub(r"[^\w.+ -]", "_", part).strip(". ") or "_" for part in label.split("/")]
+    return "/".join(parts) + ".txt"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ class RecordCallback(Callback):
 
     Args:
         path: The records file of the run; other processes than the first write beside it.
-        order: Keys of the cell's records in file order.
-        max_failures: How many samples may fail.
+        max_failures: How many samples of one benchmark may fail.
         advance: Told the number of samples, of tokens and the seconds of each batch.
     """
 
@@ -29,15 +29,13 @@ class RecordCallback(Callback):
         self,
         path: Path,
         *,
-        order: Sequence[str],
         max_failures: int,
         advance: Callable[[int, int, float], None],
     ) -> None:
         self._path = path
-        self._order = order
         self._max_failures = max_failures
         self._advance = advance
-        self._failures = 0
+        self._failures: Counter[str] = Counter()
         self._writer: RecordWriter | None = None
         self.interrupted = False
 
@@ -67,8 +65,8 @@ class RecordCallback(Callback):
         try:
             for record in records:
                 if record["status"] == "failed":
-                    self._failures += 1
-                    if self._failures > self._max_failures:
+                    self._failures[record["benchmark"]] += 1
+                    if self._failures[record["benchmark"]] > self._max_failures:
                         raise self._too_many(record)
                     logger.warning("%s: %s", record["key"], record["error"])
                 kept.append(record)
@@ -84,7 +82,7 @@ class RecordCallback(Callback):
         self._writer.close()
         trainer.strategy.barrier("lvlmsal-records-written")
         if trainer.is_global_zero:
-            merge_parts(self._path, self._order)
+            merge_parts(self._path)
         trainer.strategy.barrier("lvlmsal-records-merged")
 
     def on_exception(

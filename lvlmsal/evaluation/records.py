@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 Record = dict[str, Any]
 """One line of ``records.jsonl``; `make_record` lists its keys."""
 
-TIMINGS = ("seconds", "batch_size")
-"""Keys that may differ between two runs of the same config."""
+TIMINGS = ("seconds", "batch_size", "forwards", "peak_memory")
+"""Keys that may differ between two runs of the same config: what the answer has cost."""
 
 
 def read_records(path: Path, *, repair: bool = False) -> list[Record]:
@@ -105,13 +105,11 @@ class RecordWriter:
             self._file = None
 
 
-def merge_parts(path: Path, order: Sequence[str]) -> None:
+def merge_parts(path: Path) -> None:
     """Append the files that other processes wrote (``records.rank1.jsonl`` ...) and delete them.
 
     Args:
         path: The main file.
-        order: Keys in the order in which one process would have written them; the records of these
-            keys are put in that order at the end of the file.
     """
     parts = sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
     if not parts:
@@ -119,15 +117,36 @@ def merge_parts(path: Path, order: Sequence[str]) -> None:
     records = {record["key"]: record for record in read_records(path, repair=True)}
     for part in parts:
         records.update({record["key"]: record for record in read_records(part)})
-    last = [records.pop(key) for key in order if key in records]
+    _rewrite(path, records.values())
+    for part in parts:
+        part.unlink()
+
+
+def put_in_order(path: Path, order: Sequence[str]) -> None:
+    """Sort the records of a finished run, so that how it went leaves no trace.
+
+    Batches, processes and resumed runs write in orders of their own.
+
+    Args:
+        path: The records file.
+        order: Keys of the plan's samples; records of other keys go first, as they stand.
+    """
+    found = {record["key"]: record for record in read_records(path, repair=True)}
+    present = [key for key in order if key in found]
+    last = set(present)
+    wanted = [*(key for key in found if key not in last), *present]
+    if wanted != list(found):
+        _rewrite(path, [found[key] for key in wanted])
+
+
+def _rewrite(path: Path, records: Iterable[Record]) -> None:
+    """Replace a file by another, so that a kill leaves one or the other."""
     scratch = path.with_name(path.name + ".merging")
     scratch.unlink(missing_ok=True)
     writer = RecordWriter(scratch)
-    writer.write([*records.values(), *last])
+    writer.write(records)
     writer.close()
     scratch.replace(path)
-    for part in parts:
-        part.unlink()
 
 
 def finite(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,12 @@ from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.config import ConfigSource
-from lvlmsal.evaluation.environment import describe_environment, describe_model, refuse_changes
+from lvlmsal.evaluation.environment import (
+    describe_environment,
+    describe_model,
+    refuse_changes,
+    write_subsets,
+)
 from lvlmsal.evaluation.folder import refuse_differences, write_config, write_json
 from lvlmsal.evaluation.guards import (
     interrupts,
@@ -25,13 +30,15 @@ from lvlmsal.evaluation.guards import (
     no_loading_bar,
     quiet_lightning,
 )
+from lvlmsal.evaluation.loading import AnswerData, make_batches
 from lvlmsal.evaluation.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.progress import RunProgress
 from lvlmsal.evaluation.recording import RecordCallback
-from lvlmsal.evaluation.records import RunLock, merge_parts, read_records
+from lvlmsal.evaluation.records import RunLock, merge_parts, put_in_order, read_records
 from lvlmsal.evaluation.result import Result, score
 from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.prefix import can_share
 
 if TYPE_CHECKING:
     from lvlmsal.evaluation.schema import ModelConfig
@@ -77,7 +84,7 @@ def evaluate(
                 _make_folder(run)
                 stack.enter_context(RunLock(run))
                 refuse_differences(run, plan.config)
-                merge_parts(run / names.RECORDS, [])
+                merge_parts(run / names.RECORDS)
                 stack.enter_context(log_file(run / names.LOG))
             _Run(plan, run, given, first).answer()
             if not first:
@@ -104,19 +111,23 @@ class _Run:
             refuse_changes(self.folder, environment)
             self._write(environment)
         total = sum(len(cell.benchmark.samples()) for cell in self.plan.cells)
-        expected = {c.key(s.id) for c in self.plan.cells for s in c.benchmark.samples()}
+        order = [c.key(s.id) for c in self.plan.cells for s in c.benchmark.samples()]
+        expected = set(order)
         known = len(done & expected)
         if known:
             logger.info("%d of %d answers are there from an earlier run", known, total)
-        progress = RunProgress(total, done=known, parts=len(self.plan.cells), visible=self.first)
+        parts = len({(cell.model.name, cell.method) for cell in self.plan.cells})
+        progress = RunProgress(total, done=known, parts=parts, visible=self.first)
         with progress:
             if known:
                 progress.note(f"{known} of {total} answers are there from an earlier run")
             for model in config.models:
-                open_cells = [c for c in self.plan.of_model(model) if _rest(c, done)]
-                skipped = len(self.plan.of_model(model)) - len(open_cells)
-                progress.skip(skipped)
-                if not open_cells:
+                cells = self.plan.of_model(model)
+                methods = list(dict.fromkeys(cell.method for cell in cells))
+                by_method = [[c for c in cells if c.method == name] for name in methods]
+                unfinished = [part for part in by_method if any(_rest(c, done) for c in part)]
+                progress.skip(len(by_method) - len(unfinished))
+                if not unfinished:
                     continue
                 progress.describe(f"loading {model.name}")
                 lvlm = load_model(model, self.given.get(model.name))
@@ -124,9 +135,9 @@ class _Run:
                 if self.first:
                     refuse_changes(self.folder, environment)
                     self._write(environment)
-                for cell in open_cells:
-                    with progress.part(cell.title):
-                        self._predict(lvlm, cell, done, progress)
+                for part in unfinished:
+                    with progress.part(f"{model.name} · {part[0].method}"):
+                        self._predict(lvlm, part, done, progress)
         if self.first:
             missing = expected - {record["key"] for record in self._records()}
             if missing:
@@ -134,6 +145,7 @@ class _Run:
                     f"{len(missing)} answers are missing, {min(missing)} among them, though "
                     "the run came to its end: give the same command again"
                 )
+            put_in_order(self.folder / names.RECORDS, order)
 
     def _records(self) -> list[dict[str, Any]]:
         # parts first: whoever merges them writes the main file before it deletes them
@@ -144,26 +156,32 @@ class _Run:
     def _write(self, environment: dict[str, Any]) -> None:
         path = self.folder / names.ENVIRONMENT
         write_config(self.folder, self.plan.config)
+        write_subsets(self.folder, self.plan)
         write_json(path, {**environment, "models": {**_models(path), **environment["models"]}})
 
-    def _predict(self, lvlm: Lvlm, cell: Cell, done: set[str], progress: RunProgress) -> None:
-        config, benchmark = self.plan.config, cell.benchmark
-        benchmark.batch_size = config.batch_size
-        benchmark.skip = frozenset(s.id for s in benchmark.samples() if cell.key(s.id) in done)
+    def _predict(
+        self, lvlm: Lvlm, cells: Sequence[Cell], done: set[str], progress: RunProgress
+    ) -> None:
+        """Answer what is left of one model with one method, on all benchmarks together."""
+        config, first = self.plan.config, cells[0]
+        share = config.share_images and can_share(first.decoder, first.interventions)
+        batches = list(make_batches(cells, done, size=config.batch_size, share=share))
         callback = RecordCallback(
             self.folder / names.RECORDS,
-            order=[cell.key(sample.id) for sample in benchmark.samples()],
             max_failures=config.max_failures,
             advance=progress.advance,
         )
-        logger.info("%s: %d samples", cell.title, len(_rest(cell, done)))
+        title = f"{first.model.name} · {first.method}"
+        logger.info("%s: %d samples", title, sum(len(batch.tasks) for batch in batches))
         started = time.perf_counter()
         trainer = make_trainer(config.trainer, callback)
         with interrupts(callback):
             trainer.predict(
-                AnswerModule(lvlm, cell), datamodule=benchmark, return_predictions=False
+                AnswerModule(lvlm, batches, config.batch_size),
+                datamodule=AnswerData(batches, config.workers),
+                return_predictions=False,
             )
-        logger.info("%s: done in %.1f s", cell.title, time.perf_counter() - started)
+        logger.info("%s: done in %.1f s", title, time.perf_counter() - started)
 
 
 def load_model(model: ModelConfig, ready: Any = None) -> Lvlm:

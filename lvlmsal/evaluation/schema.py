@@ -132,7 +132,10 @@ class RunConfig:
         data: Where the files of the benchmarks are.
         world: Scene world to write first; without `data` its folder is the benchmarks' root.
         seed: Seed of all random numbers of generation; each sample has its own stream.
-        batch_size: Samples per batch; changes speed only.
+        batch_size: Samples that are decoded together; changes speed only.
+        share_images: Run the image once for all questions about it, where decoder and interventions
+            allow that; changes speed only.
+        workers: Processes that open images while the model answers; 0 opens them in between.
         max_failures: How many samples of one model, method and benchmark may fail (an image
             that cannot be opened) before the run stops.
         trainer: Options of Lightning's Trainer.
@@ -150,6 +153,8 @@ class RunConfig:
     world: WorldConfig | None = None
     seed: int = 0
     batch_size: int = 8
+    share_images: bool = True
+    workers: int = 0
     max_failures: int = 0
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)

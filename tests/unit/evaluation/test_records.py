@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.records import RecordWriter, finite, merge_parts, read_records
+from lvlmsal.evaluation.records import (
+    RecordWriter,
+    finite,
+    merge_parts,
+    put_in_order,
+    read_records,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8")),
@@ -95,6 +101,7 @@ def test_parts_of_other_processes_are_put_in_order(tmp_path: Path) -> None:
     write(tmp_path / "records.rank1.jsonl", "b", "d")
     with (tmp_path / "records.rank1.jsonl").open("a") as file:
         file.write('{"key": "cut')
-    merge_parts(path, ["a", "b", "c", "d", "e"])
+    merge_parts(path)
+    put_in_order(path, ["a", "b", "c", "d", "e"])
     assert keys(path) == ["old", "a", "b", "c", "d"]
     assert sorted(os.listdir(tmp_path)) == ["records.jsonl"]
