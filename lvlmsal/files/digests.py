@@ -1,0 +1,25 @@
+"""Digests of files, for records of what a run was made with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; read off the name where the file is a blob of the hub's cache."""
+    blob = path.resolve().name
+    if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
+        return blob
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def images_digest(digests: Iterable[tuple[str, str]]) -> str:
+    """Digest of images: their names and `file_digest`, in the order of the samples."""
+    total = hashlib.sha256()
+    for name, digest in digests:
+        total.update(f"{name} {digest}\n".encode())
+    return total.hexdigest()
