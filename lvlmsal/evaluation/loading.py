@@ -121,6 +121,11 @@ def _open(paths: Sequence[Any]) -> Pictures:
         return str(error)
 
 
+def _as_it_is(entry: tuple[int, list[Pictures]]) -> tuple[int, list[Pictures]]:
+    """Without this, a loader copies the lists."""
+    return entry
+
+
 class AnswerData(LightningDataModule):
     """Batches for Lightning's Trainer, which deals them out to its processes.
 
@@ -139,6 +144,7 @@ class AnswerData(LightningDataModule):
         return DataLoader(
             OpenedBatches(self.batches),
             batch_size=None,
+            collate_fn=_as_it_is,
             num_workers=self._workers,
             prefetch_factor=2 if self._workers else None,
         )
