@@ -1,0 +1,137 @@
+"""Frames of videos: which ones stand for a video, and how they get onto the disk."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from lvlmsal.errors import DataError, UnsupportedError
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif")
+
+
+def uniform_positions(total: int, count: int) -> list[int]:
+    """Positions of `count` frames among `total`: the middle of as many parts of equal length.
+
+    Args:
+        total: How many frames there are.
+        count: How many are wanted, at most `total`.
+
+    Returns:
+        Ascending positions from 0, all different.
+
+    Raises:
+        ValueError: More frames are wanted than there are, or none.
+
+    Example:
+        >>> uniform_positions(10, 2), uniform_positions(3, 3), uniform_positions(7, 1)
+        ([2, 7], [0, 1, 2], [3])
+    """
+    if not 1 <= count <= total:
+        raise ValueError(f"cannot take {count} of {total} frames")
+    return [(2 * part + 1) * total // (2 * count) for part in range(count)]
+
+
+def frame_files(folder: Path, count: int) -> list[Path]:
+    """Uniformly chosen frames of a video, from a folder with one image file per frame.
+
+    Files are put in order by the numbers in their names, so ``frame_10`` comes after ``frame_2``.
+
+    Args:
+        folder: The frames of one video.
+        count: How many are wanted.
+
+    Returns:
+        The files, in order of time.
+
+    Raises:
+        DataError: There is no such folder, or it holds fewer frames than are wanted.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            "there is no folder with the frames of this video; "
+            "`lvlmsal data frames VIDEOS FRAMES` writes one for each video",
+            path=folder,
+        )
+    files = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
+    if len(files) < count:
+        raise DataError(
+            f"holds {len(files)} frames, and {count} are wanted: extract more, or set "
+            f"frames={max(1, len(files))}",
+            path=folder,
+        )
+    files.sort(key=_by_number)
+    return [files[position] for position in uniform_positions(len(files), count)]
+
+
+def extract_frames(video: Path, folder: Path, count: int) -> list[Path]:
+    """Decode a video and write uniformly chosen frames as ``folder/0001.png`` and so on.
+
+    The video is decoded twice, first to count its frames: what files say of their own length is
+    often wrong. A video of fewer than `count` frames gives all it has. Needs the extra ``video``.
+
+    Args:
+        video: A video file.
+        folder: Where to write; made if it is not there. Frames that lie there already are an
+            error, since old and new ones would be taken for one video.
+        count: How many frames are wanted.
+
+    Returns:
+        The files, in order of time.
+
+    Raises:
+        DataError: The file is no video, holds no frame or breaks off, or the folder has frames.
+        UnsupportedError: PyAV is not installed.
+    """
+    if count < 1:
+        raise ValueError(f"at least one frame must be wanted, got {count}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DataError("is not empty: delete it, or choose another folder", path=folder)
+    av = _av()
+    try:
+        with av.open(str(video)) as container:
+            total = sum(1 for _ in container.decode(_stream(container, video)))
+        if total == 0:
+            raise DataError("the video holds no frame", path=video)
+        wanted = uniform_positions(total, min(count, total))
+        places = {position: number for number, position in enumerate(wanted, start=1)}
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        with av.open(str(video)) as container:
+            for position, frame in enumerate(container.decode(_stream(container, video))):
+                if position in places:
+                    path = folder / f"{places[position]:04}.png"
+                    frame.to_image().save(path)
+                    written.append(path)
+                if position == wanted[-1]:
+                    break
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(f"cannot be decoded: {error}", path=video) from error
+    return written
+
+
+def _stream(container: Any, video: Path) -> Any:
+    if not container.streams.video:
+        raise DataError("the file holds no video", path=video)
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise UnsupportedError(
+            "decoding videos needs PyAV: pip install 'lvlmsal[video]', or extract the frames with "
+            "another tool, one folder of images for each video"
+        ) from error
+    return av
+
+
+def _by_number(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Order of names in which digits count as numbers."""
+    parts = re.findall(r"\d+|\D+", path.stem)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name

@@ -1,0 +1,140 @@
+"""HallusionBench: result files with the judge's verdicts, or with answers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from lvlmsal.errors import DataError
+from lvlmsal.files import listed
+from lvlmsal.files.hallusionbench import HallusionQuestion, read_hallusionbench
+from lvlmsal.metrics.hallusionbench import HallusionBench as HallusionMetric
+from lvlmsal.metrics.hallusionbench import HallusionRule
+from lvlmsal.metrics.prompts import OWN
+from lvlmsal.registry import SCORERS
+from lvlmsal.scorers.base import Scorer, bounds, numbers
+from lvlmsal.scorers.replies import give_replies, unjudged
+
+
+@SCORERS.register("hallusionbench")
+@dataclass(kw_only=True)
+class HallusionBench(Scorer):
+    """A result file in the layout of HallusionBench: the question file with more keys.
+
+    Args:
+        results: Result file, such as HallusionBench_result.json.
+        questions: The official question file, to find missing and unknown questions; without it
+            the results are taken to be complete.
+        rule: judge (official), or strict, lmms-eval, vlmevalkit, which read the answers.
+        replies: With the rule judge: file of the judge's replies, by id (such as VD_ocr_0_1_2) or
+            key; without it the verdicts in the results are taken.
+        verdict_key: Key of the verdicts: 0 wrong, 1 right, 2 unclear.
+        answer_key: Key of the answers.
+        judge_prompt: The prompt that replies by key were fetched with.
+        seed: Seed of the intervals.
+    """
+
+    summary: ClassVar[str] = "HallusionBench results: aAcc, qAcc, fAcc, yes bias."
+    paper: ClassVar[str] = "Guan et al., HallusionBench, CVPR 2024"
+    url: ClassVar[str] = "https://github.com/tianyi-lab/HallusionBench"
+
+    results: Path
+    questions: Path | None = None
+    rule: HallusionRule = "judge"
+    replies: Path | None = None
+    verdict_key: str = "gpt4v_output_gpt_check"
+    answer_key: str = "model_prediction"
+    judge_prompt: str = OWN
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: There are replies of a judge, and a rule that asks none.
+        """
+        if self.replies is not None and self.rule != "judge":
+            raise ValueError(f"replies are of a judge, and the rule {self.rule!r} asks none")
+
+    def score(self) -> dict[str, Any]:
+        """See `Scorer.score`; ``categories`` holds VD, VS and every subcategory."""
+        metric = HallusionMetric(rule=self.rule, judge_prompt=self.judge_prompt)
+        items = read_hallusionbench(self.results)
+        if self.questions is not None:
+            _compare(items, read_hallusionbench(self.questions), self.results)
+        rows, warnings = self._rows(metric, items)
+        names = [(item.category, f"{item.category} {item.subcategory}") for item in items]
+        kinds = list(dict.fromkeys(name for pair in sorted(names) for name in pair))
+        groups = [item.group for item in items]
+        return {
+            "metric": "hallusionbench",
+            "variant": metric.variant if self._asks else self._source,
+            **numbers(metric, rows),
+            "intervals": bounds(metric, rows, groups, self.seed),
+            "categories": {
+                kind: numbers(metric, rows[[kind in pair for pair in names]]) for kind in kinds
+            },
+            "warnings": warnings,
+        }
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the metric reads answers; otherwise the verdicts are in the file."""
+        return self.rule != "judge" or self.replies is not None
+
+    @property
+    def _source(self) -> str:
+        return f"judge, verdicts of the file under {self.verdict_key}"
+
+    def _rows(
+        self, metric: HallusionMetric, items: list[HallusionQuestion]
+    ) -> tuple[Tensor, list[str]]:
+        targets = [item.target for item in items]
+        if not self._asks:
+            return metric.rows_of_verdicts([self._verdict(item) for item in items], targets), []
+        answers = [item.row.text(self.answer_key) for item in items]
+        missing: list[str] = []
+        if self.replies is not None:
+            asks = {
+                item.id: partial(metric.requests, answer, item.target)
+                for item, answer in zip(items, answers, strict=True)
+            }
+            missing = give_replies(metric, self.replies, asks)
+        return metric.rows(answers, targets), unjudged(missing, len(items))
+
+    def _verdict(self, item: HallusionQuestion) -> int:
+        if self.verdict_key not in item.row.data:
+            raise item.row.error(
+                f"there is no verdict under {self.verdict_key!r}: name its key with verdict_key, "
+                "give the judge's replies, or choose a rule that reads the answers (strict, "
+                "lmms-eval, vlmevalkit)"
+            )
+        value = item.row.identifier(self.verdict_key)
+        if value not in (0, 1, 2):
+            raise item.row.error(
+                f"{self.verdict_key!r} must be 0 (wrong), 1 (right) or 2 (unclear), got {value!r}"
+            )
+        return int(value)
+
+
+def _compare(items: list[HallusionQuestion], asked: list[HallusionQuestion], results: Path) -> None:
+    """Refuse results that are not those of the questions."""
+    wanted = {question.key: question for question in asked}
+    for item in items:
+        if item.key not in wanted:
+            raise item.row.error(f"the question {item.id} is not in the question file")
+        if item.answer != wanted[item.key].answer:
+            raise item.row.error(
+                f"{item.id} has gt_answer {item.answer}, the question file "
+                f"{wanted[item.key].answer}: these are results of another release"
+            )
+    if missing := sorted(wanted.keys() - {item.key for item in items}):
+        raise DataError(
+            f"{len(missing)} of {len(asked)} questions have no result: "
+            f"{listed('_'.join(key) for key in missing)}",
+            path=results,
+        )
