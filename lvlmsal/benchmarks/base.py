@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from lvlmsal.benchmarks.subsets import Recipe, Subset, choose
 from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.metrics.base import CountMetric
 
@@ -58,6 +58,9 @@ class Benchmark(LightningDataModule):
         max_new_tokens: At most so many tokens are generated per answer.
         limit: Use at most so many groups (images); all samples of a group stay together.
         subset_seed: Draw the `limit` groups at random with this seed instead of taking the first.
+        subset: Use these groups: a recipe such as ``coco-val2014-500-seed0``, which draws the same
+            ones everywhere (`lvlmsal.benchmarks.subsets`), or an id list file (in `root`, or from
+            the current folder) with a group id or image name per line.
     """
 
     summary: ClassVar[str] = ""
@@ -74,11 +77,10 @@ class Benchmark(LightningDataModule):
     max_new_tokens: int = 16
     limit: int | None = None
     subset_seed: int | None = None
+    subset: str | None = None
 
     batch_size: int = field(default=1, init=False)
-    """How many samples `predict_dataloader` puts into a batch; the evaluation sets it."""
-    skip: frozenset[str] = field(default=frozenset(), init=False)
-    """Ids that `predict_dataloader` leaves out; the evaluation sets it when it resumes."""
+    """How many samples `predict_dataloader` puts into a batch."""
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -95,7 +97,13 @@ class Benchmark(LightningDataModule):
             raise ValueError(f"limit must be at least 1 (or null for all), got {self.limit}")
         if self.subset_seed is not None and self.limit is None:
             raise ValueError("subset_seed draws a random subset of `limit` images: set limit too")
+        if self.subset is not None and self.subset_seed is not None:
+            raise ValueError("subset and subset_seed are two ways to choose: give one of them")
+        recipe = Recipe.parse(self.subset or "")
+        if recipe is not None and recipe.problem():
+            raise ValueError(f"subset {self.subset!r}: {recipe.problem()}")
         self._read: tuple[list[Sample], list[str]] | None = None
+        self._chosen_subset: Subset | None = None
 
     @abstractmethod
     def read(self, problems: list[str]) -> list[Sample]:
@@ -132,14 +140,33 @@ class Benchmark(LightningDataModule):
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the files, found without opening an image."""
-        samples, problems = self._load()
-        missing: dict[Path, str] = {}
-        for sample in samples:
+        texts = [f"{source}: there is no image {p}" for p, source in self.missing_images().items()]
+        return [*_shortened(self.reading_problems()), *_shortened(texts)]
+
+    def reading_problems(self) -> list[str]:
+        """Everything that is wrong with the files besides images."""
+        return list(self._load()[1])
+
+    def image_files(self) -> dict[Path, str]:
+        """Every image that is asked about, in that order, and where it is first asked about."""
+        files: dict[Path, str] = {}
+        for sample in self._load()[0]:
             for path in sample.images:
-                if path not in missing and not path.is_file():
-                    missing[path] = sample.source
-        texts = [f"{source}: there is no image {path}" for path, source in missing.items()]
-        return [*_shortened(problems), *_shortened(texts)]
+                files.setdefault(path, sample.source)
+        return files
+
+    def missing_images(self) -> dict[Path, str]:
+        """The images that are not there, and where they are first asked about."""
+        return {path: text for path, text in self.image_files().items() if not path.is_file()}
+
+    def chosen(self) -> Subset | None:
+        """The groups that `subset` or `limit` chose, or None where all are used.
+
+        Raises:
+            DataError: Anything is wrong with the files.
+        """
+        self.samples()
+        return self._chosen_subset
 
     def digest(self) -> str:
         """Digest of what is asked: ids, prompts, image names and targets, in order."""
@@ -149,13 +176,20 @@ class Benchmark(LightningDataModule):
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
     def predict_dataloader(self) -> DataLoader[list[Sample]]:
-        """Batches of samples in file order, without those in `skip`."""
-        rest = [sample for sample in self.samples() if sample.id not in self.skip]
-        return DataLoader(rest, batch_size=self.batch_size, collate_fn=list)  # type: ignore[arg-type]  # a list is a map-style dataset
+        """Batches of samples in file order, for a LightningModule of your own.
+
+        `lvlmsal.evaluate` makes its batches itself: across benchmarks, by image and by length.
+        """
+        return DataLoader(self.samples(), batch_size=self.batch_size, collate_fn=list)  # type: ignore[arg-type]  # a list is a map-style dataset
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """Leave samples as they are: the adapter puts what it makes of them on the device."""
         return batch
+
+    def relative_name(self, path: Path) -> str:
+        """What records call a file: its path below `root`, or its name where it lies elsewhere."""
+        root = Path(self.root)
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
     def image_root(self) -> Path:
         """The folder that image names are relative to."""
@@ -198,19 +232,28 @@ class Benchmark(LightningDataModule):
             problems += _repeated_ids(samples)
             if not samples and not problems:
                 problems.append(f"{self.label}: the files in {self.root!r} hold no samples")
-            self._read = self._subset(samples), problems
+            if samples:
+                self._chosen_subset = choose(
+                    _images_of_groups(samples),
+                    Path(self.root),
+                    problems,
+                    subset=self.subset,
+                    limit=self.limit,
+                    seed=self.subset_seed,
+                )
+                if self._chosen_subset is not None:
+                    kept = set(self._chosen_subset.groups)
+                    samples = [sample for sample in samples if sample.group in kept]
+            self._read = samples, problems
         return self._read
 
-    def _subset(self, samples: list[Sample]) -> list[Sample]:
-        groups = list(dict.fromkeys(sample.group for sample in samples))
-        if self.limit is None or self.limit >= len(groups):
-            return samples
-        if self.subset_seed is None:
-            kept = set(groups[: self.limit])
-        else:
-            # sorted first: the choice must not depend on the order of the lines
-            kept = set(random.Random(self.subset_seed).sample(sorted(groups), self.limit))
-        return [sample for sample in samples if sample.group in kept]
+
+def _images_of_groups(samples: Iterable[Sample]) -> dict[str, list[str]]:
+    images: dict[str, list[str]] = {}
+    for sample in samples:
+        names = images.setdefault(sample.group, [])
+        names += [path.name for path in sample.images if path.name not in names]
+    return images
 
 
 def _repeated_ids(samples: Iterable[Sample]) -> list[str]:

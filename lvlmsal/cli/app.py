@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.cli.data import data_app
 from lvlmsal.cli.explore import explore
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
@@ -48,6 +49,7 @@ app.add_typer(
     name="score",
     help="Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
 )
+app.add_typer(data_app, name="data", help="The files of benchmarks: show, check, list, export.")
 app.add_typer(analyze_app, name="analyze", help="The paper's analyses, on the answers of a run.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

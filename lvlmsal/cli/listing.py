@@ -115,8 +115,12 @@ def _checkpoints() -> list[Entry]:
     return entries
 
 
-def parse_settings(settings: list[str]) -> dict[str, Any]:
+def parse_settings(settings: list[str], flag: str = "--set ") -> dict[str, Any]:
     """Texts ``key=value`` as values; the values are read as YAML.
+
+    Args:
+        settings: The texts.
+        flag: What the user typed before each of them, for messages.
 
     Raises:
         ConfigError: A text is not of that form.
@@ -134,12 +138,12 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            problems.append(f"--set {text}: expected KEY=VALUE")
+            problems.append(f"{flag}{text}: expected KEY=VALUE")
             continue
         try:
             parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))
         except (OmegaConfBaseException, YAMLError) as error:
-            problems.append(f"--set {text}: the value cannot be read: {error}")
+            problems.append(f"{flag}{text}: the value cannot be read: {error}")
             continue
         assert isinstance(parsed, dict)  # from_dotlist makes a dictionary
         found[key] = parsed["value"]

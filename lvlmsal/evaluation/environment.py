@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
-import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.folder import ENVIRONMENT
+from lvlmsal.evaluation.folder import ENVIRONMENT, SUBSETS, subset_name, write_text
 from lvlmsal.evaluation.plan import Plan
 from lvlmsal.evaluation.trainer import make_trainer
+from lvlmsal.files.digests import file_digest, images_digest
 
 if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
@@ -37,15 +36,7 @@ def describe_environment(plan: Plan) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "seeds": {"run": plan.config.seed, "bootstrap": plan.config.bootstrap.seed},
-        "data": {
-            label: {
-                "samples": len(benchmark.samples()),
-                "samples_digest": benchmark.digest(),
-                "images_digest": _images_digest(benchmark),
-                "files": {path.name: file_digest(path) for path in benchmark.data_files()},
-            }
-            for label, benchmark in plan.benchmarks.items()
-        },
+        "data": {label: _data(label, benchmark) for label, benchmark in plan.benchmarks.items()},
         "cells": {cell.digest: cell.settings for cell in plan.cells},
         "models": {},
     }
@@ -74,21 +65,48 @@ def describe_model(lvlm: Lvlm, source: str) -> dict[str, Any]:
     }
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file; read off the name where the file is a blob of the hub's cache."""
-    blob = path.resolve().name
-    if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
-        return blob
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _data(label: str, benchmark: Benchmark) -> dict[str, Any]:
+    """What is asked: how much, which of it, and the digests of everything that it is made of."""
+    chosen = benchmark.chosen()
+    return {
+        "samples": len(benchmark.samples()),
+        "samples_digest": benchmark.digest(),
+        "images_digest": images_digest(
+            (path.name, file_digest(path)) for path in benchmark.image_files()
+        ),
+        "files": {
+            benchmark.relative_name(path): file_digest(path) for path in benchmark.data_files()
+        },
+        "subset": None
+        if chosen is None
+        else {
+            "chosen": chosen.option,
+            "groups": len(chosen.groups),
+            "of": chosen.population,
+            "digest": chosen.digest,
+            "file": f"{SUBSETS}/{subset_name(label)}" if _is_drawn(benchmark) else None,
+        },
+    }
 
 
-def _images_digest(benchmark: Benchmark) -> str:
-    """Digest of the images' names and contents, in the order of the samples."""
-    total = hashlib.sha256()
-    for path in dict.fromkeys(path for s in benchmark.samples() for path in s.images):
-        total.update(f"{path.name} {file_digest(path)}\n".encode())
-    return total.hexdigest()
+def write_subsets(folder: Path, plan: Plan) -> None:
+    """Write which groups were drawn, as id lists that the option `subset` takes.
+
+    Args:
+        folder: The run folder.
+        plan: The run.
+    """
+    for label, benchmark in plan.benchmarks.items():
+        chosen = benchmark.chosen()
+        if chosen is not None and _is_drawn(benchmark):
+            path = folder / SUBSETS / subset_name(label)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, chosen.text())
+
+
+def _is_drawn(benchmark: Benchmark) -> bool:
+    """Whether the groups are more than the first so many of the files."""
+    return benchmark.subset is not None or benchmark.subset_seed is not None
 
 
 def refuse_changes(folder: Path, environment: dict[str, Any]) -> None:

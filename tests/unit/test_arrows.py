@@ -27,7 +27,8 @@ TIERS = [
     {"lvlm"},
     {"metrics"},
     {"benchmarks"},
-    {"scorers"},
+    {"judges"},
+    {"data", "scorers"},
     {"configs"},
     {"pocket"},
     {"evaluation"},
@@ -41,7 +42,9 @@ ONLY = {
     "registry": {"errors"},
     "metrics": {"errors", "files", "registry"},
     "benchmarks": {"errors", "files", "registry", "metrics"},
-    "scorers": {"errors", "files", "registry", "metrics", "benchmarks"},
+    "data": {"errors", "files", "registry", "benchmarks"},
+    "judges": {"errors", "files", "registry", "metrics"},
+    "scorers": {"errors", "files", "registry", "metrics", "benchmarks", "judges"},
 }
 
 

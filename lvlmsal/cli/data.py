@@ -1,0 +1,171 @@
+"""``lvlmsal data``: what a benchmark's files must be, whether they are, and getting them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lvlmsal.cli.console import new_console, print_json
+
+if TYPE_CHECKING:
+    from lvlmsal.benchmarks.base import Benchmark
+    from lvlmsal.data.check import DataCheck
+    from lvlmsal.data.manifest import Difference
+
+WRONG = 1
+"""Exit code of a check that found something."""
+SHOWN = 20
+
+data_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Benchmark (lvlmsal data list).")]
+Root = Annotated[Path, typer.Option(help="Folder of the benchmark's files.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@data_app.command("list")
+def list_data(as_json: AsJson = False) -> None:
+    """List the benchmarks, with how much their official releases hold."""
+    from rich.table import Table
+
+    from lvlmsal.cli.describing import describe
+    from lvlmsal.registry import BENCHMARKS
+
+    found = [describe(name) for name in BENCHMARKS]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("name", "summary", "official release", pad_edge=False)
+    for entry in found:
+        counts = [f"{label}: {_counted(number)}" for label, number in entry["expected"].items()]
+        table.add_row(entry["name"], entry["summary"], "\n".join(counts) or "-")
+    new_console().print(table)
+
+
+@data_app.command("show")
+def show_data(name: Name, as_json: AsJson = False) -> None:
+    """Say what a benchmark is, where its files are to be had and how they must lie."""
+    from lvlmsal.cli.describing import describe
+
+    found = describe(name)
+    if as_json:
+        print_json(found)
+        return
+    print(f"{name}: {found['summary']}\n\n{found['description']}\n")
+    for title in ("paper", "url"):
+        if found[title]:
+            print(f"{title}: {found[title]}")
+    for label, counts in found["expected"].items():
+        print(f"official release, {label}: {_counted(counts)}")
+    print("\noptions:")
+    for option, entry in found["options"].items():
+        default = f" = {_typed(entry['default'])}" if "default" in entry else " (required)"
+        print(f"  {option}{default}\n      {entry['help']}")
+
+
+@data_app.command("check")
+def check(
+    name: Name,
+    root: Root,
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Options, such as split=popular."),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Open every image (or only look for it).")
+    ] = True,
+    counts: Annotated[
+        bool, typer.Option("--counts/--no-counts", help="Compare with the official release.")
+    ] = True,
+    write_manifest: Annotated[
+        Path | None, typer.Option(help="Write names and SHA-256 of all files there.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Compare all files with those of this manifest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read everything that a run would read; the exit code is 1 if anything is wrong."""
+    from lvlmsal.data.check import check_data
+    from lvlmsal.data.manifest import compare, file_names, manifest_text, read_manifest
+    from lvlmsal.errors import ConfigError
+
+    if not images and (write_manifest or manifest):
+        raise ConfigError(["a manifest holds the images too: leave --no-images out"])
+    expected = read_manifest(manifest) if manifest else None
+    benchmark = _build(name, root, options or [])
+    found = check_data(benchmark, images=images, counts=counts)
+    content = found.to_dict()
+    difference = None
+    if manifest or write_manifest:
+        names = file_names(benchmark, found)
+        if expected is not None:
+            difference = compare(names, expected)
+            content["manifest"] = vars(difference)
+            content["good"] = found.good and not difference
+        if write_manifest and found.good:
+            write_manifest.write_text(manifest_text(found, names), encoding="utf-8", newline="\n")
+    if as_json:
+        print_json(content)
+    else:
+        _print_check(found, difference)
+        if write_manifest:
+            what = "written" if found.good else "not written, since something is wrong"
+            print(f"manifest: {what}: {write_manifest}")
+    if not content["good"]:
+        raise SystemExit(WRONG)
+
+
+def _build(name: str, root: Path, options: list[str]) -> Benchmark:
+    from lvlmsal.cli.listing import parse_settings
+    from lvlmsal.registry import BENCHMARKS
+
+    return BENCHMARKS.build(name, root=str(root), **parse_settings(options, flag=""))
+
+
+def _print_check(found: DataCheck, difference: Difference | None) -> None:
+    print(f"{found.label} in {found.root}")
+    counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items())
+    official = f" (official release: {_counted(found.expected)})" if found.expected else ""
+    print(f"found: {counts}{official}")
+    if found.subset:
+        print(
+            f"subset: {found.subset['chosen']}: {found.subset['groups']} of {found.subset['of']} "
+            f"groups, sha256 {found.subset['digest']}"
+        )
+    for title, digest in (("samples", found.samples_digest), ("images", found.images_digest)):
+        print(f"sha256 of {title}: {digest or 'not taken'}")
+    for file, digest in list(found.files.items())[:SHOWN]:
+        print(f"sha256 of {file}: {digest}")
+    _print_some("files", [], len(found.files))
+    _print_some("wrong", found.problems)
+    _print_some("missing", [f"{path} (asked at {at})" for path, at in found.missing.items()])
+    _print_some("unreadable", [f"{path}: {why}" for path, why in found.unreadable.items()])
+    for kind in ("missing", "added", "changed"):
+        if difference is not None:
+            _print_some(f"against the manifest, {kind}", getattr(difference, kind))
+    if found.good and not difference:
+        opened = "every image was opened" if found.images_opened else "no image was opened"
+        print(f"nothing is wrong; {opened}")
+
+
+def _print_some(title: str, texts: list[str], number: int | None = None) -> None:
+    """The first of many, with how many there are; --json has them all."""
+    number = len(texts) if number is None else number
+    for text in texts[:SHOWN]:
+        print(f"{title}: {text}")
+    if number > SHOWN:
+        print(f"{title}: {number} in all; --json lists every one")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in counts.items()) or "unknown"
+
+
+def _typed(value: Any) -> str:
+    """A default as one would type it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value) if isinstance(value, str) and "\n" in value else str(value)
