@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.prompts import JudgePrompt
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,29 @@ class JudgedMetric(CountMetric):
 
     Attributes:
         replies: Replies by `JudgeRequest.key`. Not an option: whoever scores sets it.
+        prompt: The words that the judge is asked with; a subclass sets it.
     """
 
     judge_model: ClassVar[str] = ""
     """The model that the official script asks, such as ``gpt-4-0613``."""
 
     replies: Mapping[str, str] = dataclasses.field(init=False)
+    prompt: JudgePrompt = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         """Set up the state; a subclass with a `__post_init__` of its own calls this one first."""
         super().__post_init__()
         self.replies = {}
+        self.prompt = JudgePrompt("", ())
+
+    @property
+    def prompt_digest(self) -> str:
+        """Digest of the prompt's words: figures compare only where it is the same."""
+        return hashlib.sha256(json.dumps(self.prompt.messages).encode()).hexdigest()[:16]
+
+    def unjudged(self, answers: Sequence[str], targets: Sequence[Any]) -> int:
+        """How many answers need a reply that is not in `replies`."""
+        return sum(bool(self.requests(*sample)) for sample in zip(answers, targets, strict=True))
 
     @abstractmethod
     def requests(self, answer: str, target: Any) -> list[JudgeRequest]:
