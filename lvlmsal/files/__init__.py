@@ -5,8 +5,19 @@ file and the line; none of them skips a bad line or fills a gap.
 """
 
 from lvlmsal.files.coco import CocoTruth, read_coco_objects
+from lvlmsal.files.mme import (
+    MME_COGNITION,
+    MME_PERCEPTION,
+    MME_TASKS,
+    MmeQuestion,
+    mme_folder,
+    mme_tasks,
+    read_mme_questions,
+    read_mme_results,
+)
 from lvlmsal.files.pope import PopeQuestion, read_pope_questions
 from lvlmsal.files.rows import Identifier, Row, listed, normal_id, read_json_rows, read_text
+from lvlmsal.files.scienceqa import ScienceqaProblem, read_scienceqa
 from lvlmsal.files.vizwiz import (
     VizwizPrompt,
     VizwizQuestion,
@@ -15,17 +26,27 @@ from lvlmsal.files.vizwiz import (
 )
 
 __all__ = [
+    "MME_COGNITION",
+    "MME_PERCEPTION",
+    "MME_TASKS",
     "CocoTruth",
     "Identifier",
+    "MmeQuestion",
     "PopeQuestion",
     "Row",
+    "ScienceqaProblem",
     "VizwizPrompt",
     "VizwizQuestion",
     "listed",
+    "mme_folder",
+    "mme_tasks",
     "normal_id",
     "read_coco_objects",
     "read_json_rows",
+    "read_mme_questions",
+    "read_mme_results",
     "read_pope_questions",
+    "read_scienceqa",
     "read_text",
     "read_vizwiz_prompts",
     "read_vizwiz_questions",

@@ -7,6 +7,7 @@ functions; `lvlmsal.scorers` scores files that were made elsewhere.
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.mcnemar import McNemar, mcnemar
+from lvlmsal.metrics.mme import Mme
 from lvlmsal.metrics.parsers import PARSERS, AnswerParser, get_parser
 from lvlmsal.metrics.pope import Pope
 from lvlmsal.metrics.ranking import (
@@ -34,6 +35,7 @@ __all__ = [
     "Interval",
     "MannWhitney",
     "McNemar",
+    "Mme",
     "Pope",
     "Vocabulary",
     "auroc",

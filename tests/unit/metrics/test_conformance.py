@@ -16,6 +16,7 @@ from lvlmsal.metrics import Chair, CountMetric, Pope
 from lvlmsal.registry import METRICS
 from lvlmsal.testing import metric as kit
 from lvlmsal.testing.metric import check_metric
+from tests.unit.metrics import video_cases, yesno_cases
 
 
 def pope_reference(answers: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
@@ -75,6 +76,8 @@ CHAIR_SAMPLES = [
 CASES: dict[str, tuple[Callable[[], CountMetric], list[tuple[str, Any]], Callable[..., Any]]] = {
     "pope": (Pope, POPE_SAMPLES, pope_reference),
     "chair": (Chair, CHAIR_SAMPLES, chair_reference),
+    **yesno_cases.CASES,
+    **video_cases.CASES,
 }
 
 
