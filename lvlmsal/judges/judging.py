@@ -16,8 +16,8 @@ from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
 ENOUGH_REFUSALS = 5
 """So many refused requests, and more than replies, mean that all of them will be refused."""
 
-Item = tuple[JudgedMetric, str, Any]
-"""A metric, an answer and its target."""
+Part = tuple[JudgedMetric, Sequence[str], Sequence[Any]]
+"""A metric, answers and their targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class _Stop(Exception):
 
 
 def judge(
-    items: Sequence[Item],
+    parts: Sequence[Part],
     endpoint: Endpoint,
     store: ReplyStore,
     budget: Budget | None = None,
@@ -98,7 +98,7 @@ def judge(
     by the same call later.
 
     Args:
-        items: What is to be judged.
+        parts: What is to be judged. What a metric looks at together must be in one part.
         endpoint: The judge.
         store: Where replies are kept.
         budget: What it may cost; without one there is no limit.
@@ -116,9 +116,9 @@ def judge(
     if problems := [*endpoint.problems(), *budget.problems()]:
         raise ConfigError(problems, source="judge")
     replies = store.replies(endpoint.judge)
-    for metric, _, _ in items:
+    for metric, _, _ in parts:
         metric.replies = replies
-    session = _Session(items, endpoint, store, budget, advance or (lambda done, total: None))
+    session = _Session(parts, endpoint, store, budget, advance or (lambda done, total: None))
     if session.pending():
         try:
             _run(session.work())
@@ -156,7 +156,7 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 class _Session:
     """The state of one call of `judge`."""
 
-    items: Sequence[Item]
+    parts: Sequence[Part]
     endpoint: Endpoint
     store: ReplyStore
     budget: Budget
@@ -174,8 +174,8 @@ class _Session:
         """What to ask next, by key."""
         return {
             request.key: request
-            for metric, answer, target in self.items
-            for request in metric.requests(answer, target)
+            for metric, answers, targets in self.parts
+            for request in metric.set_requests(answers, targets)
             if request.key not in self.refused
         }
 

@@ -49,6 +49,7 @@ class JudgedMetric(CountMetric):
     Attributes:
         replies: Replies by `JudgeRequest.key`. Not an option: whoever scores sets it.
         prompt: The words that the judge is asked with; a subclass sets it.
+        prompts: The same by name, where there are several.
     """
 
     judge_model: ClassVar[str] = ""
@@ -56,21 +57,20 @@ class JudgedMetric(CountMetric):
 
     replies: Mapping[str, str] = dataclasses.field(init=False)
     prompt: JudgePrompt = dataclasses.field(init=False)
+    prompts: Mapping[str, JudgePrompt] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         """Set up the state; a subclass with a `__post_init__` of its own calls this one first."""
         super().__post_init__()
         self.replies = {}
         self.prompt = JudgePrompt("", ())
+        self.prompts = {}
 
     @property
     def prompt_digest(self) -> str:
-        """Digest of the prompt's words: figures compare only where it is the same."""
-        return hashlib.sha256(json.dumps(self.prompt.messages).encode()).hexdigest()[:16]
-
-    def unjudged(self, answers: Sequence[str], targets: Sequence[Any]) -> int:
-        """How many answers need a reply that is not in `replies`."""
-        return sum(bool(self.requests(*sample)) for sample in zip(answers, targets, strict=True))
+        """Digest of the words of all prompts: figures compare only where it is the same."""
+        words = [self.prompt.messages, *(p.messages for _, p in sorted(self.prompts.items()))]
+        return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
 
     @abstractmethod
     def requests(self, answer: str, target: Any) -> list[JudgeRequest]:
@@ -86,6 +86,18 @@ class JudgedMetric(CountMetric):
         Returns:
             Requests that are not in `replies` yet; none when all that is needed is there.
         """
+
+    def set_requests(self, answers: Sequence[str], targets: Sequence[Any]) -> list[JudgeRequest]:
+        """What has to be asked next about many answers, see `requests`.
+
+        A metric whose requests take several samples, such as two answers that are compared with
+        each other, overrides this.
+        """
+        return [
+            request
+            for answer, target in zip(answers, targets, strict=True)
+            for request in self.requests(answer, target)
+        ]
 
     @abstractmethod
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError, UnsupportedError
 from lvlmsal.judges import Budget, Endpoint, ReplyStore, client, judge
+from lvlmsal.judges.judging import Part
 from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
 from tests.unit.judges.server import Act, serving
 
@@ -69,15 +70,14 @@ def at(url: str, **options: Any) -> Endpoint:
     return Endpoint(base_url=url, **given)
 
 
-def items(n: int) -> list[tuple[JudgedMetric, str, Any]]:
-    metric = Graded()
-    return [(metric, f"answer {i}", "?") for i in range(n)]
+def items(n: int) -> list[Part]:
+    return [(Graded(), [f"answer {i}" for i in range(n)], ["?"] * n)]
 
 
-def mean(some: list[tuple[JudgedMetric, str, Any]]) -> float:
-    metric = some[0][0]
+def mean(some: list[Part]) -> float:
+    ((metric, answers, targets),) = some
     metric.reset()
-    metric.update([answer for _, answer, _ in some], [target for _, _, target in some])
+    metric.update(answers, targets)
     return float(metric.compute()["mean"])
 
 
@@ -116,8 +116,8 @@ def test_replies_are_fetched_stored_and_replayed_without_the_server(tmp_path: Pa
 
 
 def test_equal_questions_are_asked_once_and_other_judges_ask_again(tmp_path: Path) -> None:
-    metric, store = Graded(), ReplyStore(tmp_path / "judge.jsonl")
-    same: list[tuple[JudgedMetric, str, Any]] = [(metric, "a", "q"), (Graded(), "a", "q")]
+    store = ReplyStore(tmp_path / "judge.jsonl")
+    same: list[Part] = [(Graded(), ["a", "a"], ["q", "q"]), (Graded(), ["a"], ["q"])]
     with serving(lambda body, number: Act("7")) as server:
         judge(same, at(server.url), store)
         assert len(server.requests) == 1
@@ -215,7 +215,8 @@ def test_refused_requests_are_left_out_and_many_of_them_stop(tmp_path: Path) -> 
         assert (done.added, done.missing, done.refused) == (7, 1, 1)
         assert "status 400" in done.reason
         assert len(server.requests) == 8
-        assert some[0][0].unjudged(*zip(*((a, t) for _, a, t in some), strict=True)) == 1
+        ((metric, answers, targets),) = some
+        assert len(metric.set_requests(answers, targets)) == 1
     with serving(lambda body, number: Act(status=400)) as server:
         with pytest.raises(LvlmsalError, match="refused 6 requests"):
             judge(items(50), at(server.url, concurrency=1), ReplyStore(tmp_path / "other.jsonl"))
@@ -393,7 +394,7 @@ def test_options_stand_above_what_the_metric_asks_for(tmp_path: Path) -> None:
 
 def test_texts_that_cannot_be_sent_and_odd_replies_pass(tmp_path: Path) -> None:
     path = tmp_path / "judge.jsonl"
-    some: list[tuple[JudgedMetric, str, Any]] = [(Graded(), "half \ud800 pair\u2028é", "?")]
+    some: list[Part] = [(Graded(), ["half \ud800 pair\u2028é"], ["?"])]
     odd = "\u2028 \x85 é 🙂\n"
     with serving(lambda body, number: Act(odd)) as server:
         endpoint = at(server.url)
