@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.cli.frames import frames
 
 if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
@@ -19,6 +20,7 @@ WRONG = 1
 SHOWN = 20
 
 data_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+data_app.command("frames")(frames)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Benchmark (lvlmsal data list).")]
 Root = Annotated[Path, typer.Option(help="Folder of the benchmark's files.")]

@@ -97,19 +97,45 @@ def extract_frames(video: Path, folder: Path, count: int) -> list[Path]:
             raise DataError("the video holds no frame", path=video)
         wanted = uniform_positions(total, min(count, total))
         places = {position: number for number, position in enumerate(wanted, start=1)}
-        folder.mkdir(parents=True, exist_ok=True)
-        written = []
+        # the folder appears when it is whole, so that a stopped extraction can be begun again
+        scratch = folder.with_name(f".{folder.name}.part")
+        scratch.mkdir(parents=True, exist_ok=True)
         with av.open(str(video)) as container:
             for position, frame in enumerate(container.decode(_stream(container, video))):
                 if position in places:
-                    path = folder / f"{places[position]:04}.png"
-                    frame.to_image().save(path)
-                    written.append(path)
+                    frame.to_image().save(scratch / f"{places[position]:04}.png")
                 if position == wanted[-1]:
                     break
+        if folder.is_dir():
+            folder.rmdir()
+        scratch.rename(folder)
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(f"cannot be decoded: {error}", path=video) from error
-    return written
+    return sorted(folder.iterdir())
+
+
+def video_files(folder: Path) -> dict[str, Path]:
+    """The video files of a folder by their name without suffix, in order.
+
+    Raises:
+        DataError: There is no such folder, it holds no video, or two files share a name.
+    """
+    if not folder.is_dir():
+        raise DataError("there is no such folder", path=folder)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            continue
+        if path.stem in found:
+            raise DataError(
+                f"holds {found[path.stem].name} and {path.name}, whose frames would go into one "
+                "folder: keep one of the two",
+                path=folder,
+            )
+        found[path.stem] = path
+    if not found:
+        raise DataError(f"holds no video ({', '.join(VIDEO_SUFFIXES)})", path=folder)
+    return found
 
 
 def _stream(container: Any, video: Path) -> Any:

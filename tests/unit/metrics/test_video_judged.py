@@ -74,7 +74,7 @@ def test_an_unusable_reply_is_asked_for_again_up_to_a_limit() -> None:
         (request,) = requests
         assert request.attempt == len(keys)
         keys.append(request.key)
-        metric.replies = {key: "hm" for key in keys}
+        metric.replies = dict.fromkeys(keys, "hm")
     assert len(set(keys)) == 3
     assert metric.rows([answer], [target]).tolist() == [[1, 0, 0, 0, 0]]
     metric.replies = {keys[0]: "hm", keys[1]: "{'pred': 'no', 'score': 2}"}

@@ -1,0 +1,45 @@
+"""``lvlmsal data frames``: frames of videos, as the benchmarks on videos read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FAILED = 1
+"""Exit code where a video could not be decoded."""
+
+
+def frames(
+    videos: Annotated[Path, typer.Argument(help="Folder of video files.")],
+    output: Annotated[Path, typer.Argument(help="Where a folder is made for each video.")],
+    count: Annotated[int, typer.Option("--frames", min=1, help="Frames of each video.")] = 8,
+) -> None:
+    """Write uniformly chosen frames of every video, one folder a video (needs PyAV).
+
+    A folder that is there already is left as it is, so a stopped extraction goes on.
+    """
+    from lvlmsal.errors import DataError
+    from lvlmsal.files.frames import extract_frames, video_files
+
+    failures = []
+    found = video_files(videos)
+    done = 0
+    for name, path in found.items():
+        folder = output / name
+        if folder.is_dir() and any(folder.iterdir()):
+            continue
+        try:
+            written = extract_frames(path, folder, count)
+        except DataError as error:
+            failures.append(str(error))
+            print(error)
+            continue
+        done += 1
+        if len(written) < count:
+            print(f"{path}: has {len(written)} frames only")
+    kept = len(found) - done - len(failures)
+    print(f"{done} videos extracted, {kept} were there already, {len(failures)} failed: {output}")
+    if failures:
+        raise SystemExit(FAILED)
