@@ -12,18 +12,22 @@ from lvlmsal.files import Identifier, PopeQuestion, Row, listed, read_json_rows
 K = TypeVar("K", bound=Hashable)
 
 
-def read_pope_answers(path: Path | str, questions: Sequence[PopeQuestion]) -> list[str]:
+def read_pope_answers(
+    path: Path | str, questions: Sequence[PopeQuestion], warnings: list[str]
+) -> list[str]:
     """The answer to each question of a POPE file.
 
     Two layouts are in use. Lines with a ``question_id`` (LLaVA's: ``{"question_id", "text"}``) are
     matched by it, and by ``category`` where questions and answers have one. Lines without (POPE's
-    own: ``{"question", "answer"}``) are matched by order. The answer is under ``answer`` or
-    ``text``. Where a line repeats the question (``question``, ``prompt``), it must be the right
-    one: ids start again in each of POPE's files, so answers to another file would match by id.
+    own: ``{"question", "answer"}``) are matched by order. The answer is under ``answer``,
+    ``text`` or, in PAI's files, ``ans``. Where a line repeats the question (``question``,
+    ``prompt``, ``query``), it must be the right one: ids start again in each of POPE's files, so
+    answers to another file would match by id. PAI's lines repeat the label, which must agree.
 
     Args:
         path: The answer file: JSON lines or a JSON array.
         questions: The questions, see `lvlmsal.files.read_pope_questions`.
+        warnings: Takes one text if nothing but the order and the labels says what was answered.
 
     Returns:
         One answer for each question, in the order of the questions.
@@ -38,8 +42,23 @@ def read_pope_answers(path: Path | str, questions: Sequence[PopeQuestion]) -> li
             "some lines have a 'question_id' and some do not; give all lines one"
         )
     matched = _by_id(rows, questions) if has_id[0] else _by_order(rows, questions)
+    by_label = 0
     for row, question in zip(matched, questions, strict=True):
-        _check_question(row, question, needed=not has_id[0])
+        if "ans" in row.data:
+            _check_label(row, question)
+        named = _check_question(row, question)
+        if not (named or has_id[0] or "ans" in row.data):
+            raise row.error(
+                "there is neither a 'question_id' nor a 'question', so nothing tells which "
+                "question this answers"
+            )
+        by_label += not (named or has_id[0])
+    if by_label:
+        warnings.append(
+            f"{by_label} answers are matched by their order alone, and only their labels could be "
+            "compared, which are the same in all three files of POPE: make sure that the "
+            "questions are the right ones"
+        )
     return [_answer(row) for row in matched]
 
 
@@ -156,21 +175,33 @@ def _plain(key: Hashable) -> object:
 
 def _answer(row: Row) -> str:
     """The answer; ``text`` beside ``answer`` can only be the question, which was compared."""
-    if "answer" not in row.data and "text" not in row.data:
-        keys = ", ".join(map(repr, row.data))
-        raise row.error(f"there is no answer: expected 'answer' or 'text', got the keys {keys}")
-    return row.text("answer" if "answer" in row.data else "text")
+    for key in ("answer", "ans", "text"):
+        if key in row.data:
+            return row.text(key)
+    keys = ", ".join(map(repr, row.data))
+    raise row.error(f"there is no answer: expected 'answer' or 'text', got the keys {keys}")
 
 
-def _check_question(row: Row, question: PopeQuestion, *, needed: bool) -> None:
-    """Compare the question that a line repeats with the one that it was matched with."""
-    repeats = ("question", "prompt", "text") if "answer" in row.data else ("question", "prompt")
-    keys = [key for key in repeats if key in row.data]
-    if needed and not keys:
+def _check_label(row: Row, question: PopeQuestion) -> None:
+    """Compare the label that a line of PAI's repeats: yes or no, or 1 or 0."""
+    label = row.data.get("label")
+    given = {"1": "yes", "0": "no"}.get(str(label), str(label).strip().lower())
+    if given != question.label:
         raise row.error(
-            "there is neither a 'question_id' nor a 'question', so nothing tells which question "
-            "this answers"
+            f"'label' is {label!r}, but that of line {question.line} of the questions is "
+            f"{question.label!r}; do the two files belong together?"
         )
+
+
+def _check_question(row: Row, question: PopeQuestion) -> bool:
+    """Compare the question that a line repeats with the one that it was matched with.
+
+    Returns:
+        Whether the line repeats a question.
+    """
+    keys = [key for key in ("query", "question", "prompt") if key in row.data]
+    if "text" in row.data and {"answer", "ans"} & row.data.keys():
+        keys.append("text")
     for key in keys:
         # prompts add instructions to the question
         if _words(question.text) not in _words(row.text(key)):
@@ -179,6 +210,7 @@ def _check_question(row: Row, question: PopeQuestion, *, needed: bool) -> None:
                 f"(question_id {question.question_id!r}) asks {question.text!r}; do the two files "
                 "belong together?"
             )
+    return bool(keys)
 
 
 def _words(text: str) -> str:

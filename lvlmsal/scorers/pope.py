@@ -22,6 +22,8 @@ class Pope(Scorer):
     Args:
         questions: Question file: JSON lines or an array, see `lvlmsal.files.read_pope_questions`.
         answers: Answer file: JSON lines or an array, see `read_pope_answers`.
+        labels: Folder of POPE's own files, if the question file is LLaVA's merged one, which has
+            no labels.
         parser: Rule that reads yes or no off an answer.
         parsers: ``all`` to show the score under every published rule as well.
         seed: Seed of the intervals.
@@ -30,12 +32,13 @@ class Pope(Scorer):
         UnknownName: No rule has that name.
     """
 
-    summary: ClassVar[str] = "Answers to POPE questions (POPE's, LLaVA's and VCD's layouts)."
+    summary: ClassVar[str] = "Answers to POPE questions (layouts of POPE, LLaVA, VCD and PAI)."
     paper: ClassVar[str] = "Li et al., Evaluating Object Hallucination in LVLMs, EMNLP 2023"
     url: ClassVar[str] = "https://github.com/AoiDragon/POPE"
 
     questions: Path
     answers: Path
+    labels: Path | None = None
     parser: str = "strict"
     parsers: str = ""
     seed: int = 0
@@ -55,8 +58,9 @@ class Pope(Scorer):
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``parsers`` and ``categories`` hold figures by rule and category."""
         metric = PopeMetric(parser=self.parser)
-        asked = read_pope_questions(self.questions)
-        given = read_pope_answers(self.answers, asked)
+        warnings: list[str] = []
+        asked = read_pope_questions(self.questions, self.labels)
+        given = read_pope_answers(self.answers, asked, warnings)
         labels = [question.label for question in asked]
         rows = metric.rows(given, labels)
         result: dict[str, Any] = {
@@ -65,6 +69,7 @@ class Pope(Scorer):
             "note": get_parser(self.parser).note,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, [question.image for question in asked], self.seed),
+            "warnings": warnings,
         }
         categories = _by_category(asked)
         if len(categories) > 1:

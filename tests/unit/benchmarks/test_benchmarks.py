@@ -118,10 +118,11 @@ def test_samples_refuses_what_problems_lists(tmp_path: Path) -> None:
 
 
 def test_two_question_files_are_not_guessed_between(tmp_path: Path) -> None:
-    write_pope(tmp_path, ROWS)
+    write_pope(tmp_path, ROWS, "pope/aokvqa_pope_random.json")
     write_pope(tmp_path, ROWS, "pope/gqa_pope_random.json")
     (problem,) = Pope(root=str(tmp_path)).problems()
-    assert "coco_pope_random.json, gqa_pope_random.json" in problem
+    assert "aokvqa_pope_random.json, gqa_pope_random.json" in problem
+    assert "'dataset'" in problem
     named = Pope(root=str(tmp_path), questions="pope/gqa_pope_random.json")
     assert len(named.samples()) == 3
 
