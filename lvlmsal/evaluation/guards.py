@@ -1,13 +1,17 @@
-"""What surrounds a run: quiet libraries, a log file, and Ctrl+C that stays Ctrl+C."""
+"""What surrounds a run: quiet libraries, a log file, and signals that end it."""
 
 from __future__ import annotations
 
 import logging
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from types import FrameType
+from typing import NoReturn, Protocol
 
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from transformers.utils.logging import (
@@ -15,6 +19,8 @@ from transformers.utils.logging import (
     enable_progress_bar,
     is_progress_bar_enabled,
 )
+
+from lvlmsal.errors import LvlmsalError
 
 
 class Interruptible(Protocol):
@@ -47,6 +53,29 @@ def interrupts(callback: Interruptible) -> Iterator[None]:
 
 
 @contextmanager
+def ends_on_sigterm() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl+C: files are closed, locks freed, and the exit code is 143.
+
+    A handler that the caller has installed stays in its place.
+    """
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    # once is enough: a second one must not disturb what the first one has begun
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+@contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's notices about devices and data loaders out of the progress display."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
@@ -63,10 +92,29 @@ def quiet_lightning() -> Iterator[None]:
             found.setLevel(level)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that may fail, on a full disk, without a traceback for every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # the name is logging's
+        """Say once that the log is not written."""
+        self.handleError = lambda record: None  # type: ignore[method-assign]  # from now on
+        print(f"the log is not written: {sys.exc_info()[1]}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close the file, also one whose last lines do not go onto the disk."""
+        try:
+            super().close()
+        except OSError:
+            self.handleError(logging.makeLogRecord({}))
+
+
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Append what the library and Lightning log, and every warning, to a file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    try:
+        handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise LvlmsalError(f"{path} cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(n) for n in ("lvlmsal", "lightning.pytorch", "py.warnings")]
     root = loggers[0]

@@ -65,7 +65,7 @@ def make_batches(
     little of a batch is padding.
 
     Args:
-        cells: One model with one method on several benchmarks.
+        cells: One model with one method and seed on several benchmarks.
         done: Keys of records that are there.
         size: Samples in a batch of the others.
         share: Whether model and method allow shared prefixes.
@@ -127,7 +127,7 @@ def _as_it_is(entry: tuple[int, list[Pictures]]) -> tuple[int, list[Pictures]]:
 
 
 class AnswerData(LightningDataModule):
-    """Batches for Lightning's Trainer, which deals them out to its processes.
+    """Batches for Lightning's Trainer, dealt out to its processes in turn.
 
     Args:
         batches: What is to be answered.
@@ -136,13 +136,19 @@ class AnswerData(LightningDataModule):
 
     def __init__(self, batches: Sequence[Batch], workers: int) -> None:
         super().__init__()
+        # a run may have fewer batches left than processes
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.batches = list(batches)
         self._workers = workers
 
     def predict_dataloader(self) -> DataLoader[tuple[int, list[Pictures]]]:
         """One batch an item: what belongs together is decided here and not by the loader."""
+        trainer = self.trainer
+        first, step = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
             OpenedBatches(self.batches),
+            # Lightning's own sampler fails where a process is left without a batch
+            sampler=range(first, len(self.batches), step),
             batch_size=None,
             collate_fn=_as_it_is,
             num_workers=self._workers,

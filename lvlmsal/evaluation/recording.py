@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.records import Record, RecordWriter, merge_parts
+from lvlmsal.evaluation.records import Record, RecordWriter
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,8 @@ class RecordCallback(Callback):
 
     Args:
         path: The records file of the run; other processes than the first write beside it.
-        max_failures: How many samples of one benchmark may fail.
+        done: Keys of samples that were answered before, whose records stay as they are.
+        max_failures: How many samples of one benchmark may fail in this process.
         advance: Told the number of samples, of tokens and the seconds of each batch.
     """
 
@@ -29,10 +30,12 @@ class RecordCallback(Callback):
         self,
         path: Path,
         *,
+        done: Set[str],
         max_failures: int,
         advance: Callable[[int, int, float], None],
     ) -> None:
         self._path = path
+        self._done = done
         self._max_failures = max_failures
         self._advance = advance
         self._failures: Counter[str] = Counter()
@@ -54,36 +57,29 @@ class RecordCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write the batch's records.
+        """Write the batch's records, and then stop if too many have failed.
 
         Raises:
-            DataError: More samples failed than the config allows; those before are written.
+            DataError: More samples failed than the config allows.
+            LvlmsalError: The records cannot be written.
         """
-        records: list[Record] = outputs
         assert self._writer is not None  # on_predict_start has set it
-        kept = []
-        try:
-            for record in records:
-                if record["status"] == "failed":
-                    self._failures[record["benchmark"]] += 1
-                    if self._failures[record["benchmark"]] > self._max_failures:
-                        raise self._too_many(record)
-                    logger.warning("%s: %s", record["key"], record["error"])
-                kept.append(record)
-        finally:
-            self._writer.write(kept)
+        records: list[Record] = [record for record in outputs if record["key"] not in self._done]
+        self._writer.write(records)
+        for record in records:
+            if record["status"] == "failed":
+                logger.warning("%s: %s", record["key"], record["error"])
+                self._failures[record["benchmark"]] += 1
+                if self._failures[record["benchmark"]] > self._max_failures:
+                    raise self._too_many(record)
         self._advance(
             len(records), sum(r["new_tokens"] for r in records), sum(r["seconds"] for r in records)
         )
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the files and put those of all processes together."""
+        """Close the file."""
         assert self._writer is not None  # on_predict_start has set it
         self._writer.close()
-        trainer.strategy.barrier("lvlmsal-records-written")
-        if trainer.is_global_zero:
-            merge_parts(self._path)
-        trainer.strategy.barrier("lvlmsal-records-merged")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

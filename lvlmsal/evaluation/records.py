@@ -6,18 +6,12 @@ import json
 import logging
 import math
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from lvlmsal.errors import DataError, LvlmsalError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from lvlmsal.evaluation.locks import lock
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +61,15 @@ def read_records(path: Path, *, repair: bool = False) -> list[Record]:
     return list(records.values())
 
 
+def part_files(path: Path) -> list[Path]:
+    """The files that other processes than the first have written beside the main one.
+
+    Args:
+        path: The main file.
+    """
+    return sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+
+
 def _parse(line: bytes) -> Record | None:
     if not line.endswith(b"\n"):
         return None
@@ -86,17 +89,59 @@ class RecordWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
 
     def write(self, records: Iterable[Record]) -> None:
-        """Append records and hand them to the disk."""
-        if self._file is None:
-            self._file = self._path.open("a", encoding="utf-8", newline="\n")
-        for record in records:
-            text = json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
-            self._file.write(text + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Append records and hand them to the disk, all of them or none.
+
+        Raises:
+            LvlmsalError: They cannot be written: the disk is full, the file was deleted or may not
+                be written, or another process writes to it.
+        """
+        texts = (json.dumps(finite(r), ensure_ascii=False, allow_nan=False) for r in records)
+        content = "".join(text + "\n" for text in texts).encode()
+        try:
+            if self._file is None:
+                self._file = self._opened()
+            self._append(self._file, content)
+        except OSError as error:
+            raise LvlmsalError(
+                f"{self._path} cannot be written: {error.strerror}\nWhat was answered before is "
+                "kept: mend that and give the same command to go on"
+            ) from error
+
+    def _opened(self) -> IO[bytes]:
+        """The file, locked, without what a killed process has left of a line."""
+        file = self._path.open("ab", buffering=0)
+        try:
+            lock(file, self._path)
+            read_records(self._path, repair=True)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _append(self, file: IO[bytes], content: bytes) -> None:
+        """Append to the file; whatever happens meanwhile, no part of the content stays."""
+        found = os.fstat(file.fileno())
+        try:
+            same = os.path.samestat(found, self._path.stat())
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise LvlmsalError(
+                f"{self._path} was deleted or replaced while the run was writing to it: what it "
+                "held is lost. Give the same command to answer that again"
+            )
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            # a full disk, or an interrupt in the middle: the file ends in a whole line again
+            file.truncate(found.st_size)
+            raise
 
     def close(self) -> None:
         """Close the file; a later `write` opens it again."""
@@ -111,15 +156,30 @@ def merge_parts(path: Path) -> None:
     Args:
         path: The main file.
     """
-    parts = sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
+    parts = part_files(path)
     if not parts:
         return
-    records = {record["key"]: record for record in read_records(path, repair=True)}
-    for part in parts:
-        records.update({record["key"]: record for record in read_records(part)})
-    _rewrite(path, records.values())
+    _rewrite(path, all_records(path).values())
     for part in parts:
         part.unlink()
+
+
+def all_records(path: Path) -> dict[str, Record]:
+    """The records of a run by key, those included that other processes have written.
+
+    Which file is the newer one cannot be told, but an answer is never asked for again: where one
+    file holds a failure and another one an answer, the answer is what counts.
+
+    Args:
+        path: The main file.
+    """
+    # parts first: whoever merges them replaces the main file before it deletes them
+    parts = [record for part in part_files(path) for record in read_records(part)]
+    records = {record["key"]: record for record in read_records(path)}
+    for record in parts:
+        if records.get(record["key"], {}).get("status") != "ok":
+            records[record["key"]] = record
+    return records
 
 
 def put_in_order(path: Path, order: Sequence[str]) -> None:
@@ -135,7 +195,8 @@ def put_in_order(path: Path, order: Sequence[str]) -> None:
     present = [key for key in order if key in found]
     last = set(present)
     wanted = [*(key for key in found if key not in last), *present]
-    if wanted != list(found):
+    # more lines than records: a sample that had failed was tried again
+    if wanted != list(found) or path.read_bytes().count(b"\n") != len(found):
         _rewrite(path, [found[key] for key in wanted])
 
 
@@ -144,9 +205,14 @@ def _rewrite(path: Path, records: Iterable[Record]) -> None:
     scratch = path.with_name(path.name + ".merging")
     scratch.unlink(missing_ok=True)
     writer = RecordWriter(scratch)
-    writer.write(records)
-    writer.close()
-    scratch.replace(path)
+    try:
+        writer.write(records)
+        writer.close()
+        scratch.replace(path)
+    except BaseException:
+        writer.close()
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def finite(value: Any) -> Any:
@@ -163,45 +229,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(entry) for entry in value]
     return value
-
-
-class RunLock:
-    """Keeps two processes from writing into one run folder; freed when the process ends.
-
-    Args:
-        folder: The run folder.
-
-    Raises:
-        LvlmsalError: On entering, if another process holds the lock.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        """Take the lock."""
-        file = self._path.open("a+", encoding="utf-8")
-        try:
-            if sys.platform == "win32":
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            raise LvlmsalError(
-                f"another process is writing to {self._path.parent}: wait for it, stop it, or "
-                "choose another folder with output=..."
-            ) from None
-        self._file = file
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the lock."""
-        assert self._file is not None  # __enter__ has set it
-        self._file.close()

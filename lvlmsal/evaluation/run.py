@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation import folder as names
@@ -25,17 +23,27 @@ from lvlmsal.evaluation.environment import (
 )
 from lvlmsal.evaluation.folder import refuse_differences, write_config, write_json
 from lvlmsal.evaluation.guards import (
+    ends_on_sigterm,
     interrupts,
     log_file,
     no_loading_bar,
     quiet_lightning,
 )
-from lvlmsal.evaluation.loading import AnswerData, make_batches
+from lvlmsal.evaluation.loading import AnswerData
+from lvlmsal.evaluation.locks import RunLock
 from lvlmsal.evaluation.plan import Cell, Plan, make_plan
+from lvlmsal.evaluation.processes import KeepSignals, Watch
 from lvlmsal.evaluation.progress import RunProgress
 from lvlmsal.evaluation.recording import RecordCallback
-from lvlmsal.evaluation.records import RunLock, merge_parts, put_in_order, read_records
+from lvlmsal.evaluation.records import all_records, merge_parts, put_in_order
 from lvlmsal.evaluation.result import Result, score
+from lvlmsal.evaluation.resuming import (
+    Known,
+    check_failures,
+    check_records,
+    open_batches,
+    read_known,
+)
 from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.prefix import can_share
@@ -75,18 +83,19 @@ def evaluate(
         LvlmsalError: A checkpoint cannot be loaded, or another process writes to the folder.
     """
     given = dict(models or {})
-    with quiet_lightning():
+    with quiet_lightning(), ends_on_sigterm():
         plan = make_plan(cfg, overrides, given=list(given))
         run = Path(plan.config.output)
-        first = getattr(rank_zero_only, "rank", 0) == 0
+        first = make_trainer(plan.config.trainer).is_global_zero
         with ExitStack() as stack:
             if first:
                 _make_folder(run)
                 stack.enter_context(RunLock(run))
                 refuse_differences(run, plan.config)
-                merge_parts(run / names.RECORDS)
+                check_records(run / names.RECORDS, plan)
                 stack.enter_context(log_file(run / names.LOG))
-            _Run(plan, run, given, first).answer()
+            watch = stack.enter_context(Watch(first=first))
+            _Run(plan, run, given, first, watch).answer()
             if not first:
                 return Result.of_other_process(run)
             logger.info("scoring")
@@ -101,11 +110,14 @@ class _Run:
     folder: Path
     given: dict[str, Any]
     first: bool
+    watch: Watch
 
     def answer(self) -> None:
         """Answer what no earlier run has answered."""
         config = self.plan.config
-        done = {r["key"] for r in self._records() if r["status"] == "ok"}
+        path = self.folder / names.RECORDS
+        known = read_known(path)
+        done = known.done
         environment = describe_environment(self.plan)
         if self.first:
             refuse_changes(self.folder, environment)
@@ -113,20 +125,20 @@ class _Run:
         total = sum(len(cell.benchmark.samples()) for cell in self.plan.cells)
         order = [c.key(s.id) for c in self.plan.cells for s in c.benchmark.samples()]
         expected = set(order)
-        known = len(done & expected)
-        if known:
-            logger.info("%d of %d answers are there from an earlier run", known, total)
-        parts = len({(cell.model.name, cell.method) for cell in self.plan.cells})
-        progress = RunProgress(total, done=known, parts=parts, visible=self.first)
+        there = len(done & expected)
+        if there:
+            logger.info("%d of %d answers are there from an earlier run", there, total)
+        parts = len({(cell.model.name, cell.method, cell.seed) for cell in self.plan.cells})
+        progress = RunProgress(total, done=there, parts=parts, visible=self.first)
         with progress:
-            if known:
-                progress.note(f"{known} of {total} answers are there from an earlier run")
+            if there:
+                progress.note(f"{there} of {total} answers are there from an earlier run")
             for model in config.models:
                 cells = self.plan.of_model(model)
-                methods = list(dict.fromkeys(cell.method for cell in cells))
-                by_method = [[c for c in cells if c.method == name] for name in methods]
-                unfinished = [part for part in by_method if any(_rest(c, done) for c in part)]
-                progress.skip(len(by_method) - len(unfinished))
+                ways = list(dict.fromkeys((cell.method, cell.seed) for cell in cells))
+                by_way = [[c for c in cells if (c.method, c.seed) == way] for way in ways]
+                unfinished = [part for part in by_way if any(_rest(c, done) for c in part)]
+                progress.skip(len(by_way) - len(unfinished))
                 if not unfinished:
                     continue
                 progress.describe(f"loading {model.name}")
@@ -136,22 +148,24 @@ class _Run:
                     refuse_changes(self.folder, environment)
                     self._write(environment)
                 for part in unfinished:
-                    with progress.part(f"{model.name} · {part[0].method}"):
-                        self._predict(lvlm, part, done, progress)
+                    with progress.part(self._title(part[0])):
+                        self._predict(lvlm, part, known, progress)
         if self.first:
-            missing = expected - {record["key"] for record in self._records()}
+            merge_parts(path)
+            missing = expected - all_records(path).keys()
             if missing:
                 raise LvlmsalError(
                     f"{len(missing)} answers are missing, {min(missing)} among them, though "
                     "the run came to its end: give the same command again"
                 )
-            put_in_order(self.folder / names.RECORDS, order)
+            put_in_order(path, order)
+            check_failures(path, self.plan, config.max_failures)
 
-    def _records(self) -> list[dict[str, Any]]:
-        # parts first: whoever merges them writes the main file before it deletes them
-        parts = sorted(self.folder.glob("records.rank*.jsonl"))
-        found = [record for part in parts for record in read_records(part)]
-        return [*found, *read_records(self.folder / names.RECORDS, repair=self.first)]
+    def _title(self, cell: Cell) -> str:
+        """How progress and log call a model with a method, and a seed where there are several."""
+        several = len(self.plan.config.all_seeds()) > 1 and cell.decoder.is_random
+        seed = f" · seed {cell.seed}" if several else ""
+        return f"{cell.model.name} · {cell.method}{seed}"
 
     def _write(self, environment: dict[str, Any]) -> None:
         path = self.folder / names.ENVIRONMENT
@@ -160,27 +174,31 @@ class _Run:
         write_json(path, {**environment, "models": {**_models(path), **environment["models"]}})
 
     def _predict(
-        self, lvlm: Lvlm, cells: Sequence[Cell], done: set[str], progress: RunProgress
+        self, lvlm: Lvlm, cells: Sequence[Cell], known: Known, progress: RunProgress
     ) -> None:
         """Answer what is left of one model with one method, on all benchmarks together."""
         config, first = self.plan.config, cells[0]
         share = config.share_images and can_share(first.decoder, first.interventions)
-        batches = list(make_batches(cells, done, size=config.batch_size, share=share))
+        batches = open_batches(cells, known, size=config.batch_size, share=share)
         callback = RecordCallback(
             self.folder / names.RECORDS,
+            done=known.done,
             max_failures=config.max_failures,
             advance=progress.advance,
         )
-        title = f"{first.model.name} · {first.method}"
+        title = self._title(first)
         logger.info("%s: %d samples", title, sum(len(batch.tasks) for batch in batches))
         started = time.perf_counter()
-        trainer = make_trainer(config.trainer, callback)
+        trainer = make_trainer(config.trainer, callback, KeepSignals())
+        self.watch.follow(trainer)
         with interrupts(callback):
             trainer.predict(
                 AnswerModule(lvlm, batches, config.batch_size),
                 datamodule=AnswerData(batches, config.workers),
                 return_predictions=False,
             )
+            # the first process reads what the others have written
+            trainer.strategy.barrier("lvlmsal-answered")
         logger.info("%s: done in %.1f s", title, time.perf_counter() - started)
 
 
@@ -205,7 +223,7 @@ def load_model(model: ModelConfig, ready: Any = None) -> Lvlm:
         )
 
 
-def _rest(cell: Cell, done: set[str]) -> list[str]:
+def _rest(cell: Cell, done: Set[str]) -> list[str]:
     return [s.id for s in cell.benchmark.samples() if cell.key(s.id) not in done]
 
 

@@ -26,6 +26,7 @@ def make_trainer(options: TrainerConfig, *callbacks: Callback) -> Trainer:
         strategy=options.strategy,
         precision=options.precision,  # type: ignore[arg-type]  # Lightning checks the text
         callbacks=list(callbacks),
+        use_distributed_sampler=False,  # `AnswerData` deals batches out
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

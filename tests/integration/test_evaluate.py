@@ -18,7 +18,8 @@ import yaml
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
-from lvlmsal.evaluation.records import TIMINGS, RunLock
+from lvlmsal.evaluation.locks import RunLock
+from lvlmsal.evaluation.records import TIMINGS
 from lvlmsal.lvlm import Lvlm
 
 Config = dict[str, Any]
@@ -297,9 +298,11 @@ def test_a_broken_image_stops_the_run_and_loses_nothing(
     path.write_bytes(content[:200])
     with pytest.raises(DataError, match=path.name):
         run(config)
-    records = (Path(config["output"]) / "records.jsonl").read_text().splitlines()
-    assert records
-    assert all(json.loads(line)["status"] == "ok" for line in records)
+    lines = (Path(config["output"]) / "records.jsonl").read_text().splitlines()
+    *_, last = [json.loads(line) for line in lines]
+    assert Counter(json.loads(line)["status"] for line in lines)["failed"] == 1
+    assert (last["status"], last["answer"]) == ("failed", None)
+    assert path.name in last["error"]
     path.write_bytes(content)
     assert answers(run(config)) == answers(finished)
 
