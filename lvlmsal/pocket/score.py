@@ -18,11 +18,12 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from lvlmsal.pocket import POCKET
+from lvlmsal.pocket.absent import POPE_SPLITS
 from lvlmsal.pocket.draw import draw
 from lvlmsal.pocket.language import CAPTION_PROMPTS, QuestionKind, ask, plural
 from lvlmsal.pocket.scene import SHAPES, Scene
 from lvlmsal.pocket.tokenizer import words
-from lvlmsal.pocket.world import POPE_SPLITS, file_name, pope_questions, scene_number
+from lvlmsal.pocket.world import file_name, pope_questions, scene_number
 
 _LOADERS: Final[tuple[Any, Any, Any]] = (
     AutoModelForImageTextToText,

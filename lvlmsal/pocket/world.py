@@ -1,6 +1,7 @@
-"""Files of the scene world: images, COCO-style annotations, captions, POPE questions, vocabulary.
+"""Files of the scene world: images, COCO-style annotations, captions, questions, vocabulary.
 
-They have the formats of the real data sets, so that the loaders of those read them.
+They have the formats of the real data sets, so that the loaders of those read them. The questions
+of MME, AMBER and VizWiz came later; a world without them is completed.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ from typing import Any, Final
 
 from PIL import Image
 
+from lvlmsal.pocket.absent import POPE_SPLITS, absent_shapes
 from lvlmsal.pocket.draw import area, bounding_box, draw
 from lvlmsal.pocket.language import caption, exists_question, plural
-from lvlmsal.pocket.scene import SHAPES, Scene, sample_scene, training_statistics
+from lvlmsal.pocket.questions import VERSION as QUESTIONS_VERSION
+from lvlmsal.pocket.questions import is_question_file, question_files
+from lvlmsal.pocket.scene import SHAPES, Scene, sample_scene
 
 VERSION: Final = 1
 """Rises whenever the same arguments would yield other files."""
 
-POPE_SPLITS: Final = ("random", "popular", "adversarial")
-
 CAPTIONS_PER_IMAGE: Final = 2
+
+NOTE: Final = "world.json"
+"""File that says which world a folder holds, with the digests of its other files."""
+
+_SCRATCH: Final = f".{NOTE}"
 
 _MOST_PER_ANSWER: Final = 3
 
@@ -57,40 +64,6 @@ def file_name(image_id: int) -> str:
         'SCENE_000000000123.png'
     """
     return f"SCENE_{image_id:012d}.png"
-
-
-def absent_shapes(scene: Scene, split: str, rng: random.Random) -> list[str]:
-    """Shapes that are not in a scene, in the order in which a POPE split asks about them.
-
-    Frequencies and co-occurrences are those of the distribution that the models are trained on,
-    also for shifted scenes: what a prior is, the training decides.
-
-    Args:
-        scene: The scene.
-        split: ``random`` (any order), ``popular`` (most frequent first) or ``adversarial`` (those
-            first that most often stand with the present ones).
-        rng: Decides the order in ``random``.
-
-    Returns:
-        All absent shapes.
-
-    Raises:
-        ValueError: There is no such split.
-    """
-    absent = list(scene.absent)
-    if split == "random":
-        rng.shuffle(absent)
-        return absent
-    frequency, together = training_statistics()
-    if split == "popular":
-        return sorted(absent, key=lambda shape: (-frequency.get(shape, 0), shape))
-    if split == "adversarial":
-
-        def company(shape: str) -> int:
-            return sum(together.get((present, shape), 0) for present in scene.present)
-
-        return sorted(absent, key=lambda shape: (-company(shape), shape))
-    raise ValueError(f"unknown POPE split {split!r}; known: {', '.join(POPE_SPLITS)}")
 
 
 def pope_questions(
@@ -207,14 +180,48 @@ def _files(images: int, seed: int, shifted: bool) -> Iterable[tuple[str, Callabl
     yield "vocabulary.txt", bytes_writer(vocabulary().encode())
 
 
-def _digest(root: Path) -> str:
-    """SHA-256 over names and contents of all files but ``world.json``."""
+def _digest(root: Path, *, questions: bool = False) -> str:
+    """SHA-256 over names and contents of the later question files, or of all others."""
+    digests = {}
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and name not in (NOTE, _SCRATCH) and is_question_file(name) == questions:
+            digests[path] = hashlib.sha256(path.read_bytes()).digest()
+    if questions:
+        # small letters: a file system may keep Annotations/val.json in the folder annotations
+        names = {path.relative_to(root).as_posix().lower(): d for path, d in digests.items()}
+        return _total(sorted(names.items()))
+    return _total((path.relative_to(root).as_posix(), digests[path]) for path in sorted(digests))
+
+
+def _total(digests: Iterable[tuple[str, bytes]]) -> str:
     total = hashlib.sha256()
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.name != "world.json":
-            total.update(path.relative_to(root).as_posix().encode() + b"\0")
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, digest in digests:
+        total.update(name.encode() + b"\0")
+        total.update(digest)
     return total.hexdigest()
+
+
+def _write_questions(root: Path, wanted: dict[str, Any]) -> None:
+    """Write the later question files of a world, then the note of what it holds."""
+    seed, shifted = wanted["seed"], wanted["shifted"]
+    scenes = [
+        (k + 1, file_name(k + 1), scene_number(k, seed=seed, shifted=shifted))
+        for k in range(wanted["images"])
+    ]
+    digests = {}
+    for name, content in question_files(scenes, seed):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = content if isinstance(content, bytes) else (root / content).read_bytes()
+        path.write_bytes(written)
+        digests[name.lower()] = hashlib.sha256(written).digest()
+    # not read back: another process may be completing the same world
+    questions = {"version": QUESTIONS_VERSION, "digest": _total(sorted(digests.items()))}
+    (root / _SCRATCH).write_bytes(
+        _json({**wanted, "digest": _digest(root), "questions": questions})
+    )
+    (root / _SCRATCH).replace(root / NOTE)
 
 
 def write_world(root: str | os.PathLike[str], *, images: int, seed: int, shifted: bool) -> Path:
@@ -231,7 +238,8 @@ def write_world(root: str | os.PathLike[str], *, images: int, seed: int, shifted
             the models are trained on.
 
     Returns:
-        The folder. One that already holds this very world is left as it is.
+        The folder. One that already holds this very world is left as it is, or gets the questions
+        of MME, AMBER and VizWiz if it was written before there were any.
 
     Raises:
         ValueError: `images` is less than 1.
@@ -241,14 +249,16 @@ def write_world(root: str | os.PathLike[str], *, images: int, seed: int, shifted
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     world = write_world(Path(folder) / "w", images=2, seed=0, shifted=False)
         ...     sorted(path.name for path in world.iterdir())
-        ['annotations', 'images', 'pope', 'vocabulary.txt', 'world.json']
+        ['Annotations', 'MME_Benchmark_release_version', 'annotations', 'data', 'images', 'pope',
+         'vocabulary.txt', 'world.json']
     """
     root = Path(root)
     if images < 1:
         raise ValueError(f"images={images}: a world needs at least one image")
     wanted = {"version": VERSION, "seed": seed, "images": images, "shifted": shifted}
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        _check_same(root, wanted)
+        if _is_older(root, wanted):
+            _write_questions(root, wanted)
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
@@ -257,7 +267,7 @@ def write_world(root: str | os.PathLike[str], *, images: int, seed: int, shifted
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path)
-        (folder / "world.json").write_bytes(_json({**wanted, "digest": _digest(folder)}))
+        _write_questions(folder, wanted)
         folder.chmod(0o755)
         folder.replace(root)
     except BaseException:
@@ -266,14 +276,22 @@ def write_world(root: str | os.PathLike[str], *, images: int, seed: int, shifted
     return root
 
 
-def _check_same(root: Path, wanted: dict[str, Any]) -> None:
-    """Raise unless `root` holds the world `wanted`, with its files unchanged."""
+def _is_older(root: Path, wanted: dict[str, Any]) -> bool:
+    """Whether a world lacks the later questions; raises unless it is `wanted` and unchanged."""
     try:
-        found = json.loads((root / "world.json").read_text(encoding="utf-8"))
+        found = json.loads((root / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileExistsError(f"{root} exists and holds no whole world; move it away") from error
-    digest = found.pop("digest", None)
+    digest, questions = found.pop("digest", None), found.pop("questions", None)
     if found != wanted:
         raise FileExistsError(f"{root} holds another world: {found}, not {wanted}")
     if digest != _digest(root):
-        raise FileExistsError(f"{root}: files differ from the digest in world.json; move it away")
+        raise FileExistsError(f"{root}: files differ from the digest in {NOTE}; move it away")
+    if questions is None or questions["version"] != QUESTIONS_VERSION:
+        return True
+    if questions["digest"] != _digest(root, questions=True):
+        raise FileExistsError(
+            f"{root}: questions of MME, AMBER or VizWiz differ from the digest in {NOTE}; move "
+            "the world away"
+        )
+    return False

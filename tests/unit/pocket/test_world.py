@@ -13,13 +13,12 @@ import pytest
 from PIL import Image
 
 import lvlmsal.pocket.world as world_module
+from lvlmsal.pocket.absent import POPE_SPLITS, absent_shapes
 from lvlmsal.pocket.draw import bounding_box, draw
 from lvlmsal.pocket.scene import SHAPES, training_statistics
 from lvlmsal.pocket.score import mentions
 from lvlmsal.pocket.world import (
     CAPTIONS_PER_IMAGE,
-    POPE_SPLITS,
-    absent_shapes,
     file_name,
     scene_number,
     write_world,
