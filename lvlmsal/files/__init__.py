@@ -4,7 +4,7 @@ Nothing here needs torch. Every reader checks what it reads and raises `DataErro
 file and the line; none of them skips a bad line or fills a gap.
 """
 
-from lvlmsal.files.coco import CocoTruth, read_coco_objects
+from lvlmsal.files.coco import CocoTruth, read_coco_captions, read_coco_objects
 from lvlmsal.files.mme import (
     MME_COGNITION,
     MME_PERCEPTION,
@@ -41,6 +41,7 @@ __all__ = [
     "mme_folder",
     "mme_tasks",
     "normal_id",
+    "read_coco_captions",
     "read_coco_objects",
     "read_json_rows",
     "read_mme_questions",

@@ -57,6 +57,24 @@ def read_coco_objects(annotations_dir: Path | str) -> CocoTruth:
     return truth
 
 
+def read_coco_captions(path: Path | str) -> CocoTruth:
+    """Read one file of reference captions in the layout of COCO.
+
+    Args:
+        path: For instance ``captions_val2014.json``.
+
+    Returns:
+        Captions and file names by image id; there are no instances.
+
+    Raises:
+        DataError: The file is missing or not valid JSON, or an annotation is incomplete.
+    """
+    path = Path(path)
+    truth = CocoTruth(sources=(path.name,))
+    _read_captions(path, truth)
+    return truth
+
+
 _KINDS = ("instances", "captions")
 
 
