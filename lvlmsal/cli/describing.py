@@ -30,7 +30,8 @@ def describe(name: str) -> dict[str, Any]:
         True
     """
     cls: type[Benchmark] = BENCHMARKS.get(name)
-    helps = {**argument_helps(Benchmark), **argument_helps(cls)}
+    bases = [base for base in reversed(cls.__mro__) if issubclass(base, Benchmark)]
+    helps = {name: text for base in bases for name, text in argument_helps(base).items()}
     options = {}
     for option in BENCHMARKS.options(name).values():
         entry: dict[str, Any] = {"help": helps.get(option.name, "")}
