@@ -38,6 +38,23 @@ class Decoder:
     shares_prefix: ClassVar[bool] = False
     num_beams: int = 1
 
+    @property
+    def mitigates(self) -> bool:
+        """Whether it does something against hallucinations, and so has a twin that does not."""
+        return False
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its answers depend on the seed; one that does not is run with one seed only."""
+        return True
+
+    def twin(self) -> Decoder:
+        """The same decoding with nothing done against hallucinations: what it is compared with.
+
+        Two decoders whose twins are equal decode alike but for what they do against hallucinations.
+        """
+        return self
+
     def saliency_options(self) -> SaliencyOptions | None:
         """The saliency that it judges tokens by; ``None`` where it computes none."""
         return None

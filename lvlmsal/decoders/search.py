@@ -31,6 +31,11 @@ class Greedy(Decoder):
     summary: ClassVar[str] = "the most probable token at each position"
     shares_prefix: ClassVar[bool] = True
 
+    @property
+    def is_random(self) -> bool:
+        """No seed plays a part."""
+        return False
+
     def generate_kwargs(
         self,
         *,
@@ -118,6 +123,11 @@ class Beam(Decoder):
     def __post_init__(self) -> None:
         if self.num_beams < 2:
             raise ValueError(f"num_beams={self.num_beams} is no beam search: give 2 or more")
+
+    @property
+    def is_random(self) -> bool:
+        """No seed plays a part."""
+        return False
 
     def generate_kwargs(
         self,

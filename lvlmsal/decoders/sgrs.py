@@ -23,6 +23,7 @@ from lvlmsal.decoders.randomness import sample_names
 from lvlmsal.decoders.readings import CandidateRow, Control, PredictingRow, Reading
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.rejection import RejectionLoop
+from lvlmsal.decoders.search import Greedy
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
@@ -129,6 +130,30 @@ class SGRS(Decoder):
                 f"norm={self.norm!r} needs the full graph: SGRS decodes with norm='row'"
             )
         self.saliency_options()
+
+    @property
+    def mitigates(self) -> bool:
+        """Unless it is the control."""
+        return self.rejection
+
+    @property
+    def is_random(self) -> bool:
+        """At temperature 0 candidates are walked in the order of their probability."""
+        return self.temperature > 0
+
+    def twin(self) -> Decoder:
+        """The control: the same candidates and random numbers, the first candidate always taken.
+
+        At temperature 0 that is greedy search.
+        """
+        if self.temperature == 0:
+            return Greedy()
+        return SGRS(
+            k=self.k,
+            temperature=self.temperature,
+            plausibility=self.plausibility,
+            rejection=False,
+        )
 
     def saliency_options(self) -> SaliencyOptions:
         """What its records hold, and what an answer's own diagnosis shows again."""

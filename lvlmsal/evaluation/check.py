@@ -48,11 +48,23 @@ def run_problems(config: RunConfig) -> list[str]:
             f"baseline: there is no method {config.baseline!r}."
             f"{close_matches(config.baseline, methods)} Methods: {', '.join(methods)}"
         )
+    if config.twins and config.baseline:
+        problems.append(
+            f"twins: adds what each method is compared with, and baseline={config.baseline!r} "
+            "compares all methods with one: leave one of the two out (baseline= on the command "
+            "line takes it away)"
+        )
+    problems += [
+        f"seeds: {seed} is given {count} times"
+        for seed, count in Counter(config.seeds).items()
+        if count > 1
+    ]
     lowest: list[tuple[str, int, int]] = [
         ("batch_size", config.batch_size, 1),
         ("workers", config.workers, 0),
         ("max_failures", config.max_failures, 0),
         ("seed", config.seed, 0),
+        *((f"seeds[{place}]", seed, 0) for place, seed in enumerate(config.seeds)),
         ("trainer.num_nodes", config.trainer.num_nodes, 1),
         ("bootstrap.samples", config.bootstrap.samples, 100),
     ]

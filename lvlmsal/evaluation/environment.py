@@ -35,7 +35,7 @@ def describe_environment(plan: Plan) -> dict[str, Any]:
         "device": str(make_trainer(plan.config.trainer).strategy.root_device),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "seeds": {"run": plan.config.seed, "bootstrap": plan.config.bootstrap.seed},
+        "seeds": {"run": plan.config.all_seeds(), "bootstrap": plan.config.bootstrap.seed},
         "data": {label: _data(label, benchmark) for label, benchmark in plan.benchmarks.items()},
         "cells": {cell.digest: cell.settings for cell in plan.cells},
         "models": {},

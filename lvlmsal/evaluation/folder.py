@@ -22,6 +22,7 @@ RESULTS = "results.json"
 TABLE = "results.md"
 REPORT = "report.html"
 LOG = "log.txt"
+REPLIES = "judge.jsonl"
 SUBSETS = "subsets"
 
 FREE = (
@@ -31,7 +32,9 @@ FREE = (
     "workers",
     "trainer",
     "bootstrap",
+    "judge",
     "baseline",
+    "twins",
     "max_failures",
     "plugins",
     "resume",
@@ -72,7 +75,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
 def differences(folder: Path, config: RunConfig) -> list[str]:
     """Keys in which a config contradicts the run that is already in a folder.
 
-    Further models, methods and benchmarks contradict nothing: they are added to the run.
+    Further models, methods, benchmarks and seeds contradict nothing: they are added to the run.
 
     Args:
         folder: A run folder.
@@ -115,9 +118,10 @@ def refuse_differences(folder: Path, config: RunConfig) -> None:
 
 def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
     """Leaves of a config by path; entries of lists are told apart by name, not by position."""
-    leaves: dict[str, Any] = {}
+    seeds = content.get("seeds") or [content.get("seed", 0)]
+    leaves: dict[str, Any] = {"seed": seeds[0], **{f"seeds[{seed}]": seed for seed in seeds[1:]}}
     for key, value in content.items():
-        if key in FREE:
+        if key in (*FREE, "seed", "seeds"):
             continue
         if key in ("models", "methods", "benchmarks"):
             for entry in value:

@@ -21,8 +21,10 @@ from lvlmsal.evaluation.check import (
     run_problems,
 )
 from lvlmsal.evaluation.config import ConfigSource, read_config
+from lvlmsal.evaluation.judge_config import judge_problems
 from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
 from lvlmsal.evaluation.trainer import trainer_problems
+from lvlmsal.evaluation.twins import add_twins
 from lvlmsal.evaluation.world import ensure_world, world_problems
 from lvlmsal.registry import BENCHMARKS, DECODERS, INTERVENTIONS, options_of
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 NO_ANSWER = (
     *("root", "images", "questions", "annotations", "vocabulary", "ids", "subset"),
-    *("parser", "rule"),
+    *("parser", "rule", "reading", "tokeniser", "judge_prompt", "judge_prompts", "judge_runs"),
 )
 """Options of benchmarks that change no answer: places of files, whose content counts instead, and
 how answers are read."""
@@ -50,7 +52,7 @@ class Cell:
         interventions: The interventions, likewise.
         label: Name of the benchmark in tables and records.
         benchmark: The benchmark.
-        seed: Seed of the run.
+        seed: Seed of its random numbers.
     """
 
     model: ModelConfig
@@ -104,7 +106,8 @@ class Plan:
     Attributes:
         config: The config with all defaults filled in.
         benchmarks: The benchmarks by label.
-        cells: Every model with every method on every benchmark, in that order.
+        cells: Every model with every method, and every seed of one that draws, on every benchmark,
+            in that order.
     """
 
     config: RunConfig
@@ -143,6 +146,7 @@ def make_plan(
     problems += import_plugins(config.plugins)
     problems += run_problems(config)
     problems += trainer_problems(config.trainer)
+    problems += judge_problems(config.judge)
     for index, model in enumerate(config.models):
         if model.name not in given:
             problems += _placed(f"models[{index}]", model_problems(model))
@@ -165,12 +169,13 @@ def make_plan(
             problems += benchmark.problems()
     if problems:
         raise ConfigError(problems, source=name)
-    config.baseline = config.baseline or config.methods[0].name
+    if config.twins:
+        add_twins(config)
     cells = tuple(
         cell
         for model in config.models
         for method in config.methods
-        for cell in _cells(model, method, benchmarks, config.seed)
+        for cell in _cells(model, method, benchmarks, config.all_seeds())
     )
     return Plan(config, benchmarks, cells)
 
@@ -209,12 +214,13 @@ def _waits_for_world(config: RunConfig, benchmark: Benchmark) -> bool:
 
 
 def _cells(
-    model: ModelConfig, method: MethodConfig, benchmarks: dict[str, Benchmark], seed: int
+    model: ModelConfig, method: MethodConfig, benchmarks: dict[str, Benchmark], seeds: list[int]
 ) -> list[Cell]:
     card = card_of(model)
     decoder = build_component(DECODERS, method.decoder, card)
     edits = tuple(build_component(INTERVENTIONS, e, card) for e in method.interventions)
     return [
         Cell(model, method.name, decoder, edits, label, benchmark, seed)
+        for seed in (seeds if decoder.is_random else seeds[:1])
         for label, benchmark in benchmarks.items()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,10 +14,15 @@ from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.config import read_config
 from lvlmsal.evaluation.folder import write_json, write_text
+from lvlmsal.evaluation.plan import import_plugins
 from lvlmsal.evaluation.records import Record, read_records
+from lvlmsal.evaluation.replies import give_replies, judged_parts, note_judge
 from lvlmsal.evaluation.report import report_page
+from lvlmsal.evaluation.schema import RunConfig
 from lvlmsal.evaluation.scoring import score_records
-from lvlmsal.evaluation.table import markdown_tables, terminal_tables
+from lvlmsal.evaluation.table import markdown_tables, shown_cells, terminal_tables
+from lvlmsal.evaluation.twins import opponents
+from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS
 
 
@@ -35,16 +41,26 @@ class Result:
     @classmethod
     def of_other_process(cls, folder: Path) -> Self:
         """What processes other than the first return: they neither score nor write."""
-        return cls(folder, {"cells": [], "warnings": [], "baseline": ""})
+        return cls(folder, {"cells": [], "over_seeds": [], "warnings": [], "baseline": ""})
 
-    def cell(self, model: str, method: str, benchmark: str) -> dict[str, Any]:
+    def cell(
+        self, model: str, method: str, benchmark: str, seed: int | None = None
+    ) -> dict[str, Any]:
         """Everything about one model with one method on one benchmark.
+
+        Args:
+            model: Name of the model.
+            method: Name of the method.
+            benchmark: Label of the benchmark.
+            seed: One of several seeds; by default the summary over all of them.
 
         Raises:
             LvlmsalError: The run has no such cell.
         """
-        for cell in self.results["cells"]:
-            if (cell["model"], cell["method"], cell["benchmark"]) == (model, method, benchmark):
+        found = self.results["cells"] if seed is not None else shown_cells(self.results)
+        for cell in found:
+            same = (cell["model"], cell["method"], cell["benchmark"]) == (model, method, benchmark)
+            if same and seed in (None, cell.get("seed")):
                 return dict(cell)
         raise LvlmsalError(
             f"the run has no {model!r} with {method!r} on {benchmark!r}; it has "
@@ -85,6 +101,57 @@ class Result:
         return capture.get()
 
 
+@dataclass(frozen=True)
+class OpenRun:
+    """A run folder as far as scoring needs it.
+
+    Attributes:
+        config: The config.
+        environment: The content of ``environment.json``.
+        records: The records of the cells that the run was last asked for.
+        metrics: The metric of each benchmark, by label.
+    """
+
+    config: RunConfig
+    environment: dict[str, Any]
+    records: list[Record]
+    metrics: dict[str, CountMetric]
+
+
+def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
+    """Read a run folder.
+
+    Args:
+        run: A folder that `evaluate` has written.
+        overrides: Texts ``key=value`` for its config.
+
+    Raises:
+        DataError: It is no run folder, or its records are damaged.
+        ConfigError: Its config needs something that is not installed or no longer there.
+    """
+    for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
+        if not (run / name).is_file():
+            raise DataError(f"is no run folder: it has no {name}", path=run)
+    config, problems, source = read_config(run / names.CONFIG, overrides)
+    problems += import_plugins(config.plugins)
+    if problems:
+        raise ConfigError(problems, source=source)
+    try:
+        environment = json.loads((run / names.ENVIRONMENT).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"not valid JSON: {error}", path=run / names.ENVIRONMENT) from error
+    records = []
+    for record in read_records(run / names.RECORDS):
+        settings = environment["cells"].get(record["key"].split("/", 1)[0])
+        if settings is not None:
+            records.append({"seed": settings["seed"], **record})
+    metrics = {
+        entry.label: BENCHMARKS.build(entry.name, **entry.options).metric()
+        for entry in config.benchmarks
+    }
+    return OpenRun(config, environment, records, metrics)
+
+
 def score(run: Path | str) -> Result:
     """Score a run folder from its records and write results, tables and report.
 
@@ -99,33 +166,20 @@ def score(run: Path | str) -> Result:
         ConfigError: Its config needs something that is not installed or no longer there.
     """
     run = Path(run)
-    for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
-        if not (run / name).is_file():
-            raise DataError(f"is no run folder: it has no {name}", path=run)
-    config, problems, source = read_config(run / names.CONFIG)
-    if problems:
-        raise ConfigError(problems, source=source)
-    try:
-        environment = json.loads((run / names.ENVIRONMENT).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"not valid JSON: {error}", path=run / names.ENVIRONMENT) from error
-    records = [
-        record
-        for record in read_records(run / names.RECORDS)
-        if record["key"].split("/", 1)[0] in environment["cells"]
-    ]
-    metrics = {
-        entry.label: BENCHMARKS.build(entry.name, **entry.options).metric()
-        for entry in config.benchmarks
-    }
+    opened = open_run(run)
+    config, records, metrics = opened.config, opened.records, opened.metrics
+    judged = judged_parts(records, metrics)
+    judge = give_replies(run, config.judge, metrics.values())
     results = score_records(
         records,
         metrics,
         baseline=config.baseline,
+        against=opponents(opened.environment["cells"].values(), config.baseline),
         samples=config.bootstrap.samples,
         seed=config.bootstrap.seed,
     )
+    note_judge(results, judged, judge, run)
     write_json(run / names.RESULTS, results)
     write_text(run / names.TABLE, markdown_tables(results))
-    write_text(run / names.REPORT, report_page(results, config.to_dict(), environment))
+    write_text(run / names.REPORT, report_page(results, config.to_dict(), opened.environment))
     return Result(run, results)

@@ -120,6 +120,37 @@ class DataConfig:
 
 
 @dataclass
+class JudgeConfig:
+    """The model that ``lvlmsal judge`` asks what answers are worth.
+
+    Attributes:
+        model: What the endpoint calls the model.
+        base_url: Address up to ``/v1`` of an endpoint that speaks OpenAI's chat completions.
+        api_key_env: Name of the environment variable with the key; empty where none is needed.
+        concurrency: How many requests are under way at once.
+        timeout: Seconds that one try may take.
+        retries: How often a request is sent again after a failure that may pass.
+        options: Further fields of every request; null takes a field out (``max_tokens: null``).
+        price_in: Price of a million tokens of requests.
+        price_out: Price of a million tokens of replies.
+        max_calls: At most so many requests are sent for a run, repeated tries included.
+        max_cost: No request is sent for a run once this much is spent.
+    """
+
+    model: str = MISSING
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = 8
+    timeout: float = 60.0
+    retries: int = 5
+    options: dict[str, Any] = field(default_factory=dict)
+    price_in: float | None = None
+    price_out: float | None = None
+    max_calls: int | None = None
+    max_cost: float | None = None
+
+
+@dataclass
 class RunConfig:
     """A whole run: every model with every method on every benchmark.
 
@@ -128,10 +159,13 @@ class RunConfig:
         models: Checkpoints.
         methods: Decoders and interventions.
         benchmarks: What is asked.
-        baseline: Name of the method that others are compared with; by default the first one.
+        baseline: Name of the method that all others are compared with; by default each method is
+            compared with its twin, the method that decodes alike without any mitigation.
+        twins: Add the twins that the methods lack.
         data: Where the files of the benchmarks are.
         world: Scene world to write first; without `data` its folder is the benchmarks' root.
         seed: Seed of all random numbers of generation; each sample has its own stream.
+        seeds: Several seeds in place of `seed`: decoders that draw answer once with each.
         batch_size: Samples that are decoded together; changes speed only.
         share_images: Run the image once for all questions about it, where decoder and interventions
             allow that; changes speed only.
@@ -140,6 +174,7 @@ class RunConfig:
             that cannot be opened) before the run stops.
         trainer: Options of Lightning's Trainer.
         bootstrap: How intervals are drawn.
+        judge: The model that ``lvlmsal judge`` asks about the answers.
         plugins: Modules to import first, because they register something.
         resume: Continue a run that is already in `output`; if false, such a run is an error.
     """
@@ -149,17 +184,24 @@ class RunConfig:
     methods: list[MethodConfig] = field(default_factory=list)
     benchmarks: list[BenchmarkConfig] = field(default_factory=list)
     baseline: str = ""
+    twins: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     world: WorldConfig | None = None
     seed: int = 0
+    seeds: list[int] = field(default_factory=list)
     batch_size: int = 8
     share_images: bool = True
     workers: int = 0
     max_failures: int = 0
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
+    judge: JudgeConfig | None = None
     plugins: list[str] = field(default_factory=list)
     resume: bool = True
+
+    def all_seeds(self) -> list[int]:
+        """The seeds of decoders that draw; the first one is that of all others."""
+        return self.seeds or [self.seed]
 
     def to_dict(self) -> dict[str, Any]:
         """The config as it would be written in YAML, with every default filled in."""

@@ -75,7 +75,7 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
                     table.add_section()
                 table.add_row(Text(f"{shown} ({cell['n']})", style="bold italic"))
             texts = [terminal_text(cell, column, gap) for column in columns]
-            table.add_row(cell["method"], *texts, _speed(cell))
+            table.add_row(_terminal_name(cell), *texts, _speed(cell))
         parts += [table, Text()]
     parts.append(Text(_legend(results), style="dim"))
     parts += [Text(f"note: {warning}", style="yellow") for warning in results["warnings"]]
@@ -96,21 +96,54 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
             heads.append(heading_of(column, cells))
             if not column.bare:
                 heads.append(f"Δ {column.title}")
-        heads += ["changed", "n", "tokens/s"]
+        heads += ["against", "changed", "McNemar p", "n", "tokens/s"]
         lines += [f"### {markdown_text(model)}: {markdown_text(metric)}", "", markdown_row(heads)]
         lines.append(markdown_row(["---", "---", *["---:"] * (len(heads) - 2)]))
         for cell in cells:
-            row = [cell["benchmark"], cell["method"]]
+            row = [cell["benchmark"], name_of(cell)]
             for column in columns:
                 row.append(value_text(cell, column))
                 if not column.bare:
                     row.append(difference_text(cell, column) or "-")
             changed = "-" if cell["changed"] is None else str(cell["changed"])
-            lines.append(markdown_row([*row, changed, _count(cell), _speed(cell)]))
+            row += [against_text(cell) or "-", changed, p_text(cell) or "-", _count(cell)]
+            lines.append(markdown_row([*row, _speed(cell)]))
         lines.append("")
     lines.append(markdown_text(_legend(results)))
     lines += [f"\nNote: {markdown_text(warning)}" for warning in results["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def shown_cells(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The cells of a table: what was answered with several seeds stands there once, summed up."""
+    summaries = {_way(entry): entry for entry in results.get("over_seeds", [])}
+    shown = {_way(cell): summaries.get(_way(cell), cell) for cell in results["cells"]}
+    return list(shown.values())
+
+
+def _way(cell: Mapping[str, Any]) -> tuple[str, str, str]:
+    return cell["model"], cell["method"], cell["benchmark"]
+
+
+def name_of(cell: Mapping[str, Any]) -> str:
+    """A method's name, with the number of its seeds where there are several."""
+    return f"{cell['method']} ({len(cell['seeds'])} seeds)" if "seeds" in cell else cell["method"]
+
+
+def against_text(cell: Mapping[str, Any]) -> str:
+    """What a cell was compared with, and whether that decodes differently; empty if nothing."""
+    other = cell.get("compared_with")
+    if other is None:
+        return ""
+    return f"{other} (other decoder)" if cell["decoder_differs"] else str(other)
+
+
+def p_text(cell: Mapping[str, Any]) -> str:
+    """The p-value of McNemar's test, starred where answers share images; empty without one."""
+    test = cell.get("mcnemar")
+    if test is None:
+        return ""
+    return f"{test['p_value']:.2g}" + ("" if test["independent"] else "*")
 
 
 def value_text(cell: Mapping[str, Any], column: Column) -> str:
@@ -122,6 +155,8 @@ def value_text(cell: Mapping[str, Any], column: Column) -> str:
         return f"{entry['value']:g}"
     scale = 100 if column.percent else 1
     text = f"{entry['value'] * scale:.1f}"
+    if entry.get("std") is not None:
+        text += f" ± {entry['std'] * scale:.1f}"
     if entry["low"] is None:
         return text
     return f"{text} [{entry['low'] * scale:.1f}, {entry['high'] * scale:.1f}]"
@@ -150,7 +185,7 @@ def is_clear(cell: Mapping[str, Any], column: Column) -> bool:
 def _blocks(results: Mapping[str, Any]) -> Iterable[tuple[str, str, list[Mapping[str, Any]]]]:
     """Model, metric and the cells of both, grouped by benchmark."""
     blocks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in results["cells"]:
+    for cell in shown_cells(results):
         blocks.setdefault((cell["model"], cell["metric"]), []).append(cell)
     for (model, metric), cells in blocks.items():
         order = list(dict.fromkeys(cell["benchmark"] for cell in cells))
@@ -180,6 +215,14 @@ def terminal_text(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
     return text
 
 
+def _terminal_name(cell: Mapping[str, Any]) -> Text:
+    """The method above what it was compared with."""
+    text = Text(name_of(cell))
+    if other := against_text(cell):
+        text.append(f"\n against {other}", style="dim")
+    return text
+
+
 def _speed(cell: Mapping[str, Any]) -> str:
     speed = cell["tokens_per_second"]
     return "-" if speed is None or not math.isfinite(speed) else f"{speed:.0f}"
@@ -190,17 +233,32 @@ def _count(cell: Mapping[str, Any]) -> str:
 
 
 def _legend(results: Mapping[str, Any]) -> str:
-    text = (
-        f"In brackets: 95 % intervals. Δ: paired difference to {results['baseline']!r}. "
-        "Intervals resample images."
-    )
-    cells = results["cells"]
+    cells = shown_cells(results)
+    text = "In brackets: 95 % intervals. "
+    if results["baseline"]:
+        text += f"Δ: paired difference to {results['baseline']!r}. "
+    else:
+        text += (
+            "Δ: paired difference to the method's twin, which decodes alike without mitigation. "
+        )
+    if any(cell.get("decoder_differs") for cell in cells):
+        text += "Other decoder: the difference is also that of the decoders. "
+    if any("seeds" in cell for cell in cells):
+        text += "±: standard deviation over seeds, around their mean. "
+    text += "Intervals resample images."
+    if any(cell.get("mcnemar") and not cell["mcnemar"]["independent"] for cell in cells):
+        text += " *: several answers are about one image, which McNemar's test does not allow for."
     parsers = sorted({str(c["metric_options"].get("parser") or "") for c in cells} - {""})
     variants = sorted({cell["variant"] for cell in cells if cell["variant"]})
     if parsers:
         text += f" Yes and no were read by the rule: {', '.join(parsers)}."
     if variants:
         text += f" Objects were read by: {'; '.join(variants)}."
+    judges = {(c["judge"]["judge"], c["judge"]["prompt"]) for c in cells if c.get("judge")}
+    text += "".join(
+        f" Judged by {judge or 'nobody yet'}, prompt {prompt}."
+        for judge, prompt in sorted(judges, key=str)
+    )
     return text
 
 

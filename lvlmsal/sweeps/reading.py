@@ -91,8 +91,14 @@ def read_sweep(
             problems.append(f"sweep.grids: expected one over {' by '.join(axes)}, got {grids}")
     if importlib.util.find_spec("matplotlib") is None:
         problems.append("sweeps are plotted with matplotlib: type  pip install 'lvlmsal[plot]'")
+    if content.get("seeds"):
+        problems.append("seeds: a sweep answers each point with one seed; give `seed`")
     if not problems and isinstance(ordinary, list):
         content["methods"] = [*ordinary, *found.methods.values()]
+        # points have no twins among each other: one method stands for all as the reference
+        first = content["methods"][0]
+        if isinstance(first, dict) and not content.get("baseline"):
+            content["baseline"] = first.get("name", "")
     else:
         # without its points, the rest is checked with something in their place
         content = {**content, "methods": ordinary or ["greedy"], "baseline": ""}
