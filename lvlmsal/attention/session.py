@@ -246,7 +246,7 @@ def intervene(
         UnsupportedError: no adapter is registered for the model's architecture.
 
     >>> from lvlmsal.interventions.locore import LocoRE
-    >>> from lvlmsal.testing.tiny import tiny_inputs, tiny_model
+    >>> from lvlmsal.testing import tiny_inputs, tiny_model
     >>> model, inputs = tiny_model("llava"), tiny_inputs("llava")
     >>> with intervene(model, LocoRE(beta=0.15)):
     ...     tokens = model.generate(**inputs, max_new_tokens=3, do_sample=False)

@@ -75,7 +75,7 @@ def block_saliency(
             prompt that ends in an image.
         LvlmsalError: the saliency overflowed in the model's dtype.
 
-    >>> from lvlmsal.testing.tiny import tiny_inputs, tiny_model
+    >>> from lvlmsal.testing import tiny_inputs, tiny_model
     >>> found = block_saliency(
     ...     tiny_model("llava"), tiny_inputs("llava"), torch.tensor([[5, 6, 7]]), SaliencyOptions()
     ... )

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from lvlmsal.decoders.base import Decoder
+from lvlmsal.testing.sharing import check_sharing
 from lvlmsal.testing.tiny import (
     TINY,
     VOCABULARY,
@@ -98,6 +99,7 @@ def check_decoder(
                 check(case)
             except AssertionError as error:
                 raise AssertionError(f"{family}, {name}: {error}") from error
+    check_sharing(decoder, (), families)
 
 
 def check_sequences(case: DecoderCase) -> None:

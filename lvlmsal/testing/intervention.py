@@ -15,7 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.attention import AttentionSession, intervene
+from lvlmsal.decoders.search import Greedy
 from lvlmsal.interventions.base import Intervention
+from lvlmsal.testing.sharing import check_sharing
 from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
 
 STEPS: Final = 5
@@ -102,6 +104,7 @@ def check_intervention(
                 check(case)
             except AssertionError as error:
                 raise AssertionError(f"{family}, {name}: {error}") from error
+    check_sharing(Greedy(), [intervention], families)
     assert vars(intervention) == options, "nothing left: the object itself was changed"
 
 

@@ -18,7 +18,7 @@ TIERS = [
     {"files", "registry"},
     {"spans"},
     {"adapters"},
-    {"attention", "inputs"},
+    {"attention", "inputs", "tiny"},
     {"saliency", "interventions"},
     {"decoders"},
     {"answer"},

@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.prompts import token_texts
 from lvlmsal.errors import LvlmsalError, UnsupportedError
-from lvlmsal.testing.processors import tiny_processor, tiny_tokenizer
 from lvlmsal.testing.tiny import IMAGE, IMAGE_END, IMAGE_START, TINY, tiny_lvlm, tiny_model
+from lvlmsal.tiny.processors import tiny_processor, tiny_tokenizer
 
 
 @functools.cache

@@ -8,8 +8,8 @@ from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter
 from lvlmsal.testing.adapter import ADAPTER_CHECKS
-from lvlmsal.testing.processors import tiny_processor
 from lvlmsal.testing.tiny import IMAGE, IMAGE_END, IMAGE_START, VIDEO, VOCABULARY
+from lvlmsal.tiny.processors import tiny_processor
 
 
 class Qwen3VLAdapter(Qwen2VLAdapter):

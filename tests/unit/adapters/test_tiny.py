@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lvlmsal.adapters import adapter_for
-from lvlmsal.testing.processors import MARKS, tiny_tokenizer
 from lvlmsal.testing.tiny import (
     IMAGE,
     TINY,
@@ -18,6 +17,7 @@ from lvlmsal.testing.tiny import (
     tiny_model,
     tiny_samples,
 )
+from lvlmsal.tiny.processors import MARKS, tiny_tokenizer
 
 
 def run(model: Any, inputs: dict[str, torch.Tensor], **options: Any) -> Any:

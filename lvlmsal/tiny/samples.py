@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.spans import Interval
-from lvlmsal.testing.processors import PATCH, QWEN_PATCH, SIDE, WORDS
+from lvlmsal.tiny.processors import PATCH, QWEN_PATCH, SIDE, WORDS
 
 IMAGE, VIDEO, IMAGE_START, IMAGE_END = range(WORDS, WORDS + 4)
 """Ids of the marks; all other ids are those of text, the first four of them special."""
@@ -41,7 +41,7 @@ def tiny_samples(
     """Draw unpadded samples: random text, of another length in each, with random images in it.
 
     Args:
-        family: A key of `lvlmsal.testing.tiny.TINY`. Qwen-VL images come in several sizes, InternVL
+        family: A key of `lvlmsal.tiny.models.TINY`. Qwen-VL images come in several sizes, InternVL
             images in several tiles.
         images_per_sample: Number of images of each sample; 0 is a sample of text alone.
         seed: Of texts, sizes and pixels.

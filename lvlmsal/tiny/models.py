@@ -1,0 +1,218 @@
+"""Tiny random models of every supported family, with inputs that `generate` takes as they are.
+
+Nothing is downloaded and nothing is read from disk. The same seed gives the same weights and the
+same inputs. Weights are larger than at the start of a training, so that attention is far from
+uniform and logits are far apart: a test that mixes up two columns or two rows fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+)
+
+from lvlmsal.tiny.processors import PATCH, QWEN_PATCH, SIDE, WORDS, tiny_processor
+from lvlmsal.tiny.samples import IMAGE, IMAGE_END, IMAGE_START, VIDEO
+
+VOCABULARY: Final = WORDS + 4
+_WIDTH: Final = 32
+_SCALE: Final = 0.25
+
+
+def _text(layers: int, kv_heads: int, heads: int, **extra: object) -> dict[str, Any]:
+    return {
+        "vocab_size": VOCABULARY,
+        "hidden_size": _WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": 1024,
+        "initializer_range": _SCALE,
+        "tie_word_embeddings": False,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        **extra,
+    }
+
+
+def _qwen_text(layers: int, kv_heads: int, heads: int) -> dict[str, Any]:
+    half = _WIDTH // heads // 2
+    sections = [half - 2 * (half // 3), half // 3, half // 3]
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": sections}
+    return _text(layers, kv_heads, heads, rope_parameters=rope)
+
+
+def _llava(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
+    vision = {
+        "model_type": "clip_vision_model",
+        "hidden_size": _WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": SIDE,
+        "patch_size": PATCH,
+        "projection_dim": _WIDTH,
+        "initializer_range": _SCALE,
+    }
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=_text(layers, kv_heads, heads, model_type="llama"),
+        image_token_index=IMAGE,
+        image_seq_length=(SIDE // PATCH) ** 2,
+        tie_word_embeddings=False,
+    )
+    return LlavaForConditionalGeneration(config)
+
+
+def _qwen_ids() -> dict[str, Any]:
+    return {
+        "image_token_id": IMAGE,
+        "video_token_id": VIDEO,
+        "vision_start_token_id": IMAGE_START,
+        "vision_end_token_id": IMAGE_END,
+        "tie_word_embeddings": False,
+    }
+
+
+def _qwen2_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
+    vision = {
+        "depth": 2,
+        "embed_dim": _WIDTH,
+        "hidden_size": _WIDTH,
+        "num_heads": 4,
+        "mlp_ratio": 2,
+        "patch_size": QWEN_PATCH,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "initializer_range": _SCALE,
+    }
+    config = Qwen2VLConfig(
+        vision_config=vision, text_config=_qwen_text(layers, kv_heads, heads), **_qwen_ids()
+    )
+    return Qwen2VLForConditionalGeneration(config)
+
+
+def _qwen2_5_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
+    vision = {
+        "depth": 2,
+        "hidden_size": _WIDTH,
+        "out_hidden_size": _WIDTH,
+        "intermediate_size": 48,
+        "num_heads": 4,
+        "patch_size": QWEN_PATCH,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "window_size": 16,
+        "fullatt_block_indexes": [1],
+        "initializer_range": _SCALE,
+    }
+    config = Qwen2_5_VLConfig(
+        vision_config=vision, text_config=_qwen_text(layers, kv_heads, heads), **_qwen_ids()
+    )
+    return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def _internvl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
+    vision = {
+        "hidden_size": _WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": [SIDE, SIDE],
+        "patch_size": [PATCH, PATCH],
+        "initializer_range": _SCALE,
+    }
+    config = InternVLConfig(
+        vision_config=vision,
+        text_config=_text(layers, kv_heads, heads, model_type="qwen2"),
+        image_token_id=IMAGE,
+        image_seq_length=(SIDE // PATCH // 2) ** 2,
+        tie_word_embeddings=False,
+    )
+    return InternVLForConditionalGeneration(config)
+
+
+TINY: Final[dict[str, Callable[[int, int, int], PreTrainedModel]]] = {
+    "llava": _llava,
+    "qwen2_vl": _qwen2_vl,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "internvl": _internvl,
+}
+"""Family -> what builds it from (layers, key-value heads, heads)."""
+
+FAMILIES: Final = {
+    "LlavaForConditionalGeneration": "llava",
+    "Qwen2VLForConditionalGeneration": "qwen2_vl",
+    "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl",
+    "InternVLForConditionalGeneration": "internvl",
+}
+"""Architecture, as a checkpoint's `config.json` names it -> family."""
+
+
+def tiny_model(
+    family: str,
+    *,
+    layers: int = 2,
+    kv_heads: int = 2,
+    heads: int = 4,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> PreTrainedModel:
+    """Build a tiny random model of `family`.
+
+    Args:
+        family: A key of :data:`TINY`.
+        layers: Depth of the text decoder.
+        kv_heads: Key-value heads; fewer than `heads` is grouped-query attention.
+        heads: Attention heads; divides 32.
+        dtype: Of the weights. They are drawn in float32, so that every dtype has the same model.
+        seed: Of the weights. The global generator is left as it was.
+
+    Returns:
+        The model, in evaluation mode, on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = TINY[family](layers, kv_heads, heads)
+    model.generation_config.pad_token_id = 0
+    model.train(False)
+    torch.nn.Module.to(model, dtype)
+    return model
+
+
+def tiny_lvlm(
+    family: str,
+    *,
+    layers: int = 2,
+    kv_heads: int = 2,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> tuple[PreTrainedModel, Any]:
+    """Build a tiny random model and a real processor that fits it.
+
+    Args:
+        family: A key of :data:`TINY`.
+        layers: Depth of the text decoder.
+        kv_heads: Key-value heads, of 4 heads.
+        dtype: Of the weights.
+        seed: Of the weights.
+
+    Returns:
+        The model, and a processor that takes real images and any text.
+    """
+    model = tiny_model(family, layers=layers, kv_heads=kv_heads, dtype=dtype, seed=seed)
+    return model, tiny_processor(family)
