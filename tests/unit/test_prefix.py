@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from lvlmsal.decoders.search import Greedy
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.prefix import SharedPrefix, can_share
+from lvlmsal.testing.sharing import check_sharing
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 from tests.unit.test_lvlm import picture
 
@@ -152,6 +154,22 @@ def test_an_intervention_shares_only_if_it_says_so() -> None:
     for question, answer in zip(QUESTIONS, found, strict=True):
         alone = lvlm.generate(picture(), question, interventions=[ByLength()], max_new_tokens=3)
         assert answer.token_ids == alone.token_ids
+
+
+class Liar(ByLength):
+    """Says that it shares although it does not."""
+
+    shares_prefix: ClassVar[bool] = True
+
+    def scores(self, scores: torch.Tensor, context: Any) -> torch.Tensor:
+        lengths = scores.new_tensor([spans.length for spans in context.spans])
+        return scores * (1 + lengths[:, None, None, None] % 5)
+
+
+def test_the_kit_finds_out_who_shares_wrongly() -> None:
+    with pytest.raises(AssertionError, match="shares_prefix"):
+        check_sharing(Greedy(), [Liar()], ["llava"])
+    check_sharing(Greedy(), [ByLength()], ["llava"])  # says that it does not share
 
 
 def test_a_diagnosis_after_sharing_is_that_of_the_answer_alone() -> None:
