@@ -16,7 +16,7 @@ from lvlmsal.metrics import Chair, CountMetric, Pope
 from lvlmsal.registry import METRICS
 from lvlmsal.testing import metric as kit
 from lvlmsal.testing.metric import check_metric
-from tests.unit.metrics import video_cases, yesno_cases
+from tests.unit.metrics import judge_cases, video_cases, vqa_cases, yesno_cases
 
 
 def pope_reference(answers: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
@@ -78,6 +78,8 @@ CASES: dict[str, tuple[Callable[[], CountMetric], list[tuple[str, Any]], Callabl
     "chair": (Chair, CHAIR_SAMPLES, chair_reference),
     **yesno_cases.CASES,
     **video_cases.CASES,
+    **judge_cases.CASES,
+    **vqa_cases.CASES,
 }
 
 
