@@ -35,6 +35,7 @@ FREE = (
     "judge",
     "baseline",
     "twins",
+    "logger",
     "max_failures",
     "plugins",
     "resume",

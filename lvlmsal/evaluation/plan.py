@@ -22,6 +22,7 @@ from lvlmsal.evaluation.check import (
 )
 from lvlmsal.evaluation.config import ConfigSource, read_config
 from lvlmsal.evaluation.judge_config import judge_problems
+from lvlmsal.evaluation.loggers import logger_problems
 from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
 from lvlmsal.evaluation.trainer import trainer_problems
 from lvlmsal.evaluation.twins import add_twins
@@ -146,6 +147,7 @@ def make_plan(
     problems += import_plugins(config.plugins)
     problems += run_problems(config)
     problems += trainer_problems(config.trainer)
+    problems += logger_problems(config.logger)
     problems += judge_problems(config.judge)
     for index, model in enumerate(config.models):
         if model.name not in given:

@@ -31,6 +31,7 @@ from lvlmsal.evaluation.guards import (
 )
 from lvlmsal.evaluation.loading import AnswerData
 from lvlmsal.evaluation.locks import RunLock
+from lvlmsal.evaluation.loggers import RunLog
 from lvlmsal.evaluation.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.processes import KeepSignals, Watch
 from lvlmsal.evaluation.progress import RunProgress
@@ -95,11 +96,14 @@ def evaluate(
                 check_records(run / names.RECORDS, plan)
                 stack.enter_context(log_file(run / names.LOG))
             watch = stack.enter_context(Watch(first=first))
-            _Run(plan, run, given, first, watch).answer()
+            log = RunLog(plan.config.logger, run)
+            _Run(plan, run, given, first, watch, log).answer()
             if not first:
                 return Result.of_other_process(run)
             logger.info("scoring")
-            return score(run)
+            result = score(run)
+            log.finish(result.results)
+            return result
 
 
 @dataclass
@@ -111,6 +115,7 @@ class _Run:
     given: dict[str, Any]
     first: bool
     watch: Watch
+    log: RunLog
 
     def answer(self) -> None:
         """Answer what no earlier run has answered."""
@@ -126,6 +131,7 @@ class _Run:
         order = [c.key(s.id) for c in self.plan.cells for s in c.benchmark.samples()]
         expected = set(order)
         there = len(done & expected)
+        self.log.start(there)
         if there:
             logger.info("%d of %d answers are there from an earlier run", there, total)
         parts = len({(cell.model.name, cell.method, cell.seed) for cell in self.plan.cells})
@@ -189,7 +195,9 @@ class _Run:
         title = self._title(first)
         logger.info("%s: %d samples", title, sum(len(batch.tasks) for batch in batches))
         started = time.perf_counter()
-        trainer = make_trainer(config.trainer, callback, KeepSignals())
+        trainer = make_trainer(
+            config.trainer, callback, self.log, KeepSignals(), logger=self.log.logger
+        )
         self.watch.follow(trainer)
         with interrupts(callback):
             trainer.predict(

@@ -175,6 +175,7 @@ class RunConfig:
         trainer: Options of Lightning's Trainer.
         bootstrap: How intervals are drawn.
         judge: The model that ``lvlmsal judge`` asks about the answers.
+        logger: What a run is watched with: ``csv``, ``tensorboard``, ``wandb`` or ``none``.
         plugins: Modules to import first, because they register something.
         resume: Continue a run that is already in `output`; if false, such a run is an error.
     """
@@ -196,6 +197,7 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
     judge: JudgeConfig | None = None
+    logger: str = "csv"
     plugins: list[str] = field(default_factory=list)
     resume: bool = True
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 
 from lvlmsal.evaluation.guards import quiet_lightning
 from lvlmsal.evaluation.schema import TrainerConfig
 
 
-def make_trainer(options: TrainerConfig, *callbacks: Callback) -> Trainer:
+def make_trainer(
+    options: TrainerConfig, *callbacks: Callback, logger: Logger | None = None
+) -> Trainer:
     """A Trainer that writes no files of its own and leaves gradients possible.
 
     Args:
         options: What the config says.
         callbacks: Lightning callbacks.
+        logger: What callbacks log to.
 
     Raises:
         MisconfigurationException: Lightning refuses the options, also as a ValueError.
@@ -27,7 +31,7 @@ def make_trainer(options: TrainerConfig, *callbacks: Callback) -> Trainer:
         precision=options.precision,  # type: ignore[arg-type]  # Lightning checks the text
         callbacks=list(callbacks),
         use_distributed_sampler=False,  # `AnswerData` deals batches out
-        logger=False,
+        logger=logger or False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
