@@ -117,19 +117,20 @@ class VideoChatGpt(ScoreMetric, SetMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        files = prompt_files(self.judge_prompts) or [OWN] * len(ASPECTS)
-        if missing := [str(file) for file in files if file != OWN and not Path(file).is_file()]:
+        files = prompt_files(self.judge_prompts)
+        if missing := [str(file) for file in files if not file.is_file()]:
             raise ConfigError(
                 [
                     f"judge_prompts must be {OWN!r} or a folder of prompt files; there is no "
                     f"{', no '.join(missing)}"
                 ]
             )
+        given = [str(file) for file in files] or [OWN] * len(ASPECTS)
         self.prompts = {
             aspect: load_prompt(
-                str(file), OWN_PROMPTS[aspect], _PAIR if aspect == "consistency" else _SINGLE
+                name, OWN_PROMPTS[aspect], _PAIR if aspect == "consistency" else _SINGLE
             )
-            for aspect, file in zip(ASPECTS, files, strict=True)
+            for aspect, name in zip(ASPECTS, given, strict=True)
         }
 
     @property
@@ -182,7 +183,8 @@ class VideoChatGpt(ScoreMetric, SetMetric):
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """The mean of each score, and the mean of the five."""
-        n, judged, score = counts.unflatten(-1, (len(ASPECTS), len(_COUNTS))).unbind(-1)
+        shape = (*counts.shape[:-1], len(ASPECTS), len(_COUNTS))
+        n, judged, score = counts.reshape(shape).unbind(-1)
         means = score / judged
         return {
             **dict(zip(ASPECTS, means.unbind(-1), strict=True)),
