@@ -120,6 +120,31 @@ def check(
         raise SystemExit(WRONG)
 
 
+@data_app.command("export")
+def export_data(
+    name: Name,
+    dataset: Annotated[
+        str, typer.Option(help="Data set on the hub (owner/name), or a save_to_disk folder.")
+    ],
+    split: Annotated[str, typer.Option(help="Split, or several joined by +.")],
+    root: Annotated[Path, typer.Option(help="Folder to make.")],
+    config: Annotated[str | None, typer.Option(help="Configuration of the data set.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit of the data set.")] = None,
+) -> None:
+    """Write a data set of the hub as the files that the benchmark reads (extra: hub)."""
+    from lvlmsal.data.hub import export, load_rows
+    from lvlmsal.data.layouts import LAYOUTS
+    from lvlmsal.errors import UnknownName
+
+    if name not in LAYOUTS:
+        raise UnknownName("benchmark with a data set on the hub", name, list(LAYOUTS))
+    rows = load_rows(dataset, split, config, revision)
+    source = {"dataset": dataset, "config": config, "split": split, "revision": revision}
+    folder = export(rows, LAYOUTS[name], root, split=split, source=source)
+    print(f"{folder.samples} samples and {len(folder.images)} images: {root}")
+    print(f"next: lvlmsal data check {name} --root {root}")
+
+
 def _build(name: str, root: Path, options: list[str]) -> Benchmark:
     from lvlmsal.cli.listing import parse_settings
     from lvlmsal.registry import BENCHMARKS
