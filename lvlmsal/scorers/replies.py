@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from lvlmsal.errors import DataError
 from lvlmsal.files import Row, listed, read_json_rows
 from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
 
@@ -13,6 +14,8 @@ def give_replies(
     metric: JudgedMetric,
     path: Path | str,
     asks: Mapping[str, Callable[[], list[JudgeRequest]]],
+    *,
+    judge: str = "",
 ) -> list[str]:
     """Give a metric the replies of a file.
 
@@ -23,16 +26,18 @@ def give_replies(
         metric: Its `replies` are set.
         path: JSON lines or a JSON array.
         asks: What the metric has to ask next, by id.
+        judge: Take the lines of this judge model only; by default all lines must be of one judge.
 
     Returns:
         The ids for which a reply is missing.
 
     Raises:
-        DataError: A line has neither key nor id, an unknown id, or an id and attempt twice.
+        DataError: A line has neither key nor id, an unknown id, or an id and attempt twice; or the
+            replies are those of several judges, or of none that is called `judge`.
     """
     by_key: dict[str, str] = {}
     by_id: dict[tuple[str, int], Row] = {}
-    for row in read_json_rows(path):
+    for row in _of_one_judge(read_json_rows(path), judge):
         if "key" in row.data:
             by_key[row.text("key")] = row.text("reply")
             continue
@@ -64,6 +69,26 @@ def give_replies(
                 break
             found[request.key] = reply
     return missing
+
+
+def _of_one_judge(rows: list[Row], judge: str) -> list[Row]:
+    """The rows of one judge; what one said must not be mixed with what another said."""
+    judges: dict[str, list[Row]] = {}
+    for row in rows:
+        model = row.data.get("model", "")
+        at = [str(row.data[key]) for key in ("endpoint", "options") if row.data.get(key)]
+        if not judge or model == judge:
+            judges.setdefault(" with ".join([str(model), *at]), []).append(row)
+    if len(judges) == 1:
+        return next(iter(judges.values()))
+    if not judges:
+        models = sorted({str(row.data.get("model", "")) for row in rows})
+        raise DataError(f"no reply is one of {judge!r}; there are {models}", path=rows[0].path)
+    raise DataError(
+        f"holds replies of several judges ({'; '.join(judges)}): say which model counts with "
+        "the option `judge`, or give a file of one judge",
+        path=rows[0].path,
+    )
 
 
 def unjudged(missing: list[str], total: int) -> list[str]:

@@ -1,0 +1,58 @@
+"""``lvlmsal judge``: a judge model on the answers of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvlmsal.cli.console import new_console, print_json
+
+
+def judge(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Such as judge.model=gpt-4-0613"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask a judge model what the answers of a run are worth, then score the run.
+
+    Every reply is kept in the run folder: a judging that was stopped goes on when the same command
+    is given again, and nothing is asked twice. docs/judges.md has the settings.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from lvlmsal.evaluation.judging import judge_run
+
+    shown = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=shown, disable=not shown.is_terminal) as bar:
+        task = bar.add_task("judging", total=None)
+        went, result = judge_run(
+            folder,
+            overrides or [],
+            advance=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if as_json:
+        print_json({"judging": dataclasses.asdict(went), "results": result.results})
+        return
+    console = new_console()
+    console.print(result)
+    used = went.usage
+    cost = "" if went.cost is None else f", cost {went.cost:.4g}"
+    lines = [
+        f"{went.added} replies fetched, {went.missing} missing. All replies of this judge: "
+        f"{used.replies} in {used.calls} calls, {used.prompt_tokens} + {used.completion_tokens} "
+        f"tokens{cost}"
+    ]
+    if went.stopped:
+        lines.append(f"stopped: {went.stopped}")
+    if went.refused:
+        lines.append(f"{went.refused} requests were refused: {went.reason}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

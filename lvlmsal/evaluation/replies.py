@@ -1,0 +1,108 @@
+"""A judge's replies in a run: given to its metrics, and told in its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lvlmsal.evaluation import folder as names
+from lvlmsal.evaluation.judge_config import endpoint_of
+from lvlmsal.evaluation.records import Record
+from lvlmsal.evaluation.schema import JudgeConfig
+from lvlmsal.judges import ReplyStore
+from lvlmsal.judges.judging import Part
+from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.judged import JudgedMetric
+
+Place = tuple[str, str, str, int]
+"""Model, method, benchmark and seed."""
+
+
+def judged_parts(
+    records: Iterable[Record], metrics: Mapping[str, CountMetric]
+) -> dict[Place, Part]:
+    """The answers whose metric asks a judge, by model, method, benchmark and seed.
+
+    Args:
+        records: Records of a run.
+        metrics: The metric of each benchmark, by label.
+
+    Returns:
+        One part for each place. Metrics that need no judge under their options are left out.
+    """
+    split: dict[Place, list[Record]] = {}
+    for record in records:
+        if record["status"] == "ok" and isinstance(metrics.get(record["benchmark"]), JudgedMetric):
+            split.setdefault(_place(record), []).append(record)
+    parts: dict[Place, Part] = {}
+    for place, found in split.items():
+        metric = metrics[place[2]]
+        assert isinstance(metric, JudgedMetric)  # checked above
+        answers = [record["answer"] for record in found]
+        targets = [record["target"] for record in found]
+        metric.replies = {}
+        if metric.set_requests(answers, targets):
+            parts[place] = (metric, answers, targets)
+    return parts
+
+
+def _place(entry: Mapping[str, Any]) -> Place:
+    """Where a record, or a cell of the results, belongs."""
+    return (entry["model"], entry["method"], entry["benchmark"], entry.get("seed", 0))
+
+
+def give_replies(run: Path, config: JudgeConfig | None, metrics: Iterable[CountMetric]) -> str:
+    """Give metrics the stored replies of the judge that counts.
+
+    Args:
+        run: A run folder.
+        config: The judge that the run's config names. Without one, the only judge whose replies
+            are there counts, and none where there are several.
+        metrics: The metrics of the run.
+
+    Returns:
+        The judge's name; empty where there is none.
+
+    Raises:
+        DataError: The store is damaged.
+    """
+    store = ReplyStore(run / names.REPLIES)
+    if config is not None:
+        judge = endpoint_of(config).judge
+    else:
+        judge = store.judges[0] if len(store.judges) == 1 else ""
+    for metric in metrics:
+        if isinstance(metric, JudgedMetric):
+            metric.replies = store.replies(judge)
+    return judge
+
+
+def note_judge(results: dict[str, Any], parts: Mapping[Place, Part], judge: str, run: Path) -> None:
+    """Say in the results who has judged, with which prompt, and what is not judged yet.
+
+    Args:
+        results: The content of ``results.json``; its cells get ``judge``, its warnings a line for
+            each cell that is not judged to the end.
+        parts: What is judged, with its replies.
+        judge: The judge's name; empty where there is none.
+        run: The run folder, for what to type.
+    """
+    command = f"lvlmsal judge {run}" + ("" if judge else " judge.model=MODEL")
+    for cell in results["cells"]:
+        place = _place(cell)
+        if place not in parts:
+            continue
+        metric, answers, targets = parts[place]
+        waiting = len({request.key for request in metric.set_requests(answers, targets)})
+        cell["judge"] = {
+            "judge": judge or None,
+            "official_judge": metric.judge_model,
+            "prompt": metric.prompt_digest,
+            "unjudged": waiting,
+        }
+        if waiting:
+            results["warnings"].append(
+                f"{place[0]} with {place[1]} on {place[2]}: {waiting} questions to the judge "
+                f"have no reply yet, so the figures are of a part of the answers: type `{command}`"
+            )
