@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 2 for an error that the user can mend, whose text goes to stderr; 130
-        after Ctrl+C.
+        after Ctrl+C; 143 after SIGTERM.
     """
     from lvlmsal.cli.app import app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +14,14 @@ from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.cli.console import new_console, print_json
 from lvlmsal.cli.data import data_app
 from lvlmsal.cli.explore import explore
+from lvlmsal.cli.judge import judge
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError
 
 USER_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 class _Commands(TyperGroup):
@@ -32,9 +35,18 @@ class _Commands(TyperGroup):
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(USER_ERROR) from None
         except KeyboardInterrupt:
-            # what the command was doing was written as it went along
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            _say_stopped()
             raise SystemExit(INTERRUPTED) from None
+        except SystemExit as end:
+            if end.code == TERMINATED:
+                _say_stopped()
+            raise
+
+
+def _say_stopped() -> None:
+    # what the command was doing was written as it went along; of several processes one says so
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print("stopped; the same command goes on from here", file=sys.stderr)
 
 
 app = typer.Typer(
@@ -87,12 +99,15 @@ def evaluate(
     from lvlmsal.evaluation import evaluate as run
 
     result = run(config, overrides or [])
+    if result.is_of_other_process:
+        return
     console = new_console()
     console.print(result)
     console.print(f"run folder: {result.folder}", highlight=False, soft_wrap=True)
 
 
 app.command()(explore)
+app.command()(judge)
 app.command()(sweep)
 analyze_app.command()(decay)
 analyze_app.command()(ablation)

@@ -14,6 +14,7 @@ from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.config import read_config
 from lvlmsal.evaluation.folder import write_json, write_text
+from lvlmsal.evaluation.paper import beside_paper, paper_markdown, paper_table
 from lvlmsal.evaluation.plan import import_plugins
 from lvlmsal.evaluation.records import Record, read_records
 from lvlmsal.evaluation.replies import give_replies, judged_parts, note_judge
@@ -42,6 +43,11 @@ class Result:
     def of_other_process(cls, folder: Path) -> Self:
         """What processes other than the first return: they neither score nor write."""
         return cls(folder, {"cells": [], "over_seeds": [], "warnings": [], "baseline": ""})
+
+    @property
+    def is_of_other_process(self) -> bool:
+        """Whether another process of the run has the figures."""
+        return not self.results["cells"]
 
     def cell(
         self, model: str, method: str, benchmark: str, seed: int | None = None
@@ -87,11 +93,14 @@ class Result:
 
     def markdown(self) -> str:
         """The tables in Markdown, as in ``results.md``."""
-        return markdown_tables(self.results)
+        return markdown_tables(self.results) + paper_markdown(self.results)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""
         yield terminal_tables(self.results, width=options.max_width)
+        table = paper_table(self.results)
+        if table is not None:
+            yield table
 
     def __str__(self) -> str:
         """The tables as plain text."""
@@ -179,7 +188,8 @@ def score(run: Path | str) -> Result:
         seed=config.bootstrap.seed,
     )
     note_judge(results, judged, judge, run)
+    results["paper"] = beside_paper(config.paper, results)
     write_json(run / names.RESULTS, results)
-    write_text(run / names.TABLE, markdown_tables(results))
+    write_text(run / names.TABLE, markdown_tables(results) + paper_markdown(results))
     write_text(run / names.REPORT, report_page(results, config.to_dict(), opened.environment))
     return Result(run, results)

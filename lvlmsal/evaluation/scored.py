@@ -26,8 +26,8 @@ class Scored:
         method: Name of the method.
         benchmark: Label of the benchmark.
         metric: The benchmark's metric.
-        records: Records of the answers, ordered by sample id.
-        failed: How many samples have no answer.
+        records: Records of the samples, ordered by sample id, those that failed among them.
+        failed: How many samples have no answer; what they count as, the metric says.
         seed: Seed of the answers.
     """
 
@@ -41,23 +41,36 @@ class Scored:
 
     @cached_property
     def rows(self) -> Tensor:
-        """Counts, one row per answer.
+        """Counts, one row per sample.
 
         Raises:
             DataError: A record holds a target that the metric does not know.
         """
         try:
-            return self.metric.rows(
-                [record["answer"] for record in self.records],
-                [record["target"] for record in self.records],
+            answered = [record for record in self.records if record["status"] == "ok"]
+            found = self.metric.rows(
+                [record["answer"] for record in answered],
+                [record["target"] for record in answered],
             )
+            if not self.failed:
+                return found
+            rows = self.failed_rows.new_empty(len(self.records), found.shape[-1])
+            is_answered = torch.tensor([r["status"] == "ok" for r in self.records])
+            rows[is_answered], rows[~is_answered] = found, self.failed_rows
+            return rows
         except (ValueError, TypeError) as error:
             where = f"records of {self.benchmark} by {self.model} with {self.method}"
             raise DataError(f"{where}: {error}") from error
 
     @cached_property
+    def failed_rows(self) -> Tensor:
+        """What the samples that failed add to the counts, one row each."""
+        failed = [record["target"] for record in self.records if record["status"] != "ok"]
+        return self.metric.failed_rows(failed)
+
+    @cached_property
     def groups(self) -> list[str]:
-        """Group (image) of each answer."""
+        """Group (image) of each sample."""
         return [record["group"] for record in self.records]
 
     @property
@@ -67,14 +80,14 @@ class Scored:
 
 
 def pairs_of(cell: Scored, other: Scored) -> tuple[list[int], list[int]]:
-    """Positions of the samples that both have answered."""
+    """Positions of the samples that both were asked."""
     places = {record["sample_id"]: index for index, record in enumerate(other.records)}
     mine = [i for i, record in enumerate(cell.records) if record["sample_id"] in places]
     return mine, [places[cell.records[index]["sample_id"]] for index in mine]
 
 
 def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> dict[str, Any]:
-    """What a cell does otherwise than another on the samples that both have answered.
+    """What a cell does otherwise than another on the samples that both were asked.
 
     Args:
         cell: The answers.
@@ -83,8 +96,9 @@ def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> dict[str,
         seed: Seed of the resamples.
 
     Returns:
-        ``pairs``, how many samples both answered; ``differences`` of the figures, with intervals
-        that resample images; ``changed``, how many answers are not word for word the same;
+        ``pairs``, how many samples both were asked; ``differences`` of the figures, with intervals
+        that resample images; ``changed``, how many answers are not word for word the same, where
+        both have answered;
         ``tokens_changed``, at how many positions their tokens differ, those that only one has
         included; and ``mcnemar``, see `mcnemar_of`.
     """
@@ -97,9 +111,10 @@ def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> dict[str,
         draws=samples,
         seed=seed,
     )
-    both = [(cell.records[i], other.records[k]) for i, k in zip(mine, theirs, strict=True)]
+    asked = [(cell.records[i], other.records[k]) for i, k in zip(mine, theirs, strict=True)]
+    both = [(a, b) for a, b in asked if a["status"] == b["status"] == "ok"]
     return {
-        "pairs": len(both),
+        "pairs": len(asked),
         "differences": {name: bounds_of(interval) for name, interval in found.items()},
         "changed": sum(a["answer"] != b["answer"] for a, b in both),
         "tokens_changed": _tokens_changed(both),

@@ -31,8 +31,9 @@ def score_records(
 
     Every figure comes with a 95 % interval: Wilson's for a proportion of independent answers,
     otherwise a bootstrap that resamples images, because answers about one image depend on each
-    other. Differences to another method are paired by sample, over the samples that both answered
-    with the same seed.
+    other. Differences to another method are paired by sample, over the samples that both were asked
+    with the same seed. A sample that failed counts as its metric says
+    (`CountMetric.failed_rows`).
 
     Args:
         records: Records of a run, in any order.
@@ -110,9 +111,9 @@ def cells_of(records: Sequence[Record], metrics: Mapping[str, CountMetric]) -> l
                 f"names {sorted(metrics)}"
             )
         # sorted, so that the sums do not depend on the order of the file
-        good = sorted((r for r in found if r["status"] == "ok"), key=lambda r: str(r["sample_id"]))
-        failed = len(found) - len(good)
-        cells.append(Scored(model, method, benchmark, metrics[benchmark], good, failed, number))
+        found.sort(key=lambda record: str(record["sample_id"]))
+        failed = sum(record["status"] != "ok" for record in found)
+        cells.append(Scored(model, method, benchmark, metrics[benchmark], found, failed, number))
     return cells
 
 
@@ -199,7 +200,9 @@ def _warnings(
         if entry["changed"] == 0 and cell.records:
             warnings.append(f"{where}: no answer differs from {entry['compared_with']!r}")
         if cell.failed:
-            warnings.append(f"{where}: {cell.failed} samples failed and are not in the figures")
+            # a failure is in the figures where the metric has a notion of a wrong answer
+            how = "count as wrong" if cell.failed_rows.any() else "add nothing to the figures"
+            warnings.append(f"{where}: {cell.failed} samples failed and {how}")
     tested = [c for c, e in zip(cells, entries, strict=True) if e["mcnemar"] and c.clustered]
     for benchmark, metric in {cell.benchmark: cell.metric for cell in tested}.items():
         warnings.append(

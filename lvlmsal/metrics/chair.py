@@ -16,7 +16,7 @@ from lvlmsal.registry import METRICS
 
 
 def load_vocabulary(
-    vocabulary: str = "coco", singulariser: Literal["auto", "original", "none"] = "auto"
+    vocabulary: str = "coco", singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
 ) -> Vocabulary:
     """The vocabulary that two options name.
 
@@ -29,9 +29,9 @@ def load_vocabulary(
         The vocabulary.
 
     Raises:
-        ConfigError: The own list was asked for with the singulariser ``"original"``.
+        ConfigError: The own list was asked for with ``"original"`` or ``"wordnet"``.
         DataError: The file is missing or not a vocabulary.
-        UnsupportedError: The extra ``chair`` is needed and missing.
+        UnsupportedError: The extra ``chair``, or nltk's data, is needed and missing.
 
     Example:
         >>> load_vocabulary().variant
@@ -39,11 +39,11 @@ def load_vocabulary(
     """
     if vocabulary != "coco":
         return Vocabulary.read(vocabulary, "original" if singulariser == "auto" else singulariser)
-    if singulariser == "original":
+    if singulariser in ("original", "wordnet"):
         raise ConfigError(
             [
                 "vocabulary 'coco' lists the plurals of its words and takes no singulariser; for "
-                "the original rule give the path of a synonyms.txt as vocabulary"
+                "the scripts' rules give the path of a synonyms.txt as vocabulary"
             ]
         )
     return Vocabulary.coco()
@@ -54,6 +54,9 @@ def load_vocabulary(
 class Chair(CountMetric):
     """Objects that captions mention although they are not in the image.
 
+    An image that failed, and so has no caption, adds nothing to any figure: there is no text in which
+    to look for objects. The results say how many these are.
+
     Targets are collections of the names of the objects that are there; `ground_truth_objects` of
     `lvlmsal.metrics.functional` makes them from annotations and reference captions. The figures are
     those of `chair_figures` there, as fractions.
@@ -61,13 +64,14 @@ class Chair(CountMetric):
     Args:
         vocabulary: ``"coco"`` for this library's own list of words, or the path of a vocabulary
             file, such as the original script's ``synonyms.txt``.
-        singulariser: How a vocabulary file is read: ``"original"`` as that script does, ``"none"``
-            as a list of all forms; ``"auto"`` is ``"original"`` for a file.
+        singulariser: How a vocabulary file is read: ``"original"`` as that script does,
+            ``"wordnet"`` as OPERA, PAI and lmms-eval do, ``"none"`` as a list of all forms;
+            ``"auto"`` is ``"original"`` for a file.
 
     Raises:
         ConfigError: The options contradict each other.
         DataError: The vocabulary file is missing or not a vocabulary.
-        UnsupportedError: The extra ``chair`` is needed and missing.
+        UnsupportedError: The extra ``chair``, or nltk's data, is needed and missing.
 
     Example:
         >>> metric = Chair()
@@ -85,6 +89,8 @@ class Chair(CountMetric):
         "chair_s": False,
         "chair_i": False,
         "recall": True,
+        "precision": True,
+        "f1": True,
         "length": None,
         "n_captions": None,
         "n_mentions": None,
@@ -100,7 +106,7 @@ class Chair(CountMetric):
     }
 
     vocabulary: str = "coco"
-    singulariser: Literal["auto", "original", "none"] = "auto"
+    singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()

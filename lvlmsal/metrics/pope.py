@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lvlmsal.metrics.base import CountMetric
@@ -67,6 +68,18 @@ class Pope(CountMetric):
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
         """See `lvlmsal.metrics.functional.pope_counts`; targets are the labels."""
         return pope_counts(answers, targets, self.parser)
+
+    def failed_rows(self, targets: Sequence[Any]) -> Tensor:
+        """A question without an answer is unparsed and wrong under every rule; recall falls if it
+        should have been yes.
+        """
+        # not what the rule makes of an empty answer, which some take for a no
+        counts = {"n": 1.0, "unparsed": 1.0}
+        rows = [
+            [float(target == "yes") if c == "gold_yes" else counts.get(c, 0.0) for c in COUNT_NAMES]
+            for target in targets
+        ]
+        return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(COUNT_NAMES))
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """See `lvlmsal.metrics.functional.pope_figures`."""

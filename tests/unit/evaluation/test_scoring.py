@@ -92,15 +92,42 @@ def test_a_figure_of_zero_or_one_still_has_an_interval() -> None:
     assert entry["low"] == pytest.approx(0.7225, abs=1e-3)
 
 
-def test_differences_are_paired_over_the_samples_that_both_answered() -> None:
+def test_a_failed_sample_is_in_every_figure() -> None:
     base = [record(i, "no", "yes") for i in range(4)]
     other = [record(i, "yes" if i < 2 else "no", "yes", method="x") for i in range(3)]
     other.append(record(3, None, "yes", method="x"))
     results = scored([*base, *other])
     found = cell(results, "x")
-    assert (found["n"], found["failed"], found["changed"]) == (3, 1, 2)
-    assert found["figures"]["accuracy"]["difference"]["value"] == pytest.approx(2 / 3)
-    assert any("1 samples failed" in warning for warning in results["warnings"])
+    assert (found["n"], found["failed"], found["changed"]) == (4, 1, 2)
+    values = {name: entry["value"] for name, entry in found["figures"].items()}
+    # yes, yes, no and a failure, where yes is right every time
+    expected = {"accuracy": 2 / 4, "recall": 2 / 4, "precision": 1, "f1": 4 / 6, "unparsed": 1}
+    assert values == pytest.approx({**expected, "yes_ratio": 2 / 4, "n": 4})
+    assert found["figures"]["accuracy"]["difference"]["value"] == pytest.approx(2 / 4)
+    assert any("1 samples failed and count as wrong" in w for w in results["warnings"])
+
+
+@pytest.mark.parametrize("parser", ["strict", "pope-official", "llava", "vcd", "lmms-eval"])
+def test_a_failure_is_wrong_under_every_rule(parser: str) -> None:
+    counts = Pope(parser=parser).failed_rows(["yes", "no"])
+    assert counts.tolist() == [[1, 0, 0, 0, 1, 1], [1, 0, 0, 0, 0, 1]]
+    assert Pope(parser=parser).failed_rows([]).shape == (0, 6)
+
+
+def test_an_image_without_a_caption_adds_nothing_and_is_told() -> None:
+    records = [record(0, "A dog and a cat.", ["dog"]), record(1, None, ["dog", "bus"])]
+    results = scored(records, Chair())
+    found = cell(results, "greedy")
+    assert (found["n"], found["failed"]) == (2, 1)
+    values = {name: entry["value"] for name, entry in found["figures"].items()}
+    assert (values["chair_s"], values["chair_i"], values["recall"]) == (1, 0.5, 1)
+    assert any("1 samples failed and add nothing" in w for w in results["warnings"])
+
+
+def test_a_cell_in_which_everything_failed_has_figures() -> None:
+    found = cell(scored([record(i, None, "yes") for i in range(3)]), "greedy")
+    assert (found["n"], found["failed"], found["tokens_per_second"]) == (3, 3, 4.0)
+    assert found["figures"]["accuracy"]["value"] == 0
 
 
 def test_a_method_that_changes_nothing_is_told() -> None:
