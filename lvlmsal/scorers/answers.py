@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from lvlmsal.errors import DataError
-from lvlmsal.files import Identifier, PopeQuestion, Row, listed, read_json_rows
+from lvlmsal.files import Identifier, PopeQuestion, Row, listed, read_json_rows, read_text
 
 K = TypeVar("K", bound=Hashable)
+
+_IMAGE_NAME = re.compile(r"(?:.*[/_])?(\d+)\.(?:jpe?g|png)", re.IGNORECASE)
 
 
 def read_pope_answers(
@@ -71,10 +75,14 @@ def read_captions(
 ) -> dict[Identifier, str]:
     """Captions by the id of their image.
 
+    Three layouts are in use: JSON lines (OPERA, PAI), a JSON array (COCO's results), and the object
+    of the original CHAIR script, whose ``imgToEval`` holds an object for each caption.
+
     Args:
-        path: JSON lines or a JSON array, one object for each image.
+        path: A file in one of these layouts, one object for each image.
         known: Ids of the annotated images.
-        image_id_key: Where the id stands; a string that spells a number is that number.
+        image_id_key: Where the id stands. A string that spells a number is that number, and the
+            name of a file of COCO, ``COCO_val2014_000000000042.jpg``, stands for the id in it.
         caption_key: Where the caption stands.
 
     Returns:
@@ -83,9 +91,32 @@ def read_captions(
     Raises:
         DataError: An id is unknown or occurs twice, or a key is missing.
     """
-    rows = read_json_rows(path)
-    found = match_rows(rows, lambda row: row.identifier(image_id_key), known, image_id_key)
+    path = Path(path)
+    rows = _evaluated(path) or read_json_rows(path)
+    found = match_rows(rows, lambda row: _image_id(row, image_id_key), known, image_id_key)
     return {image: row.text(caption_key) for image, row in found.items()}
+
+
+def _evaluated(path: Path) -> list[Row]:
+    """The captions of a file of the original CHAIR script; nothing if it is no such file."""
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        return []  # not one JSON value: lines, which their reader checks
+    if not isinstance(content, dict) or not isinstance(content.get("imgToEval"), dict):
+        return []
+    rows = [Row(path, 1, entry) for entry in content["imgToEval"].values()]
+    if not rows or not all(isinstance(row.data, dict) for row in rows):
+        raise DataError("'imgToEval' must hold an object for each caption", path=path)
+    return rows
+
+
+def _image_id(row: Row, key: str) -> Identifier:
+    """The id under a key, or in the file name that stands there."""
+    found = row.identifier(key)
+    if isinstance(found, str) and (name := _IMAGE_NAME.fullmatch(found)):
+        return int(name[1])
+    return found
 
 
 def _by_id(rows: Sequence[Row], questions: Sequence[PopeQuestion]) -> list[Row]:

@@ -20,9 +20,9 @@ class Captions(Scorer):
 
     Args:
         annotations: File of reference captions, such as captions_val2014.json.
-        captions: Caption file (.json or .jsonl), see `read_captions`.
+        captions: Caption file: JSON lines or an array.
         tokeniser: plain, or ptb for that of COCO's evaluation, which needs Java.
-        image_id_key: Key of the image's id.
+        image_id_key: Key of the image's id or of its file name.
         caption_key: Key of the caption.
         seed: Seed of the intervals.
 

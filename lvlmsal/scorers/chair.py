@@ -21,10 +21,11 @@ class Chair(Scorer):
 
     Args:
         annotations: Folder of annotations, see `lvlmsal.files.read_coco_objects`.
-        captions: Caption file (.json or .jsonl), see `read_captions`.
+        captions: Caption file: JSON lines, an array, or the original script's own object.
         vocabulary: Vocabulary file; by default this library's own list of the COCO objects.
-        singulariser: How a vocabulary file is read: auto (as the original script), original, none.
-        image_id_key: Key of the image's id.
+        singulariser: How a vocabulary file is read: auto (as the original script), original,
+            wordnet (as OPERA and PAI), none.
+        image_id_key: Key of the image's id or of its file name.
         caption_key: Key of the caption.
         seed: Seed of the intervals.
 
@@ -39,7 +40,7 @@ class Chair(Scorer):
     annotations: Path
     captions: Path
     vocabulary: Path | None = None
-    singulariser: Literal["auto", "original", "none"] = "auto"
+    singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
     image_id_key: str = "image_id"
     caption_key: str = "caption"
     seed: int = 0

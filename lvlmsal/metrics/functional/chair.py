@@ -19,12 +19,13 @@ COUNT_NAMES: Final = (
     "gt_objects",
     "tokens",
     "captions_without_objects",
+    "distinct",
 )
 """What is counted of one caption, in this order.
 
 ``captions`` is 1; ``hallucinated_captions`` is 1 if a mention is hallucinated; ``mentions`` counts
 an object as often as it is mentioned; ``covered`` counts the different objects that are mentioned
-and there; ``gt_objects`` those that are there.
+and there; ``gt_objects`` those that are there; ``distinct`` those that are mentioned.
 """
 
 
@@ -61,7 +62,7 @@ def chair_counts(
         vocabulary: Finds the objects in the captions.
 
     Returns:
-        float64 tensor of shape (captions, 8); the columns are those of `COUNT_NAMES`.
+        float64 tensor of shape (captions, 9); the columns are those of `COUNT_NAMES`.
 
     Raises:
         ValueError: The two differ in length.
@@ -69,8 +70,8 @@ def chair_counts(
 
     Example:
         >>> chair_counts(["A dog, a cat and a dog.", ""], [{"dog", "car"}, []], Vocabulary.coco())
-        tensor([[1., 1., 3., 1., 1., 2., 9., 0.],
-                [1., 0., 0., 0., 0., 0., 0., 1.]], dtype=torch.float64)
+        tensor([[1., 1., 3., 1., 1., 2., 9., 0., 2.],
+                [1., 0., 0., 0., 0., 0., 0., 1., 0.]], dtype=torch.float64)
     """
     if len(captions) != len(truths):
         raise ValueError(f"{len(captions)} captions for {len(truths)} sets of objects")
@@ -92,6 +93,7 @@ def chair_counts(
                 len(there),
                 reading.length,
                 not mentioned,
+                len(set(mentioned)),
             )
         )
     return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(COUNT_NAMES))
@@ -102,15 +104,17 @@ def chair_figures(counts: Tensor) -> dict[str, Tensor]:
 
     All are pooled over the captions, not means of figures of single captions. A caption without
     objects stays in the denominator of ``chair_s``. A ratio without a denominator is nan:
-    ``chair_i`` if nothing was mentioned, ``recall`` if there is nothing to mention.
+    ``chair_i`` and ``precision`` if nothing was mentioned, ``recall`` if there is nothing to
+    mention.
 
     Args:
-        counts: Tensor of shape (..., 8) with sums of rows of `chair_counts`.
+        counts: Tensor of shape (..., 9) with sums of rows of `chair_counts`.
 
     Returns:
         Tensors of shape (...): the fractions ``chair_s`` (captions with a hallucinated mention),
-        ``chair_i`` (mentions that are hallucinated) and ``recall`` (objects that are mentioned);
-        ``length``, the mean number of tokens; and the numbers that these are made of.
+        ``chair_i`` (mentions that are hallucinated), ``recall`` (objects that are mentioned),
+        ``precision`` (different objects mentioned that are there) and ``f1`` of the two, as PAI has
+        them; ``length``, the mean number of tokens; and the numbers that these are made of.
 
     Example:
         >>> captions = ["A dog, a cat and a dog.", "A car."]
@@ -119,11 +123,13 @@ def chair_figures(counts: Tensor) -> dict[str, Tensor]:
         >>> {name: round(figures[name].item(), 3) for name in ("chair_s", "chair_i", "recall")}
         {'chair_s': 0.5, 'chair_i': 0.25, 'recall': 0.667}
     """
-    captions, with_error, mentions, errors, covered, truth, tokens, empty = counts.unbind(-1)
+    captions, with_error, mentions, errors, covered, truth, tokens, empty, named = counts.unbind(-1)
     return {
         "chair_s": with_error / captions,
         "chair_i": errors / mentions,
         "recall": covered / truth,
+        "precision": covered / named,
+        "f1": 2 * covered / (named + truth),
         "length": tokens / captions,
         "n_captions": captions,
         "n_mentions": mentions,

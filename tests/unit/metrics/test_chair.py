@@ -34,6 +34,8 @@ def test_figures_worked_out_on_paper() -> None:
             "chair_s": 2 / 4,  # second (chair) and fourth (dog, nothing is there)
             "chair_i": 2 / 8,
             "recall": 4 / 6,  # person, dog of three; cat, couch of two; of one bus none
+            "precision": 4 / 6,  # person, dog; cat, couch, chair; dog
+            "f1": 2 / 3,
             "length": (10 + 12 + 5 + 3) / 4,
             "n_captions": 4,
             "n_mentions": 8,
@@ -64,7 +66,7 @@ FILLERS = ["the", "a", "red", "hot", "runs", "catalogue", "doggerel"]
 
 def brute_force(captions: Sequence[str], truths: Sequence[set[str]]) -> dict[str, float]:
     """CHAIR by counting, over captions of blank-separated words of FORMS and FILLERS."""
-    wrong_captions = mentions = wrong = covered = there = tokens = empty = 0
+    wrong_captions = mentions = wrong = covered = there = tokens = empty = different = 0
     for caption, truth in zip(captions, truths, strict=True):
         words = caption.split()
         named = []
@@ -81,12 +83,15 @@ def brute_force(captions: Sequence[str], truths: Sequence[set[str]]) -> dict[str
         wrong += len(bad)
         covered += len(set(named) & truth)
         there += len(truth)
+        different += len(set(named))
         empty += not named
     n = len(captions)
     return {
         "chair_s": wrong_captions / n if n else math.nan,
         "chair_i": wrong / mentions if mentions else math.nan,
         "recall": covered / there if there else math.nan,
+        "precision": covered / different if different else math.nan,
+        "f1": covered / ((different + there) / 2) if different + there else math.nan,
         "length": tokens / n if n else math.nan,
         "n_captions": n,
         "n_mentions": mentions,
@@ -175,7 +180,7 @@ def test_wrong_input_is_refused() -> None:
         metric.update(["A dog."], ["dog"])
     with pytest.raises(ValueError, match="1 answers for 2"):
         metric.update(["A dog."], [{"dog"}, {"dog"}])
-    assert torch.equal(metric.counts, torch.zeros(8, dtype=torch.float64))
+    assert torch.equal(metric.counts, torch.zeros(9, dtype=torch.float64))
 
 
 def test_options(tmp_path: Path) -> None:
@@ -188,9 +193,10 @@ def test_options(tmp_path: Path) -> None:
     assert METRICS.problems("chair", {"vocabulary": str(tmp_path / "none")})
     with pytest.raises(ConfigError, match="Did you mean 'vocabulary'"):
         METRICS.build("chair", vocabular="coco")
-    with pytest.raises(ConfigError, match="one of 'auto', 'original', 'none'"):
+    with pytest.raises(ConfigError, match="one of 'auto', 'original', 'wordnet', 'none'"):
         METRICS.build("chair", singulariser="stem")
-    with pytest.raises(ConfigError, match="takes no singulariser"):
-        Chair(singulariser="original")
+    for rule in ("original", "wordnet"):
+        with pytest.raises(ConfigError, match="takes no singulariser"):
+            METRICS.build("chair", singulariser=rule)
     with pytest.raises(DataError, match="no such file"):
         Chair(vocabulary=str(tmp_path / "none.txt"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.metrics import Vocabulary
-from lvlmsal.metrics.vocabulary import ORIGINAL_DOUBLE_WORDS
+from lvlmsal.metrics.double_words import ORIGINAL_DOUBLE_WORDS
 from lvlmsal.metrics.words import (
     original_tokens,
     original_words,
@@ -168,7 +168,7 @@ def test_missing_file_and_unknown_singulariser(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         Vocabulary.read(tmp_path / "none.txt")
     (tmp_path / "v.txt").write_text("cat\n")
-    with pytest.raises(ValueError, match="'original' or 'none', got 'stem'"):
+    with pytest.raises(ValueError, match="'wordnet' or 'none', got 'stem'"):
         Vocabulary.read(tmp_path / "v.txt", "stem")  # type: ignore[arg-type] # the mistake itself
 
 

@@ -248,12 +248,16 @@ def test_chair_of_files_counted_by_hand(folder: Path) -> None:
         assert result["chair_s"] == 1 / 3
         assert result["chair_i"] == 2 / 7
         assert result["recall"] == 5 / 5
+        assert result["precision"] == 5 / 6
+        assert result["f1"] == pytest.approx(10 / 11)
         assert (result["n_captions"], result["n_mentions"], result["n_hallucinated"]) == (3, 7, 2)
         assert (result["covered"], result["gt_objects"]) == (5, 5)
         assert result["length"] == pytest.approx((16 + 3 + 3) / 3)
         assert result["annotations"] == ["instances_val2014.json", "captions_val2014.json"]
         assert result["warnings"] == []
-        assert set(result["intervals"]) == {"chair_s", "chair_i", "recall", "length"}
+        assert set(result["intervals"]) == {
+            *("chair_s", "chair_i", "recall", "precision", "f1", "length")
+        }
         json.dumps(result, allow_nan=False)
         assert result["variant"].startswith("synonyms.txt" if options else "COCO objects")
 
@@ -277,6 +281,34 @@ def test_captions_as_an_array(folder: Path) -> None:
     path = folder.parent / "c.json"
     path.write_text(json.dumps(CAPTIONS))
     assert score_chair_files(folder, path)["chair_i"] == 2 / 7
+
+
+def test_the_layout_of_the_original_script(folder: Path) -> None:
+    expected = chair(folder, CAPTIONS)
+    path = folder.parent / "c.json"
+    scores = {"Bleu_1": 0.5, "CIDEr": 1.0}
+    entries = {str(row["image_id"]): {**row, **scores} for row in CAPTIONS}
+    for indent in (None, 2):
+        path.write_text(json.dumps({"overall": scores, "imgToEval": entries}, indent=indent))
+        assert score_chair_files(folder, path) == expected
+    path.write_text(json.dumps({"imgToEval": {**entries, "again": CAPTIONS[0]}}))
+    with pytest.raises(DataError, match="image_id 1 occurs a second time"):
+        score_chair_files(folder, path)
+    for wrong in ({}, {"1": "A dog."}):
+        path.write_text(json.dumps({"imgToEval": wrong}))
+        with pytest.raises(DataError, match="an object for each caption"):
+            score_chair_files(folder, path)
+
+
+@pytest.mark.parametrize(
+    "name", ["COCO_val2014_{:012d}.jpg", "val2014/COCO_val2014_{:012d}.JPG", "{:012d}.png"]
+)
+def test_file_names_of_images_stand_for_their_ids(folder: Path, name: str) -> None:
+    rows = [{"image": name.format(row["image_id"]), "text": row["caption"]} for row in CAPTIONS]
+    found = chair(folder, rows, image_id_key="image", caption_key="text")
+    assert found == chair(folder, CAPTIONS)
+    with pytest.raises(DataError, match=r"unknown image: x\.jpg"):
+        chair(folder, [{"image": "x.jpg", "caption": ""}], image_id_key="image")
 
 
 @pytest.mark.parametrize(
