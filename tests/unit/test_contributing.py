@@ -22,6 +22,7 @@ EXAMPLES = {
     "A new intervention": "torch.Size([2, ",
     "A new decoder": "[[",
     "A new metric": "{'repetition': 0.",
+    "A new benchmark": "{'accuracy': 0.5, 'recall': 1.0, 'n': 2}",
 }
 
 RUN = """
