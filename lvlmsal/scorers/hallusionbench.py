@@ -32,6 +32,7 @@ class HallusionBench(Scorer):
         rule: judge (official), or strict, lmms-eval, vlmevalkit, which read the answers.
         replies: With the rule judge: file of the judge's replies, by id (such as VD_ocr_0_1_2) or
             key; without it the verdicts in the results are taken.
+        judge: Which judge counts where the replies are those of several: its model.
         verdict_key: Key of the verdicts: 0 wrong, 1 right, 2 unclear.
         answer_key: Key of the answers.
         judge_prompt: The prompt that replies by key were fetched with.
@@ -46,6 +47,7 @@ class HallusionBench(Scorer):
     questions: Path | None = None
     rule: HallusionRule = "judge"
     replies: Path | None = None
+    judge: str = ""
     verdict_key: str = "gpt4v_output_gpt_check"
     answer_key: str = "model_prediction"
     judge_prompt: str = OWN
@@ -103,7 +105,7 @@ class HallusionBench(Scorer):
                 item.id: partial(metric.requests, answer, item.target)
                 for item, answer in zip(items, answers, strict=True)
             }
-            missing = give_replies(metric, self.replies, asks)
+            missing = give_replies(metric, self.replies, asks, judge=self.judge)
         return metric.rows(answers, targets), unjudged(missing, len(items))
 
     def _verdict(self, item: HallusionQuestion) -> int:

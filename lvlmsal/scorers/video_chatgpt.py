@@ -28,6 +28,7 @@ class VideoChatGpt(Scorer):
 
     Args:
         replies: File of the judge's replies, by id or key.
+        judge: Which judge counts where the replies are those of several: its model.
         generic: Predictions for correctness, detail and context: video_name, Q, A, pred.
         temporal: Predictions for temporal understanding: video_name, Q, A, pred.
         consistency: Predictions for consistency: video_name, Q1, Q2, A, pred1, pred2.
@@ -43,6 +44,7 @@ class VideoChatGpt(Scorer):
     url: ClassVar[str] = "https://github.com/mbzuai-oryx/Video-ChatGPT"
 
     replies: Path
+    judge: str = ""
     generic: Path | None = None
     temporal: Path | None = None
     consistency: Path | None = None
@@ -83,7 +85,7 @@ class VideoChatGpt(Scorer):
                 answers += given
                 targets += mine
                 groups += [item.video] * len(given)
-        missing = give_replies(metric, self.replies, asks)
+        missing = give_replies(metric, self.replies, asks, judge=self.judge)
         rows = metric.rows(answers, targets)
         return {
             "metric": "video-chatgpt",

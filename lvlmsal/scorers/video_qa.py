@@ -29,6 +29,7 @@ class VideoQa(Scorer):
         predictions: Prediction file: lines with id, question, answer, pred, as Video-ChatGPT's
             inference script writes them, or with video_name, Q, A, pred, as its scorer reads them.
         replies: File of the judge's replies, by id of the question or by key.
+        judge: Which judge counts where the replies are those of several: its model.
         answers: Answer file, such as test_a.json, where the answers are in one.
         rule: How replies are read: official, lmms-eval, strict.
         judge_prompt: The prompt that replies by key were fetched with.
@@ -44,6 +45,7 @@ class VideoQa(Scorer):
     predictions: Path
     replies: Path
     answers: Path | None = None
+    judge: str = ""
     rule: Literal["official", "lmms-eval", "strict"] = "official"
     judge_prompt: str = OWN
     attempts: int = 5
@@ -61,7 +63,7 @@ class VideoQa(Scorer):
             item.id: partial(metric.requests, text, target)
             for item, text, target in zip(asked, predictions, targets, strict=True)
         }
-        missing = give_replies(metric, self.replies, asks)
+        missing = give_replies(metric, self.replies, asks, judge=self.judge)
         rows = metric.rows(predictions, targets)
         return {
             "metric": "video-qa",
