@@ -141,6 +141,8 @@ def _checked(target: Any) -> Mapping[str, Any]:
         raise ValueError(f"a target must be an object with {', '.join(keys)}; got {target!r}")
     if target["subject"] not in _SUBJECTS:
         raise ValueError(f"a subject must be one of {list(_SUBJECTS)}, got {target['subject']!r}")
+    if target["grade"] not in range(1, 13):
+        raise ValueError(f"a grade must be a whole number from 1 to 12, got {target['grade']!r}")
     if not 0 <= target["answer"] < target["choices"]:
         raise ValueError(f"no choice of {target['choices']} has the index {target['answer']}")
     return target

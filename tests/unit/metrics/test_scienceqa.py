@@ -146,11 +146,15 @@ def test_a_problem_without_an_answer_is_wrong() -> None:
 
 def test_wrong_targets_and_options_are_refused() -> None:
     metric = Scienceqa()
-    for wrong in ("A", {}, {**target(0), "subject": "magic"}, {**target(0), "answer": 3}):
-        with pytest.raises(ValueError, match=r"target|subject|index"):
+    for change in ({"subject": "magic"}, {"answer": 3}, {"grade": "grade3"}, {"grade": 13}):
+        wrong = {**target(0), **change}
+        with pytest.raises(ValueError, match=r"subject|index|grade"):
             metric.update(["A"], [wrong])
-        with pytest.raises(ValueError, match=r"target|subject|index"):
-            metric.failed_rows([wrong])
+    for none in ("A", {}):
+        with pytest.raises(ValueError, match="a target must be an object"):
+            metric.update(["A"], [none])
+        with pytest.raises(ValueError, match="a target must be an object"):
+            metric.failed_rows([none])
     with pytest.raises(UnknownName, match="Did you mean 'llava'"):
         Scienceqa(rule="llama")
 
