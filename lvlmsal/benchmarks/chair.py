@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
@@ -34,7 +34,8 @@ class Chair(Benchmark):
         vocabulary: Synonym file (absolute or relative to `root`), or ``coco`` for the built-in
             list; ``auto`` is ``root/vocabulary.txt`` where there is one and ``coco`` otherwise.
         singulariser: How a vocabulary file is read: ``original`` as the original script does (needs
-            the extra ``chair``), ``none`` as a list of all forms; ``auto`` is ``none`` for
+            the extra ``chair``), ``wordnet`` as OPERA, PAI and lmms-eval do (needs nltk's data
+            too), ``none`` as a list of all forms; ``auto`` is ``none`` for
             ``root/vocabulary.txt`` found by ``vocabulary: auto`` and ``original`` for other files.
         ids: Text file with one image id or file name per line, to use a published subset in
             its order; by default every annotated image in ascending order of its id.
@@ -43,12 +44,13 @@ class Chair(Benchmark):
     summary: ClassVar[str] = "Descriptions, searched for objects that are not in the image."
     paper: ClassVar[str] = "Rohrbach et al., Object Hallucination in Image Captioning, EMNLP 2018"
     url: ClassVar[str] = "https://arxiv.org/abs/1809.02156"
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = (("", ["dog"]), ("", ["car", "person"]))
 
     prompt: str = "Please describe this image in detail."
     max_new_tokens: int = 512
     annotations: str = "annotations"
     vocabulary: str = "auto"
-    singulariser: Literal["auto", "original", "none"] = "auto"
+    singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
     ids: str | None = None
 
     def vocabulary_file(self) -> Path | None:
@@ -107,7 +109,7 @@ class Chair(Benchmark):
         path = self.vocabulary_file()
         return METRICS.build("chair", vocabulary=str(path or "coco"), singulariser=self._rule())
 
-    def _rule(self) -> Literal["auto", "original", "none"]:
+    def _rule(self) -> Literal["auto", "original", "wordnet", "none"]:
         """How the vocabulary is read; the scene world's own file lists every form of its words."""
         if self.singulariser == "auto" and self.vocabulary == "auto" and self.vocabulary_file():
             return "none"
