@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -70,6 +71,9 @@ class Benchmark(LightningDataModule):
     expected: ClassVar[dict[str, dict[str, int]]] = {}
     """What the official release holds: label -> {"samples": n, "images": n, "groups": n}, each
     number only where it is known; ``lvlmsal data check`` compares with it."""
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = ()
+    """Made-up questions about one image with their targets, shaped as `read` makes them: a dry run
+    asks them where the files are not there."""
 
     root: str
     images: str | None = None
@@ -137,6 +141,13 @@ class Benchmark(LightningDataModule):
         if problems:
             raise DataError("\n".join(problems))
         return samples
+
+    def excerpt(self, samples: Sequence[Sample], *, max_new_tokens: int) -> Self:
+        """A copy that asks these samples only, and for short answers."""
+        part = copy.copy(self)
+        part.max_new_tokens = max_new_tokens
+        part._read = (list(samples), [])
+        return part
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the files, found without opening an image."""

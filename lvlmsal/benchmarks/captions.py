@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
@@ -34,6 +34,10 @@ class Captions(Benchmark):
     summary: ClassVar[str] = "Captions against those of people: CIDEr-D, BLEU, ROUGE-L."
     paper: ClassVar[str] = "Chen et al., Microsoft COCO Captions, 2015"
     url: ClassVar[str] = "https://arxiv.org/abs/1504.00325"
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = (
+        ("", ["a dog runs"]),
+        ("", ["two birds fly", "birds in the sky"]),
+    )
 
     prompt: str = "Provide a one-sentence caption for the provided image."
     max_new_tokens: int = 64

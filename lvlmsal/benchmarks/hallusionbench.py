@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
@@ -48,6 +48,24 @@ class HallusionBench(Benchmark):
         "hallusionbench/image": {"samples": 951, "images": 346},
         "hallusionbench/non_image": {"samples": 178, "images": 0},
     }
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (
+            "Is it so?",
+            {
+                "category": "VD",
+                "subcategory": "figure",
+                "set_id": "0",
+                "figure_id": "1",
+                "question_id": str(number),
+                "visual_input": 1,
+                "question": "Is it so?",
+                "gt_answer": number,
+                "gt_answer_details": "It is so.",
+                "whole": {"figure": 2, "pair": 1, "level": 1},
+            },
+        )
+        for number in (0, 1)
+    )
 
     max_new_tokens: int = 128
     split: Literal["all", "image", "non_image"] = "all"

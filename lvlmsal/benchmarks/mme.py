@@ -41,6 +41,13 @@ class Mme(Benchmark):
     url: ClassVar[str] = "https://arxiv.org/abs/2306.13394"
     # from memory of the hub's export, as docs/benchmarks/mme.md says
     expected: ClassVar[dict[str, dict[str, int]]] = {"mme": {"samples": 2374, "images": 1187}}
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (text, {"task": "existence", "image": "example", "question": number, "label": label})
+        for number, text, label in (
+            (1, "Is there a dog in this image?", "yes"),
+            (2, "Is there a car in this image?", "no"),
+        )
+    )
 
     tasks: tuple[str, ...] = ()
     parser: str = "official"
@@ -66,7 +73,7 @@ class Mme(Benchmark):
     @property
     def label(self) -> str:
         """``mme``, and the tasks if only some are asked for."""
-        return f"{self.name}/{'+'.join(self.tasks)}" if self.tasks else self.name
+        return f"{self.name}/{'+'.join(self.tasks)}" if self.tasks else str(self.name)
 
     def image_root(self) -> Path:
         """The folder of the tasks, or what the option `images` says."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
@@ -56,6 +56,10 @@ class Pope(Benchmark):
             for split in ("random", "popular", "adversarial")
         },
     }
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = (
+        ("Is there a dog in the image?", "yes"),
+        ("Is there a car in the image?", "no"),
+    )
 
     split: str = "random"
     dataset: str | None = None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
 from lvlmsal.files import ScienceqaProblem, read_scienceqa
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS, METRICS
+
+_EXAMPLE = {"answer": 0, "choices": 2, "hint": False, "image": True}
 
 
 @BENCHMARKS.register("scienceqa")
@@ -45,6 +47,13 @@ class Scienceqa(Benchmark):
         "scienceqa/test-image": {"samples": 2017, "images": 2017},
         "scienceqa/test-text": {"samples": 2224, "images": 0},
     }
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (
+            "Which is a mammal?\nOptions: (A) dog (B) ant",
+            {**_EXAMPLE, "subject": subject, "grade": 3},
+        )
+        for subject in ("natural science", "language science")
+    )
 
     prompt: str = "{question}\nAnswer with the option's letter from the given choices directly."
     split: str = "test"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.benchmarks.video import VideoBenchmark
@@ -52,6 +52,10 @@ class VideoChatGpt(VideoBenchmark):
     paper: ClassVar[str] = "Maaz et al., Video-ChatGPT, ACL 2024"
     url: ClassVar[str] = "https://arxiv.org/abs/2306.05424"
     folder_prefixes: ClassVar[tuple[str, ...]] = ("", "v_")
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (text, {"aspects": ["context"], "question": text, "answer": "A dog runs."})
+        for text in ("What happens?", "What is shown?")
+    )
 
     max_new_tokens: int = 512
     part: Literal["all", "generic", "temporal", "consistency"] = "all"

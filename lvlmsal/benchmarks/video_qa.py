@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.benchmarks.video import VideoBenchmark
@@ -21,6 +21,9 @@ class VideoQa(VideoBenchmark):
 
     url: ClassVar[str] = "https://arxiv.org/abs/2306.05424"
     number_prefix: ClassVar[str] = ""
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (text, {"question": text, "answer": "dog"}) for text in ("What runs?", "Who barks?")
+    )
 
     max_new_tokens: int = 64
     questions: str = "test_qa.json"

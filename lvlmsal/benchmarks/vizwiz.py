@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
@@ -50,6 +50,18 @@ class Vizwiz(Benchmark):
         "vizwiz/val": {"samples": 4319, "images": 4319},
         "vizwiz/test": {"samples": 8000, "images": 8000},
     }
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (
+            "What is this?",
+            {
+                "answers": [answer] * 10,
+                "confidences": ["yes"] * 10,
+                "answer_type": kind,
+                "answerable": answerable,
+            },
+        )
+        for answer, kind, answerable in (("dog", "other", 1), ("unanswerable", "unanswerable", 0))
+    )
 
     prompt: str = PROMPT
     split: Literal["train", "val", "test"] = "val"

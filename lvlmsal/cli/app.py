@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
+from lvlmsal.cli.compare import compare
 from lvlmsal.cli.console import new_console, print_json
 from lvlmsal.cli.data import data_app
 from lvlmsal.cli.explore import explore
@@ -91,6 +92,10 @@ def evaluate(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Such as methods.sgrs.decoder.alpha=0.7"),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only try the config on tiny random models."),
+    ] = False,
 ) -> None:
     """Answer every benchmark with every model and method, then score the answers.
 
@@ -98,6 +103,9 @@ def evaluate(
     """
     from lvlmsal.evaluation import evaluate as run
 
+    if dry_run:
+        new_console().print(run(config, overrides or [], dry_run=True))
+        return
     result = run(config, overrides or [])
     if result.is_of_other_process:
         return
@@ -106,6 +114,7 @@ def evaluate(
     console.print(f"run folder: {result.folder}", highlight=False, soft_wrap=True)
 
 
+app.command()(compare)
 app.command()(explore)
 app.command()(judge)
 app.command()(sweep)

@@ -51,8 +51,7 @@ def run_problems(config: RunConfig) -> list[str]:
     if config.twins and config.baseline:
         problems.append(
             f"twins: adds what each method is compared with, and baseline={config.baseline!r} "
-            "compares all methods with one: leave one of the two out (baseline= on the command "
-            "line takes it away)"
+            "compares all methods with one: leave one of the two out"
         )
     problems += [
         f"seeds: {seed} is given {count} times"
@@ -73,6 +72,12 @@ def run_problems(config: RunConfig) -> list[str]:
         for key, value, least in lowest
         if value < least
     ]
+    spread = [model.name for model in config.models if model.device_map is not None]
+    if spread and str(config.trainer.devices) != "1":
+        problems.append(
+            f"trainer.devices: must be 1 with the device_map of {spread[0]!r}, which spreads the "
+            f"model over the devices by itself; got {config.trainer.devices!r}"
+        )
     if config.output != "???" and Path(config.output).is_file():
         problems.append(f"output: {config.output!r} is a file; expected a folder to write into")
     return problems
@@ -113,6 +118,18 @@ def method_problems(method: MethodConfig, models: Sequence[ModelConfig]) -> list
 def card_of(model: ModelConfig) -> CheckpointCard | None:
     """The catalogue's card of a checkpoint; a hub id or a folder has none."""
     return CATALOGUE.get(model.source) if model.source in CATALOGUE else None
+
+
+def architecture_of(model: ModelConfig) -> str | None:
+    """A checkpoint's architecture by the catalogue or its folder; None for other hub ids."""
+    card = card_of(model)
+    if card is not None:
+        return card.architecture
+    config = Path(model.source) / "config.json"
+    if not config.is_file():
+        return None
+    names = json.loads(config.read_text(encoding="utf-8")).get("architectures")
+    return str(names[0]) if names else None
 
 
 def benchmark_problems(entry: BenchmarkConfig, *, root: str = "") -> list[str]:

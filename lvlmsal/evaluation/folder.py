@@ -6,12 +6,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from lvlmsal.errors import ConfigError
+from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation.plan import NO_ANSWER
 from lvlmsal.evaluation.schema import RunConfig
 
@@ -33,6 +36,7 @@ FREE = (
     "trainer",
     "bootstrap",
     "judge",
+    "paper",
     "baseline",
     "twins",
     "logger",
@@ -56,10 +60,22 @@ def subset_name(label: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is either whole or not there."""
+    """Write a file so that it is either whole or not there.
+
+    Raises:
+        LvlmsalError: It cannot be written: the disk is full, or the folder read-only or gone.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8", newline="\n")
-    scratch.replace(path)
+    try:
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+        scratch.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            scratch.unlink()
+        raise LvlmsalError(
+            f"{path} cannot be written: {error.strerror}. Answers that were written before stay: "
+            "mend that and give the same command to go on"
+        ) from error
 
 
 def write_json(path: Path, content: object) -> None:
@@ -73,30 +89,80 @@ def write_config(folder: Path, config: RunConfig) -> None:
     write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
 
 
+def read_environment(folder: Path) -> dict[str, Any] | None:
+    """What a run was made with; None where no run has begun.
+
+    Raises:
+        DataError: The run has records but not this file, or the file is damaged.
+    """
+    path = folder / ENVIRONMENT
+    if not path.is_file():
+        _refuse_loss(folder, path, "the data and the weights")
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"cannot be read: {error}. {_MEND}", path=path) from None
+    parts = ("packages", "data", "models", "cells")
+    found = content if isinstance(content, dict) else {}
+    missing = [name for name in parts if not isinstance(found.get(name), dict)]
+    if missing:
+        raise DataError(f"is damaged: it has no {', '.join(missing)}. {_MEND}", path=path)
+    environment: dict[str, Any] = found
+    return environment
+
+
+_MEND = "Put the file back as it was, or choose another folder with output=..."
+
+
+def _refuse_loss(folder: Path, path: Path, what: str) -> None:
+    """Stop where a file is gone that records stand or fall with."""
+    if (folder / RECORDS).is_file():
+        raise DataError(
+            f"is missing, though the run has records: it says {what} that they belong to. {_MEND}",
+            path=path,
+        )
+
+
 def differences(folder: Path, config: RunConfig) -> list[str]:
-    """Keys in which a config contradicts the run that is already in a folder.
+    """What in a config contradicts the run that is already in a folder.
 
     Further models, methods, benchmarks and seeds contradict nothing: they are added to the run.
 
     Args:
         folder: A run folder.
         config: The config that is to be continued there.
+
+    Raises:
+        DataError: The run has records but no config, or a damaged one.
     """
     path = folder / CONFIG
     if not path.is_file():
+        _refuse_loss(folder, path, "the settings")
         return []
-    earlier = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(earlier, dict)  # write_config writes keys and values
+    try:
+        earlier = OmegaConf.to_container(OmegaConf.load(path))
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        raise DataError(f"cannot be read: {error}. {_MEND}", path=path) from None
+    if not isinstance(earlier, dict):
+        raise DataError(f"is damaged: it holds no keys and values. {_MEND}", path=path)
     old = _comparable({str(key): value for key, value in earlier.items()})
     new = _comparable(config.to_dict())
     texts = []
     for key in sorted(old.keys() | new.keys()):
         before, now = old.get(key, "not set"), new.get(key, "not set")
         entry = key.split("/", 1)[0]
-        added = key not in old and not any(other.startswith(entry + "/") for other in old)
-        if before != now and not (added and "[" in entry):
+        if before == now or ("[" in entry and not _has(old, entry)):
+            continue
+        if "[" in entry and not _has(new, entry):
+            texts.append(f"{entry}: the run has it, the config does not")
+        else:
             texts.append(f"{key.replace('/', '.')}: the run has {before!r}, the config {now!r}")
-    return texts
+    return list(dict.fromkeys(texts))
+
+
+def _has(leaves: Mapping[str, Any], entry: str) -> bool:
+    return any(key == entry or key.startswith(entry + "/") for key in leaves)
 
 
 def refuse_differences(folder: Path, config: RunConfig) -> None:
@@ -112,7 +178,12 @@ def refuse_differences(folder: Path, config: RunConfig) -> None:
     found = differences(folder, config)
     if found:
         raise ConfigError(
-            [*found, "choose another folder with output=..., or delete this one"],
+            [
+                *found,
+                "give the command that the run was begun with, or choose another folder with "
+                f"output=... (the settings of the run are in {folder / CONFIG}; further models, "
+                "methods, benchmarks and seeds may be added to it)",
+            ],
             source=f"{folder} holds a run of another config",
         )
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlmsal.errors import ConfigError
+from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.check import (
     benchmark_problems,
     build_component,
@@ -23,6 +23,7 @@ from lvlmsal.evaluation.check import (
 from lvlmsal.evaluation.config import ConfigSource, read_config
 from lvlmsal.evaluation.judge_config import judge_problems
 from lvlmsal.evaluation.loggers import logger_problems
+from lvlmsal.evaluation.paper import paper_problems
 from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
 from lvlmsal.evaluation.trainer import trainer_problems
 from lvlmsal.evaluation.twins import add_twins
@@ -142,11 +143,62 @@ def make_plan(
     Raises:
         ConfigError: Anything is wrong; it lists every problem.
     """
+    draft = read_draft(source, overrides, given=given, found=found)
+    config, benchmarks, problems = draft.config, draft.benchmarks, draft.problems
+    problems += trainer_problems(config.trainer)
+    problems += world_problems(config.world)
+    if config.world is not None and not problems:
+        ensure_world(config.world)
+    for benchmark in benchmarks.values():
+        if config.world is None or not waits_for_world(config, benchmark):
+            problems += benchmark.problems()
+    if problems:
+        raise ConfigError(problems, source=draft.name)
+    return draft.plan()
+
+
+@dataclass
+class Draft:
+    """A config after all checks that need neither data nor devices.
+
+    Attributes:
+        config: The config, in which a value that is wrong is replaced by the default.
+        benchmarks: The benchmarks by label, as far as they can be built.
+        problems: Everything that is wrong.
+        name: What to call the config in messages.
+    """
+
+    config: RunConfig
+    benchmarks: dict[str, Benchmark]
+    problems: list[str]
+    name: str
+
+    def plan(self) -> Plan:
+        """The plan of a config that has no problems."""
+        config = self.config
+        if config.twins:
+            add_twins(config)
+        cells = tuple(
+            cell
+            for model in config.models
+            for method in config.methods
+            for cell in _cells(model, method, self.benchmarks, config.all_seeds())
+        )
+        return Plan(config, self.benchmarks, cells)
+
+
+def read_draft(
+    source: ConfigSource,
+    overrides: Iterable[str] = (),
+    *,
+    given: Sequence[str] = (),
+    found: Iterable[str] = (),
+) -> Draft:
+    """Read a config and check what can be checked without its data; see `make_plan`."""
     config, problems, name = read_config(source, overrides)
     problems = [*found, *problems]
     problems += import_plugins(config.plugins)
     problems += run_problems(config)
-    problems += trainer_problems(config.trainer)
     problems += logger_problems(config.logger)
     problems += judge_problems(config.judge)
     for index, model in enumerate(config.models):
@@ -163,23 +215,14 @@ def make_plan(
         if not wrong and not is_open:
             wrong = _add_benchmark(entry, benchmarks)
         problems += _placed(where, wrong)
-    problems += world_problems(config.world)
-    if config.world is not None and not problems:
-        ensure_world(config.world)
-    for benchmark in benchmarks.values():
-        if config.world is None or not _waits_for_world(config, benchmark):
-            problems += benchmark.problems()
-    if problems:
-        raise ConfigError(problems, source=name)
-    if config.twins:
-        add_twins(config)
-    cells = tuple(
-        cell
-        for model in config.models
-        for method in config.methods
-        for cell in _cells(model, method, benchmarks, config.all_seeds())
-    )
-    return Plan(config, benchmarks, cells)
+    if not problems:
+        problems += paper_problems(
+            config.paper,
+            models=[model.name for model in config.models],
+            methods=[method.name for method in config.methods],
+            figures={label: _figures(benchmark) for label, benchmark in benchmarks.items()},
+        )
+    return Draft(config, benchmarks, problems, name)
 
 
 def _placed(where: str, problems: Iterable[str]) -> list[str]:
@@ -208,7 +251,15 @@ def _add_benchmark(entry: BenchmarkConfig, benchmarks: dict[str, Benchmark]) -> 
     return []
 
 
-def _waits_for_world(config: RunConfig, benchmark: Benchmark) -> bool:
+def _figures(benchmark: Benchmark) -> list[str] | None:
+    """Names of a benchmark's figures; None where its files, told of elsewhere, are needed first."""
+    try:
+        return list(benchmark.metric().figure_info)
+    except LvlmsalError:
+        return None
+
+
+def waits_for_world(config: RunConfig, benchmark: Benchmark) -> bool:
     """Whether a benchmark's files are still to be written."""
     assert config.world is not None  # the caller asks only then
     root = Path(config.world.root)

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from lvlmsal.evaluation.paper import paper_markdown
 from lvlmsal.evaluation.table import markdown_tables
 
 _STYLE = """
@@ -38,7 +39,7 @@ def report_page(
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         f"<title>lvlmsal run</title><style>{_STYLE}</style></head>\n<body>\n"
-        f"<h1>Results</h1>\n{_tables(markdown_tables(results))}\n"
+        f"<h1>Results</h1>\n{_tables(markdown_tables(results) + paper_markdown(results))}\n"
         f"<h2>Settings</h2>\n<pre>{settings}</pre>\n"
         f"<h2>Made with</h2>\n<p>{html.escape(environment['platform'])}</p><ul>{listed}</ul>\n"
         "</body></html>\n"

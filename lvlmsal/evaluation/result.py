@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.config import read_config
-from lvlmsal.evaluation.folder import write_json, write_text
+from lvlmsal.evaluation.folder import read_environment, write_json, write_text
 from lvlmsal.evaluation.paper import beside_paper, paper_markdown, paper_table
 from lvlmsal.evaluation.plan import import_plugins
-from lvlmsal.evaluation.records import Record, read_records
+from lvlmsal.evaluation.records import Record, all_records, read_records
 from lvlmsal.evaluation.replies import give_replies, judged_parts, note_judge
 from lvlmsal.evaluation.report import report_page
 from lvlmsal.evaluation.schema import RunConfig
@@ -145,15 +144,19 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
     problems += import_plugins(config.plugins)
     if problems:
         raise ConfigError(problems, source=source)
-    try:
-        environment = json.loads((run / names.ENVIRONMENT).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"not valid JSON: {error}", path=run / names.ENVIRONMENT) from error
+    environment = read_environment(run)
+    assert environment is not None  # the file is there
     records = []
-    for record in read_records(run / names.RECORDS):
+    for record in all_records(run / names.RECORDS).values():
         settings = environment["cells"].get(record["key"].split("/", 1)[0])
-        if settings is not None:
-            records.append({"seed": settings["seed"], **record})
+        if settings is None:
+            raise DataError(
+                f"holds answers of {record.get('model')} with {record.get('method')} on "
+                f"{record.get('benchmark')} under settings that {names.ENVIRONMENT} does not have "
+                f"(key {record['key']}): the file was put together from several runs",
+                path=run / names.RECORDS,
+            )
+        records.append({"seed": settings["seed"], **record})
     metrics = {
         entry.label: BENCHMARKS.build(entry.name, **entry.options).metric()
         for entry in config.benchmarks

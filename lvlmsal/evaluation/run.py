@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.config import ConfigSource
+from lvlmsal.evaluation.dry import DryRun
+from lvlmsal.evaluation.dry import dry_run as try_config
 from lvlmsal.evaluation.environment import (
     describe_environment,
     describe_model,
     refuse_changes,
     write_subsets,
 )
-from lvlmsal.evaluation.folder import refuse_differences, write_config, write_json
+from lvlmsal.evaluation.folder import (
+    read_environment,
+    refuse_differences,
+    write_config,
+    write_json,
+)
 from lvlmsal.evaluation.guards import (
     ends_on_sigterm,
     interrupts,
@@ -55,12 +61,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@overload
+def evaluate(
+    cfg: ConfigSource,
+    overrides: Iterable[str] = ...,
+    *,
+    models: Mapping[str, Any] | None = ...,
+    dry_run: Literal[False] = ...,
+) -> Result: ...
+
+
+@overload
+def evaluate(
+    cfg: ConfigSource,
+    overrides: Iterable[str] = ...,
+    *,
+    models: Mapping[str, Any] | None = ...,
+    dry_run: Literal[True],
+) -> DryRun: ...
+
+
 def evaluate(
     cfg: ConfigSource,
     overrides: Iterable[str] = (),
     *,
     models: Mapping[str, Any] | None = None,
-) -> Result:
+    dry_run: bool = False,
+) -> Result | DryRun:
     """Answer every sample of every benchmark with every model and method, then score the answers.
 
     The whole config is checked before any weights are loaded. Each answer is written to the run
@@ -74,9 +101,11 @@ def evaluate(
         models: Models that are already loaded, by the name that the config gives them: an
             `lvlmsal.Lvlm` or a pair of model and processor. The config's `source` then names
             where they come from and loads nothing.
+        dry_run: Only try the config on tiny random models, and write nothing; see
+            `lvlmsal.evaluation.dry.dry_run`.
 
     Returns:
-        The figures and where everything lies.
+        The figures and where everything lies; of a dry run, what was tried.
 
     Raises:
         ConfigError: The config is wrong, or the run folder holds another config's run.
@@ -84,6 +113,8 @@ def evaluate(
         LvlmsalError: A checkpoint cannot be loaded, or another process writes to the folder.
     """
     given = dict(models or {})
+    if dry_run:
+        return try_config(cfg, overrides, models=given)
     with quiet_lightning(), ends_on_sigterm():
         plan = make_plan(cfg, overrides, given=list(given))
         run = Path(plan.config.output)
@@ -174,10 +205,11 @@ class _Run:
         return f"{cell.model.name} · {cell.method}{seed}"
 
     def _write(self, environment: dict[str, Any]) -> None:
-        path = self.folder / names.ENVIRONMENT
+        earlier = read_environment(self.folder) or {"models": {}}
+        models = {**earlier["models"], **environment["models"]}
         write_config(self.folder, self.plan.config)
         write_subsets(self.folder, self.plan)
-        write_json(path, {**environment, "models": {**_models(path), **environment["models"]}})
+        write_json(self.folder / names.ENVIRONMENT, {**environment, "models": models})
 
     def _predict(
         self, lvlm: Lvlm, cells: Sequence[Cell], known: Known, progress: RunProgress
@@ -233,14 +265,6 @@ def load_model(model: ModelConfig, ready: Any = None) -> Lvlm:
 
 def _rest(cell: Cell, done: Set[str]) -> list[str]:
     return [s.id for s in cell.benchmark.samples() if cell.key(s.id) not in done]
-
-
-def _models(path: Path) -> dict[str, Any]:
-    """Models that an earlier run has described."""
-    if not path.is_file():
-        return {}
-    models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["models"]
-    return models
 
 
 def _make_folder(run: Path) -> None:

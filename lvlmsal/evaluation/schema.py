@@ -7,6 +7,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from lvlmsal.evaluation.paper import PaperConfig
+
 
 @dataclass
 class ModelConfig:
@@ -176,6 +178,7 @@ class RunConfig:
         bootstrap: How intervals are drawn.
         judge: The model that ``lvlmsal judge`` asks about the answers.
         logger: What a run is watched with: ``csv``, ``tensorboard``, ``wandb`` or ``none``.
+        paper: Published figures to show beside the run's own.
         plugins: Modules to import first, because they register something.
         resume: Continue a run that is already in `output`; if false, such a run is an error.
     """
@@ -197,6 +200,7 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
     judge: JudgeConfig | None = None
+    paper: PaperConfig | None = None
     logger: str = "csv"
     plugins: list[str] = field(default_factory=list)
     resume: bool = True
