@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
@@ -41,6 +41,18 @@ class LlavaBench(Benchmark):
     paper: ClassVar[str] = "Liu et al., Visual Instruction Tuning, NeurIPS 2023"
     url: ClassVar[str] = "https://github.com/haotian-liu/LLaVA"
     expected: ClassVar[dict[str, dict[str, int]]] = {"llava-bench": {"samples": 60, "images": 24}}
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (
+            "What is shown?",
+            {
+                "question": "What is shown?",
+                "context": "A dog on a lawn.",
+                "reference": "A dog.",
+                "category": category,
+            },
+        )
+        for category in ("conv", "detail")
+    )
 
     max_new_tokens: int = 1024
     questions: str = "questions.jsonl"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import DataError
@@ -38,6 +38,10 @@ class MmVet(Benchmark):
     paper: ClassVar[str] = "Yu et al., MM-Vet, ICML 2024"
     url: ClassVar[str] = "https://arxiv.org/abs/2308.02490"
     expected: ClassVar[dict[str, dict[str, int]]] = {"mm-vet": {"samples": 218}}
+    examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
+        (text, {"question": text, "answer": "a dog", "capability": ["rec"]})
+        for text in ("What is shown?", "What barks?")
+    )
 
     max_new_tokens: int = 1024
     questions: str = "mm-vet.json"
