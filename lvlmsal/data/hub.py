@@ -131,7 +131,7 @@ class Folder:
             raise row.error("has no image")
         # what other systems read as a drive or a folder is no part of a name
         if not name or {"\\", ":"} & set(name) or ".." in PurePosixPath(name).parts:
-            raise row.error(f"the image name {name!r} must be a path below the folder, without : or \\")
+            raise row.error(f"the image name {name!r} must be a path below the folder")
         name = PurePosixPath(name).as_posix()
         if name not in self.images:
             self._write(name, image.content)
