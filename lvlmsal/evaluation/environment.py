@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.folder import ENVIRONMENT, SUBSETS, subset_name, write_text
+from lvlmsal.evaluation.folder import SUBSETS, read_environment, subset_name, write_text
 from lvlmsal.evaluation.plan import Plan
 from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.files.digests import file_digest, images_digest
@@ -118,11 +117,11 @@ def refuse_changes(folder: Path, environment: dict[str, Any]) -> None:
 
     Raises:
         ConfigError: Something changed; it says what.
+        DataError: What the run was made with cannot be read.
     """
-    path = folder / ENVIRONMENT
-    if not path.is_file():
+    earlier = read_environment(folder)
+    if earlier is None:
         return
-    earlier = json.loads(path.read_text(encoding="utf-8"))
     found = [
         f"the samples of {label} have changed since the run began"
         for label, entry in environment["data"].items()

@@ -19,7 +19,7 @@ from lvlmsal.evaluation.records import Record, all_records, read_records
 from lvlmsal.evaluation.replies import give_replies, judged_parts, note_judge
 from lvlmsal.evaluation.report import report_page
 from lvlmsal.evaluation.schema import RunConfig
-from lvlmsal.evaluation.scoring import score_records
+from lvlmsal.evaluation.scoring import cells_of, score_records
 from lvlmsal.evaluation.table import markdown_tables, shown_cells, terminal_tables
 from lvlmsal.evaluation.twins import opponents
 from lvlmsal.metrics.base import CountMetric
@@ -192,7 +192,8 @@ def score(run: Path | str) -> Result:
     )
     note_judge(results, judged, judge, run)
     results["paper"] = beside_paper(config.paper, results)
+    cells = cells_of(records, metrics)
     write_json(run / names.RESULTS, results)
     write_text(run / names.TABLE, markdown_tables(results) + paper_markdown(results))
-    write_text(run / names.REPORT, report_page(results, config.to_dict(), opened.environment))
+    write_text(run / names.REPORT, report_page(results, config, opened.environment, cells))
     return Result(run, results)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
 from lvlmsal.evaluation.guards import quiet_lightning
 from lvlmsal.evaluation.schema import TrainerConfig
+
+STRATEGIES = ("auto", "ddp")
+"""What ``trainer.strategy`` may say."""
 
 
 def make_trainer(
@@ -30,6 +40,7 @@ def make_trainer(
         strategy=options.strategy,
         precision=options.precision,  # type: ignore[arg-type]  # Lightning checks the text
         callbacks=list(callbacks),
+        plugins=_cluster(),  # type: ignore[arg-type]  # a list, of which Lightning wants a wider kind
         use_distributed_sampler=False,  # `AnswerData` deals batches out
         logger=logger or False,
         enable_checkpointing=False,
@@ -40,11 +51,42 @@ def make_trainer(
     )
 
 
+def _cluster() -> list[ClusterEnvironment] | None:
+    """SLURM as Lightning finds it, but without its own way of starting a job again.
+
+    Before it does, it saves the model's weights as a checkpoint, and it answers no SIGTERM.
+    """
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+        return [SLURMEnvironment(auto_requeue=False)]
+    return None
+
+
 def trainer_problems(options: TrainerConfig) -> list[str]:
-    """Why Lightning refuses the options on this machine: no such device, strategy, precision."""
+    """What keeps the options from working: on this machine, with these processes, or at all.
+
+    Args:
+        options: What the config says.
+    """
+    if options.strategy not in STRATEGIES:
+        return [
+            f"trainer.strategy: {options.strategy!r} is not supported; there are "
+            f"{' and '.join(map(repr, STRATEGIES))}: each process holds the whole model and "
+            "answers samples of its own. Strategies that split a model over processes (fsdp, "
+            "deepspeed, model parallel) need all of them to take every step of every answer "
+            "together. For a model that is too large for one device give device_map=auto to the "
+            "model, with trainer.devices=1"
+        ]
     try:
         with quiet_lightning():
-            make_trainer(options)
+            trainer = make_trainer(options)
     except (MisconfigurationException, ValueError, TypeError) as error:
         return [f"trainer: {error}"]
+    started = int(os.environ.get("WORLD_SIZE", "1")) if TorchElasticEnvironment.detect() else None
+    asked = trainer.num_devices * trainer.num_nodes
+    if started is not None and started != asked:
+        return [
+            f"trainer: torchrun has started {started} processes, and trainer.devices="
+            f"{options.devices} with trainer.num_nodes={options.num_nodes} makes {asked}: set "
+            "trainer.devices to --nproc-per-node and trainer.num_nodes to --nnodes"
+        ]
     return []

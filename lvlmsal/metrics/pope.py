@@ -70,8 +70,9 @@ class Pope(CountMetric):
         return pope_counts(answers, targets, self.parser)
 
     def failed_rows(self, targets: Sequence[Any]) -> Tensor:
-        """A question without an answer is unparsed and wrong under every rule; recall falls if it
-        should have been yes.
+        """A question without an answer is unparsed and wrong under every rule.
+
+        Recall falls if it should have been yes.
         """
         # not what the rule makes of an empty answer, which some take for a no
         counts = {"n": 1.0, "unparsed": 1.0}
