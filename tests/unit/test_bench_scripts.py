@@ -127,6 +127,14 @@ def test_the_paper_s_row_is_the_full_graph_s(bench: Any) -> None:
     assert model.config.text_config._attn_implementation == "sdpa"
 
 
+def test_throughput_asks_the_same_questions_in_every_way(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ways,) = tables(run(bench("throughput"), tmp_path, monkeypatch)).values()
+    assert set(ways) >= {"one by one", "batches of 8", "shared images, 18 at once"}
+    assert {cells[-1] for cells in ways.values()} == {"0"}  # answers that differ
+
+
 @pytest.mark.parametrize("name", ["scaling", "prefill"])
 def test_growth_is_measured_along_every_axis(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
