@@ -4,6 +4,17 @@ Nothing here needs torch. Every reader checks what it reads and raises `DataErro
 file and the line; none of them skips a bad line or fills a gap.
 """
 
+from lvlmsal.files.amber import (
+    AMBER_DIMENSIONS,
+    AmberItem,
+    AmberQuery,
+    read_amber_annotations,
+    read_amber_queries,
+    read_amber_relation,
+    read_amber_responses,
+    read_amber_safe_words,
+    unknown_amber_words,
+)
 from lvlmsal.files.coco import CocoTruth, read_coco_captions, read_coco_objects
 from lvlmsal.files.mme import (
     MME_COGNITION,
@@ -26,9 +37,12 @@ from lvlmsal.files.vizwiz import (
 )
 
 __all__ = [
+    "AMBER_DIMENSIONS",
     "MME_COGNITION",
     "MME_PERCEPTION",
     "MME_TASKS",
+    "AmberItem",
+    "AmberQuery",
     "CocoTruth",
     "Identifier",
     "MmeQuestion",
@@ -41,6 +55,11 @@ __all__ = [
     "mme_folder",
     "mme_tasks",
     "normal_id",
+    "read_amber_annotations",
+    "read_amber_queries",
+    "read_amber_relation",
+    "read_amber_responses",
+    "read_amber_safe_words",
     "read_coco_captions",
     "read_coco_objects",
     "read_json_rows",
@@ -51,4 +70,5 @@ __all__ = [
     "read_text",
     "read_vizwiz_prompts",
     "read_vizwiz_questions",
+    "unknown_amber_words",
 ]

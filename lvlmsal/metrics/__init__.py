@@ -4,8 +4,10 @@
 functions; `lvlmsal.scorers` scores files that were made elsewhere.
 """
 
+from lvlmsal.metrics.amber import AmberDiscriminative, AmberGenerative
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.chair import Chair
+from lvlmsal.metrics.hallusionbench import HallusionBench
 from lvlmsal.metrics.mcnemar import McNemar, mcnemar
 from lvlmsal.metrics.mme import Mme
 from lvlmsal.metrics.parsers import PARSERS, AnswerParser, get_parser
@@ -25,18 +27,25 @@ from lvlmsal.metrics.statistics import (
     paired_difference,
     wilson,
 )
+from lvlmsal.metrics.video_chatgpt import VideoChatGpt
+from lvlmsal.metrics.video_qa import VideoQa
 from lvlmsal.metrics.vocabulary import Vocabulary
 
 __all__ = [
     "PARSERS",
+    "AmberDiscriminative",
+    "AmberGenerative",
     "AnswerParser",
     "Chair",
     "CountMetric",
+    "HallusionBench",
     "Interval",
     "MannWhitney",
     "McNemar",
     "Mme",
     "Pope",
+    "VideoChatGpt",
+    "VideoQa",
     "Vocabulary",
     "auroc",
     "auroc_differences",

@@ -1,5 +1,15 @@
 """The metrics as plain functions."""
 
+from lvlmsal.metrics.functional.amber_discriminative import (
+    AMBER_PARSERS,
+    amber_discriminative_counts,
+    amber_discriminative_figures,
+    amber_parser,
+)
+from lvlmsal.metrics.functional.amber_generative import (
+    amber_generative_counts,
+    amber_generative_figures,
+)
 from lvlmsal.metrics.functional.chair import (
     chair_counts,
     chair_figures,
@@ -14,7 +24,13 @@ from lvlmsal.metrics.functional.mme import MME_PARSERS, mme_counts, mme_figures,
 from lvlmsal.metrics.functional.pope import pope_counts, pope_figures, pope_score
 
 __all__ = [
+    "AMBER_PARSERS",
     "MME_PARSERS",
+    "amber_discriminative_counts",
+    "amber_discriminative_figures",
+    "amber_generative_counts",
+    "amber_generative_figures",
+    "amber_parser",
     "chair_counts",
     "chair_figures",
     "chair_score",

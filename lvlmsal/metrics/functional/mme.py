@@ -73,9 +73,7 @@ def mme_parser(name: str) -> Callable[[str], Verdict]:
     return MME_PARSERS[name]
 
 
-def mme_counts(
-    answers: Sequence[str], targets: Sequence[Mapping[str, Any]], parser: str = "official"
-) -> Tensor:
+def mme_counts(answers: Sequence[str], targets: Sequence[Any], parser: str = "official") -> Tensor:
     """What answers add to the counts of MME.
 
     The answers to both questions on an image must be among them: an image counts for ``both`` if
@@ -118,7 +116,7 @@ def mme_counts(
     return rows
 
 
-def _checked(target: Mapping[str, Any]) -> tuple[str, str, int, str]:
+def _checked(target: Any) -> tuple[str, str, int, str]:
     if not isinstance(target, Mapping) or {"task", "image", "question", "label"} - target.keys():
         raise ValueError(
             f"a target of MME has 'task', 'image', 'question' and 'label', got {target!r}"

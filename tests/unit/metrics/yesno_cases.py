@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
+import re
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from lvlmsal.metrics import CountMetric, Mme
+from lvlmsal.metrics import AmberDiscriminative, AmberGenerative, CountMetric, Mme
 
 TASKS = (
     *("existence", "count", "position", "color", "posters"),
@@ -68,5 +73,148 @@ MME_SAMPLES: list[tuple[str, Any]] = [
     ],
 ]
 
+RELATION = {
+    "man": ["person", "boy"],
+    "person": ["people", "man", "woman"],
+    "dog": ["puppy"],
+    "cat": [],
+    "tree": ["forest", "leave"],
+    "TV": ["screen"],
+    "can": [],
+}
+
+
+@functools.cache
+def relation_file() -> str:
+    path = Path(tempfile.mkdtemp()) / "relation.json"
+    path.write_text(json.dumps(RELATION))
+    (path.parent / "safe_words.txt").write_text("screen\nforest")
+    return str(path)
+
+
+def amber_words() -> CountMetric:
+    path = relation_file()
+    safe = str(Path(path).with_name("safe_words.txt"))
+    return AmberGenerative(relation=path, safe_words=safe, variant="words")
+
+
+def amber_generative_reference(answers: Sequence[str], targets: Sequence[Any]) -> dict[str, float]:
+    singular = {"men": "man", "dogs": "dog", "cats": "cat", "tv": "TV", "puppies": "puppy"}
+    kept = {*RELATION, *(word for words in RELATION.values() for word in words)} - {"can"}
+    mentions = wrong = covered = truth = marked = hallu = hal = 0
+    for answer, target in zip(answers, targets, strict=True):
+        words = [singular.get(w, w) for w in re.findall(r"\w+", answer.lower())]
+        words = [word for word in words if word in kept]
+        # what a word stands for: the first entry of the list of lists below that holds it
+        sides = []
+        for key in ("truth", "hallu"):
+            stands: dict[str, int] = {}
+            for place, word in enumerate(target[key]):
+                for other in RELATION[word]:
+                    stands.setdefault(other, place)
+            for place, word in enumerate(target[key]):
+                stands.setdefault(word, place)
+            sides.append(stands)
+        hits: tuple[set[int], set[int]] = (set(), set())
+        bad = 0
+        for word in words:
+            if word in ("screen", "forest"):
+                continue
+            for stands, hit in zip(sides, hits, strict=True):
+                if word in stands:
+                    hit.add(stands[word])
+                    break
+            bad += word not in sides[0]
+        mentions, wrong, hal = mentions + len(words), wrong + bad, hal + (bad > 0)
+        covered, truth = covered + len(hits[0]), truth + len(target["truth"])
+        marked, hallu = marked + len(hits[1]), hallu + len(target["hallu"])
+    n = len(answers)
+    return {
+        "chair": wrong / mentions if mentions else math.nan,
+        "cover": covered / truth if truth else math.nan,
+        "hal": hal / n,
+        "cog": marked / hallu if hallu else math.nan,
+        "official/chair": round(wrong / (mentions + 0.001) * 100, 1),
+        "official/cover": round(covered / (truth + 0.001) * 100, 1),
+        "official/hal": round(100 - (n - hal) / (n + 0.001) * 100, 1),
+        "official/cog": round(marked / (hallu + 0.001) * 100, 1),
+        "n_responses": n,
+        "n_mentions": mentions,
+        "n_hallucinated": wrong,
+    }
+
+
+AMBER_DESCRIPTIONS: list[tuple[str, Any]] = [
+    ("A man walks two dogs.", {"truth": ["man", "person"], "hallu": ["dog"]}),
+    ("", {"truth": ["cat"], "hallu": []}),
+    ("Puppies, cats and a TV screen in the forest", {"truth": ["TV", "cat"], "hallu": ["dog"]}),
+    ("A woman! A WOMAN and men; people.", {"truth": ["person", "person"], "hallu": ["cat", "man"]}),
+    ("nothing that is listed", {"truth": [], "hallu": ["tree"]}),
+    ("boy boy boy", {"truth": ["tree"], "hallu": ["man", "person"]}),
+]
+
+
+def amber_target(dimension: str, label: str) -> dict[str, str]:
+    return {"dimension": dimension, "label": label}
+
+
+AMBER_ANSWERS: list[tuple[str, Any]] = [
+    ("No", amber_target("existence", "no")),
+    ("Yes", amber_target("existence", "no")),
+    ("No", amber_target("state", "yes")),
+    ("Yes", amber_target("relation", "yes")),
+    ("no", amber_target("state", "no")),
+    ("No.", amber_target("number", "no")),
+    ("Yes", amber_target("number", "yes")),
+    ("No", amber_target("action", "no")),
+    ("", amber_target("relation", "no")),
+    ("No", amber_target("relation", "no")),
+    (" Yes", amber_target("state", "yes")),
+]
+
+
+def amber_discriminative_reference(
+    answers: Sequence[str], targets: Sequence[Any]
+) -> dict[str, float]:
+    pairs = [(a, t["dimension"], t["label"]) for a, t in zip(answers, targets, strict=True)]
+    names = {
+        "": ["existence", "state", "number", "action", "relation"],
+        "attribute": ["state", "number", "action"],
+        **{name: [name] for name in ("existence", "state", "number", "action", "relation")},
+    }
+    found: dict[str, float] = {
+        "n": len(pairs),
+        "unparsed": sum(a not in ("Yes", "No") for a in answers),
+    }
+    for name, dimensions in names.items():
+        mine = [(a, label) for a, dimension, label in pairs if dimension in dimensions]
+        right = sum(a.lower() == label and a in ("Yes", "No") for a, label in mine)
+        both = mine.count(("No", "no"))
+        said = sum(a == "No" for a, _ in mine)
+        gold = sum(label == "no" for _, label in mine)
+        ratios = {
+            "accuracy": (right, len(mine)),
+            "precision": (both, said),
+            "recall": (both, gold),
+            "f1": (2 * both, said + gold),
+        }
+        small = 0.003 if name == "attribute" else 0.001
+        shown = {key: round(a / (b + small) * 100, 1) for key, (a, b) in ratios.items()}
+        p, r = shown["precision"] / 100, shown["recall"] / 100
+        end = 0.001 if name == "existence" else 0.0001
+        shown["f1"] = round(2 * p * r / (p + r + end) * 100, 1)
+        for key, (above, below) in ratios.items():
+            figure = f"{key}/{name}" if name else key
+            if not name or key in ("accuracy", "f1"):
+                found[figure] = above / below if below else math.nan
+            if not name or key == "f1":
+                found[f"official/{figure}"] = shown[key] if mine else math.nan
+    return found
+
+
 Case = tuple[Callable[[], CountMetric], list[tuple[str, Any]], Callable[..., Any]]
-CASES: dict[str, Case] = {"mme": (Mme, MME_SAMPLES, mme_reference)}
+CASES: dict[str, Case] = {
+    "mme": (Mme, MME_SAMPLES, mme_reference),
+    "amber-generative": (amber_words, AMBER_DESCRIPTIONS, amber_generative_reference),
+    "amber-discriminative": (AmberDiscriminative, AMBER_ANSWERS, amber_discriminative_reference),
+}
