@@ -42,6 +42,26 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("recall", "recall"),
         Column("length", "length", percent=False),
     ),
+    "mme": (
+        Column("perception", "perception", percent=False),
+        Column("cognition", "cognition", percent=False),
+        Column("task_mean", "task mean", percent=False),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    ),
+    "amber-generative": (
+        Column("chair", "CHAIR"),
+        Column("cover", "Cover"),
+        Column("hal", "Hal"),
+        Column("cog", "Cog"),
+    ),
+    "amber-discriminative": (
+        Column("accuracy", "accuracy"),
+        Column("f1", "F1"),
+        Column("f1/existence", "existence F1"),
+        Column("f1/attribute", "attribute F1"),
+        Column("f1/relation", "relation F1"),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    ),
 }
 """Columns of the metrics that have a table of their own; others show every figure as it is."""
 
