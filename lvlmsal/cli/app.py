@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
+from lvlmsal.cli.check import check_app
 from lvlmsal.cli.compare import compare
 from lvlmsal.cli.console import new_console, print_json
 from lvlmsal.cli.data import data_app
@@ -63,6 +64,7 @@ app.add_typer(
     help="Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
 )
 app.add_typer(data_app, name="data", help="The files of benchmarks: show, check, list, export.")
+app.add_typer(check_app, name="check", help="Check what numbers rest on: check batch.")
 app.add_typer(analyze_app, name="analyze", help="The paper's analyses, on the answers of a run.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -3,47 +3,103 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from lvlmsal.evaluation.paper import paper_markdown
+from lvlmsal.evaluation.report_plots import plots
+from lvlmsal.evaluation.report_samples import failures_table, samples_page
+from lvlmsal.evaluation.schema import RunConfig
+from lvlmsal.evaluation.scored import Scored
 from lvlmsal.evaluation.table import markdown_tables
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0 }
-th, td { border-bottom: 1px solid #ccc; padding: .25rem .6rem; text-align: right }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left }
-pre { background: #f4f4f4; overflow-x: auto; padding: 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
+  color: #222; background: #fff }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
+th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: right;
+  vertical-align: top; white-space: nowrap }
+th:nth-child(-n+2), td:nth-child(-n+2), .text td, .text th { text-align: left }
+.text td { white-space: pre-wrap; overflow-wrap: anywhere }
+.text td:first-child, .text td:last-child { white-space: nowrap }
+pre { background: #f6f6f6; overflow-x: auto; padding: 1rem; font-size: 13px }
+.warning { border-left: 4px solid #e69f00; padding-left: .7rem }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem 2rem }
+svg { font-size: 12px } svg line { stroke: #ddd } svg .zero { stroke: #555 }
+svg .head { font-weight: 600 } svg .tick { text-anchor: middle; fill: #555; font-size: 11px }
+svg .label { text-anchor: end }
+svg circle { fill: #0072b2 } svg path { stroke: #0072b2; stroke-width: 1.5; fill: none }
+svg circle.clear { fill: #d55e00 } svg path.clear { stroke: #d55e00 }
+.sample { display: grid; grid-template-columns: 210px 1fr; gap: 1rem; border-top: 1px solid #ddd;
+  padding: .8rem 0 } .sample p { margin: .1rem 0 } .sample table { margin: .4rem 0 }
+.sample > div { min-width: 0 } .sample img { max-width: 200px }
+.prompt { white-space: pre-wrap; overflow-wrap: anywhere; font-style: italic }
+.missing { color: #777; font-size: 13px }
+b.good { color: #00704d } b.bad { color: #b04a00 } b.changed { color: #0060a0 }
 """
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def report_page(
-    results: Mapping[str, Any], config: Mapping[str, Any], environment: Mapping[str, Any]
+    results: Mapping[str, Any],
+    config: RunConfig,
+    environment: Mapping[str, Any],
+    cells: Sequence[Scored],
 ) -> str:
-    """The tables, the settings and the versions of a run as one HTML page.
+    """A run as one HTML page that loads nothing: tables, plots, samples, settings, versions.
 
     Args:
         results: The content of ``results.json``.
         config: The resolved config.
         environment: The content of ``environment.json``.
+        cells: The answers behind the results.
     """
+    opponents = {
+        cell["method"]: cell["compared_with"]
+        for cell in results["cells"]
+        if cell["compared_with"] is not None
+    }
+    warnings = "".join(f"<p class='warning'>{html.escape(w)}</p>" for w in results["warnings"])
+    failures = failures_table(cells)
+    settings = OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
+    made = {key: value for key, value in environment.items() if key != "cells"}
+    parts = [
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        "<meta name='viewport' content='width=device-width'>",
+        f"<title>lvlmsal run</title><style>{_STYLE}</style></head>\n<body>",
+        "<h1>Results</h1>",
+        _tables(markdown_tables(results) + paper_markdown(results)),
+        f"<h2>Warnings</h2>{warnings}" if warnings else "",
+        "<h2>Figures</h2>",
+        "<p>Points with 95 % intervals. In the plots of differences (Δ), what lies clear of zero "
+        "is orange.</p>",
+        plots(results),
+        f"<h2>Failed samples</h2>{failures}" if failures else "",
+        "<h2>Samples</h2>",
+        "<p>Samples that methods answer differently come first, and more of them are shown than "
+        "their share: this is no picture of how often they differ. Of several seeds the first.</p>",
+        samples_page(cells, config, opponents),
+        f"<h2>Settings</h2>\n<details><summary>The config with every default filled in</summary>"
+        f"<pre>{html.escape(settings)}</pre></details>",
+        "<h2>Made with</h2>",
+        f"<p>{html.escape(_versions(environment))}</p>",
+        "<details><summary>Models, data, devices</summary><pre>"
+        f"{html.escape(json.dumps(made, indent=2, ensure_ascii=False))}</pre></details>",
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _versions(environment: Mapping[str, Any]) -> str:
     packages = {"python": environment["python"], **environment["packages"]}
-    listed = "".join(
-        f"<li>{html.escape(name)} {html.escape(str(number))}</li>"
-        for name, number in packages.items()
-    )
-    settings = html.escape(OmegaConf.to_yaml(OmegaConf.create(dict(config))))
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        f"<title>lvlmsal run</title><style>{_STYLE}</style></head>\n<body>\n"
-        f"<h1>Results</h1>\n{_tables(markdown_tables(results) + paper_markdown(results))}\n"
-        f"<h2>Settings</h2>\n<pre>{settings}</pre>\n"
-        f"<h2>Made with</h2>\n<p>{html.escape(environment['platform'])}</p><ul>{listed}</ul>\n"
-        "</body></html>\n"
-    )
+    listed = ", ".join(f"{name} {number}" for name, number in packages.items())
+    return f"{environment['platform']}; {environment['device']}; {listed}"
 
 
 def _tables(markdown: str) -> str:
@@ -60,9 +116,9 @@ def _tables(markdown: str) -> str:
                 rows.append("<tr>" + "".join(f"<{tag}>{t}</{tag}>" for t in texts) + "</tr>")
             continue
         if rows:
-            parts.append("<table>" + "\n".join(rows) + "</table>")
+            parts.append("<div class='wide'><table>" + "\n".join(rows) + "</table></div>")
             rows = []
         text = html.escape(html.unescape(line.lstrip("# ")))
-        if text:
+        if text and not text.startswith("Note: "):  # warnings have a part of their own
             parts.append(f"<h2>{text}</h2>" if line.startswith("#") else f"<p>{text}</p>")
     return "\n".join(parts)

@@ -151,21 +151,36 @@ def mcnemar_of(cell: Scored, other: Scored) -> dict[str, Any] | None:
     mine, theirs = pairs_of(cell, other)
     if not mine:
         return None
-    a, b = cell.rows[mine], other.rows[theirs]
-    names = list(cell.metric.count_names)
-    for figure, (above, below) in cell.metric.rates.items():
-        up, down = names.index(above), names.index(below)
-        outcomes = torch.cat([a[:, up], b[:, up]])
-        trials = torch.cat([a[:, down], b[:, down]])
-        if bool((trials == 1).all()) and bool(((outcomes == 0) | (outcomes == 1)).all()):
-            test = mcnemar((a[:, up] == 1).tolist(), (b[:, up] == 1).tolist())
-            return {
-                "figure": figure,
-                "only_this": test.only_a,
-                "only_other": test.only_b,
-                "p_value": test.p_value,
-                "independent": not cell.clustered,
-            }
+    found = outcomes_of(cell.metric, torch.cat([cell.rows[mine], other.rows[theirs]]))
+    if found is None:
+        return None
+    figure, hits = found
+    test = mcnemar(hits[: len(mine)], hits[len(mine) :])
+    return {
+        "figure": figure,
+        "only_this": test.only_a,
+        "only_other": test.only_b,
+        "p_value": test.p_value,
+        "independent": not cell.clustered,
+    }
+
+
+def outcomes_of(metric: CountMetric, rows: Tensor) -> tuple[str, list[bool]] | None:
+    """What every answer did on its own, where the metric has a rate of all answers.
+
+    Args:
+        metric: The metric.
+        rows: Its counts, one row per sample.
+
+    Returns:
+        The rate, such as ``accuracy``, and for each sample whether it counts above the bar; None
+        where no rate counts every sample exactly once below the bar.
+    """
+    names = list(metric.count_names)
+    for figure, (above, below) in metric.rates.items():
+        hits, trials = rows[:, names.index(above)], rows[:, names.index(below)]
+        if bool((trials == 1).all()) and bool(((hits == 0) | (hits == 1)).all()):
+            return figure, (hits == 1).tolist()
     return None
 
 

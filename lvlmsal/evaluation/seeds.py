@@ -45,7 +45,7 @@ def over_seeds(
     records = [record for cell in cells for record in cell.records]
     seconds = sum(record["seconds"] for record in records)
     tokens = sum(entry["new_tokens"] for entry in entries)
-    differences = _differences(pairs, samples=samples, seed=seed) if pairs else {}
+    differences = mean_differences(pairs, samples=samples, seed=seed) if pairs else {}
     kept = ("model", "method", "benchmark", "metric", "metric_options", "variant")
     return {
         **{key: first[key] for key in kept},
@@ -119,7 +119,9 @@ def _placed(rows: Tensor, own: Sequence[str], ids: Sequence[str]) -> Tensor:
     return found
 
 
-def _differences(pairs: Sequence[Pair], *, samples: int, seed: int) -> dict[str, dict[str, float]]:
+def mean_differences(
+    pairs: Sequence[Pair], *, samples: int, seed: int
+) -> dict[str, dict[str, float]]:
     """The mean over seeds of what `paired` finds of each."""
     both = [(cell, other, *pairs_of(cell, other)) for cell, other in pairs]
     groups = {

@@ -88,7 +88,7 @@ def opponents(
     for entry in settings:
         ways = by_model.setdefault(entry["model"]["name"], {})
         if entry["method"] not in ways:
-            ways[entry["method"]] = _way_of(entry)
+            ways[entry["method"]] = way_of(entry)
     found: dict[tuple[str, str], Opponent | None] = {}
     for model, ways in by_model.items():
         for name, way in ways.items():
@@ -101,7 +101,15 @@ def opponents(
     return found
 
 
-def _way_of(settings: Mapping[str, Any]) -> Way:
+def way_of(settings: Mapping[str, Any]) -> Way:
+    """How the method of a cell answers.
+
+    Args:
+        settings: The cell's settings, as ``environment.json`` keeps them.
+
+    Raises:
+        ConfigError: The decoder is not registered: its plugin is missing.
+    """
     options = dict(settings["decoder"])
     decoder = DECODERS.build(options.pop("name"), **options)
     return Way(settings["method"], decoder, bool(settings["interventions"]))

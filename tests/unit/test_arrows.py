@@ -32,7 +32,7 @@ TIERS = [
     {"configs"},
     {"pocket"},
     {"evaluation"},
-    {"analysis", "sweeps"},
+    {"analysis", "comparison", "sweeps"},
     {"explorer"},
     {"cli"},
     {"testing"},

@@ -1,0 +1,68 @@
+"""``lvlmsal compare``: runs beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvlmsal.cli.console import new_console
+from lvlmsal.errors import ConfigError, UnknownName
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="md, latex, csv, html or json.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write instead of printing.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What may differ: decoders, prompts, subsets, metrics, lengths, dtypes, attention."
+        ),
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Show this model only.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Show this method only.")] = None,
+    benchmark: Annotated[list[str] | None, typer.Option(help="Show this benchmark only.")] = None,
+) -> None:
+    """Put runs into one table, with paired differences between them; refuses what does not fit.
+
+    Options may be given repeatedly; --allow takes several names with commas between them.
+    """
+    from lvlmsal.comparison import compare as run
+    from lvlmsal.comparison.comparing import FORMATS
+
+    if form is not None and form not in FORMATS:
+        raise UnknownName("format", form, FORMATS)
+    found = run(
+        runs,
+        allow=allow or (),
+        models=model or (),
+        methods=method or (),
+        benchmarks=benchmark or (),
+    )
+    if output is not None:
+        text = found.write(form or _form_of(output))
+        try:
+            output.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise ConfigError([f"{output} cannot be written: {error.strerror}"]) from error
+        new_console().print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
+    elif form is not None:
+        print(found.write(form), end="")
+    else:
+        new_console().print(found)
+
+
+def _form_of(output: Path) -> str:
+    """The format that a file's suffix asks for."""
+    forms = {".md": "md", ".tex": "latex", ".csv": "csv", ".html": "html", ".json": "json"}
+    if output.suffix not in forms:
+        raise ConfigError(
+            [f"{output}: say with --format what to write; known suffixes: {', '.join(forms)}"]
+        )
+    return forms[output.suffix]

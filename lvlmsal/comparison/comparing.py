@@ -1,0 +1,187 @@
+"""`compare`: the rows of several runs in tables, refused where they do not belong together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from lvlmsal.comparison.alike import differing, known_traits
+from lvlmsal.comparison.grids import Grid, to_html, to_latex, to_markdown
+from lvlmsal.comparison.layout import (
+    Block,
+    csv_text,
+    pair_grid,
+    pair_table,
+    row_grid,
+    row_table,
+)
+from lvlmsal.comparison.pairs import pairs_between
+from lvlmsal.comparison.reading import Row, chosen, read_rows, run_names
+from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.evaluation.result import open_run
+from lvlmsal.evaluation.table import NARROW
+
+FORMATS = ("md", "latex", "csv", "html", "json")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Attributes:
+        runs: The folders by the names that the tables give them.
+        blocks: One table for each benchmark and metric.
+        notes: What differs although it should not, because it was allowed.
+    """
+
+    runs: Mapping[str, Path]
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+    def grids(self) -> list[Grid]:
+        """The tables as texts: the rows of each benchmark, then its pairs."""
+        found = []
+        for block in self.blocks:
+            found.append(row_grid(block))
+            if block.pairs:
+                found.append(pair_grid(block))
+        return found
+
+    def legend(self) -> list[str]:
+        """What the tables do not say by themselves, and the notes."""
+        text = (
+            "In brackets: 95 % intervals that resample images. Δ: paired difference, sample by "
+            "sample, to what stands under 'against'."
+        )
+        entries = [row.entry for block in self.blocks for row in block.rows]
+        if any("seeds" in entry for entry in entries):
+            text += " ±: standard deviation over seeds, around their mean."
+        if any("*" in cell for grid in self.grids() for row in grid.rows for cell in row[3:]):
+            text += " *: several answers are about one image, which McNemar's test does not allow."
+        return [text, *(f"Allowed to differ: {note}" for note in self.notes)]
+
+    def write(self, form: str) -> str:
+        """The comparison as a text.
+
+        Args:
+            form: One of `FORMATS`.
+
+        Raises:
+            UnknownName: There is no such format.
+        """
+        if form == "json":
+            return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        if form == "csv":
+            return csv_text(self.blocks)
+        writers = {"md": to_markdown, "latex": to_latex, "html": to_html}
+        if form not in writers:
+            raise UnknownName("format", form, list(FORMATS))
+        return writers[form](self.grids(), self.legend())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {
+            "runs": {name: str(folder) for name, folder in self.runs.items()},
+            "rows": [
+                {"run": row.run, **row.entry, "traits": {**row.traits, "subsets": row.digest}}
+                for block in self.blocks
+                for row in block.rows
+            ],
+            "pairs": [
+                {
+                    "benchmark": block.benchmark,
+                    **{key: getattr(pair.row, key) for key in ("run", "model", "method")},
+                    "against": {
+                        key: getattr(pair.other, key) for key in ("run", "model", "method")
+                    },
+                    **pair.found,
+                }
+                for block in self.blocks
+                for pair in block.pairs
+            ],
+            "notes": list(self.notes),
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The tables, fitted to the terminal."""
+        gap = " " if options.max_width >= NARROW else "\n"
+        parts: list[RenderableType] = []
+        for block in self.blocks:
+            parts += [row_table(block, gap), Text()]
+            if block.pairs:
+                parts += [pair_table(block), Text()]
+        parts += [Text(note, style="dim") for note in self.legend()]
+        yield Group(*parts)
+
+
+def compare(
+    runs: Sequence[Path | str],
+    *,
+    allow: Sequence[str] = (),
+    models: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    benchmarks: Sequence[str] = (),
+) -> Comparison:
+    """Put runs beside each other.
+
+    Every run is scored afresh from its records. Rows of one benchmark stand in one table only if
+    they decode alike (whatever they do against hallucinations), and were asked the same samples
+    with the same prompts, length limits, dtypes and attention implementations, under the same
+    metric.
+
+    Args:
+        runs: Run folders.
+        allow: What may differ nevertheless: names out of `lvlmsal.comparison.reading.TRAITS`.
+        models: Names of the models to show; all where there is none. Likewise the next two.
+        methods: Names of methods.
+        benchmarks: Labels of benchmarks.
+
+    Raises:
+        ConfigError: Rows do not belong together; it says in what they differ, and how.
+        DataError: A folder holds no run.
+    """
+    allowed = known_traits(allow)
+    folders = [Path(run) for run in runs]
+    if not folders:
+        raise ConfigError(["expected one or more run folders"])
+    names = run_names(folders)
+    rows = [
+        row for folder, name in zip(folders, names, strict=True) for row in read_rows(folder, name)
+    ]
+    rows = chosen(rows, model=models, method=methods, benchmark=benchmarks)
+    bootstrap = open_run(folders[0]).config.bootstrap
+    by_benchmark: dict[str, list[Row]] = {}
+    for row in rows:
+        by_benchmark.setdefault(row.benchmark, []).append(row)
+    problems: list[str] = []
+    notes: list[str] = []
+    for benchmark, found in by_benchmark.items():
+        for trait, text in differing(found).items():
+            told = f"{benchmark}: {trait}: {text}"
+            if trait in allowed:
+                notes.append(told)
+            else:
+                problems.append(told)
+    if problems:
+        traits = dict.fromkeys(problem.split(": ", 2)[1] for problem in problems)
+        raise ConfigError(
+            [
+                *problems,
+                "these rows do not belong in one table: choose some with --model, --method and "
+                f"--benchmark, or type  --allow {','.join(traits)}",
+            ],
+            source="compare",
+        )
+    blocks = []
+    for benchmark, found in by_benchmark.items():
+        for metric in dict.fromkeys(row.entry["metric"] for row in found):
+            own = [row for row in found if row.entry["metric"] == metric]
+            pairs = pairs_between(own, samples=bootstrap.samples, seed=bootstrap.seed)
+            blocks.append(Block(benchmark, tuple(own), tuple(pairs)))
+    return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), tuple(notes))
