@@ -23,11 +23,10 @@ _STRUCTURED: dict[type[Any], DictConfig] = {}
 
 
 def packaged_configs() -> list[str]:
-    """Names of the configs that are shipped with the library."""
-    folder = files("lvlmsal.configs")
-    return sorted(
-        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
-    )
+    """Names of the configs that are shipped with the library, such as ``paper/pope``."""
+    folder = Path(str(files("lvlmsal.configs")))  # a wheel is always unpacked
+    paths = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
+    return sorted(path.as_posix() for path in paths)
 
 
 def read_config(

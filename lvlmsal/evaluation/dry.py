@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,6 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.answering import AnswerModule
@@ -26,25 +23,20 @@ from lvlmsal.evaluation.plan import Cell, Draft, Plan, read_draft, waits_for_wor
 from lvlmsal.evaluation.records import Record
 from lvlmsal.evaluation.schema import WorldConfig
 from lvlmsal.evaluation.scoring import score_records
+from lvlmsal.evaluation.stand_ins import fitting, tiny_stand_in
 from lvlmsal.evaluation.trainer import trainer_problems
 from lvlmsal.evaluation.twins import opponents
 from lvlmsal.evaluation.world import ensure_world, world_problems
-from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.lvlm import Lvlm
 from lvlmsal.prefix import can_share
 from lvlmsal.registry import BENCHMARKS, options_of
-from lvlmsal.tiny.models import FAMILIES, tiny_lvlm
+from lvlmsal.tiny.models import FAMILIES
 
 SAMPLES = 2
 """How many samples of each benchmark are asked."""
 
 TOKENS = 3
 """How long answers get at most."""
-
-DEPTHS = (2, 4, 8, 16, 32, 64, 128)
-"""Layers that a tiny model may have: the first number that the methods' layers fit into."""
-
-HEADS = 4
-"""Attention heads of the tiny models."""
 
 IN_FILES = ("vocabulary", "judge_prompt", "judge_prompts")
 """Options that name a file which scoring reads."""
@@ -157,7 +149,7 @@ class _Rehearsal:
         plan = draft.plan()
         tried, problems = [], []
         for model in plan.config.models:
-            cells = [self._fitting(cell) for cell in plan.of_model(model)]
+            cells = [fitting(cell, self.notes) for cell in plan.of_model(model)]
             lvlm = self._stand_in(plan, cells)
             for way in dict.fromkeys((cell.method, cell.seed) for cell in cells):
                 part = [cell for cell in cells if (cell.method, cell.seed) == way]
@@ -233,18 +225,6 @@ class _Rehearsal:
             return None
         return benchmark.excerpt(self._examples(benchmark), max_new_tokens=TOKENS)
 
-    def _fitting(self, cell: Cell) -> Cell:
-        """A cell whose interventions name no head that a tiny model lacks."""
-        edits = []
-        for edit in cell.interventions:
-            edited: Any = edit
-            if any(head >= HEADS for head in getattr(edit, "heads", None) or ()):
-                note = f"{cell.method}: edits all heads here, tiny models have {HEADS} only"
-                self.notes += [] if note in self.notes else [note]
-                edited = dataclasses.replace(edited, heads=None)
-            edits.append(edited)
-        return dataclasses.replace(cell, interventions=tuple(edits))
-
     def _stand_in(self, plan: Plan, cells: Sequence[Cell]) -> Lvlm:
         model = cells[0].model
         ready = self.given.get(model.name)
@@ -256,8 +236,7 @@ class _Rehearsal:
             what = f"has the architecture {found}" if found else "is on the hub, not looked up"
             self.notes.append(f"{model.name} {what}: its own adapter was not tried")
         self.models[model.name] = text
-        specs = [c for cell in cells for c in (cell.decoder, *cell.interventions)]
-        return _tiny(family, _depth([getattr(c, "layers", None) for c in specs]))
+        return tiny_stand_in(family, cells)
 
 
 def _can_score(benchmark: Benchmark) -> bool:
@@ -266,23 +245,6 @@ def _can_score(benchmark: Benchmark) -> bool:
     except LvlmsalError:
         return False
     return True
-
-
-def _depth(specs: Sequence[Any]) -> int:
-    """The fewest layers that fit all choices of layers; the real depth is not known here."""
-    for depth in DEPTHS:
-        try:
-            for spec in specs:
-                resolve_layers(spec, depth)
-        except ValueError:
-            continue
-        return depth
-    return DEPTHS[0]
-
-
-@functools.cache
-def _tiny(family: str, layers: int) -> Lvlm:
-    return load(tiny_lvlm(family, layers=layers))
 
 
 def _try(lvlm: Lvlm, cells: Sequence[Cell], plan: Plan) -> list[Tried]:
