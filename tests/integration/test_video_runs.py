@@ -42,6 +42,27 @@ def figures(result: Result, label: str) -> dict[str, Any]:
     return {name: entry["value"] for name, entry in cell["figures"].items()}
 
 
+def test_every_method_answers_without_an_image(root: Path, tmp_path: Path, tiny: Lvlm) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "models": [{"source": "tiny/llava", "name": "tiny"}],
+        "methods": [
+            "greedy",
+            {"name": "sgrs", "decoder": {"name": "sgrs", "layers": [1]}},
+            {"name": "locore", "interventions": ["locore"]},
+        ],
+        "benchmarks": [{"name": "hallusionbench", "rule": "strict", "max_new_tokens": 3}],
+        "data": {"root": str(root)},
+        "bootstrap": {"samples": 100},
+        "batch_size": 2,
+    }
+    result = evaluate(config, models={"tiny": tiny})
+    records = result.records()
+    assert [record["status"] for record in records] == ["ok"] * 6
+    assert sum(record["images"] == [] for record in records) == 3
+    assert all(cell["figures"]["n"]["value"] == 2 for cell in result.results["cells"])
+
+
 def test_a_run_with_no_image_and_with_many(root: Path, tmp_path: Path, tiny: Lvlm) -> None:
     config = {
         "output": str(tmp_path / "run"),
