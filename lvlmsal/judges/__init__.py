@@ -4,7 +4,7 @@ A metric says what to ask (`lvlmsal.metrics.judged`), a client asks, and a store
 so that nothing is paid for twice and a run is scored again without a network.
 """
 
-from lvlmsal.judges.client import Endpoint
+from lvlmsal.judges.endpoint import Endpoint
 from lvlmsal.judges.judging import Budget, Judging, judge
 from lvlmsal.judges.store import ReplyStore
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import json
 import os
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from lvlmsal.errors import ConfigError, LvlmsalError, UnsupportedError
+from lvlmsal.judges.endpoint import Endpoint
 from lvlmsal.metrics.judged import JudgeRequest
 
 FIRST_WAIT = 0.5
@@ -39,82 +38,6 @@ class RequestRefused(LvlmsalError):
 
 class _Unusable(Exception):
     """What came back is no chat completion."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """A judge model and how it is reached.
-
-    Attributes:
-        model: What the endpoint calls it.
-        base_url: Address up to ``/v1``.
-        api_key_env: Name of the environment variable that holds the key; empty for an endpoint
-            that asks for none. The key itself is never written anywhere.
-        concurrency: How many requests are under way at once.
-        timeout: Seconds that one try may take.
-        retries: How often a request is sent again after a failure that may pass.
-        options: Further fields of every request, such as ``seed`` or ``reasoning_effort``. They
-            stand above what the metric asks for; None takes a field out (``max_tokens``).
-    """
-
-    model: str
-    base_url: str = "https://api.openai.com/v1"
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 8
-    timeout: float = 60.0
-    retries: int = 5
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def judge(self) -> str:
-        """What tells judges apart: replies of one are never taken for those of another."""
-        return judge_name(self.model, self.base_url, self.options)
-
-    def problems(self) -> list[str]:
-        """Everything that is wrong with the settings, without touching the network."""
-        found = []
-        address = urlsplit(self.base_url)
-        if not self.model.strip():
-            found.append("model: must not be empty")
-        if address.scheme not in ("http", "https") or not address.netloc:
-            found.append(
-                f"base_url: expected an address such as https://host/v1, got {self.base_url!r}"
-            )
-        elif address.username or address.password or address.query:
-            # not shown: it may hold a key
-            found.append(
-                "base_url: must hold neither a user, a password nor a query, because it is written "
-                "into the run folder; a key belongs into the variable that api_key_env names"
-            )
-        if not re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)?", self.api_key_env):
-            found.append(
-                "api_key_env: expected the name of an environment variable, such as "
-                "OPENAI_API_KEY; what is there is no such name (it is not shown, in case it is "
-                "the key itself)"
-            )
-        for name, value, lowest in (
-            ("concurrency", self.concurrency, 1),
-            ("retries", self.retries, 0),
-        ):
-            if value < lowest:
-                found.append(f"{name}: must be at least {lowest}, got {value}")
-        if self.timeout <= 0:
-            found.append(f"timeout: must be above 0 seconds, got {self.timeout}")
-        fixed = sorted({"model", "messages", "stream", "n"} & set(self.options))
-        if fixed:
-            found.append(f"options: {', '.join(fixed)} cannot be set here")
-        return found
-
-
-def judge_name(model: str, base_url: str, options: Mapping[str, Any]) -> str:
-    """Model, address and options in one line.
-
-    Example:
-        >>> judge_name("gpt-4-0613", "https://api.openai.com/v1/", {"seed": 1})
-        'gpt-4-0613 at https://api.openai.com/v1 with {"seed": 1}'
-    """
-    added = f" with {json.dumps(dict(options), sort_keys=True)}" if options else ""
-    return f"{model} at {base_url.rstrip('/')}{added}"
 
 
 @dataclass(frozen=True)
@@ -250,19 +173,22 @@ class JudgeClient:
             raise _Unusable(f"the reply is no JSON ({error})") from None
 
     def _reply(self, response: Any, seconds: float, attempt: int) -> Reply:
+        # the client library checks no types, so anything may stand anywhere
         choices = getattr(response, "choices", None)
-        message = getattr(choices[0], "message", None) if choices else None
-        if message is None:
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = getattr(choice, "message", None)
+        text = getattr(message, "content", None) or ""
+        if not hasattr(message, "content") or not isinstance(text, str):
             raise _Unusable(f"the reply is no chat completion: {str(response)[:80]!r}")
-        usage = response.usage
+        usage = getattr(response, "usage", None)
         return Reply(
-            text=message.content or "",
-            prompt_tokens=getattr(usage, "prompt_tokens", None),
-            completion_tokens=getattr(usage, "completion_tokens", None),
+            text=text,
+            prompt_tokens=_whole(getattr(usage, "prompt_tokens", None)),
+            completion_tokens=_whole(getattr(usage, "completion_tokens", None)),
             seconds=round(seconds, 3),
             attempt=attempt,
-            model=str(getattr(response, "model", "") or ""),
-            finish=str(getattr(choices[0], "finish_reason", "") or ""),
+            model=str(getattr(response, "model", None) or ""),
+            finish=str(getattr(choice, "finish_reason", None) or ""),
         )
 
     def _refuse(self, error: Any) -> None:
@@ -277,6 +203,11 @@ class JudgeClient:
     def _said(self, error: Any) -> str:
         """Status and message, without the key, which some servers repeat."""
         return f"status {error.status_code}: {error.message.replace(self._key, '***')[:300]}"
+
+
+def _whole(value: object) -> int | None:
+    """A number of tokens, if it is one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def retry_after(value: str | None) -> float:

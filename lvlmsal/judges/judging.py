@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvlmsal.errors import ConfigError, LvlmsalError
-from lvlmsal.judges.client import Endpoint, JudgeClient, JudgeFailed, RequestRefused
+from lvlmsal.judges.client import JudgeClient, JudgeFailed, RequestRefused
+from lvlmsal.judges.endpoint import Endpoint
 from lvlmsal.judges.store import ReplyStore, Usage
 from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
 

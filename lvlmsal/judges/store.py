@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from lvlmsal.errors import DataError
-from lvlmsal.judges.client import Endpoint, Reply, judge_name
+from lvlmsal.judges.client import Reply
+from lvlmsal.judges.endpoint import Endpoint, judge_name
 from lvlmsal.metrics.judged import JudgeRequest
 
 

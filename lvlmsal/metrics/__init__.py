@@ -8,7 +8,10 @@ from lvlmsal.metrics.amber import AmberDiscriminative, AmberGenerative
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.hallusionbench import HallusionBench
+from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
+from lvlmsal.metrics.llava_bench import LlavaBench
 from lvlmsal.metrics.mcnemar import McNemar, mcnemar
+from lvlmsal.metrics.mm_vet import MmVet
 from lvlmsal.metrics.mme import Mme
 from lvlmsal.metrics.parsers import PARSERS, AnswerParser, get_parser
 from lvlmsal.metrics.pope import Pope
@@ -40,8 +43,12 @@ __all__ = [
     "CountMetric",
     "HallusionBench",
     "Interval",
+    "JudgeRequest",
+    "JudgedMetric",
+    "LlavaBench",
     "MannWhitney",
     "McNemar",
+    "MmVet",
     "Mme",
     "Pope",
     "VideoChatGpt",

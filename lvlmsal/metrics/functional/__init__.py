@@ -20,6 +20,12 @@ from lvlmsal.metrics.functional.hallusionbench import (
     hallusionbench_counts,
     hallusionbench_figures,
 )
+from lvlmsal.metrics.functional.llava_bench import (
+    llava_bench_counts,
+    llava_bench_figures,
+    llava_bench_scores,
+)
+from lvlmsal.metrics.functional.mm_vet import mm_vet_counts, mm_vet_figures, mm_vet_grade
 from lvlmsal.metrics.functional.mme import MME_PARSERS, mme_counts, mme_figures, mme_parser
 from lvlmsal.metrics.functional.pope import pope_counts, pope_figures, pope_score
 
@@ -37,6 +43,12 @@ __all__ = [
     "ground_truth_objects",
     "hallusionbench_counts",
     "hallusionbench_figures",
+    "llava_bench_counts",
+    "llava_bench_figures",
+    "llava_bench_scores",
+    "mm_vet_counts",
+    "mm_vet_figures",
+    "mm_vet_grade",
     "mme_counts",
     "mme_figures",
     "mme_parser",

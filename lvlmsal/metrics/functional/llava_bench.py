@@ -131,7 +131,7 @@ def llava_bench_figures(counts: Tensor) -> dict[str, Tensor]:
         ``failed``: pairs outside of ``ratio``; ``unjudged``: questions without a review; ``n``.
     """
     inner, (failed, unjudged, n) = counts[..., :-3], counts[..., -3:].unbind(-1)
-    each = inner.unflatten(-1, (len(CATEGORIES), len(_BY_CATEGORY)))
+    each = inner.reshape(*inner.shape[:-1], len(CATEGORIES), len(_BY_CATEGORY))
     each = torch.cat([each.sum(-2, keepdim=True), each], -2)
     pairs, reference, answer, judged, all_reference, all_answer, odd = each.unbind(-1)
     ratios = answer / reference

@@ -130,7 +130,7 @@ def mm_vet_figures(counts: Tensor, runs: int) -> dict[str, Tensor]:
         ``total_graded``: the mean of the grades that the judge gave, without the zeros of runs that
         gave up. ``given_up``: the number of those; ``unjudged``: answers without a grade; ``n``.
     """
-    kinds = counts[..., : 2 * len(KINDS)].unflatten(-1, (len(KINDS), 2))
+    kinds = counts[..., : 2 * len(KINDS)].reshape(*counts.shape[:-1], len(KINDS), 2)
     means = kinds[..., 1] / (kinds[..., 0] * runs * UNIT)
     by_run = counts[..., 2 * len(KINDS) : 2 * len(KINDS) + runs]
     grades, judged, given_up, unjudged, n = counts[..., -5:].unbind(-1)

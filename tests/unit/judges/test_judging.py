@@ -141,6 +141,10 @@ FAULTS = [
     Act(body=b'{"choices": [', content_type="application/json"),
     Act(body=b'{"choices": []}'),
     Act(body=b'{"object": "nonsense"}'),
+    Act(body=b'{"choices": {"a": 1}}'),
+    Act(body=b'{"choices": [1]}'),
+    Act(body=b'{"choices": [{"message": "7"}]}'),
+    Act(body=b'{"choices": [{"message": {"content": ["7"]}}]}'),
     Act(body=b"[1, 2]"),
     Act(body=b"null"),
 ]
