@@ -92,7 +92,7 @@ def check_data(benchmark: Benchmark, *, images: bool = True, counts: bool = True
     unreadable, digests = _decoded(p for p in asked if p not in missing) if images else ({}, {})
     is_whole = images and len(digests) == len(asked) and bool(samples)
     return DataCheck(
-        benchmark=benchmark.name,
+        benchmark=str(benchmark.name),
         label=benchmark.label,
         root=benchmark.root,
         counts=found,
@@ -106,8 +106,9 @@ def check_data(benchmark: Benchmark, *, images: bool = True, counts: bool = True
             benchmark.relative_name(path): file_digest(path)
             for path in (benchmark.data_files() if samples else [])
         },
-        subset=subset
-        and {
+        subset=None
+        if subset is None
+        else {
             "chosen": subset.option,
             "groups": len(subset.groups),
             "of": subset.population,
