@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lvlmsal.evaluation.table import Column, columns_of, name_of, shown_cells
+from lvlmsal.evaluation.columns import Column
+from lvlmsal.evaluation.table import columns_of, name_of, shown_cells
 
-_LABELS, _PLOT, _LINE = 170, 230, 22
+_LABELS, _PLOT, _LINE = 235, 230, 22
+_CHARACTERS = 34
 _MOST = 4
 
 
@@ -45,7 +47,7 @@ def _plot(cells: Sequence[Mapping[str, Any]], column: Column) -> str:
     scale = 100 if column.percent else 1
     figures = [_bar(name_of(c), c["figures"][column.figure], scale) for c in cells]
     differences = [
-        _bar(f"{name_of(c)} - {c['compared_with']}", difference, scale)
+        _bar(f"{c['method']} - {c['compared_with']}", difference, scale)
         for c in cells
         if (difference := c["figures"][column.figure]["difference"]) is not None
     ]
@@ -96,7 +98,8 @@ def interval_plot(title: str, bars: Sequence[Bar], *, zero: bool = False) -> str
         )
     for place, bar in enumerate(bars):
         y = 22 + _LINE * place + _LINE / 2
-        short = bar.label if len(bar.label) <= 27 else bar.label[:26] + "…"
+        long = len(bar.label) > _CHARACTERS
+        short = bar.label[: _CHARACTERS - 1] + "…" if long else bar.label
         parts.append(
             f"<text x='{_LABELS - 8}' y='{y + 4}' class='label'>{html.escape(short)}"
             f"<title>{html.escape(bar.label)}</title></text>"

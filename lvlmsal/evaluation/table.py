@@ -4,67 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-
-@dataclass(frozen=True)
-class Column:
-    """How one figure is shown.
-
-    Attributes:
-        figure: Its name in the results.
-        title: Its heading.
-        percent: Whether a fraction is shown times 100.
-        bare: Whether only the value is shown, without interval and difference.
-    """
-
-    figure: str
-    title: str
-    percent: bool = True
-    bare: bool = False
-
-
-COLUMNS: Mapping[str, tuple[Column, ...]] = {
-    "pope": (
-        Column("accuracy", "accuracy"),
-        Column("f1", "F1"),
-        Column("yes_ratio", "yes ratio"),
-        Column("unparsed", "unparsed", percent=False, bare=True),
-    ),
-    "chair": (
-        Column("chair_s", "CHAIR_S"),
-        Column("chair_i", "CHAIR_I"),
-        Column("recall", "recall"),
-        Column("length", "length", percent=False),
-    ),
-    "mme": (
-        Column("perception", "perception", percent=False),
-        Column("cognition", "cognition", percent=False),
-        Column("task_mean", "task mean", percent=False),
-        Column("unparsed", "unparsed", percent=False, bare=True),
-    ),
-    "amber-generative": (
-        Column("chair", "CHAIR"),
-        Column("cover", "Cover"),
-        Column("hal", "Hal"),
-        Column("cog", "Cog"),
-    ),
-    "amber-discriminative": (
-        Column("accuracy", "accuracy"),
-        Column("f1", "F1"),
-        Column("f1/existence", "existence F1"),
-        Column("f1/attribute", "attribute F1"),
-        Column("f1/relation", "relation F1"),
-        Column("unparsed", "unparsed", percent=False, bare=True),
-    ),
-}
-"""Columns of the metrics that have a table of their own; others show every figure as it is."""
-
+from lvlmsal.evaluation.columns import COLUMNS, Column
 
 NARROW = 125
 """Below this width, intervals stand under their values instead of beside them."""
@@ -240,6 +186,8 @@ def _terminal_name(cell: Mapping[str, Any]) -> Text:
     text = Text(name_of(cell))
     if other := against_text(cell):
         text.append(f"\n against {other}", style="dim")
+    if test := p_text(cell):
+        text.append(f"\n McNemar p {test}", style="dim")
     return text
 
 

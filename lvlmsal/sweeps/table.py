@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lvlmsal.evaluation.columns import Column
 from lvlmsal.evaluation.table import (
     NARROW,
-    Column,
     columns_of,
     difference_text,
     heading_of,

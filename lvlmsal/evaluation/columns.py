@@ -1,0 +1,80 @@
+"""Which figures of a metric stand in tables, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one figure is shown.
+
+    Attributes:
+        figure: Its name in the results.
+        title: Its heading.
+        percent: Whether a fraction is shown times 100.
+        bare: Whether only the value is shown, without interval and difference.
+    """
+
+    figure: str
+    title: str
+    percent: bool = True
+    bare: bool = False
+
+
+COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "pope": (
+        Column("accuracy", "accuracy"),
+        Column("f1", "F1"),
+        Column("yes_ratio", "yes ratio"),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    ),
+    "chair": (
+        Column("chair_s", "CHAIR_S"),
+        Column("chair_i", "CHAIR_I"),
+        Column("recall", "recall"),
+        Column("length", "length", percent=False),
+    ),
+    "mme": (
+        Column("perception", "perception", percent=False),
+        Column("cognition", "cognition", percent=False),
+        Column("task_mean", "task mean", percent=False),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    ),
+    "amber-generative": (
+        Column("chair", "CHAIR"),
+        Column("cover", "Cover"),
+        Column("hal", "Hal"),
+        Column("cog", "Cog"),
+    ),
+    "amber-discriminative": (
+        Column("accuracy", "accuracy"),
+        Column("f1", "F1"),
+        Column("f1/existence", "existence F1"),
+        Column("f1/attribute", "attribute F1"),
+        Column("f1/relation", "relation F1"),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    ),
+    "llava-bench": (
+        Column("ratio", "ratio"),
+        Column("ratio_conv", "conv"),
+        Column("ratio_detail", "detail"),
+        Column("ratio_complex", "complex"),
+        Column("official", "official", percent=False),
+        Column("failed", "failed", percent=False, bare=True),
+        Column("unjudged", "unjudged", percent=False, bare=True),
+    ),
+    "mm-vet": (
+        Column("total", "total"),
+        Column("rec", "rec"),
+        Column("ocr", "ocr"),
+        Column("know", "know"),
+        Column("gen", "gen"),
+        Column("spat", "spat"),
+        Column("math", "math"),
+        Column("given_up", "given up", percent=False, bare=True),
+        Column("unjudged", "unjudged", percent=False, bare=True),
+    ),
+}
+"""Columns of the metrics that have a table of their own; others show every figure as it is."""
