@@ -7,6 +7,8 @@ functions; `lvlmsal.scorers` scores files that were made elsewhere.
 from lvlmsal.metrics.amber import AmberDiscriminative, AmberGenerative
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.chair import Chair
+from lvlmsal.metrics.choices import CHOICE_RULES, ChoiceRule
+from lvlmsal.metrics.cider import Cider
 from lvlmsal.metrics.hallusionbench import HallusionBench
 from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
 from lvlmsal.metrics.llava_bench import LlavaBench
@@ -23,6 +25,7 @@ from lvlmsal.metrics.ranking import (
     mann_whitney,
     rank_correlation,
 )
+from lvlmsal.metrics.scienceqa import Scienceqa
 from lvlmsal.metrics.statistics import (
     Interval,
     bootstrap_interval,
@@ -32,14 +35,19 @@ from lvlmsal.metrics.statistics import (
 )
 from lvlmsal.metrics.video_chatgpt import VideoChatGpt
 from lvlmsal.metrics.video_qa import VideoQa
+from lvlmsal.metrics.vizwiz import VQA_RULES, Vizwiz, VqaRule
 from lvlmsal.metrics.vocabulary import Vocabulary
 
 __all__ = [
+    "CHOICE_RULES",
     "PARSERS",
+    "VQA_RULES",
     "AmberDiscriminative",
     "AmberGenerative",
     "AnswerParser",
     "Chair",
+    "ChoiceRule",
+    "Cider",
     "CountMetric",
     "HallusionBench",
     "Interval",
@@ -51,9 +59,12 @@ __all__ = [
     "MmVet",
     "Mme",
     "Pope",
+    "Scienceqa",
     "VideoChatGpt",
     "VideoQa",
+    "Vizwiz",
     "Vocabulary",
+    "VqaRule",
     "auroc",
     "auroc_differences",
     "auroc_intervals",
