@@ -217,11 +217,15 @@ def _legend(results: Mapping[str, Any]) -> str:
     if any(cell.get("mcnemar") and not cell["mcnemar"]["independent"] for cell in cells):
         text += " *: several answers are about one image, which McNemar's test does not allow for."
     parsers = sorted({str(c["metric_options"].get("parser") or "") for c in cells} - {""})
-    variants = sorted({cell["variant"] for cell in cells if cell["variant"]})
+    variants = sorted({(cell["metric"], cell["variant"]) for cell in cells if cell["variant"]})
+    objects = [variant for metric, variant in variants if metric == "chair"]
     if parsers:
         text += f" Yes and no were read by the rule: {', '.join(parsers)}."
-    if variants:
-        text += f" Objects were read by: {'; '.join(variants)}."
+    if objects:
+        text += f" Objects were read by: {'; '.join(objects)}."
+    for metric, variant in variants:
+        if metric != "chair":
+            text += f" Variant of {metric}: {variant}."
     judges = {(c["judge"]["judge"], c["judge"]["prompt"]) for c in cells if c.get("judge")}
     text += "".join(
         f" Judged by {judge or 'nobody yet'}, prompt {prompt}."
