@@ -201,7 +201,7 @@ def listed_groups(path: Path, images: Mapping[str, Sequence[str]], problems: lis
             known.setdefault(key, set()).add(group)
     first: dict[str, int] = {}
     entries = 0
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue

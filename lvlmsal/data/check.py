@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tqdm import tqdm
 
 from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.files.digests import file_digest, images_digest
@@ -89,7 +91,7 @@ def check_data(benchmark: Benchmark, *, images: bool = True, counts: bool = True
             for kind, number in expected.items()
             if found[kind] != number
         ]
-    unreadable, digests = _decoded(p for p in asked if p not in missing) if images else ({}, {})
+    unreadable, digests = _decoded([p for p in asked if p not in missing]) if images else ({}, {})
     is_whole = images and len(digests) == len(asked) and bool(samples)
     return DataCheck(
         benchmark=str(benchmark.name),
@@ -119,15 +121,17 @@ def check_data(benchmark: Benchmark, *, images: bool = True, counts: bool = True
     )
 
 
-def _decoded(paths: Iterable[Path]) -> tuple[dict[str, str], dict[Path, str]]:
+def _decoded(paths: list[Path]) -> tuple[dict[str, str], dict[Path, str]]:
     """Why images cannot be decoded, and the digests of those that can."""
     unreadable: dict[str, str] = {}
     digests: dict[Path, str] = {}
-    for path in paths:
+    # a bar on a terminal only
+    for path in tqdm(paths, desc="images", unit="", leave=False, disable=None):
         try:
-            with Image.open(path) as image:
+            content = path.read_bytes()
+            with Image.open(io.BytesIO(content)) as image:
                 image.load()
-            digests[path] = file_digest(path)
+            digests[path] = hashlib.sha256(content).hexdigest()
         # Pillow's readers raise these for damaged files, each format in its own way
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             unreadable[str(path)] = str(error) or type(error).__name__

@@ -255,6 +255,14 @@ def test_llava_bench_has_a_context_for_each_image(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_pictures_that_are_decoded_already_are_written_without_loss(tmp_path: Path) -> None:
+    rows = pope_rows()[:1]
+    rows[0]["image"] = Image.effect_noise((8, 8), 90)
+    write("pope", rows, tmp_path / "p")
+    with Image.open(tmp_path / "p/val2014/COCO_val2014_000000000007.jpg") as image:
+        assert image.tobytes() == rows[0]["image"].tobytes()
+
+
 def test_every_layout_belongs_to_a_benchmark() -> None:
     assert set(LAYOUTS) <= set(BENCHMARKS)
 
