@@ -57,9 +57,9 @@ class OfficialNouns:
                 f"AMBER's official way of finding nouns needs {', '.join(missing)}. Type: pip "
                 "install nltk spacy; python -m nltk.downloader punkt_tab "
                 "averaged_perceptron_tagger_eng wordnet; python -m spacy download "
-                f"{SPACY_MODEL}. The variant 'words' (variant: words in a config, --variant words on "
-                "the command line) needs none of them; its figures are lvlmsal's own and do not "
-                "compare with published ones."
+                f"{SPACY_MODEL}. The variant 'words' (variant: words in a config, --variant words "
+                "on the command line) needs none of them; its figures are lvlmsal's own and do "
+                "not compare with published ones."
             )
 
     @property
