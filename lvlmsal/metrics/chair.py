@@ -54,8 +54,8 @@ def load_vocabulary(
 class Chair(CountMetric):
     """Objects that captions mention although they are not in the image.
 
-    An image that failed, and so has no caption, adds nothing to any figure: there is no text in which
-    to look for objects. The results say how many these are.
+    An image that failed, and so has no caption, adds nothing to any figure: there is no text in
+    which to look for objects. The results say how many these are.
 
     Targets are collections of the names of the objects that are there; `ground_truth_objects` of
     `lvlmsal.metrics.functional` makes them from annotations and reference captions. The figures are
