@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.overrides import apply_override
@@ -82,6 +82,10 @@ def settle_content(
             problems.append(f"override {override!r}: {error}")
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(spell_out(content)), resolve=True)
+    except InterpolationToMissingValueError as error:
+        key = _first_line(error).rpartition(" ")[2]
+        problems.append(f"{key}: needs a value; add {key}=... or write it into the config")
+        raise ConfigError(problems, source=name) from None
     except OmegaConfBaseException as error:
         raise ConfigError([*problems, _first_line(error)], source=name) from None
     assert isinstance(resolved, dict)  # content is a dictionary

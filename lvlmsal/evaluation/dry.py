@@ -76,7 +76,7 @@ class DryRun:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What was tried, without any figure."""
         title = "DRY RUN: random weights, nothing was measured, nothing was written"
-        table = Table(title=title, title_justify="left", pad_edge=False)
+        table = Table(pad_edge=False)
         for head in ("model", "method", "answered and scored"):
             table.add_column(head)
         rows: dict[tuple[str, str], list[str]] = {}
@@ -87,7 +87,7 @@ class DryRun:
         lines = [f"model {name}: {text}" for name, text in self.models.items()]
         lines += [f"benchmark {label}: {text}" for label, text in self.data.items()]
         lines += [f"note: {note}" for note in self.notes]
-        yield Group(table, Text("\n".join([*lines, "DRY RUN: no problem was found"])))
+        yield Group(Text(title, style="bold"), table, Text("\n".join([*lines, "DRY RUN: no problem was found"])))
 
     def __str__(self) -> str:
         """The same as plain text."""

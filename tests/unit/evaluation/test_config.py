@@ -182,14 +182,19 @@ def test_an_unknown_config_lists_the_packaged_ones() -> None:
 
 def test_a_value_that_is_left_open_is_asked_for_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        make_plan("paper_pope")
+        make_plan("paper/pope")
     assert caught.value.problems == [
         "data.root: needs a value; add data.root=... or write it into the config"
     ]
 
 
 # those that span a sweep have a test beside the sweeps
-RUNS = [name for name in packaged_configs() if "sweep" not in load_content(name)[0]]
+# and those of the paper's tables, which need more data than the world has, in test_paper_configs.py
+RUNS = [
+    name
+    for name in packaged_configs()
+    if "sweep" not in load_content(name)[0] and not name.startswith("paper/")
+]
 
 
 @pytest.mark.parametrize("name", RUNS)
