@@ -230,7 +230,7 @@ def _check_question(row: Row, question: PopeQuestion) -> bool:
     Returns:
         Whether the line repeats a question.
     """
-    keys = [key for key in ("query", "question", "prompt") if key in row.data]
+    keys: list[str] = [key for key in ("query", "question", "prompt") if key in row.data]
     if "text" in row.data and {"answer", "ans"} & row.data.keys():
         keys.append("text")
     for key in keys:
