@@ -80,14 +80,13 @@ def _candidates(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
 
 def _compared(row: Row, other: Row, *, samples: int, seed: int) -> dict[str, Any]:
     pairs = list(_by_seed(row.cells, other.cells))
-    options = {"samples": samples, "seed": seed}
-    if len(pairs) == 1:
-        return dict(finite(paired(*pairs[0], **options)))
-    each = [paired(cell, theirs, **options) for cell, theirs in pairs]
+    each = [paired(cell, theirs, samples=samples, seed=seed) for cell, theirs in pairs]
+    if len(each) == 1:
+        return dict(finite(each[0]))
     tokens = [found["tokens_changed"] for found in each]
     found = {
         "pairs": sum(one["pairs"] for one in each),
-        "differences": mean_differences(pairs, **options),
+        "differences": mean_differences(pairs, samples=samples, seed=seed),
         "changed": sum(one["changed"] for one in each),
         "tokens_changed": None if None in tokens else sum(tokens),
         "mcnemar": None,

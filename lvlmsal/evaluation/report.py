@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from lvlmsal.evaluation.cost_table import cost_markdown
 from lvlmsal.evaluation.paper import paper_markdown
 from lvlmsal.evaluation.report_plots import plots
 from lvlmsal.evaluation.report_samples import failures_table, samples_page
@@ -19,7 +21,8 @@ from lvlmsal.evaluation.table import markdown_tables
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
   color: #222; background: #fff }
-.wide { overflow-x: auto }
+.wide { overflow-x: auto } .wide table { font-size: 13px }
+.wide th { white-space: normal; max-width: 6em }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
 th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: right;
   vertical-align: top; white-space: nowrap }
@@ -36,9 +39,9 @@ svg circle { fill: #0072b2 } svg path { stroke: #0072b2; stroke-width: 1.5; fill
 svg circle.clear { fill: #d55e00 } svg path.clear { stroke: #d55e00 }
 .sample { display: grid; grid-template-columns: 210px 1fr; gap: 1rem; border-top: 1px solid #ddd;
   padding: .8rem 0 } .sample p { margin: .1rem 0 } .sample table { margin: .4rem 0 }
-.sample > div { min-width: 0 } .sample img { max-width: 200px }
+.sample > div { min-width: 0 } .sample img { width: 200px }
 .prompt { white-space: pre-wrap; overflow-wrap: anywhere; font-style: italic }
-.missing { color: #777; font-size: 13px }
+.id { font-weight: 600 } .missing { color: #777; font-size: 13px }
 b.good { color: #00704d } b.bad { color: #b04a00 } b.changed { color: #0060a0 }
 """
 
@@ -74,7 +77,7 @@ def report_page(
         "<meta name='viewport' content='width=device-width'>",
         f"<title>lvlmsal run</title><style>{_STYLE}</style></head>\n<body>",
         "<h1>Results</h1>",
-        _tables(markdown_tables(results) + paper_markdown(results)),
+        _tables(markdown_tables(results) + cost_markdown(results) + paper_markdown(results)),
         f"<h2>Warnings</h2>{warnings}" if warnings else "",
         "<h2>Figures</h2>",
         "<p>Points with 95 % intervals. In the plots of differences (Δ), what lies clear of zero "
@@ -110,9 +113,9 @@ def _tables(markdown: str) -> str:
         if line.startswith("|"):
             # the Markdown has < and > escaped already; unescape first, so as not to do it twice
             cells = html.unescape(line.strip("| ").replace("\\|", "\0")).split(" | ")
-            if set(line) > set("|- :"):
+            if not set(line) <= set("|- :"):
                 tag = "td" if rows else "th"
-                texts = (html.escape(c.strip().replace("\0", "|")) for c in cells)
+                texts = (_cell(c.strip().replace("\0", "|")) for c in cells)
                 rows.append("<tr>" + "".join(f"<{tag}>{t}</{tag}>" for t in texts) + "</tr>")
             continue
         if rows:
@@ -122,3 +125,8 @@ def _tables(markdown: str) -> str:
         if text and not text.startswith("Note: "):  # warnings have a part of their own
             parts.append(f"<h2>{text}</h2>" if line.startswith("#") else f"<p>{text}</p>")
     return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    """A cell's text, with an interval under its value."""
+    return re.sub(r" (\[[^\[\]]*\])$", r"<br>\1", html.escape(text))

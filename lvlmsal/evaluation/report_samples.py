@@ -156,7 +156,7 @@ def _sample(
         )
     return (
         f"<div class='sample'><div>{pictures.of(first)}</div><div>"
-        f"<p><b>{html.escape(sample)}</b></p><p class='prompt'>{html.escape(_cut(first['prompt']))}"
+        f"<p class='id'>{html.escape(sample)}</p><p class='prompt'>{html.escape(_cut(first['prompt']))}"
         f"</p><p>target: {html.escape(_cut(shown))}</p>"
         f"<table class='text'>{''.join(rows)}</table></div></div>"
     )

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.config import read_config
+from lvlmsal.evaluation.cost_table import cost_markdown
 from lvlmsal.evaluation.folder import read_environment, write_json, write_text
 from lvlmsal.evaluation.paper import beside_paper, paper_markdown, paper_table
 from lvlmsal.evaluation.plan import import_plugins
@@ -74,13 +75,15 @@ class Result:
             f"{sorted({c['benchmark'] for c in self.results['cells']})}"
         )
 
-    def value(self, model: str, method: str, benchmark: str, figure: str) -> float | None:
-        """One figure; None where it is undefined (a ratio without a denominator).
+    def value(
+        self, model: str, method: str, benchmark: str, figure: str, seed: int | None = None
+    ) -> float | None:
+        """One figure, see `cell`; None where it is undefined (a ratio without a denominator).
 
         Raises:
             LvlmsalError: The run has no such cell or figure.
         """
-        figures = self.cell(model, method, benchmark)["figures"]
+        figures = self.cell(model, method, benchmark, seed)["figures"]
         if figure not in figures:
             raise LvlmsalError(f"there is no figure {figure!r}; there are {sorted(figures)}")
         value: float | None = figures[figure]["value"]
@@ -92,7 +95,8 @@ class Result:
 
     def markdown(self) -> str:
         """The tables in Markdown, as in ``results.md``."""
-        return markdown_tables(self.results) + paper_markdown(self.results)
+        tables = markdown_tables(self.results) + cost_markdown(self.results)
+        return tables + paper_markdown(self.results)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""
@@ -194,6 +198,7 @@ def score(run: Path | str) -> Result:
     results["paper"] = beside_paper(config.paper, results)
     cells = cells_of(records, metrics)
     write_json(run / names.RESULTS, results)
-    write_text(run / names.TABLE, markdown_tables(results) + paper_markdown(results))
+    result = Result(run, results)
+    write_text(run / names.TABLE, result.markdown())
     write_text(run / names.REPORT, report_page(results, config, opened.environment, cells))
-    return Result(run, results)
+    return result

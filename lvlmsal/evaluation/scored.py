@@ -131,10 +131,11 @@ def _tokens_changed(both: Sequence[tuple[Record, Record]]) -> int | None:
     """Positions at which token ids differ; None where records hold none."""
     if not all("token_ids" in a and "token_ids" in b for a, b in both):
         return None
+    token_ids: list[tuple[list[int], list[int]]] = [
+        (a["token_ids"], b["token_ids"]) for a, b in both
+    ]
     return sum(
-        sum(x != y for x, y in zip(a["token_ids"], b["token_ids"], strict=False))
-        + abs(len(a["token_ids"]) - len(b["token_ids"]))
-        for a, b in both
+        sum(x != y for x, y in zip(a, b, strict=False)) + abs(len(a) - len(b)) for a, b in token_ids
     )
 
 

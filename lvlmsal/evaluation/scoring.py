@@ -61,7 +61,7 @@ def score_records(
     by_way: dict[tuple[str, str, str], list[tuple[Scored, Scored | None, dict[str, Any]]]] = {}
     for cell in cells:
         opponent = against.get((cell.model, cell.method))
-        other = opponent and _find(cells, cell, opponent.method)
+        other = _find(cells, cell, opponent.method) if opponent else None
         entry = _scores(cell, other, opponent if other else None, samples=samples, seed=seed)
         results.append(entry)
         way = (cell.model, cell.method, cell.benchmark)
@@ -190,23 +190,28 @@ def _warnings(
         for (model, method), opponent in against.items()
         if opponent is None
     ]
-    seeds: dict[tuple[str, str], set[int]] = {}
-    for cell in cells:
-        seeds.setdefault((cell.model, cell.method), set()).add(cell.seed)
+    by_way: dict[tuple[str, str, str], list[tuple[Scored, dict[str, Any]]]] = {}
     for cell, entry in zip(cells, entries, strict=True):
-        where = f"{cell.model} with {cell.method} on {cell.benchmark}"
-        if len(seeds[cell.model, cell.method]) > 1:
-            where += f" (seed {cell.seed})"
-        if entry["changed"] == 0 and cell.records:
-            warnings.append(f"{where}: no answer differs from {entry['compared_with']!r}")
-        if cell.failed:
+        way = (cell.model, cell.method, cell.benchmark)
+        by_way.setdefault(way, []).append((cell, entry))
+    for (model, method, benchmark), found in by_way.items():
+        where = f"{model} with {method} on {benchmark}"
+        same = [cell.seed for cell, entry in found if entry["changed"] == 0 and cell.records]
+        if same:
+            which = f" (seed {', '.join(map(str, same))})" if len(found) > 1 else ""
+            other = found[0][1]["compared_with"]
+            warnings.append(f"{where}{which}: no answer differs from {other!r}")
+        failed = sum(cell.failed for cell, _ in found)
+        if failed:
             # a failure is in the figures where the metric has a notion of a wrong answer
-            how = "count as wrong" if cell.failed_rows.any() else "add nothing to the figures"
-            warnings.append(f"{where}: {cell.failed} samples failed and {how}")
+            wrong = any(cell.failed_rows.any() for cell, _ in found)
+            how = "count as wrong" if wrong else "add nothing to the figures"
+            warnings.append(f"{where}: {failed} samples failed and {how}")
     tested = [c for c, e in zip(cells, entries, strict=True) if e["mcnemar"] and c.clustered]
-    for benchmark, metric in {cell.benchmark: cell.metric for cell in tested}.items():
+    if tested:
+        benchmarks = ", ".join(dict.fromkeys(cell.benchmark for cell in tested))
         warnings.append(
-            f"{benchmark}: McNemar's test takes the answers as independent, and several are about "
-            f"one image; the intervals of the differences in {metric.name} allow for that"
+            f"{benchmarks}: McNemar's test takes the answers as independent, and several are about "
+            "one image; the intervals of the differences allow for that"
         )
     return warnings

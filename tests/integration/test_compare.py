@@ -181,7 +181,7 @@ def test_every_format_says_the_same(
 
 
 def test_what_is_not_there_is_told(finished: Result, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no run has the method 'gredy'. Did you mean 'greedy'"):
+    with pytest.raises(ConfigError, match=r"no run has the method 'gredy'\. Did you mean 'greedy'"):
         compare([finished.folder], methods=["gredy"])
     with pytest.raises(ConfigError, match="given twice"):
         compare([finished.folder, finished.folder])

@@ -1,0 +1,163 @@
+"""The page of a run: whole, escaped, and without any request to anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lvlmsal.evaluation import Result, score
+from lvlmsal.evaluation.report_plots import Bar, interval_plot
+from lvlmsal.evaluation.report_samples import choose_samples
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+EVIL = "<script>alert('x')</script> & \"q\" </pre> ]]>"
+
+
+class Tags(HTMLParser):
+    """Collects tags with their attributes, and sees that what is opened is closed."""
+
+    void = ("meta", "br", "img")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def changed(finished: Result, tmp_path: Path) -> Callable[..., str]:
+    """The page of a copy of the finished run whose records were changed."""
+
+    def page(change: Callable[[dict[str, Any]], None]) -> str:
+        folder = tmp_path / "copy"
+        shutil.copytree(finished.folder, folder)
+        path = folder / "records.jsonl"
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        for record in records:
+            change(record)
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        score(folder)
+        return (folder / "report.html").read_text()
+
+    return page
+
+
+def test_the_page_holds_tables_plots_samples_and_settings(finished: Result) -> None:
+    text = (finished.folder / "report.html").read_text()
+    tags = Tags(text).tags
+    names = [tag for tag, _ in tags]
+    assert len(text) < 3_000_000
+    assert names.count("svg") >= 2 * 2
+    pictures = [attrs["src"] or "" for tag, attrs in tags if tag == "img"]
+    assert pictures
+    assert all(source.startswith("data:image/jpeg;base64,") for source in pictures)
+    assert "script" not in names
+    rest = re.sub(r"<pre>.*?</pre>|src='data:[^']*'", "", text, flags=re.DOTALL)
+    assert "//" not in rest
+    for heading in ("Results", "Figures", "Samples", "Settings", "Made with", "Warnings"):
+        assert re.search(rf"<h[12]>{heading}</h[12]>", text)
+    for record in finished.records():
+        if record["benchmark"] == "chair":
+            assert record["prompt"] in text
+    assert "bootstrap:" in text
+    assert "&quot;samples_digest&quot;" in text
+
+
+def test_whatever_stands_in_the_records_is_escaped(changed: Callable[..., str]) -> None:
+    def change(record: dict[str, Any]) -> None:
+        record["answer"], record["prompt"] = EVIL + " answer", EVIL + " prompt"
+        record["images"] = ["no<such>.png"]
+        if record["benchmark"] == "chair" and record["method"] == "sgrs":
+            record.update(status="failed", answer=None, error=EVIL + " error")
+
+    text = changed(change)
+    assert "<script" not in text
+    assert "script" not in [tag for tag, _ in Tags(text).tags]
+    escaped = "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; &amp; &quot;q&quot; &lt;/pre&gt;"
+    for word in ("answer", "prompt", "error"):
+        assert re.search(re.escape(escaped) + r" \]\]&gt; " + word, text)
+    assert "<h2>Failed samples</h2>" in text
+
+
+def test_answers_that_differ_are_marked(changed: Callable[..., str]) -> None:
+    def change(record: dict[str, Any]) -> None:
+        if record["benchmark"] == "pope/random":
+            record["answer"] = record["target"] if record["method"] == "sgrs" else "perhaps"
+
+    text = changed(change)
+    assert "<b class='good'>right</b>" in text
+    assert "<b class='bad'>wrong</b>" in text
+
+
+def test_images_that_are_gone_are_told(changed: Callable[..., str]) -> None:
+    def change(record: dict[str, Any]) -> None:
+        record["images"] = ["gone.png"]
+        record["sample_id"] = "other-" + record["sample_id"]
+
+    assert "image not found: gone.png" in changed(change)
+
+
+def test_samples_are_spread_and_those_that_differ_come_first() -> None:
+    answers = {
+        f"{i:03}": {"a": {"answer": "x"}, "b": {"answer": "y" if i % 2 else "x"}}
+        for i in range(100)
+    }
+    chosen = choose_samples(answers)
+    assert chosen == ["001", "025", "051", "075", "000", "050"]
+    assert choose_samples({}) == []
+
+
+def test_a_plot_shows_what_there_is() -> None:
+    bars = [
+        Bar("a", 1.0, -0.5, 2.0),
+        Bar("b<", None, None, None),
+        Bar("c", -3.0, -4.0, -2.0),
+        Bar("d", 0.5, None, None),
+    ]
+    text = interval_plot("Δ & x", bars, zero=True)
+    tags = Tags(text).tags
+    clear = [attrs.get("class") for tag, attrs in tags if tag == "circle"]
+    assert clear == [None, "clear", None]
+    assert "undefined" in text
+    assert "b&lt;" in text
+    assert "Δ &amp; x" in text
+    places = [float(attrs["cx"] or "") for tag, attrs in tags if tag == "circle"]
+    assert places[1] < places[2] < places[0]
+    width = float(next(attrs["width"] or "" for tag, attrs in tags if tag == "svg"))
+    assert all(0 < place < width for place in places)
+    assert "undefined" in interval_plot("F", [Bar("a", None, None, None)])
+
+
+def test_a_browser_shows_it_and_asks_for_nothing(finished: Result, browser: Browser) -> None:
+    page = browser.new_page()
+    told: list[str] = []
+    page.on("request", lambda r: told.append(r.url) if not r.url.startswith("data:") else None)
+    page.on("console", lambda message: told.append(message.text))
+    url = (finished.folder / "report.html").as_uri()
+    page.goto(url)
+    assert told == [url]
+    assert page.locator("svg").first.bounding_box()
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 0
+    page.close()
