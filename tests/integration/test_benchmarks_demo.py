@@ -20,7 +20,6 @@ FIGURES = {
     "amber/generative": "chair",
     "vizwiz/val": "accuracy",
     "mme": "accuracy",
-    "pope/random": "accuracy",
 }
 
 
