@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor
 from transformers import DynamicCache
@@ -21,6 +21,20 @@ from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.spans import TokenSpans
+
+Spec = str | Mapping[str, Any]
+"""A registered name, or ``{"name": ..., option: value, ...}``."""
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Options of :meth:`lvlmsal.lvlm.Lvlm.generate`, which describes them."""
+
+    decoder: Decoder | Spec
+    interventions: Sequence[Intervention | Spec]
+    max_new_tokens: int
+    seed: int
+    sample_ids: Sequence[str]
+    streamer: BaseStreamer | None
 
 
 def generate_answers(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import torch
 from transformers import PreTrainedModel
@@ -16,7 +16,7 @@ from lvlmsal.answer import Answer
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import ConfigError
-from lvlmsal.generating import generate_answers
+from lvlmsal.generating import GenerateOptions, Spec, generate_answers
 from lvlmsal.inputs import Images, opened
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.prefix import SharedPrefix, can_share
@@ -26,20 +26,6 @@ from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 
 T = TypeVar("T")
-
-Spec = str | Mapping[str, Any]
-"""A registered name, or ``{"name": ..., option: value, ...}``."""
-
-
-class GenerateOptions(TypedDict, total=False):
-    """Options of :meth:`Lvlm.generate`, which describes them."""
-
-    decoder: Decoder | Spec
-    interventions: Sequence[Intervention | Spec]
-    max_new_tokens: int
-    seed: int
-    sample_ids: Sequence[str]
-    streamer: BaseStreamer | None
 
 
 class Lvlm:
@@ -267,14 +253,10 @@ class Lvlm:
         interventions: Sequence[Intervention],
     ) -> list[Callable[..., SaliencyReport]]:
         """What judges an answer to each question, as its decoder would."""
-        shown: dict[str, Any] = {
-            "interventions": interventions,
-            "options": decoder.saliency_options(),
-        }
-        return [
-            partial(self.diagnose, entry, text, **shown)
-            for entry, text in zip(entries, questions, strict=True)
-        ]
+        judge = partial(
+            self.diagnose, interventions=interventions, options=decoder.saliency_options()
+        )
+        return [partial(judge, *pair) for pair in zip(entries, questions, strict=True)]
 
 
 def load(
