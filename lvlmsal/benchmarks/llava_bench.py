@@ -61,6 +61,18 @@ class LlavaBench(Benchmark):
     reading: Reading = "official"
     judge_prompt: str = OWN
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: The prompt has no place for the question.
+        """
+        super().__post_init__()
+        if "{question}" not in self.prompt:
+            raise ValueError(
+                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
+            )
+
     def data_files(self) -> list[Path]:
         """Questions, contexts and reference answers."""
         return [Path(self.root) / name for name in (self.questions, self.context, self.reference)]

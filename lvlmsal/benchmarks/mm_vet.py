@@ -48,6 +48,18 @@ class MmVet(Benchmark):
     judge_prompt: str = OWN
     judge_runs: int = 1
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: The prompt has no place for the question.
+        """
+        super().__post_init__()
+        if "{question}" not in self.prompt:
+            raise ValueError(
+                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
+            )
+
     def data_files(self) -> list[Path]:
         """The question file."""
         return [Path(self.root) / self.questions]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NO_ANSWER = (
     *("root", "images", "questions", "annotations", "vocabulary", "ids", "subset"),
-    *("dataset", "variant"),
+    *("dataset", "variant", "context", "reference"),
     *("parser", "rule", "reading", "tokeniser", "judge_prompt", "judge_prompts", "judge_runs"),
 )
 """Options of benchmarks that change no answer: places of files, whose content counts instead, and

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lvlmsal.errors import DataError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.judge_config import endpoint_of
 from lvlmsal.evaluation.records import Record
@@ -30,6 +31,9 @@ def judged_parts(
 
     Returns:
         One part for each place. Metrics that need no judge under their options are left out.
+
+    Raises:
+        DataError: A record holds a target that its metric does not know.
     """
     split: dict[Place, list[Record]] = {}
     for record in records:
@@ -42,7 +46,14 @@ def judged_parts(
         answers = [record["answer"] for record in found]
         targets = [record["target"] for record in found]
         metric.replies = {}
-        if metric.set_requests(answers, targets):
+        try:
+            asks = metric.set_requests(answers, targets)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"records of {place[2]} by {place[0]} with {place[1]} hold a target that the "
+                f"metric does not know ({type(error).__name__}: {error})"
+            ) from error
+        if asks:
             parts[place] = (metric, answers, targets)
     return parts
 

@@ -86,6 +86,7 @@ class ReplyStore:
             if self.path.is_file() and self.path.stat().st_size != self._whole:
                 with self.path.open("r+b") as file:
                     file.truncate(self._whole)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="ascii", newline="\n")
         line = {
             "key": request.key,

@@ -74,7 +74,9 @@ class LlavaBench(Scorer):
             if any(some) and not all(some):
                 raise ConfigError(["give questions, context and reference together"])
         elif missing := [n for n, path in {**judged, **around}.items() if path is None]:
-            raise ConfigError([f"give reviews, or answers with {', '.join(missing)}"])
+            raise ConfigError(
+                [f"give reviews, or else answers with all they need: {', '.join(missing)} missing"]
+            )
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; intervals resample images, or questions where these are not known."""

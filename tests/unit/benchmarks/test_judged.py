@@ -47,6 +47,12 @@ def test_the_prompt_of_the_model_is_not_that_of_the_judge(tmp_path: Path) -> Non
     assert first.target["question"] == "What is this?"
 
 
+def test_a_prompt_without_the_question_is_refused(tmp_path: Path) -> None:
+    for benchmark in (LlavaBench, MmVet):
+        with pytest.raises(ValueError, match="prompt must contain"):
+            benchmark(root=str(tmp_path), prompt="Describe it.")
+
+
 def test_rule_files_are_looked_for_in_the_root(tmp_path: Path) -> None:
     rules = {
         f"llava_bench_{c}": {"role": "Assistant", "prompt": "Grade."}

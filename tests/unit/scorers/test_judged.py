@@ -149,8 +149,8 @@ def test_answers_with_stored_replies(tmp_path: Path) -> None:
 def test_scorers_say_which_files_they_need(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for files, words in [
-        ({}, "give reviews, or answers with"),
-        ({"answers": path}, "replies, questions, context, reference"),
+        ({}, "give reviews, or else answers"),
+        ({"answers": path}, "replies, questions, context, reference missing"),
         ({"reviews": path, "answers": path}, "exclude each other"),
         ({"reviews": path, "questions": path}, "together"),
     ]:
