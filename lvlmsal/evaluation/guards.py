@@ -53,6 +53,26 @@ def interrupts(callback: Interruptible) -> Iterator[None]:
 
 
 @contextmanager
+def disk_errors() -> Iterator[None]:
+    """Say which file could not be read or written, in place of a traceback.
+
+    Where that file is a log that was to be closed after another error, that error is told.
+    """
+    try:
+        yield
+    except OSError as error:
+        earlier: BaseException | None = error
+        while earlier is not None and not isinstance(earlier, LvlmsalError):
+            earlier = earlier.__context__
+        if earlier is not None:
+            raise earlier from None
+        raise LvlmsalError(
+            f"{error.filename or 'a file of the run'}: {error.strerror or error}\nAnswers that "
+            "were written before stay: mend that and give the same command to go on"
+        ) from error
+
+
+@contextmanager
 def ends_on_sigterm() -> Iterator[None]:
     """End on SIGTERM as on Ctrl+C: files are closed, locks freed, and the exit code is 143.
 

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -139,8 +140,10 @@ class RecordWriter:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         except BaseException:
-            # a full disk, or an interrupt in the middle: the file ends in a whole line again
-            file.truncate(found.st_size)
+            # a full disk, or an interrupt in the middle: the file ends in a whole line again; where
+            # that fails too, the next run cuts the line off
+            with suppress(OSError):
+                file.truncate(found.st_size)
             raise
 
     def close(self) -> None:

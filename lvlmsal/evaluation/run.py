@@ -29,6 +29,7 @@ from lvlmsal.evaluation.folder import (
     write_json,
 )
 from lvlmsal.evaluation.guards import (
+    disk_errors,
     ends_on_sigterm,
     interrupts,
     log_file,
@@ -231,7 +232,7 @@ class _Run:
             config.trainer, callback, self.log, KeepSignals(), logger=self.log.logger
         )
         self.watch.follow(trainer)
-        with interrupts(callback):
+        with interrupts(callback), disk_errors():
             trainer.predict(
                 AnswerModule(lvlm, batches, config.batch_size),
                 datamodule=AnswerData(batches, config.workers),

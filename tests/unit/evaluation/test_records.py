@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlmsal.errors import DataError
+from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.evaluation.records import (
     RecordWriter,
+    all_records,
     finite,
     merge_parts,
     put_in_order,
@@ -105,3 +108,156 @@ def test_parts_of_other_processes_are_put_in_order(tmp_path: Path) -> None:
     put_in_order(path, ["a", "b", "c", "d", "e"])
     assert keys(path) == ["old", "a", "b", "c", "d"]
     assert sorted(os.listdir(tmp_path)) == ["records.jsonl"]
+
+
+class Full:
+    """A file on a disk that is full after so many bytes."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file, self._room = file, room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, content: bytes) -> int:
+        if not self._room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = self._file.write(bytes(content[: self._room]))
+        self._room -= written
+        return int(written)
+
+
+RECORDS = [{"key": f"k{i}", "answer": "\u2028é" * i, "status": "ok"} for i in range(4)]
+
+
+@given(room=st.integers(0, 200), before=st.integers(0, 2))
+def test_a_full_disk_leaves_whole_records_and_the_same_call_goes_on(
+    room: int, before: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("full") / "records.jsonl"
+    writer = RecordWriter(path)
+    writer.write(RECORDS[:before])
+    kept = path.read_bytes()
+    plain, writer._file = writer._file, Full(writer._file, room)
+    size = sum(len((json.dumps(r, ensure_ascii=False) + "\n").encode()) for r in RECORDS[before:])
+    if room < size:
+        with pytest.raises(LvlmsalError, match=r"No space left on device\n.*give the same"):
+            writer.write(RECORDS[before:])
+        assert path.read_bytes() == kept
+        writer._file = plain
+    writer.write(RECORDS[before:])
+    writer.close()
+    assert read_records(path) == RECORDS
+
+
+def test_the_disk_that_is_always_full() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    writer = RecordWriter(Path("/dev/full"))
+    told = pytest.raises(LvlmsalError, match=r"/dev/full cannot be written: No space left")
+    with Path("/dev/full").open("ab", buffering=0) as writer._file, told:
+        writer.write(RECORDS)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_the_middle_of_a_write_leaves_no_half_line(
+    kind: type[BaseException], tmp_path: Path
+) -> None:
+    path = tmp_path / "records.jsonl"
+    writer = RecordWriter(path)
+    writer.write(RECORDS[:1])
+    kept = path.read_bytes()
+    plain = writer._file
+
+    class Interrupted(Full):
+        def write(self, content: bytes) -> int:
+            self._file.write(bytes(content[:20]))
+            raise kind
+
+    writer._file = Interrupted(plain, 0)
+    with pytest.raises(kind):
+        writer.write(RECORDS[1:])
+    assert path.read_bytes() == kept
+
+
+@given(cut=st.integers(0, 10_000), more=st.integers(0, 4))
+def test_a_writer_goes_on_after_a_line_that_was_cut_anywhere(
+    cut: int, more: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "records.jsonl"
+    writer = RecordWriter(path)
+    writer.write(RECORDS)
+    writer.close()
+    content = path.read_bytes()
+    path.write_bytes(content[: cut % (len(content) + 1)])
+    whole = read_records(path)
+    writer = RecordWriter(path)
+    writer.write(RECORDS[len(whole) : len(whole) + more])
+    writer.close()
+    assert read_records(path, repair=True) == RECORDS[: len(whole) + more]
+
+
+@pytest.mark.parametrize("gone", ["deleted", "replaced"])
+def test_a_file_that_is_deleted_or_replaced_meanwhile_is_told(gone: str, tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    writer = RecordWriter(path)
+    writer.write(RECORDS[:1])
+    path.unlink()
+    if gone == "replaced":
+        path.write_text("")
+    with pytest.raises(LvlmsalError, match=r"records.jsonl was deleted or replaced while the run"):
+        writer.write(RECORDS[1:])
+    writer.close()
+
+
+def test_a_file_that_may_not_be_opened_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LvlmsalError, match=r"records.jsonl cannot be written: No such file"):
+        RecordWriter(tmp_path / "gone" / "records.jsonl").write(RECORDS)
+
+
+def test_two_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    writer = RecordWriter(path)
+    writer.write(RECORDS[:1])
+    with pytest.raises(LvlmsalError, match="another process has locked"):
+        RecordWriter(path).write(RECORDS[1:])
+    writer.close()
+    assert read_records(path) == RECORDS[:1]
+
+
+def test_an_answer_outlasts_a_failure_whichever_file_it_is_in(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    ok = {"key": "a", "answer": "yes", "status": "ok"}
+    failed = {"key": "a", "answer": None, "status": "failed"}
+    for main, part in ((ok, failed), (failed, ok)):
+        path.write_text(json.dumps(main) + "\n")
+        (tmp_path / "records.rank2.jsonl").write_text(json.dumps(part) + "\n")
+        assert all_records(path) == {"a": ok}
+        merge_parts(path)
+        assert read_records(path) == [ok]
+        assert os.listdir(tmp_path) == ["records.jsonl"]
+
+
+def test_a_sample_that_was_tried_again_has_one_line_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    lines = [{"key": "a", "status": "failed"}, {"key": "b"}, {"key": "a", "status": "ok"}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    put_in_order(path, ["b", "a"])
+    assert path.read_text() == '{"key": "b"}\n{"key": "a", "status": "ok"}\n'
+
+
+def test_a_merge_that_finds_no_room_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "records.jsonl"
+    write(path, "a")
+    write(tmp_path / "records.rank1.jsonl", "b")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    opened = RecordWriter._opened
+    monkeypatch.setattr(RecordWriter, "_opened", lambda self: Full(opened(self), 5))
+    with pytest.raises(LvlmsalError, match="No space left"):
+        merge_parts(path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    merge_parts(path)
+    assert keys(path) == ["a", "b"]
