@@ -27,6 +27,7 @@ class Act:
         drip: Seconds between the bytes of the body.
         usage: Whether lengths are told.
         code: Error code of the body.
+        declared: Length that is promised in place of that of the body.
     """
 
     text: str | None = "ok"
@@ -39,6 +40,7 @@ class Act:
     drip: float = 0.0
     usage: bool = True
     code: str = ""
+    declared: int | None = None
 
 
 Behaviour = Callable[[dict[str, Any], int], Act]
@@ -99,7 +101,9 @@ class Endpoint:
                     self.answered.append(body)
             handler.send_response(act.status)
             handler.send_header("Content-Type", act.content_type)
-            handler.send_header("Content-Length", str(len(content)))
+            length = len(content) if act.declared is None else act.declared
+            handler.send_header("Content-Length", str(length))
+            handler.close_connection = act.declared is not None
             for name, value in act.headers.items():
                 handler.send_header(name, value)
             handler.end_headers()

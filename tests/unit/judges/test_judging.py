@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,9 @@ FAULTS = [
     Act(body=b'{"choices": [{"message": {"content": ["7"]}}]}'),
     Act(body=b"[1, 2]"),
     Act(body=b"null"),
+    Act(body=b"\xff\xfe{}"),
+    Act(body=b"no gzip", headers={"Content-Encoding": "gzip"}),
+    Act(body=b'{"cut": "of', declared=5000),
 ]
 
 
@@ -314,7 +318,7 @@ def test_after_a_kill_no_reply_is_paid_for_twice(tmp_path: Path) -> None:
         )
         while len(server.requests) < 4:
             assert process.poll() is None
-            signal.sigtimedwait([], 0.05)
+            time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
         with path.open("ab") as file:  # as if the kill had come while a line was being written
