@@ -1,0 +1,251 @@
+"""Several processes on the CPU: the same records as of one, and nobody waits for the dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lvlmsal.errors import ConfigError
+from lvlmsal.evaluation import Result, evaluate
+from lvlmsal.evaluation.records import TIMINGS
+from lvlmsal.evaluation.schema import TrainerConfig
+from lvlmsal.evaluation.trainer import make_trainer, trainer_problems
+from lvlmsal.pocket.world import write_world
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+
+SAMPLES = 7
+DDP = ("trainer.accelerator=cpu", "trainer.strategy=ddp")
+
+
+def lines(folder: Path) -> list[str]:
+    """The lines of a run's records without their timings."""
+    found = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    return [json.dumps({k: v for k, v in r.items() if k not in TIMINGS}) for r in found]
+
+
+def written(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("records*.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "world"
+    return write_world(folder, images=SAMPLES, seed=5, shifted=True)
+
+
+def make_config(root: Path, output: Path, tokens: int) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "models": ["pocket-llava"],
+        "methods": ["greedy", {"name": "sgrs", "decoder": {"name": "sgrs"}}],
+        "benchmarks": [{"name": "chair", "max_new_tokens": tokens}],
+        "data": {"root": str(root)},
+        "bootstrap": {"samples": 100},
+        "batch_size": 1,
+        "logger": "none",
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The run of one process."""
+    return evaluate(make_config(root, tmp_path_factory.mktemp("alone") / "run", 6))
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(root: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts the command line on so many processes; nothing of it is left after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*words: str, tokens: int = 6, launcher: tuple[str, ...] = ()) -> Any:
+        config = make_config(root, tmp_path / "run", tokens)
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        command = [*(launcher or [sys.executable]), "-m", "lvlmsal", "evaluate"]
+        process = subprocess.Popen(
+            [*command, str(tmp_path / "config.yaml"), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        process.wait()
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that a run has started, the first one left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == process.pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"ended with {process.returncode}: {process.communicate()[1]}")
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def group_is_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+
+
+@pytest.mark.slow
+def test_three_then_one_then_two_processes_give_the_records_of_one(
+    start: Start, tmp_path: Path, alone: Result
+) -> None:
+    """Seven samples over three processes, cut, and gone on with by one and by two."""
+    folder = tmp_path / "run"
+    for devices, enough in ((3, 3), (1, 8)):
+        more = DDP if devices > 1 else ()
+        process = start(f"trainer.devices={devices}", *more)
+        until(lambda: written(folder) >= enough, process)  # noqa: B023  # called at once
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode in (0, 143), errors
+        assert "Traceback" not in errors
+        until(lambda: group_is_gone(process.pid))  # noqa: B023
+    process = start("trainer.devices=2", *DDP)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert lines(folder) == lines(alone.folder)
+    assert output.count("run folder:") == 1
+    assert not list(folder.glob("records.rank*"))
+
+
+@pytest.mark.slow
+def test_more_processes_than_samples(start: Start, tmp_path: Path) -> None:
+    process = start("trainer.devices=3", "benchmarks.*.limit=2", *DDP)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    found = [json.loads(line) for line in lines(tmp_path / "run")]
+    assert [(r["method"], r["sample_id"]) for r in found] == [
+        ("greedy", "1"),
+        ("greedy", "2"),
+        ("sgrs", "1"),
+        ("sgrs", "2"),
+    ]
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "number", "code", "said"),
+    [
+        ("first", signal.SIGTERM, 143, "stopped; the same command goes on from here"),
+        ("first", signal.SIGINT, 130, "stopped; the same command goes on from here"),
+        ("first", signal.SIGKILL, -9, ""),
+        ("second", signal.SIGKILL, 2, "was killed by signal 9; what all of them have answered"),
+    ],
+)
+def test_a_process_that_is_ended_ends_the_others(
+    start: Start, tmp_path: Path, target: str, number: int, code: int, said: str
+) -> None:
+    folder = tmp_path / "run"
+    process = start("trainer.devices=2", *DDP, tokens=400)
+    until(lambda: written(folder) >= 2, process)
+    others = children(process)
+    assert others
+    os.kill(process.pid if target == "first" else others[0], number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert said in errors
+    assert "Traceback" not in errors
+    assert errors.count("stopped;") <= 1
+    until(lambda: not any(map(is_alive, others)))
+    assert written(folder) >= 2
+
+
+@pytest.mark.slow
+def test_torchrun_gives_the_records_of_one(start: Start, tmp_path: Path, alone: Result) -> None:
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
+    process = start("trainer.devices=2", *DDP, launcher=launcher)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert lines(tmp_path / "run") == lines(alone.folder)
+    assert output.count("run folder:") == 1
+
+
+def test_torchrun_and_config_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 2, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 2}
+    for name, value in {**found, "TORCHELASTIC_RUN_ID": "x"}.items():
+        monkeypatch.setenv(name, str(value))
+    (problem,) = trainer_problems(TrainerConfig(accelerator="cpu"))
+    assert "torchrun has started 2 processes" in problem
+    assert "set trainer.devices to --nproc-per-node" in problem
+    assert trainer_problems(TrainerConfig(accelerator="cpu", devices=2, strategy="ddp")) == []
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed", "ddp_spawn", "ddp_notebook", "what"])
+def test_strategies_that_cannot_work_are_refused(strategy: str) -> None:
+    (problem,) = trainer_problems(TrainerConfig(accelerator="cpu", strategy=strategy))
+    assert f"trainer.strategy: {strategy!r} is not supported; there are 'auto' and 'ddp'" in problem
+    assert "device_map=auto" in problem
+
+
+def test_slurm_does_not_save_weights_and_requeue(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "SLURM_NTASKS": "1",
+        "SLURM_JOB_NAME": "run",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    trainer = make_trainer(TrainerConfig(accelerator="cpu", strategy="ddp"))
+    environment: Any = trainer.strategy.cluster_environment
+    assert type(environment).__name__ == "SLURMEnvironment"
+    assert not environment.auto_requeue
+
+
+def test_a_device_map_takes_one_process(root: Path, tmp_path: Path) -> None:
+    config = make_config(root, tmp_path / "run", 4)
+    config["models"] = [{"source": "pocket-llava", "device_map": "auto"}]
+    with pytest.raises(ConfigError) as caught:
+        evaluate(config, ["trainer.devices=2"])
+    assert "trainer.devices: must be 1 with the device_map of 'pocket-llava'" in str(caught.value)
