@@ -38,6 +38,8 @@ SAMPLES = 2
 TOKENS = 3
 """How long answers get at most."""
 
+MADE_UP = "made-up samples"
+
 IN_FILES = ("vocabulary", "judge_prompt", "judge_prompts")
 """Options that name a file which scoring reads."""
 
@@ -87,7 +89,16 @@ class DryRun:
         lines = [f"model {name}: {text}" for name, text in self.models.items()]
         lines += [f"benchmark {label}: {text}" for label, text in self.data.items()]
         lines += [f"note: {note}" for note in self.notes]
-        yield Group(Text(title, style="bold"), table, Text("\n".join([*lines, "DRY RUN: no problem was found"])))
+        yield Group(
+            Text(title, style="bold"),
+            table,
+            Text("\n".join([*lines, self._end()])),
+        )
+
+    def _end(self) -> str:
+        absent = [label for label, text in self.data.items() if text.startswith(MADE_UP)]
+        end = f"; not there, and needed by the run: data of {', '.join(absent)}" if absent else ""
+        return f"DRY RUN: no problem was found{end}"
 
     def __str__(self) -> str:
         """The same as plain text."""
@@ -170,9 +181,8 @@ class _Rehearsal:
                 root = self.scratch / "world"
                 ensure_world(WorldConfig(str(root), min(world.images, SAMPLES), world.seed))
                 options = {**options_of(benchmark), "root": str(root), "limit": None}
-                benchmark = BENCHMARKS.build(
-                    benchmark.name, **{**options, "subset_seed": None, "subset": None}
-                )
+                options |= {"subset": None, "subset_seed": None}
+                benchmark = BENCHMARKS.build(str(benchmark.name), **options)
                 text = "from a small scene world; the real one is still to be written"
             elif Path(benchmark.root).is_dir():
                 text = f"from {benchmark.root}, whose files are all checked"
@@ -185,7 +195,7 @@ class _Rehearsal:
                     draft.benchmarks[label] = made_up
                     unset = Path(benchmark.root).is_relative_to(self.scratch)
                     why = "data.root is not set" if unset else f"no folder {benchmark.root}"
-                    self.data[label] = f"made-up samples ({why})"
+                    self.data[label] = f"{MADE_UP} ({why})"
                 continue
             wrong = benchmark.problems()
             problems += wrong
@@ -215,11 +225,11 @@ class _Rehearsal:
     def _without_data(self, label: str, benchmark: Benchmark) -> Benchmark | None:
         """A benchmark that asks its made-up examples; None if it has none, or cannot score any."""
         options = options_of(benchmark)
-        usual = BENCHMARKS.options(benchmark.name)
+        usual = BENCHMARKS.options(str(benchmark.name))
         changed = [k for k in IN_FILES if k in options and options[k] != usual[k].default]
         if changed and not _can_score(benchmark):
             kept = {key: value for key, value in options.items() if key not in changed}
-            benchmark = BENCHMARKS.build(benchmark.name, **kept)
+            benchmark = BENCHMARKS.build(str(benchmark.name), **kept)
             self.notes.append(f"{label}: not there, and so not read: {', '.join(changed)}")
         if not benchmark.examples or not _can_score(benchmark):
             return None

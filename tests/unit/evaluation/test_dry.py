@@ -73,6 +73,7 @@ def test_without_data_made_up_samples_are_asked(tmp_path: Path, root: str) -> No
     assert [entry.benchmark for entry in found.tried] == ["pope/random", "chair"]
     reason = "data.root is not set" if root == "???" else "no folder nowhere"
     assert found.data["chair"] == f"made-up samples ({reason})"
+    assert "needed by the run: data of pope/random, chair" in str(found)
     assert not (tmp_path / "run").exists()
 
 
