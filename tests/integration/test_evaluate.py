@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
@@ -252,42 +248,6 @@ def test_two_processes_do_not_write_into_one_folder(
         run(config)
     with RunLock(folder):
         pass
-
-
-SCRIPT = """
-import sys
-import torch
-from lvlmsal.evaluation import evaluate
-torch.set_num_threads(1)
-evaluate(sys.argv[1], sys.argv[2:])
-"""
-
-
-@pytest.mark.slow
-def test_answers_do_not_depend_on_the_number_of_processes(
-    config: Config, run: Callable[..., Result], tiny_folder: Path, tmp_path: Path, finished: Result
-) -> None:
-    config["models"] = [{"source": str(tiny_folder), "name": "tiny"}]
-    config["benchmarks"] = [config["benchmarks"][1]]
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    (tmp_path / "script.py").write_text(SCRIPT)
-    two = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "config.yaml"), *two],
-        capture_output=True,
-        text=True,
-        # more threads than cores would wait for one another
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    folder = Path(config["output"])
-    found = [json.loads(line) for line in (folder / "records.jsonl").open()]
-    one = [r for r in finished.records() if r["benchmark"] == "chair"]
-    for key in ("method", "sample_id", "token_ids"):
-        assert [record[key] for record in found] == [record[key] for record in one]
-    assert not list(folder.glob("records.rank*"))
 
 
 def test_a_broken_image_stops_the_run_and_loses_nothing(
