@@ -22,9 +22,8 @@ from lvlmsal.comparison.layout import (
     row_table,
 )
 from lvlmsal.comparison.pairs import pairs_between
-from lvlmsal.comparison.reading import Row, chosen, read_rows, run_names
+from lvlmsal.comparison.reading import Row, chosen, read_rows, run_names, scored
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.evaluation.result import open_run
 from lvlmsal.evaluation.table import NARROW
 
 FORMATS = ("md", "latex", "csv", "html", "json")
@@ -155,21 +154,22 @@ def compare(
         row for folder, name in zip(folders, names, strict=True) for row in read_rows(folder, name)
     ]
     rows = chosen(rows, model=models, method=methods, benchmark=benchmarks)
-    bootstrap = open_run(folders[0]).config.bootstrap
+    if not rows:
+        raise ConfigError(["the runs hold no answers"], source="compare")
     by_benchmark: dict[str, list[Row]] = {}
     for row in rows:
         by_benchmark.setdefault(row.benchmark, []).append(row)
-    problems: list[str] = []
-    notes: list[str] = []
+    where: dict[tuple[str, str], list[str]] = {}
     for benchmark, found in by_benchmark.items():
         for trait, text in differing(found).items():
-            told = f"{benchmark}: {trait}: {text}"
-            if trait in allowed:
-                notes.append(told)
-            else:
-                problems.append(told)
+            where.setdefault((trait, text), []).append(benchmark)
+    told = {
+        (trait, f"{', '.join(benchmarks)}: {trait}: {text}"): trait in allowed
+        for (trait, text), benchmarks in where.items()
+    }
+    problems = [text for (_, text), is_allowed in told.items() if not is_allowed]
     if problems:
-        traits = dict.fromkeys(problem.split(": ", 2)[1] for problem in problems)
+        traits = dict.fromkeys(trait for (trait, _), is_allowed in told.items() if not is_allowed)
         raise ConfigError(
             [
                 *problems,
@@ -178,10 +178,13 @@ def compare(
             ],
             source="compare",
         )
+    bootstrap = rows[0].source.config.bootstrap
     blocks = []
     for benchmark, found in by_benchmark.items():
-        for metric in dict.fromkeys(row.entry["metric"] for row in found):
-            own = [row for row in found if row.entry["metric"] == metric]
+        ready = scored(found)
+        for metric in dict.fromkeys(row.entry["metric"] for row in ready):
+            own = [row for row in ready if row.entry["metric"] == metric]
             pairs = pairs_between(own, samples=bootstrap.samples, seed=bootstrap.seed)
             blocks.append(Block(benchmark, tuple(own), tuple(pairs)))
-    return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), tuple(notes))
+    notes = tuple(text for _, text in told)
+    return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), notes)

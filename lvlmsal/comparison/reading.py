@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.replies import give_replies
-from lvlmsal.evaluation.result import open_run
+from lvlmsal.evaluation.result import OpenRun, open_run
 from lvlmsal.evaluation.scored import Scored
 from lvlmsal.evaluation.scoring import cells_of, score_records
 from lvlmsal.evaluation.table import shown_cells
@@ -27,32 +27,26 @@ class Row:
 
     Attributes:
         run: What the run is called.
-        entry: Its figures, as in ``results.json``; several seeds are summed up.
+        source: The run.
+        model: Name of the model.
+        method: Name of the method.
+        benchmark: Label of the benchmark.
         cells: Its answers, one cell a seed.
         asked: Prompt, target and images of each sample, failed ones included, by id.
         traits: What should be alike in a table, see `TRAITS`.
+        entry: Its figures, as in ``results.json``, once `scored` has found them; several seeds are
+            summed up.
     """
 
     run: str
-    entry: Mapping[str, Any]
+    source: OpenRun
+    model: str
+    method: str
+    benchmark: str
     cells: tuple[Scored, ...]
     asked: Mapping[str, tuple[str, str, tuple[str, ...]]]
     traits: Mapping[str, str]
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-        return str(self.entry["model"])
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return str(self.entry["method"])
-
-    @property
-    def benchmark(self) -> str:
-        """Label of the benchmark."""
-        return str(self.entry["benchmark"])
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -94,7 +88,7 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 
 def read_rows(folder: Path, name: str) -> list[Row]:
-    """The rows of a run, scored afresh from its records.
+    """The rows of a run, not scored yet.
 
     Args:
         folder: The run folder.
@@ -105,36 +99,60 @@ def read_rows(folder: Path, name: str) -> list[Row]:
         ConfigError: Its config needs something that is not there.
     """
     opened = open_run(folder)
-    environment = opened.environment
     give_replies(folder, opened.config.judge, opened.metrics.values())
-    records = opened.records
-    results = score_records(
-        records,
-        opened.metrics,
-        baseline=opened.config.baseline,
-        against=opponents(environment["cells"].values(), opened.config.baseline),
-        samples=opened.config.bootstrap.samples,
-        seed=opened.config.bootstrap.seed,
-    )
-    cells = cells_of(records, opened.metrics)
+    cells: dict[tuple[str, str, str], list[Scored]] = {}
+    for cell in cells_of(opened.records, opened.metrics):
+        cells.setdefault((cell.model, cell.method, cell.benchmark), []).append(cell)
     asked: dict[tuple[str, str, str], dict[str, tuple[str, str, tuple[str, ...]]]] = {}
     settings: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-    for record in records:
+    for record in opened.records:
         way = (record["model"], record["method"], record["benchmark"])
-        settings.setdefault(way, environment["cells"][record["key"].split("/", 1)[0]])
+        settings.setdefault(way, opened.environment["cells"][record["key"].split("/", 1)[0]])
         target = json.dumps(record["target"], sort_keys=True)
         asked.setdefault(way, {})[str(record["sample_id"])] = (
             record["prompt"],
             target,
             tuple(record["images"]),
         )
-    rows = []
-    for entry in shown_cells(results):
-        way = (entry["model"], entry["method"], entry["benchmark"])
-        mine = tuple(c for c in cells if (c.model, c.method, c.benchmark) == way)
-        traits = _traits(settings[way], environment, mine[0])
-        rows.append(Row(name, entry, mine, asked[way], traits))
-    return rows
+    return [
+        Row(
+            name,
+            opened,
+            *way,
+            tuple(found),
+            asked[way],
+            _traits(settings[way], opened.environment, found[0]),
+        )
+        for way, found in cells.items()
+    ]
+
+
+def scored(rows: Sequence[Row]) -> list[Row]:
+    """The same rows with their figures, computed afresh from the records of their runs."""
+    entries: dict[tuple[str, str, str, str], Mapping[str, Any]] = {}
+    for name in dict.fromkeys(row.run for row in rows):
+        own = [row for row in rows if row.run == name]
+        source = own[0].source
+        against = opponents(source.environment["cells"].values(), source.config.baseline)
+        needed = set()
+        for row in own:
+            needed.add((row.model, row.method, row.benchmark))
+            other = against.get((row.model, row.method))
+            if other is not None:
+                needed.add((row.model, other.method, row.benchmark))
+        results = score_records(
+            [r for r in source.records if (r["model"], r["method"], r["benchmark"]) in needed],
+            source.metrics,
+            baseline=source.config.baseline,
+            against=against,
+            samples=source.config.bootstrap.samples,
+            seed=source.config.bootstrap.seed,
+        )
+        for entry in shown_cells(results):
+            entries[name, entry["model"], entry["method"], entry["benchmark"]] = entry
+    return [
+        replace(row, entry=entries[row.run, row.model, row.method, row.benchmark]) for row in rows
+    ]
 
 
 def chosen(rows: Sequence[Row], **wanted: Sequence[str]) -> list[Row]:

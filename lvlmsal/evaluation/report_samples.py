@@ -156,8 +156,9 @@ def _sample(
         )
     return (
         f"<div class='sample'><div>{pictures.of(first)}</div><div>"
-        f"<p class='id'>{html.escape(sample)}</p><p class='prompt'>{html.escape(_cut(first['prompt']))}"
-        f"</p><p>target: {html.escape(_cut(shown))}</p>"
+        f"<p class='id'>{html.escape(sample)}</p>"
+        f"<p class='prompt'>{html.escape(_cut(first['prompt']))}</p>"
+        f"<p>target: {html.escape(_cut(shown))}</p>"
         f"<table class='text'>{''.join(rows)}</table></div></div>"
     )
 

@@ -76,7 +76,7 @@ def test_what_was_not_asked_alike_is_refused_with_both_values(
     with pytest.raises(ConfigError) as caught:
         compare(pair, methods=["greedy"])
     text = str(caught.value)
-    assert "pope/random: dtypes: float32 (run: greedy); bfloat16 (other: greedy)" in text
+    assert "pope/random, chair: dtypes: float32 (run: greedy); bfloat16 (other: greedy)" in text
     assert "; other (other: greedy)" in text
     assert "pope/random: lengths: 2 tokens (run: greedy); 3 tokens (other: greedy)" in text
     assert "4 prompts other than in run" in text
@@ -85,7 +85,7 @@ def test_what_was_not_asked_alike_is_refused_with_both_values(
     with pytest.raises(ConfigError, match="attention"):
         compare(pair, methods=["greedy"], allow=["prompts,lengths", "dtypes"])
     found = compare(pair, methods=["greedy"], allow=["prompts,lengths,dtypes,attention"])
-    assert len(found.notes) == 8
+    assert len(found.notes) == 6
     with pytest.raises(UnknownName, match="'promts'"):
         compare(pair, allow=["promts"])
 

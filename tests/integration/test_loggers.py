@@ -74,7 +74,7 @@ def test_tensorboard(config: dict[str, Any], tiny: Lvlm) -> None:
 def test_a_logger_that_is_not_there_is_told_before_anything_runs(
     config: dict[str, Any], tiny: Lvlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="logger: there is no 'tensorbord'. Did you mean 'tensor"):
+    with pytest.raises(ConfigError, match=r"logger: there is no 'tensorbord'\. Did you mean 'te"):
         evaluate(config, ["logger=tensorbord"], models={"tiny": tiny})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for name in ("tensorboard", "wandb"):
