@@ -69,8 +69,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "-": "{-}",
+    '"': r"\char34{}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
     "Δ": r"$\Delta$",
@@ -95,8 +94,12 @@ def latex_text(text: str) -> str:
         '50 \\% of a\\_b \\& c'
         >>> latex_text("Δ ≠")
         '$\\Delta$ [U+2260]'
+        >>> latex_text("a-1 [-0.5, +0.2] --")
+        'a-1 [$-$0.5, +0.2] -{}-'
     """
-    return "".join(_latex_character(c) for c in _one_line(text))
+    found = "".join(_latex_character(c) for c in _one_line(text))
+    found = re.sub(r"(?<![\w.)}-])-(?=\d)", "$-$", found)  # the minus of a number
+    return re.sub(r"-(?=-)", "-{}", found)  # two hyphens are no dash
 
 
 def _latex_character(character: str) -> str:
