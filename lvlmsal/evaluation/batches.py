@@ -166,12 +166,12 @@ def _compared(
 def _flip(lvlm: Lvlm, task: Task, alone: Sequence[int], batched: Sequence[int]) -> Flip:
     pairs = enumerate(zip(alone, batched, strict=False))
     position = next((i for i, (a, b) in pairs if a != b), min(len(alone), len(batched)))
-    texts = [
+    own, other = (
         lvlm.adapter.token_texts(ids[position : position + 1])[0] if position < len(ids) else ""
         for ids in (alone, batched)
-    ]
-    name = f"{task.cell.label}/{task.sample.id}"
-    return Flip(name, position, *texts, margin=_margin(lvlm, task, alone[:position]))
+    )
+    margin = _margin(lvlm, task, alone[:position])
+    return Flip(f"{task.cell.label}/{task.sample.id}", position, own, other, margin)
 
 
 def _margin(lvlm: Lvlm, task: Task, before: Sequence[int]) -> float | None:

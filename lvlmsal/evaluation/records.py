@@ -134,16 +134,17 @@ class RecordWriter:
                 f"{self._path} was deleted or replaced while the run was writing to it: what it "
                 "held is lost. Give the same command to answer that again"
             )
+        rest = memoryview(content)
         try:
-            rest = memoryview(content)
             while rest:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
-        except BaseException:
+        except BaseException as error:
             # a full disk, or an interrupt in the middle: the file ends in a whole line again; where
             # that fails too, the next run cuts the line off
-            with suppress(OSError):
-                file.truncate(found.st_size)
+            if rest or isinstance(error, OSError):
+                with suppress(OSError):
+                    file.truncate(found.st_size)
             raise
 
     def close(self) -> None:

