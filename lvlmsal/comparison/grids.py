@@ -105,8 +105,8 @@ def latex_text(text: str) -> str:
 def _latex_character(character: str) -> str:
     if character in _LATEX:
         return _LATEX[character]
-    # letters of Western languages are in LaTeX's own fonts
-    if " " <= character <= "~" or "À" <= character <= "ÿ":
+    # letters of Western languages are in LaTeX's own fonts, but for eth and thorn
+    if " " <= character <= "~" or ("À" <= character <= "ÿ" and character not in "ÐðÞþ"):
         return character
     return f"[U+{ord(character):04X}]"
 
