@@ -26,9 +26,13 @@ class RunProgress:
         done: How many of them were answered by an earlier run.
         parts: Number of parts (a model with a method on a benchmark).
         visible: False in every process but the first.
+        processes: How many there are; the first one sees only what it answers itself.
     """
 
-    def __init__(self, total: int, *, done: int, parts: int, visible: bool = True) -> None:
+    def __init__(
+        self, total: int, *, done: int, parts: int, visible: bool = True, processes: int = 1
+    ) -> None:
+        self._whose = f" by the first of {processes} processes" if processes > 1 else ""
         self._console = Console(file=sys.stderr, quiet=not visible)
         self._parts = parts
         self._part = 0
@@ -69,7 +73,7 @@ class RunProgress:
         speed = f", {self._tokens / self._seconds:.0f} tokens/s" if self._seconds else ""
         self.note(
             f"[{self._part:>{len(str(self._parts))}}/{self._parts}] {title}: {self._samples} "
-            f"answers in {time.perf_counter() - started:.1f} s{speed}"
+            f"answers{self._whose} in {time.perf_counter() - started:.1f} s{speed}"
         )
 
     def advance(self, samples: int, tokens: int, seconds: float) -> None:

@@ -111,7 +111,9 @@ def evaluate(
     Raises:
         ConfigError: The config is wrong, or the run folder holds another config's run.
         DataError: A file of a benchmark is damaged.
-        LvlmsalError: A checkpoint cannot be loaded, or another process writes to the folder.
+        LvlmsalError: A checkpoint cannot be loaded, the folder cannot be written, another process
+            writes to it, or a process of the run was lost.
+        SystemExit: SIGTERM was received; the exit code is 143 and what was answered is kept.
     """
     given = dict(models or {})
     if dry_run:
@@ -167,7 +169,13 @@ class _Run:
         if there:
             logger.info("%d of %d answers are there from an earlier run", there, total)
         parts = len({(cell.model.name, cell.method, cell.seed) for cell in self.plan.cells})
-        progress = RunProgress(total, done=there, parts=parts, visible=self.first)
+        progress = RunProgress(
+            total,
+            done=there,
+            parts=parts,
+            visible=self.first,
+            processes=make_trainer(config.trainer).world_size,
+        )
         with progress:
             if there:
                 progress.note(f"{there} of {total} answers are there from an earlier run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +46,13 @@ def ensure_world(world: WorldConfig) -> None:
         DataError: The folder cannot be written, or holds something else or a damaged world.
     """
     try:
-        write_world(world.root, images=world.images, seed=world.seed, shifted=world.shifted)
+        try:
+            write_world(world.root, images=world.images, seed=world.seed, shifted=world.shifted)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # another process of the run has written it meanwhile; now it is looked at
+            write_world(world.root, images=world.images, seed=world.seed, shifted=world.shifted)
     except FileExistsError as error:
         raise DataError(str(error)) from error
     except OSError as error:

@@ -18,8 +18,9 @@ import yaml
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.records import TIMINGS
-from lvlmsal.evaluation.schema import TrainerConfig
+from lvlmsal.evaluation.schema import TrainerConfig, WorldConfig
 from lvlmsal.evaluation.trainer import make_trainer, trainer_problems
+from lvlmsal.evaluation.world import ensure_world
 from lvlmsal.pocket.world import write_world
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
@@ -250,3 +251,20 @@ def test_a_device_map_takes_one_process(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         evaluate(config, ["trainer.devices=2"])
     assert "trainer.devices: must be 1 with the device_map of 'pocket-llava'" in str(caught.value)
+
+
+def test_a_world_that_another_process_writes_first_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Launchers start all processes at once, and all of them want the world."""
+    asked = WorldConfig(root=str(tmp_path / "world"), images=1, seed=0)
+    rename = Path.replace
+
+    def late(self: Path, target: Any) -> Path:
+        monkeypatch.setattr(Path, "replace", rename)
+        write_world(asked.root, images=asked.images, seed=asked.seed, shifted=asked.shifted)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    ensure_world(asked)
+    assert [path.name for path in tmp_path.iterdir()] == ["world"]
