@@ -19,9 +19,10 @@ from lvlmsal.evaluation.scored import Scored
 from lvlmsal.evaluation.table import markdown_tables
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 92rem; padding: 0 1rem;
   color: #222; background: #fff }
-.wide { overflow-x: auto } .wide table { font-size: 13px }
+.wide { overflow-x: auto } .wide table { font-size: 12.5px }
+.wide td, .wide th { padding: .2rem .35rem }
 .wide th { white-space: normal; max-width: 6em }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
 th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: right;
