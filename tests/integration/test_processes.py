@@ -83,6 +83,8 @@ def start(root: Path, tmp_path: Path) -> Iterator[Start]:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
+            # a test that runs in the background has SIGINT ignored, and would hand that on
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         return process
