@@ -63,7 +63,9 @@ app.add_typer(
     name="score",
     help="Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
 )
-app.add_typer(data_app, name="data", help="The files of benchmarks: show, check, list, export, frames.")
+app.add_typer(
+    data_app, name="data", help="The files of benchmarks: show, check, list, export, frames."
+)
 app.add_typer(check_app, name="check", help="Check what numbers rest on: check batch.")
 app.add_typer(analyze_app, name="analyze", help="The paper's analyses, on the answers of a run.")
 

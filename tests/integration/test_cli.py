@@ -170,7 +170,8 @@ def test_bad_data_is_a_message(
     assert code == 2
     assert words in err
     for line in (tmp_path / "run/records.jsonl").open() if (tmp_path / "run").exists() else ():
-        assert json.loads(line)["status"] == "ok"
+        record = json.loads(line)
+        assert record["status"] == ("failed" if words in record["error"] else "ok")
     assert not (tmp_path / "run/results.json").exists()
 
 

@@ -35,7 +35,7 @@ TIERS = [
     {"analysis", "comparison", "sweeps"},
     {"explorer"},
     {"cli"},
-    {"testing"},
+    {"__main__", "testing"},
 ]
 # Parts that know less than their tier would let them.
 ONLY = {
