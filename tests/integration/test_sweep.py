@@ -176,7 +176,7 @@ def test_points_can_be_added_but_not_changed(swept: Config, run: Start, tiny: Lv
         run(swept)
     for words in ("methods[sgrs.k=2]", "methods[sgrs.alpha=5].decoder.window", "another folder"):
         assert words in str(caught.value)
-    assert (folder / "records.jsonl").read_bytes() == after
+    assert (folder / "records.jsonl").read_text().splitlines() == after
 
 
 def test_every_answer_can_be_judged_by_one_measure(
