@@ -29,9 +29,9 @@ from lvlmsal.adapters.prompts import render
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.loading import OpenedBatches, Task, make_batches
-from lvlmsal.evaluation.plan import Cell
-from lvlmsal.evaluation.schema import ModelConfig
 from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.planning.plan import Cell
+from lvlmsal.planning.schema import ModelConfig
 from lvlmsal.pocket.world import write_world
 from lvlmsal.registry import BENCHMARKS
 

@@ -11,12 +11,12 @@ from rich.progress import track
 
 from lvlmsal.analysis.labels import chair_vocabulary
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.evaluation.config import ConfigSource
-from lvlmsal.evaluation.plan import make_plan
 from lvlmsal.evaluation.replay import Replayed, replay
 from lvlmsal.evaluation.run import evaluate
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.metrics.vocabulary import Vocabulary
+from lvlmsal.planning.config import ConfigSource
+from lvlmsal.planning.plan import make_plan
 from lvlmsal.saliency.options import SaliencyOptions
 
 

@@ -26,10 +26,10 @@ from lvlmsal.analysis.output import (
     write_csv,
 )
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.metrics.ranking import auroc_differences, auroc_intervals, rank_correlation
 from lvlmsal.metrics.statistics import Interval
+from lvlmsal.planning.config import ConfigSource
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport

@@ -23,10 +23,10 @@ from lvlmsal.analysis.output import (
     title_of,
     write_csv,
 )
-from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.metrics.ranking import auroc_intervals
 from lvlmsal.metrics.statistics import Interval
+from lvlmsal.planning.config import ConfigSource
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport

@@ -24,10 +24,10 @@ from lvlmsal.analysis.output import (
 )
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.evaluation.folder import write_json
-from lvlmsal.evaluation.records import finite
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.planning.config import ConfigSource
+from lvlmsal.results.records import finite
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 

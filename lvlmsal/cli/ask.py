@@ -13,9 +13,9 @@ from lvlmsal.adapters import open_image
 from lvlmsal.cli.listing import parse_settings
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.errors import ConfigError, DataError, close_matches
-from lvlmsal.evaluation.check import model_problems
-from lvlmsal.evaluation.schema import ModelConfig
 from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.planning.check import model_problems
+from lvlmsal.planning.schema import ModelConfig
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.registry.options import bind
 from lvlmsal.saliency.options import SaliencyOptions

@@ -24,7 +24,7 @@ from lvlmsal.comparison.layout import (
 from lvlmsal.comparison.pairs import pairs_between
 from lvlmsal.comparison.reading import Row, chosen, read_rows, run_names, scored
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.evaluation.table import NARROW
+from lvlmsal.results.table import NARROW
 
 FORMATS = ("md", "latex", "csv", "html", "json")
 

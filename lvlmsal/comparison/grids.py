@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvlmsal.evaluation.table import markdown_row, markdown_text
+from lvlmsal.results.table import markdown_row, markdown_text
 
 
 @dataclass(frozen=True)

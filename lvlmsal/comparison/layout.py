@@ -14,8 +14,8 @@ from rich.text import Text
 from lvlmsal.comparison.grids import Grid
 from lvlmsal.comparison.pairs import Pair
 from lvlmsal.comparison.reading import Row
-from lvlmsal.evaluation.columns import Column
-from lvlmsal.evaluation.table import (
+from lvlmsal.results.columns import Column
+from lvlmsal.results.table import (
     against_text,
     columns_of,
     difference_text,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvlmsal.comparison.reading import Row
-from lvlmsal.evaluation.records import finite
-from lvlmsal.evaluation.scored import Scored, paired
-from lvlmsal.evaluation.seeds import mean_differences
+from lvlmsal.results.records import finite
+from lvlmsal.results.scored import Scored, paired
+from lvlmsal.results.seeds import mean_differences
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Pair:
         row: What is compared.
         other: What it is compared with.
         found: ``pairs``, ``differences`` by figure, ``changed``, ``tokens_changed`` and
-            ``mcnemar``, see `lvlmsal.evaluation.scored.paired`.
+            ``mcnemar``, see `lvlmsal.results.scored.paired`.
     """
 
     row: Row

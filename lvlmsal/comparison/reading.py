@@ -13,12 +13,12 @@ from typing import Any
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.replies import give_replies
 from lvlmsal.evaluation.result import OpenRun, open_run
-from lvlmsal.evaluation.scored import Scored
-from lvlmsal.evaluation.scoring import cells_of, score_records
-from lvlmsal.evaluation.table import shown_cells
-from lvlmsal.evaluation.twins import opponents, way_of
+from lvlmsal.planning.twins import opponents, way_of
 from lvlmsal.registry import options_of
 from lvlmsal.registry.options import declared_options
+from lvlmsal.results.scored import Scored
+from lvlmsal.results.scoring import cells_of, score_records
+from lvlmsal.results.table import shown_cells
 
 
 @dataclass(frozen=True)

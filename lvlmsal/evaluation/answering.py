@@ -14,8 +14,8 @@ from PIL import Image
 
 from lvlmsal.answer import Answer
 from lvlmsal.evaluation.loading import Batch, Pictures, Task
-from lvlmsal.evaluation.records import Record
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.results.records import Record
 
 logger = logging.getLogger(__name__)
 

@@ -11,15 +11,14 @@ from rich.table import Table
 
 from lvlmsal.adapters import open_image
 from lvlmsal.evaluation.answering import AnswerModule
-from lvlmsal.evaluation.config import ConfigSource
-from lvlmsal.evaluation.guards import quiet_lightning
 from lvlmsal.evaluation.loading import OpenedBatches, Task, make_batches
-from lvlmsal.evaluation.plan import Cell, make_plan
-from lvlmsal.evaluation.records import Record
 from lvlmsal.evaluation.run import load_model
-from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.planning.config import ConfigSource
+from lvlmsal.planning.plan import Cell, make_plan
+from lvlmsal.planning.trainer import make_trainer, quiet_lightning
 from lvlmsal.prefix import can_share
+from lvlmsal.results.records import Record
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,20 @@ from rich.text import Text
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.answering import AnswerModule
-from lvlmsal.evaluation.check import architecture_of
-from lvlmsal.evaluation.config import ConfigSource, load_content
 from lvlmsal.evaluation.loading import OpenedBatches, make_batches
-from lvlmsal.evaluation.plan import Cell, Draft, Plan, read_draft, waits_for_world
-from lvlmsal.evaluation.records import Record
-from lvlmsal.evaluation.schema import WorldConfig
-from lvlmsal.evaluation.scoring import score_records
 from lvlmsal.evaluation.stand_ins import fitting, tiny_stand_in
-from lvlmsal.evaluation.trainer import trainer_problems
-from lvlmsal.evaluation.twins import opponents
-from lvlmsal.evaluation.world import ensure_world, world_problems
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.planning.check import architecture_of
+from lvlmsal.planning.config import ConfigSource, load_content
+from lvlmsal.planning.plan import Cell, Draft, Plan, read_draft, waits_for_world
+from lvlmsal.planning.schema import WorldConfig
+from lvlmsal.planning.trainer import trainer_problems
+from lvlmsal.planning.twins import opponents
+from lvlmsal.planning.world import ensure_world, world_problems
 from lvlmsal.prefix import can_share
 from lvlmsal.registry import BENCHMARKS, options_of
+from lvlmsal.results.records import Record
+from lvlmsal.results.scoring import score_records
 from lvlmsal.tiny.models import FAMILIES
 
 SAMPLES = 2

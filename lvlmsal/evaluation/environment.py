@@ -13,9 +13,9 @@ import torch
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.folder import SUBSETS, read_environment, subset_name, write_text
-from lvlmsal.evaluation.plan import Plan
-from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.files.digests import file_digest, images_digest
+from lvlmsal.planning.plan import Plan
+from lvlmsal.planning.trainer import make_trainer
 
 if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
-from lvlmsal.evaluation.plan import NO_ANSWER
-from lvlmsal.evaluation.schema import RunConfig
+from lvlmsal.planning.plan import NO_ANSWER
+from lvlmsal.planning.schema import RunConfig
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"

@@ -6,14 +6,12 @@ import logging
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Protocol
 
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from transformers.utils.logging import (
     disable_progress_bar,
     enable_progress_bar,
@@ -93,23 +91,6 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     # once is enough: a second one must not disturb what the first one has begun
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notices about devices and data loaders out of the progress display."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [found.level for found in loggers]
-    for found in loggers:
-        found.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=PossibleUserWarning)
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
-            yield
-    finally:
-        for found, level in zip(loggers, levels, strict=True):
-            found.setLevel(level)
 
 
 class _LogFile(logging.FileHandler):

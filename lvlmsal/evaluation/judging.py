@@ -8,11 +8,11 @@ from pathlib import Path
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.folder import write_config
-from lvlmsal.evaluation.judge_config import budget_of, endpoint_of, judge_problems
-from lvlmsal.evaluation.locks import RunLock
 from lvlmsal.evaluation.replies import judged_parts
 from lvlmsal.evaluation.result import Result, open_run, score
 from lvlmsal.judges import Judging, ReplyStore, judge
+from lvlmsal.planning.judge_config import budget_of, endpoint_of, judge_problems
+from lvlmsal.results.locks import RunLock
 
 
 def judge_run(

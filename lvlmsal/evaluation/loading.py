@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from lvlmsal.adapters import open_image
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.plan import Cell
+from lvlmsal.planning.plan import Cell
 
 Pictures = list[Image.Image] | str
 """The images of a sample, or why they cannot be opened."""

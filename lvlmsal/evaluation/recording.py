@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.records import Record, RecordWriter
+from lvlmsal.results.records import Record, RecordWriter
 
 logger = logging.getLogger(__name__)
 

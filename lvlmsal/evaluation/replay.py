@@ -11,12 +11,11 @@ from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.environment import describe_environment, describe_model, refuse_changes
-from lvlmsal.evaluation.guards import quiet_lightning
-from lvlmsal.evaluation.plan import Cell, make_plan
-from lvlmsal.evaluation.records import Record, read_records
 from lvlmsal.evaluation.run import load_model
-from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.planning.plan import Cell, make_plan
+from lvlmsal.planning.trainer import make_trainer, quiet_lightning
+from lvlmsal.results.records import Record, read_records
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 

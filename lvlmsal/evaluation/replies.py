@@ -8,13 +8,13 @@ from typing import Any
 
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation import folder as names
-from lvlmsal.evaluation.judge_config import endpoint_of
-from lvlmsal.evaluation.records import Record
-from lvlmsal.evaluation.schema import JudgeConfig
 from lvlmsal.judges import ReplyStore
 from lvlmsal.judges.judging import Part
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.judged import JudgedMetric
+from lvlmsal.planning.judge_config import endpoint_of
+from lvlmsal.planning.schema import JudgeConfig
+from lvlmsal.results.records import Record
 
 Place = tuple[str, str, str, int]
 """Model, method, benchmark and seed."""

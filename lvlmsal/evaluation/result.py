@@ -11,20 +11,20 @@ from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import folder as names
-from lvlmsal.evaluation.config import read_config
-from lvlmsal.evaluation.cost_table import cost_markdown
 from lvlmsal.evaluation.folder import read_environment, write_json, write_text
-from lvlmsal.evaluation.paper import beside_paper, paper_markdown, paper_table
-from lvlmsal.evaluation.plan import import_plugins
-from lvlmsal.evaluation.records import Record, all_records, read_records
 from lvlmsal.evaluation.replies import give_replies, judged_parts, note_judge
-from lvlmsal.evaluation.report import report_page
-from lvlmsal.evaluation.schema import RunConfig
-from lvlmsal.evaluation.scoring import cells_of, score_records
-from lvlmsal.evaluation.table import markdown_tables, shown_cells, terminal_tables
-from lvlmsal.evaluation.twins import opponents
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.planning.config import read_config
+from lvlmsal.planning.plan import import_plugins
+from lvlmsal.planning.schema import RunConfig
+from lvlmsal.planning.twins import opponents
 from lvlmsal.registry import BENCHMARKS
+from lvlmsal.results.cost_table import cost_markdown
+from lvlmsal.results.paper import beside_paper, paper_markdown, paper_table
+from lvlmsal.results.records import Record, all_records, read_records
+from lvlmsal.results.report import report_page
+from lvlmsal.results.scoring import cells_of, score_records
+from lvlmsal.results.table import markdown_tables, shown_cells, terminal_tables
 
 
 @dataclass(frozen=True)

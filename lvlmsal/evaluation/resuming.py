@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.loading import Batch, make_batches
-from lvlmsal.evaluation.plan import Cell, Plan
-from lvlmsal.evaluation.records import all_records, part_files, read_records
+from lvlmsal.planning.plan import Cell, Plan
+from lvlmsal.results.records import all_records, part_files, read_records
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.answering import AnswerModule
-from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.evaluation.dry import DryRun
 from lvlmsal.evaluation.dry import dry_run as try_config
 from lvlmsal.evaluation.environment import (
@@ -34,16 +33,11 @@ from lvlmsal.evaluation.guards import (
     interrupts,
     log_file,
     no_loading_bar,
-    quiet_lightning,
 )
 from lvlmsal.evaluation.loading import AnswerData
-from lvlmsal.evaluation.locks import RunLock
-from lvlmsal.evaluation.loggers import RunLog
-from lvlmsal.evaluation.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.processes import KeepSignals, Watch
 from lvlmsal.evaluation.progress import RunProgress
 from lvlmsal.evaluation.recording import RecordCallback
-from lvlmsal.evaluation.records import all_records, merge_parts, put_in_order
 from lvlmsal.evaluation.result import Result, score
 from lvlmsal.evaluation.resuming import (
     Known,
@@ -52,12 +46,17 @@ from lvlmsal.evaluation.resuming import (
     open_batches,
     read_known,
 )
-from lvlmsal.evaluation.trainer import make_trainer
 from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.planning.config import ConfigSource
+from lvlmsal.planning.loggers import RunLog
+from lvlmsal.planning.plan import Cell, Plan, make_plan
+from lvlmsal.planning.trainer import make_trainer, quiet_lightning
 from lvlmsal.prefix import can_share
+from lvlmsal.results.locks import RunLock
+from lvlmsal.results.records import all_records, merge_parts, put_in_order
 
 if TYPE_CHECKING:
-    from lvlmsal.evaluation.schema import ModelConfig
+    from lvlmsal.planning.schema import ModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +96,8 @@ def evaluate(
 
     Args:
         cfg: A YAML file, the name of a packaged config (``demo``), a dictionary or an OmegaConf
-            object; `lvlmsal.evaluation.schema` says what it may hold.
-        overrides: Texts ``key=value``, see `lvlmsal.evaluation.config.read_config`.
+            object; `lvlmsal.planning.schema` says what it may hold.
+        overrides: Texts ``key=value``, see `lvlmsal.planning.config.read_config`.
         models: Models that are already loaded, by the name that the config gives them: an
             `lvlmsal.Lvlm` or a pair of model and processor. The config's `source` then names
             where they come from and loads nothing.

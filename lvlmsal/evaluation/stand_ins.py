@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.evaluation.plan import Cell
 from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.planning.plan import Cell
 from lvlmsal.tiny.models import tiny_lvlm
 
 DEPTHS = (2, 4, 8, 16, 32, 64, 128)

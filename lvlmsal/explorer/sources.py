@@ -10,11 +10,11 @@ from typing import Any
 from lvlmsal.analysis.labels import chair_vocabulary, object_labels
 from lvlmsal.errors import ConfigError, DataError, UnsupportedError
 from lvlmsal.evaluation.folder import RECORDS
-from lvlmsal.evaluation.records import read_records
 from lvlmsal.evaluation.replay import Replayed, replay
 from lvlmsal.explorer.answers import ShownAnswer, content_key
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.metrics.vocabulary import Vocabulary
+from lvlmsal.results.records import read_records
 from lvlmsal.saliency.report import SaliencyReport
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
-from lvlmsal.evaluation.check import build_component
-from lvlmsal.evaluation.schema import MethodConfig
+from lvlmsal.planning.check import build_component
+from lvlmsal.planning.schema import MethodConfig
 from lvlmsal.registry import DECODERS, INTERVENTIONS, CheckpointCard, Registry, options_of
 
 Method = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvlmsal.evaluation.columns import Column
+from lvlmsal.results.columns import Column
 from lvlmsal.sweeps.grids import Grid, shown
 from lvlmsal.sweeps.table import Block, Measured, blocks, heading
 

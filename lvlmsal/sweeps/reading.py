@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
-from lvlmsal.evaluation.check import card_of, method_problems
-from lvlmsal.evaluation.config import ConfigSource, load_content, read_config, settle_content
-from lvlmsal.evaluation.plan import Plan, import_plugins, make_plan
-from lvlmsal.evaluation.schema import spell_out
+from lvlmsal.planning.check import card_of, method_problems
+from lvlmsal.planning.config import ConfigSource, load_content, read_config, settle_content
+from lvlmsal.planning.plan import Plan, import_plugins, make_plan
+from lvlmsal.planning.schema import spell_out
 from lvlmsal.sweeps.grids import Expansion, Grid, expand
 
 KEYS = ("method", "grids", "diagnose")
@@ -50,7 +50,7 @@ def read_sweep(
 ) -> Sweep:
     """Read and check the config of a sweep without loading weights.
 
-    It is a run config (`lvlmsal.evaluation.schema`) with two more keys::
+    It is a run config (`lvlmsal.planning.schema`) with two more keys::
 
         base: demo            # may be left out: a config whose keys stand under this one's
         sweep:

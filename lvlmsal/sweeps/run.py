@@ -14,10 +14,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.evaluation.config import ConfigSource
 from lvlmsal.evaluation.folder import write_text
-from lvlmsal.evaluation.guards import quiet_lightning
-from lvlmsal.evaluation.plan import Cell
+from lvlmsal.planning.config import ConfigSource
+from lvlmsal.planning.plan import Cell
+from lvlmsal.planning.trainer import quiet_lightning
 from lvlmsal.sweeps.costs import cost_of
 from lvlmsal.sweeps.grids import shown
 from lvlmsal.sweeps.plot import plot_grid

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.evaluation.folder import write_json
-from lvlmsal.evaluation.plan import Cell, Plan
 from lvlmsal.evaluation.progress import RunProgress
 from lvlmsal.evaluation.replay import Replayed, replay
+from lvlmsal.planning.plan import Cell, Plan
 from lvlmsal.saliency.options import SaliencyOptions
 
 SALIENCY = "sweep_saliency.json"

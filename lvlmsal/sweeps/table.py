@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lvlmsal.evaluation.columns import Column
-from lvlmsal.evaluation.table import (
+from lvlmsal.results.columns import Column
+from lvlmsal.results.table import (
     NARROW,
     columns_of,
     difference_text,

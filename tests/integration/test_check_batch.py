@@ -83,7 +83,7 @@ def test_the_first_difference_is_named(config: Config, tiny: Lvlm) -> None:
 
 
 def benchmark_of(config: Config) -> Any:
-    from lvlmsal.evaluation.plan import make_plan
+    from lvlmsal.planning.plan import make_plan
 
     return make_plan(config, given=["tiny"]).benchmarks["chair"]
 

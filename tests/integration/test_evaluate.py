@@ -14,9 +14,9 @@ import pytest
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
-from lvlmsal.evaluation.locks import RunLock
-from lvlmsal.evaluation.records import TIMINGS
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.results.locks import RunLock
+from lvlmsal.results.records import TIMINGS
 
 Config = dict[str, Any]
 

@@ -11,8 +11,8 @@ import pytest
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.evaluation.records import TIMINGS
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.results.records import TIMINGS
 
 
 def logged(folder: Path) -> list[dict[str, str]]:

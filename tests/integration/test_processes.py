@@ -18,11 +18,11 @@ import yaml
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.evaluation.records import TIMINGS, RecordWriter
-from lvlmsal.evaluation.schema import TrainerConfig, WorldConfig
-from lvlmsal.evaluation.trainer import make_trainer, trainer_problems
-from lvlmsal.evaluation.world import ensure_world
+from lvlmsal.planning.schema import TrainerConfig, WorldConfig
+from lvlmsal.planning.trainer import make_trainer, trainer_problems
+from lvlmsal.planning.world import ensure_world
 from lvlmsal.pocket.world import write_world
+from lvlmsal.results.records import TIMINGS, RecordWriter
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 

@@ -20,8 +20,8 @@ import yaml
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
-from lvlmsal.evaluation.records import TIMINGS, RecordWriter
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.results.records import TIMINGS, RecordWriter
 
 Config = dict[str, Any]
 

@@ -31,6 +31,8 @@ TIERS = [
     {"data", "scorers"},
     {"configs"},
     {"pocket"},
+    {"planning"},
+    {"results"},
     {"evaluation"},
     {"analysis", "comparison", "sweeps"},
     {"explorer"},

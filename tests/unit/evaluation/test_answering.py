@@ -17,10 +17,10 @@ from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.loading import AnswerData, Batch, Task, make_batches
-from lvlmsal.evaluation.plan import Cell
-from lvlmsal.evaluation.schema import ModelConfig
 from lvlmsal.lvlm import load
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.planning.plan import Cell
+from lvlmsal.planning.schema import ModelConfig
 from lvlmsal.testing.tiny import tiny_lvlm
 
 

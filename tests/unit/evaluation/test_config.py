@@ -9,9 +9,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.config import load_content, packaged_configs, read_config
-from lvlmsal.evaluation.plan import make_plan
-from lvlmsal.evaluation.schema import RunConfig
+from lvlmsal.planning.config import load_content, packaged_configs, read_config
+from lvlmsal.planning.plan import make_plan
+from lvlmsal.planning.schema import RunConfig
 from lvlmsal.pocket.world import write_world
 
 SHORT = {

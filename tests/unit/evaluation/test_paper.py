@@ -9,15 +9,10 @@ from typing import Any
 import pytest
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.paper import (
-    PaperConfig,
-    PaperRow,
-    beside_paper,
-    paper_markdown,
-    paper_table,
-)
-from lvlmsal.evaluation.plan import make_plan
+from lvlmsal.planning.paper import PaperConfig, PaperRow
+from lvlmsal.planning.plan import make_plan
 from lvlmsal.pocket.world import write_world
+from lvlmsal.results.paper import beside_paper, paper_markdown, paper_table
 
 
 def cell(model: str, method: str, benchmark: str, **figures: float | None) -> dict[str, Any]:

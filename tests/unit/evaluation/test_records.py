@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.evaluation.records import (
+from lvlmsal.results.records import (
     RecordWriter,
     all_records,
     finite,

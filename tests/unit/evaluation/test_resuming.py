@@ -15,7 +15,6 @@ from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.loading import make_batches
-from lvlmsal.evaluation.plan import Cell, Plan
 from lvlmsal.evaluation.resuming import (
     Known,
     check_failures,
@@ -23,8 +22,9 @@ from lvlmsal.evaluation.resuming import (
     open_batches,
     read_known,
 )
-from lvlmsal.evaluation.schema import ModelConfig, RunConfig
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.planning.plan import Cell, Plan
+from lvlmsal.planning.schema import ModelConfig, RunConfig
 
 
 @dataclass(eq=False, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.scoring import score_records
-from lvlmsal.evaluation.table import markdown_tables
 from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.pope import Pope
+from lvlmsal.results.scoring import score_records
+from lvlmsal.results.table import markdown_tables
 
 
 def record(

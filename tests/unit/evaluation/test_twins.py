@@ -10,13 +10,13 @@ import pytest
 from lvlmsal.decoders.sgrs import SGRS
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.folder import differences, write_config
-from lvlmsal.evaluation.plan import make_plan
-from lvlmsal.evaluation.schema import MethodConfig, ModelConfig, RunConfig
-from lvlmsal.evaluation.scoring import score_records
-from lvlmsal.evaluation.table import markdown_tables
-from lvlmsal.evaluation.twins import Opponent, add_twins, opponents
 from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.pope import Pope
+from lvlmsal.planning.plan import make_plan
+from lvlmsal.planning.schema import MethodConfig, ModelConfig, RunConfig
+from lvlmsal.planning.twins import Opponent, add_twins, opponents
+from lvlmsal.results.scoring import score_records
+from lvlmsal.results.table import markdown_tables
 
 LOCORE = {"name": "locore"}
 

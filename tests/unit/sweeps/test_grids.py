@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.decoders.sgrs import SGRS
-from lvlmsal.evaluation.schema import MethodConfig
+from lvlmsal.planning.schema import MethodConfig
 from lvlmsal.registry import CATALOGUE, DECODERS, options_of
 from lvlmsal.sweeps.grids import expand
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.config import load_content, packaged_configs
-from lvlmsal.evaluation.plan import make_plan
+from lvlmsal.planning.config import load_content, packaged_configs
+from lvlmsal.planning.plan import make_plan
 from lvlmsal.pocket.world import write_world
 from lvlmsal.sweeps.reading import read_sweep
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from lvlmsal.adapters import open_image
 from lvlmsal.errors import LvlmsalError
-from lvlmsal.evaluation.records import Record
-from lvlmsal.evaluation.schema import RunConfig
-from lvlmsal.evaluation.scored import Scored, outcomes_of
+from lvlmsal.planning.schema import RunConfig
 from lvlmsal.registry import BENCHMARKS
+from lvlmsal.results.records import Record
+from lvlmsal.results.scored import Scored, outcomes_of
 
 DIFFERENT, ALIKE = 4, 2
 """Samples of each model and benchmark: where methods differ, and where they do not."""

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.records import Record, finite
-from lvlmsal.evaluation.scored import Scored, cost_of, paired
-from lvlmsal.evaluation.seeds import over_seeds
-from lvlmsal.evaluation.twins import Opponent
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.statistics import figure_intervals, wilson
+from lvlmsal.planning.twins import Opponent
 from lvlmsal.registry import options_of
+from lvlmsal.results.records import Record, finite
+from lvlmsal.results.scored import Scored, cost_of, paired
+from lvlmsal.results.seeds import over_seeds
 
 Opponents = Mapping[tuple[str, str], Opponent | None]
-"""By model and method, see `lvlmsal.evaluation.twins.opponents`."""
+"""By model and method, see `lvlmsal.planning.twins.opponents`."""
 
 
 def score_records(

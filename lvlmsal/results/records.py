@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.evaluation.locks import lock
+from lvlmsal.results.locks import lock
 
 logger = logging.getLogger(__name__)
 

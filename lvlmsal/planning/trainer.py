@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
-from lvlmsal.evaluation.guards import quiet_lightning
-from lvlmsal.evaluation.schema import TrainerConfig
+from lvlmsal.planning.schema import TrainerConfig
 
 STRATEGIES = ("auto", "ddp")
 """What ``trainer.strategy`` may say."""
@@ -88,3 +92,20 @@ def trainer_problems(options: TrainerConfig) -> list[str]:
             "trainer.devices to --nproc-per-node and trainer.num_nodes to --nnodes"
         ]
     return []
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notices about devices and data loaders out of the progress display."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [found.level for found in loggers]
+    for found in loggers:
+        found.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=PossibleUserWarning)
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
+            yield
+    finally:
+        for found, level in zip(loggers, levels, strict=True):
+            found.setLevel(level)

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from lvlmsal.evaluation.paper import PaperConfig
+from lvlmsal.planning.paper import PaperConfig
 
 
 @dataclass

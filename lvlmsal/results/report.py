@@ -10,13 +10,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lvlmsal.evaluation.cost_table import cost_markdown
-from lvlmsal.evaluation.paper import paper_markdown
-from lvlmsal.evaluation.report_plots import plots
-from lvlmsal.evaluation.report_samples import failures_table, samples_page
-from lvlmsal.evaluation.schema import RunConfig
-from lvlmsal.evaluation.scored import Scored
-from lvlmsal.evaluation.table import markdown_tables
+from lvlmsal.planning.schema import RunConfig
+from lvlmsal.results.cost_table import cost_markdown
+from lvlmsal.results.paper import paper_markdown
+from lvlmsal.results.report_plots import plots
+from lvlmsal.results.report_samples import failures_table, samples_page
+from lvlmsal.results.scored import Scored
+from lvlmsal.results.table import markdown_tables
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 92rem; padding: 0 1rem;

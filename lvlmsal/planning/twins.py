@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lvlmsal.evaluation.check import build_component, card_of
-from lvlmsal.evaluation.schema import MethodConfig, RunConfig
+from lvlmsal.planning.check import build_component, card_of
+from lvlmsal.planning.schema import MethodConfig, RunConfig
 from lvlmsal.registry import DECODERS, options_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def opponents(
     """What each model's methods are compared with.
 
     Args:
-        settings: The settings of the run's cells (`lvlmsal.evaluation.plan.Cell.settings`).
+        settings: The settings of the run's cells (`lvlmsal.planning.plan.Cell.settings`).
         baseline: The method that all others are compared with; empty for each one's twin.
 
     Returns:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lvlmsal.evaluation.columns import COLUMNS, Column
+from lvlmsal.results.columns import COLUMNS, Column
 
 NARROW = 125
 """Below this width, intervals stand under their values instead of beside them."""

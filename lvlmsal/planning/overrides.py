@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import close_matches
-from lvlmsal.evaluation.schema import spell_out
+from lvlmsal.planning.schema import spell_out
 
 _KEY = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 
@@ -20,7 +20,7 @@ def apply_override(content: dict[str, Any], text: str) -> None:
 
     Args:
         content: The config as plain Python objects, short forms spelled out; changed in place.
-        text: ``key=value``; `lvlmsal.evaluation.config.read_config` says what a key may be.
+        text: ``key=value``; `lvlmsal.planning.config.read_config` says what a key may be.
 
     Raises:
         ValueError: The text is not of that form, or the config has no such place.

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.records import Record
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.mcnemar import mcnemar
 from lvlmsal.metrics.statistics import Interval, paired_difference
+from lvlmsal.results.records import Record
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvlmsal.evaluation.scored import Scored, bounds_of, cost_of, mean_figures, pairs_of
 from lvlmsal.metrics.statistics import bootstrap_interval, paired_difference, wilson
+from lvlmsal.results.scored import Scored, bounds_of, cost_of, mean_figures, pairs_of
 
 Pair = tuple[Scored, Scored]
 """The answers of a method with one seed, and those that they are compared with."""

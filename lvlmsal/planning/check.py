@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import UnknownName, UnsupportedError, close_matches
-from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
+from lvlmsal.planning.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
 from lvlmsal.registry import (
     ADAPTERS,
     BENCHMARKS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lvlmsal.evaluation.table import against_text, markdown_row, name_of, shown_cells
+from lvlmsal.results.table import against_text, markdown_row, name_of, shown_cells
 
 _HEADS = ("model", "method", "benchmark", "against", "changed answers", "changed tokens")
 _COSTS = ("tokens", "ms/token", "passes/token", "peak MB")

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lvlmsal.evaluation.columns import Column
-from lvlmsal.evaluation.table import columns_of, name_of, shown_cells
+from lvlmsal.results.columns import Column
+from lvlmsal.results.table import columns_of, name_of, shown_cells
 
 _LABELS, _PLOT, _LINE = 235, 230, 22
 _CHARACTERS = 34

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.schema import WorldConfig
+from lvlmsal.planning.schema import WorldConfig
 from lvlmsal.pocket.world import write_world
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lvlmsal.evaluation.schema import JudgeConfig
 from lvlmsal.judges import Budget, Endpoint
+from lvlmsal.planning.schema import JudgeConfig
 
 
 def endpoint_of(config: JudgeConfig) -> Endpoint:

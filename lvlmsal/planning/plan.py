@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlmsal.errors import ConfigError, LvlmsalError
-from lvlmsal.evaluation.check import (
+from lvlmsal.planning.check import (
     benchmark_problems,
     build_component,
     card_of,
@@ -20,14 +20,14 @@ from lvlmsal.evaluation.check import (
     model_problems,
     run_problems,
 )
-from lvlmsal.evaluation.config import ConfigSource, read_config
-from lvlmsal.evaluation.judge_config import judge_problems
-from lvlmsal.evaluation.loggers import logger_problems
-from lvlmsal.evaluation.paper import paper_problems
-from lvlmsal.evaluation.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
-from lvlmsal.evaluation.trainer import trainer_problems
-from lvlmsal.evaluation.twins import add_twins
-from lvlmsal.evaluation.world import ensure_world, world_problems
+from lvlmsal.planning.config import ConfigSource, read_config
+from lvlmsal.planning.judge_config import judge_problems
+from lvlmsal.planning.loggers import logger_problems
+from lvlmsal.planning.paper import paper_problems
+from lvlmsal.planning.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
+from lvlmsal.planning.trainer import trainer_problems
+from lvlmsal.planning.twins import add_twins
+from lvlmsal.planning.world import ensure_world, world_problems
 from lvlmsal.registry import BENCHMARKS, DECODERS, INTERVENTIONS, options_of
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError, close_matches
-from lvlmsal.evaluation.overrides import apply_override
-from lvlmsal.evaluation.schema import BenchmarkConfig, RunConfig, spell_out
+from lvlmsal.planning.overrides import apply_override
+from lvlmsal.planning.schema import BenchmarkConfig, RunConfig, spell_out
 
 ConfigSource = str | Path | Mapping[str, Any] | DictConfig
 """A YAML file, the name of a packaged config, a dictionary or an OmegaConf object."""
