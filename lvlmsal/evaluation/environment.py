@@ -109,7 +109,7 @@ def _is_drawn(benchmark: Benchmark) -> bool:
 
 
 def refuse_changes(folder: Path, environment: dict[str, Any]) -> None:
-    """Stop if the data or the weights of a run have changed since its first records.
+    """Stop if the data, the weights or their form have changed since a run's first records.
 
     Args:
         folder: The run folder.
@@ -128,11 +128,16 @@ def refuse_changes(folder: Path, environment: dict[str, Any]) -> None:
         if label in earlier["data"]
         and entry["samples_digest"] != earlier["data"][label]["samples_digest"]
     ]
-    found += [
-        f"the weights of {name} have changed since the run began"
-        for name, entry in environment["models"].items()
-        if name in earlier["models"] and entry["weights"] != earlier["models"][name]["weights"]
-    ]
+    for name, entry in environment["models"].items():
+        before = earlier["models"].get(name, entry)
+        if entry["weights"] != before["weights"]:
+            found.append(f"the weights of {name} have changed since the run began")
+        # either can change an answer, and records do not say under which they were made
+        found += [
+            f"{name} began with the {what} {before[what]} and would go on with {entry[what]}"
+            for what in ("dtype", "attention")
+            if entry[what] != before[what]
+        ]
     if found:
         raise ConfigError(
             [*found, "choose another folder with output=..., or delete this one"],

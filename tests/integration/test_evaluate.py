@@ -215,6 +215,20 @@ def test_changed_questions_do_not_mix_into_a_run(
         run(config)
 
 
+def test_a_run_does_not_go_on_with_another_attention(
+    config: Config, run: Callable[..., Result], copied: Path
+) -> None:
+    """eager and sdpa give answers of their own; one run must not mix them."""
+    path = copied / "environment.json"
+    content = json.loads(path.read_text())
+    content["models"]["tiny"]["attention"] = "eager"
+    path.write_text(json.dumps(content))
+    lines = (copied / "records.jsonl").read_text().splitlines(keepends=True)
+    (copied / "records.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(ConfigError, match="tiny began with the attention eager and would go on"):
+        run(config)
+
+
 def test_a_method_can_be_added_to_a_run(
     config: Config, run: Callable[..., Result], copied: Path
 ) -> None:
