@@ -40,6 +40,7 @@ class MmeQuestion:
         label: ``"yes"`` or ``"no"``.
         path: The file.
         line: Line of that file, counted from 1.
+        unit: Task and image, by which the two questions on an image are paired.
         answer: What the model said; empty for a question.
     """
 
@@ -50,12 +51,8 @@ class MmeQuestion:
     label: str
     path: Path
     line: int
+    unit: str
     answer: str = ""
-
-    @property
-    def unit(self) -> str:
-        """Task and image, by which the two questions on an image are paired."""
-        return f"{self.task}/{Path(self.image).name}"
 
 
 def mme_folder(root: Path | str) -> Path:
@@ -141,7 +138,8 @@ def _task_questions(folder: Path, task: str) -> Iterator[MmeQuestion]:
                     line=line,
                 )
             label = _label(parts[1], path, line)
-            yield MmeQuestion(task, image, number, parts[0].strip(), label, path, line)
+            unit = f"{task}/{found[0]}"
+            yield MmeQuestion(task, image, number, parts[0].strip(), label, path, line, unit)
 
 
 def read_mme_results(folder: Path | str) -> tuple[list[MmeQuestion], list[str]]:
@@ -158,8 +156,9 @@ def read_mme_results(folder: Path | str) -> tuple[list[MmeQuestion], list[str]]:
         The results, task by task, and the names of other text files in the folder.
 
     Raises:
-        DataError: There is no file of a task; a line has fewer than four columns or a right answer
-            other than yes and no; or an image does not have exactly two lines.
+        DataError: There is no file of a task, or two of the same; a line has fewer than four
+            columns or a right answer other than yes and no; or an image does not have exactly two
+            lines.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -171,6 +170,12 @@ def read_mme_results(folder: Path | str) -> tuple[list[MmeQuestion], list[str]]:
         task = tasks.get(path.stem.lower())
         if task is None:
             others.append(path.name)
+        elif task in paths:
+            raise DataError(
+                f"holds two files of the task {task!r}, {paths[task].name} and {path.name}: leave "
+                "one of them",
+                path=folder,
+            )
         else:
             paths[task] = path
     if not paths:
@@ -196,7 +201,8 @@ def _results(path: Path, task: str) -> list[MmeQuestion]:
                 line=line,
             )
         image, question, truth, answer = columns
-        before = seen.setdefault(image.strip(), [])
+        image = image.strip()
+        before = seen.setdefault(image, [])
         if len(before) == 2 or any(other.text == question for other in before):
             lines = " and ".join(str(other.line) for other in before)
             problem = "the same question" if len(before) == 1 else "a third line"
@@ -208,7 +214,8 @@ def _results(path: Path, task: str) -> list[MmeQuestion]:
             )
         label = _label(truth, path, line)
         number = len(before) + 1
-        result = MmeQuestion(task, image.strip(), number, question, label, path, line, answer)
+        unit = f"{task}/{image}"  # as it stands: a/1.jpg and b/1.jpg are two images
+        result = MmeQuestion(task, image, number, question, label, path, line, unit, answer)
         before.append(result)
         results.append(result)
     for image, pair in seen.items():

@@ -161,6 +161,21 @@ def test_pairs_are_made_by_image_not_by_position(results: Path) -> None:
     assert score(results=results)["score/existence"] == expected["score/existence"]
 
 
+def test_images_of_one_name_in_two_folders_are_two_images(results: Path) -> None:
+    lines = ["a/1.png\tIs it?\tYes\tyes", "a/1.png\tIs it not?\tNo\tyes"]
+    lines += ["b/1.png\tIs it?\tYes\tno", "b/1.png\tIs it not?\tNo\tno"]
+    (results / "OCR.txt").write_text("\n".join(lines))
+    # two of four right, and no image with both
+    assert score(results=results)["score/OCR"] == 50
+
+
+def test_two_files_of_a_task_are_refused(results: Path) -> None:
+    (results / "ocr.txt").write_text((results / "OCR.txt").read_text())
+    if not (results / "OCR.txt").samefile(results / "ocr.txt"):
+        with pytest.raises(DataError, match=r"two files of the task 'OCR', OCR\.txt and ocr\.txt"):
+            score(results=results)
+
+
 def test_other_files_are_named(results: Path) -> None:
     (results / "notes.txt").write_text("")
     (results / "ocr.txt").write_text((results / "OCR.txt").read_text())
