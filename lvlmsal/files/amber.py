@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from lvlmsal.errors import DataError
-from lvlmsal.files.rows import Row, read_json_rows, read_text, short
+from lvlmsal.files.rows import Row, read_json_rows, read_text, reason, short
 
 AMBER_DIMENSIONS: Final[Mapping[str, str]] = {
     "generative": "generative",
@@ -165,8 +165,9 @@ def read_amber_relation(path: Path | str) -> dict[str, tuple[str, ...]]:
     """
     try:
         content = json.loads(read_text(path))
-    except ValueError as error:
-        raise DataError(f"not valid JSON ({error})", path=path) from None
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise DataError(f"not valid JSON ({reason(error)})", path=path, line=line) from None
     if not isinstance(content, dict) or not content:
         raise DataError(f"expected an object of lists, got {short(repr(content))}", path=path)
     for word, others in content.items():

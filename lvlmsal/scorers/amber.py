@@ -172,7 +172,7 @@ class Amber(Scorer):
         there = Counter(_kind(items[number]) for number in given)
         warnings = []
         for kind in _KINDS:
-            if not there[kind] and all_of[kind]:
+            if not there[kind]:
                 warnings.append(f"there are no responses to the {kind} queries")
             elif there[kind] < all_of[kind]:
                 missing = [n for n, item in items.items() if _kind(item) == kind and n not in given]

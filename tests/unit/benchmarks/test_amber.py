@@ -208,6 +208,22 @@ def test_one_part_needs_nothing_of_the_other(root: Path) -> None:
     assert found["f1"] == 1
 
 
+@pytest.mark.parametrize("part", [(1, 2), (3, 4, 5, 6, 7, 8), (1, 2, 6)])
+def test_annotations_of_some_kinds_only(root: Path, part: tuple[int, ...]) -> None:
+    path = root / "annotations.json"
+    path.write_text(json.dumps([a for a in json.loads(path.read_text()) if a["id"] in part]))
+    found = score(root, {n: r for n, r in RESPONSES.items() if n in part})
+    assert "amber_score" not in found
+    assert any("there are no responses to the" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", '{"a": ' + "9" * 5000 + "}", "[]"])
+def test_a_relation_file_that_is_broken(root: Path, text: str) -> None:
+    (root / "relation.json").write_text(text)
+    with pytest.raises(DataError, match=r"relation\.json"):
+        score(root, {1: "x", 2: "y"})
+
+
 def test_answers_without_queries_have_no_intervals(root: Path) -> None:
     (root / "query/query_all.json").unlink()
     found = score(root, RESPONSES)
