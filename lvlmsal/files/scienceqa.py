@@ -62,8 +62,8 @@ def read_scienceqa(
         The problems in the order of the split.
 
     Raises:
-        DataError: A file is no such object, there is no such split, or a problem is missing,
-            listed twice or broken.
+        DataError: A file is no such object, there is no such split or it is empty, or a problem is
+            missing, listed twice or broken.
     """
     problems, splits = Path(problems), Path(splits)
     lists = _read_object(splits)
@@ -75,6 +75,8 @@ def read_scienceqa(
     ids = lists[split]
     if not isinstance(ids, list) or not all(isinstance(pid, str) for pid in ids):
         raise DataError(f"the split {split!r} must be a list of ids in quotes", path=splits)
+    if not ids:
+        raise DataError(f"the split {split!r} lists no problems", path=splits)
     if repeated := [pid for pid, times in Counter(ids).items() if times > 1]:
         raise DataError(f"the split {split!r} lists ids twice: {listed(repeated)}", path=splits)
     entries = _read_object(problems)

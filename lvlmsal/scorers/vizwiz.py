@@ -109,7 +109,12 @@ class Vizwiz(Scorer):
                 f"{len(missing)} of {len(known)} questions have no answer: {listed(missing)}",
                 path=self.answers,
             )
-        return {
-            image: row.text("answer" if "answer" in row.data else "text")
-            for image, row in found.items()
-        }
+        return {image: _answer(row) for image, row in found.items()}
+
+
+def _answer(row: Row) -> str:
+    for key in ("answer", "text"):
+        if key in row.data:
+            return row.text(key)
+    keys = ", ".join(map(repr, row.data))
+    raise row.error(f"there is no answer: expected 'answer' or 'text', got the keys {keys}")

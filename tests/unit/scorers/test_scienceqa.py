@@ -126,6 +126,7 @@ def test_broken_files_are_named(root: Path) -> None:
         ({"test": ["4", "4", "7"]}, "lists ids twice: 4"),
         ({"test": ["4", "99"]}, "1 of 2 problems .* are not in the file: 99"),
         ({"test": [4]}, "ids in quotes"),
+        ({"test": []}, "the split 'test' lists no problems"),
         ([], "expected a JSON object"),
     ):
         splits.write_text(json.dumps(content))

@@ -197,7 +197,7 @@ def test_layouts_of_answers_score_alike(root: Path) -> None:
         (submission()[:2], r"1 of 3 questions have no answer: VizWiz_val_00000002\.jpg"),
         ([*submission(), submission()[0]], "occurs a second time"),
         ([*submission(), {"image": "z.jpg", "answer": "a"}], "unknown image: z.jpg"),
-        ([*submission()[:2], {"image": NAMES[2]}], "'text' is missing"),
+        ([*submission()[:2], {"image": NAMES[2]}], "expected 'answer' or 'text'"),
         ([*submission()[:2], {"image": NAMES[2], "answer": None}], "'answer' must be a string"),
         (llava_answers(), "--questions llava_test.jsonl"),
     ],
