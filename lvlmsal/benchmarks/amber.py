@@ -83,15 +83,11 @@ class Amber(Benchmark):
         """Check the options.
 
         Raises:
-            ValueError: There is no such part, or the prompt has no place for the query.
+            ValueError: There is no such part.
         """
         super().__post_init__()
         if self.part not in _COUNTS:
             raise ValueError(f"part must be one of {', '.join(_COUNTS)}, got {self.part!r}")
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the query goes; got {self.prompt!r}"
-            )
 
     @property
     def label(self) -> str:
@@ -126,26 +122,23 @@ class Amber(Benchmark):
             relation = read_amber_relation(self.folder / "relation.json")
             # what the metric lacks has to be said before hours of answering, not after them
             self.metric()
-        samples = []
+        samples: list[Sample] = []
         for query in read_amber_queries(path):
             source = f"{path}:{query.line}"
             try:
                 item = self._item(query.id, items, source)
-                image = self.image_path(query.image, source)
             except DataError as error:
                 problems.append(str(error))
                 continue
             if self.part == "generative" and (words := unknown_amber_words(item, relation)):
                 problems.append(f"{truth}:{item.line}: not in relation.json: {listed(words)}")
-            samples.append(
-                Sample(
-                    id=str(query.id),
-                    images=(image,),
-                    prompt=self.prompt.replace("{question}", query.text),
-                    target=amber_target(item),
-                    group=query.image,
-                    source=source,
-                )
+            samples += self.one_sample(
+                problems,
+                id=str(query.id),
+                image=query.image,
+                question=query.text,
+                target=amber_target(item),
+                source=source,
             )
         return samples
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 from abc import abstractmethod
@@ -14,34 +15,10 @@ from typing import Any, ClassVar, Self
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from lvlmsal.benchmarks.sample import Sample, repeated_ids, shortened
 from lvlmsal.benchmarks.subsets import Recipe, Subset, choose
 from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.metrics.base import CountMetric
-
-SHOWN_PROBLEMS = 10
-"""How many problems of one kind a message lists before it only counts the rest."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One question about one or more images.
-
-    Attributes:
-        id: Unique within its benchmark.
-        images: Image files, in the order in which the prompt shows them.
-        prompt: The text that the model is asked, without image placeholders.
-        target: What the metric compares the answer with; a JSON value.
-        group: What answers have in common that makes them dependent (the image); intervals are
-            drawn over groups.
-        source: File and line that the sample comes from, for messages.
-    """
-
-    id: str
-    images: tuple[Path, ...]
-    prompt: str
-    target: Any
-    group: str
-    source: str = ""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -95,6 +72,11 @@ class Benchmark(LightningDataModule):
         super().__init__()
         if not self.root.strip():
             raise ValueError("root must be a folder; got an empty string")
+        default = next(f.default for f in dataclasses.fields(self) if f.name == "prompt")
+        if "{question}" in str(default) and "{question}" not in self.prompt:
+            raise ValueError(
+                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
+            )
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if self.limit is not None and self.limit < 1:
@@ -152,7 +134,7 @@ class Benchmark(LightningDataModule):
     def problems(self) -> list[str]:
         """Everything that is wrong with the files, found without opening an image."""
         texts = [f"{source}: there is no image {p}" for p, source in self.missing_images().items()]
-        return [*_shortened(self.reading_problems()), *_shortened(texts)]
+        return [*shortened(self.reading_problems()), *shortened(texts)]
 
     def reading_problems(self) -> list[str]:
         """Everything that is wrong with the files besides images."""
@@ -202,6 +184,38 @@ class Benchmark(LightningDataModule):
         root = Path(self.root)
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
+    def one_sample(
+        self,
+        problems: list[str],
+        *,
+        id: str,
+        image: str,
+        target: Any,
+        source: str,
+        question: str = "",
+        prompt: str | None = None,
+        group: str | None = None,
+    ) -> list[Sample]:
+        """The sample about one image; none, and a problem more, where the image's name is bad.
+
+        Args:
+            problems: Takes the problem.
+            id: Of the sample.
+            image: Name below the image folder.
+            target: What the metric compares with.
+            source: File and line.
+            question: Goes into the option `prompt`.
+            prompt: The whole prompt, in place of the two.
+            group: What samples are resampled by; the image's name by default.
+        """
+        try:
+            path = self.image_path(image, source)
+        except DataError as error:
+            problems.append(str(error))
+            return []
+        text = self.prompt.replace("{question}", question) if prompt is None else prompt
+        return [Sample(id, (path,), text, target, image if group is None else group, source)]
+
     def image_root(self) -> Path:
         """The folder that image names are relative to."""
         root = Path(self.root)
@@ -240,7 +254,7 @@ class Benchmark(LightningDataModule):
                     problems.append(str(error))
             else:
                 problems.append(f"{self.label}: there is no folder {self.root!r} (option 'root')")
-            problems += _repeated_ids(samples)
+            problems += repeated_ids(samples)
             if not samples and not problems:
                 problems.append(f"{self.label}: the files in {self.root!r} hold no samples")
             if samples:
@@ -267,21 +281,4 @@ def _images_of_groups(samples: Iterable[Sample]) -> dict[str, list[str]]:
     return images
 
 
-def _repeated_ids(samples: Iterable[Sample]) -> list[str]:
-    first: dict[str, str] = {}
-    texts = []
-    for sample in samples:
-        if sample.id in first:
-            texts.append(
-                f"{sample.source}: the id {sample.id!r} was already used at {first[sample.id]}"
-            )
-        else:
-            first[sample.id] = sample.source
-    return texts
-
-
-def _shortened(problems: list[str]) -> list[str]:
-    rest = len(problems) - SHOWN_PROBLEMS
-    return (
-        problems if rest <= 0 else [*problems[:SHOWN_PROBLEMS], f"... and {rest} more like these"]
-    )
+__all__ = ["Benchmark", "Sample"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import DataError
 from lvlmsal.files import read_coco_captions
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS, METRICS
@@ -52,25 +51,18 @@ class Captions(Benchmark):
         """One sample per image with captions, in ascending order of its id."""
         (path,) = self.data_files()
         truth = read_coco_captions(path)
-        samples = []
+        samples: list[Sample] = []
         for image_id in sorted(truth.captions):
             if image_id not in truth.files:
                 problems.append(f"{path}: the list 'images' does not name a file of {image_id}")
                 continue
-            try:
-                image = self.image_path(truth.files[image_id], str(path))
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            samples.append(
-                Sample(
-                    id=str(image_id),
-                    images=(image,),
-                    prompt=self.prompt,
-                    target=truth.captions[image_id],
-                    group=str(image_id),
-                    source=str(path),
-                )
+            samples += self.one_sample(
+                problems,
+                id=str(image_id),
+                image=truth.files[image_id],
+                target=truth.captions[image_id],
+                group=str(image_id),
+                source=str(path),
             )
         return samples
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import DataError
 from lvlmsal.files import normal_id, read_coco_objects, read_text
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.chair import load_vocabulary
@@ -81,26 +80,18 @@ class Chair(Benchmark):
         truth = read_coco_objects(folder)
         path = self.vocabulary_file()
         vocabulary = load_vocabulary(str(path or "coco"), self._rule())
-        samples = []
+        samples: list[Sample] = []
         for image_id, source in self._chosen(truth.files, folder, problems):
-            name = truth.files[image_id]
-            try:
-                image = self.image_path(name, source)
-            except DataError as error:
-                problems.append(str(error))
-                continue
             target = ground_truth_objects(
                 truth.instances.get(image_id, ()), truth.captions.get(image_id, ()), vocabulary
             )
-            samples.append(
-                Sample(
-                    id=str(image_id),
-                    images=(image,),
-                    prompt=self.prompt,
-                    target=sorted(target),
-                    group=str(image_id),
-                    source=source,
-                )
+            samples += self.one_sample(
+                problems,
+                id=str(image_id),
+                image=truth.files[image_id],
+                target=sorted(target),
+                group=str(image_id),
+                source=source,
             )
         return samples
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import DataError
 from lvlmsal.files.llava_bench import read_llava_bench
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.functional.llava_bench import Reading
@@ -61,18 +60,6 @@ class LlavaBench(Benchmark):
     reading: Reading = "official"
     judge_prompt: str = OWN
 
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: The prompt has no place for the question.
-        """
-        super().__post_init__()
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
-            )
-
     def data_files(self) -> list[Path]:
         """Questions, contexts and reference answers."""
         return [Path(self.root) / name for name in (self.questions, self.context, self.reference)]
@@ -80,23 +67,16 @@ class LlavaBench(Benchmark):
     def read(self, problems: list[str]) -> list[Sample]:
         """One sample per question."""
         path, *others = self.data_files()
-        samples = []
+        samples: list[Sample] = []
         for question in read_llava_bench(path, *others):
             source = f"{path}:{question.line}"
-            try:
-                image = self.image_path(question.image, source)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            samples.append(
-                Sample(
-                    id=str(question.question_id),
-                    images=(image,),
-                    prompt=self.prompt.replace("{question}", question.text),
-                    target=question.target,
-                    group=question.image,
-                    source=source,
-                )
+            samples += self.one_sample(
+                problems,
+                id=str(question.question_id),
+                image=question.image,
+                question=question.text,
+                target=question.target,
+                source=source,
             )
         return samples
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import DataError
 from lvlmsal.files.mm_vet import read_mm_vet
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.functional.mm_vet import CAPABILITIES
@@ -48,18 +47,6 @@ class MmVet(Benchmark):
     judge_prompt: str = OWN
     judge_runs: int = 1
 
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: The prompt has no place for the question.
-        """
-        super().__post_init__()
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
-            )
-
     def data_files(self) -> list[Path]:
         """The question file."""
         return [Path(self.root) / self.questions]
@@ -67,7 +54,7 @@ class MmVet(Benchmark):
     def read(self, problems: list[str]) -> list[Sample]:
         """One sample per question."""
         (path,) = self.data_files()
-        samples = []
+        samples: list[Sample] = []
         for question in read_mm_vet(path):
             source = f"{path}: {question.question_id}"
             if strange := sorted(set(question.capabilities) - set(CAPABILITIES)):
@@ -75,20 +62,13 @@ class MmVet(Benchmark):
                     f"{source}: unknown capabilities {strange}; known: {', '.join(CAPABILITIES)}"
                 )
                 continue
-            try:
-                image = self.image_path(question.image, source)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            samples.append(
-                Sample(
-                    id=question.question_id,
-                    images=(image,),
-                    prompt=self.prompt.replace("{question}", question.text),
-                    target=question.target,
-                    group=question.image,
-                    source=source,
-                )
+            samples += self.one_sample(
+                problems,
+                id=question.question_id,
+                image=question.image,
+                question=question.text,
+                target=question.target,
+                source=source,
             )
         return samples
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import DataError, close_matches
+from lvlmsal.errors import close_matches
 from lvlmsal.files import MME_TASKS, MmeQuestion, mme_folder, read_mme_questions
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS, METRICS
@@ -56,7 +56,7 @@ class Mme(Benchmark):
         """Check the options.
 
         Raises:
-            ValueError: There is no such task, or the prompt has no place for the question.
+            ValueError: There is no such task.
         """
         super().__post_init__()
         for task in self.tasks:
@@ -65,10 +65,6 @@ class Mme(Benchmark):
                     f"MME has no task {task!r}.{close_matches(task, MME_TASKS)} "
                     f"Its tasks: {', '.join(MME_TASKS)}"
                 )
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
-            )
 
     @property
     def label(self) -> str:
@@ -85,23 +81,17 @@ class Mme(Benchmark):
 
     def read(self, problems: list[str]) -> list[Sample]:
         """Two samples per image."""
-        samples = []
+        samples: list[Sample] = []
         for question in self._questions():
             source = f"{question.path}:{question.line}"
-            try:
-                image = self.image_path(question.image, source)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            samples.append(
-                Sample(
-                    id=f"{question.unit}#{question.number}",
-                    images=(image,),
-                    prompt=self.prompt.replace("{question}", question.text),
-                    target=mme_target(question),
-                    group=question.unit,
-                    source=source,
-                )
+            samples += self.one_sample(
+                problems,
+                id=f"{question.unit}#{question.number}",
+                image=question.image,
+                question=question.text,
+                target=mme_target(question),
+                group=question.unit,
+                source=source,
             )
         return samples
 

@@ -66,18 +66,6 @@ class Pope(Benchmark):
     questions: str | None = None
     parser: str = "strict"
 
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: The prompt has no place for the question.
-        """
-        super().__post_init__()
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
-            )
-
     @property
     def label(self) -> str:
         """``pope/`` and the split; with the data set between them unless it is COCO."""
@@ -134,23 +122,16 @@ class Pope(Benchmark):
                     f"no question of the category {self.split!r}; the file has {categories}",
                     path=path,
                 )
-        samples = []
+        samples: list[Sample] = []
         for question in questions:
             source = f"{path}:{question.line}"
-            try:
-                image = self.image_path(question.image, source)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            samples.append(
-                Sample(
-                    id=str(question.question_id),
-                    images=(image,),
-                    prompt=self.prompt.replace("{question}", question.text),
-                    target=question.label,
-                    group=question.image,
-                    source=source,
-                )
+            samples += self.one_sample(
+                problems,
+                id=str(question.question_id),
+                image=question.image,
+                question=question.text,
+                target=question.label,
+                source=source,
             )
         return samples
 

@@ -60,18 +60,6 @@ class Scienceqa(Benchmark):
     modality: Literal["all", "image", "text"] = "all"
     rule: str = "llava"
 
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: The prompt has no place for the question.
-        """
-        super().__post_init__()
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
-            )
-
     @property
     def label(self) -> str:
         """``scienceqa/`` and the split, with the modality behind it where it is not ``all``."""

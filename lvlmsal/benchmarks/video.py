@@ -33,15 +33,11 @@ class VideoBenchmark(Benchmark):
         """Check the options.
 
         Raises:
-            ValueError: No frame would be shown, or the prompt has no place for the question.
+            ValueError: No frame would be shown.
         """
         super().__post_init__()
         if self.frames < 1:
             raise ValueError(f"frames must be at least 1, got {self.frames}")
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
-            )
 
     def frame_paths(
         self, video: str, source: str, known: dict[str, tuple[Path, ...]]

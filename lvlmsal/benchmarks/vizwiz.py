@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import DataError
 from lvlmsal.files import VizwizQuestion, read_vizwiz_prompts, read_vizwiz_questions
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS, METRICS
@@ -73,13 +72,9 @@ class Vizwiz(Benchmark):
         """Check the options.
 
         Raises:
-            ValueError: The prompt has no place for the question, or cannot have a say.
+            ValueError: The prompt cannot have a say.
         """
         super().__post_init__()
-        if "{question}" not in self.prompt:
-            raise ValueError(
-                f"prompt must contain {{question}}, where the question goes; got {self.prompt!r}"
-            )
         if self.questions is not None and self.prompt != PROMPT:
             raise ValueError("prompt has no effect with questions, whose texts are whole prompts")
 
@@ -114,22 +109,15 @@ class Vizwiz(Benchmark):
                     wanted.append((questions[line.image], line.text, source))
                 else:
                     problems.append(f"{source}: the image {line.image!r} is not in {annotated}")
-        samples = []
+        samples: list[Sample] = []
         for question, prompt, source in wanted:
-            try:
-                image = self.image_path(question.image, source)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            samples.append(
-                Sample(
-                    id=question.image,
-                    images=(image,),
-                    prompt=prompt,
-                    target=vizwiz_target(question),
-                    group=question.image,
-                    source=source,
-                )
+            samples += self.one_sample(
+                problems,
+                id=question.image,
+                image=question.image,
+                prompt=prompt,
+                target=vizwiz_target(question),
+                source=source,
             )
         return samples
 

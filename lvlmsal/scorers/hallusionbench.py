@@ -17,7 +17,7 @@ from lvlmsal.metrics.hallusionbench import HallusionRule
 from lvlmsal.metrics.prompts import OWN
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.base import Scorer, bounds, numbers
-from lvlmsal.scorers.replies import give_replies, unjudged
+from lvlmsal.scorers.replies import give_replies
 
 
 @SCORERS.register("hallusionbench")
@@ -99,14 +99,14 @@ class HallusionBench(Scorer):
         if not self._asks:
             return metric.rows_of_verdicts([self._verdict(item) for item in items], targets), []
         answers = [item.row.text(self.answer_key) for item in items]
-        missing: list[str] = []
+        warnings: list[str] = []
         if self.replies is not None:
             asks = {
                 item.id: partial(metric.requests, answer, item.target)
                 for item, answer in zip(items, answers, strict=True)
             }
-            missing = give_replies(metric, self.replies, asks, judge=self.judge)
-        return metric.rows(answers, targets), unjudged(missing, len(items))
+            warnings = give_replies(metric, self.replies, asks, judge=self.judge)
+        return metric.rows(answers, targets), warnings
 
     def _verdict(self, item: HallusionQuestion) -> int:
         if self.verdict_key not in item.row.data:

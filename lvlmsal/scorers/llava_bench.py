@@ -23,7 +23,7 @@ from lvlmsal.metrics.llava_bench import LlavaBench as LlavaBenchMetric
 from lvlmsal.metrics.prompts import OWN
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.base import Scorer, bounds, numbers
-from lvlmsal.scorers.replies import give_replies, unjudged
+from lvlmsal.scorers.replies import give_replies
 
 
 @SCORERS.register("llava-bench")
@@ -141,6 +141,6 @@ class LlavaBench(Scorer):
             str(question.question_id): partial(metric.requests, answer, target)
             for question, answer, target in zip(asked, answers, targets, strict=True)
         }
-        missing = give_replies(metric, self.replies, asks, judge=self.judge)
+        warnings = give_replies(metric, self.replies, asks, judge=self.judge)
         images: list[Identifier] = [question.image for question in asked]
-        return metric.rows(answers, targets), images, unjudged(missing, len(asked))
+        return metric.rows(answers, targets), images, warnings

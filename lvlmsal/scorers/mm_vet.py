@@ -21,7 +21,7 @@ from lvlmsal.metrics.mm_vet import MmVet as MmVetMetric
 from lvlmsal.metrics.prompts import OWN
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.base import Scorer, bounds, numbers
-from lvlmsal.scorers.replies import give_replies, unjudged
+from lvlmsal.scorers.replies import give_replies
 
 
 @SCORERS.register("mm-vet")
@@ -106,5 +106,5 @@ class MmVet(Scorer):
             question.question_id: partial(metric.requests, answer, question.target)
             for question, answer in zip(asked, answers, strict=True)
         }
-        missing = give_replies(metric, self.replies, asks, judge=self.judge)
-        return metric, metric.rows(answers, targets), unjudged(missing, len(asked))
+        warnings = give_replies(metric, self.replies, asks, judge=self.judge)
+        return metric, metric.rows(answers, targets), warnings

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from torch import Tensor
 
@@ -58,29 +58,21 @@ class Mme(Scorer):
     answers: Path | None = None
     root: Path | None = None
     parser: str = "official"
-    parsers: str = ""
+    parsers: Literal["", "all"] = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the options.
 
         Raises:
-            ConfigError: There are neither results nor answers with a root, or both; or `parsers`
-                is neither empty nor ``all``.
+            ConfigError: There are neither results nor answers with a root, or both.
         """
         mme_parser(self.parser)
-        problems = []
         with_answers = self.answers is not None and self.root is not None
         if (self.results is None) != with_answers or (
             self.results is not None and (self.answers, self.root) != (None, None)
         ):
-            problems.append("give a folder of results (--results), or --answers and --root")
-        if self.parsers not in ("", "all"):
-            problems.append(
-                f"parsers must be 'all' or left out, got {self.parsers!r}; one rule is `parser`"
-            )
-        if problems:
-            raise ConfigError(problems)
+            raise ConfigError(["give a folder of results (--results), or --answers and --root"])
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``categories`` holds the figures of each task that is there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.files import PopeQuestion, read_pope_questions
 from lvlmsal.metrics.parsers import PARSERS, get_parser
@@ -40,20 +40,16 @@ class Pope(Scorer):
     answers: Path
     labels: Path | None = None
     parser: str = "strict"
-    parsers: str = ""
+    parsers: Literal["", "all"] = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the names of the rules.
 
         Raises:
-            ValueError: `parsers` is neither empty nor ``all``.
+            UnknownName: No rule has that name.
         """
         get_parser(self.parser)
-        if self.parsers not in ("", "all"):
-            raise ValueError(
-                f"parsers must be 'all' or left out, got {self.parsers!r}; one rule is `parser`"
-            )
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``parsers`` and ``categories`` hold figures by rule and category."""

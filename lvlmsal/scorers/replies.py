@@ -20,7 +20,9 @@ def give_replies(
     """Give a metric the replies of a file.
 
     A line holds ``reply`` and either ``key`` (that of the request, as this library stores replies)
-    or ``id`` and, where the judge was asked again, ``attempt`` (0, 1, ...).
+    or ``id`` and, where the judge was asked again, ``attempt`` (0, 1, ...). What has the same words
+    is asked once: where the same question, reference and answer stand under several ids, the reply
+    to the first of them counts for all.
 
     Args:
         metric: Its `replies` are set.
@@ -29,7 +31,7 @@ def give_replies(
         judge: Take the lines of this judge model only; by default all lines must be of one judge.
 
     Returns:
-        The ids for which a reply is missing.
+        Warnings: ids for which a reply is missing, and ids whose reply another one stands for.
 
     Raises:
         DataError: A line has neither key nor id, an unknown id, or an id and attempt twice; or the
@@ -68,7 +70,16 @@ def give_replies(
                 missing.append(name)
                 break
             found[request.key] = reply
-    return missing
+    metric.replies = {}  # so that all first requests are asked for
+    differing = [
+        name
+        for name, ask in asks.items()
+        for request in ask()[:1]
+        if (row_of := by_id.get((name, request.attempt))) is not None
+        and found[request.key] != row_of.text("reply")
+    ]
+    metric.replies = found
+    return _warnings(missing, differing, len(asks))
 
 
 def _of_one_judge(rows: list[Row], judge: str) -> list[Row]:
@@ -91,10 +102,17 @@ def _of_one_judge(rows: list[Row], judge: str) -> list[Row]:
     )
 
 
-def unjudged(missing: list[str], total: int) -> list[str]:
-    """What to say of answers for which the judge's reply is missing, as warnings."""
-    if not missing:
-        return []
-    return [
-        f"{len(missing)} of {total} answers have no usable reply of the judge: {listed(missing)}"
-    ]
+def _warnings(missing: list[str], differing: list[str], total: int) -> list[str]:
+    """What to say of replies that are missing or were not taken."""
+    texts = []
+    if missing:
+        texts.append(
+            f"{len(missing)} of {total} answers have no usable reply of the judge: "
+            f"{listed(missing)}"
+        )
+    if differing:
+        texts.append(
+            f"{len(differing)} of {total} replies were not taken, because the judge replied "
+            f"otherwise to the same words under another id or key: {listed(differing)}"
+        )
+    return texts

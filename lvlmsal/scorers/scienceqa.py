@@ -58,20 +58,9 @@ class Scienceqa(Scorer):
     split: str = "test"
     modality: Literal["all", "image", "text"] = "all"
     rule: str = "llava"
-    rules: str = ""
+    rules: Literal["", "all"] = ""
     missing: Literal["refuse", "wrong"] = "refuse"
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: `rules` is neither empty nor ``all``.
-        """
-        if self.rules not in ("", "all"):
-            raise ValueError(
-                f"rules must be 'all' or left out, got {self.rules!r}; one rule is `rule`"
-            )
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``categories`` holds topics, ``rules`` every rule, if asked for."""

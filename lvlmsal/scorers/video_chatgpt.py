@@ -15,7 +15,7 @@ from lvlmsal.metrics.prompts import OWN
 from lvlmsal.metrics.video_chatgpt import VideoChatGpt as VideoChatGptMetric
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.base import Scorer, bounds, numbers
-from lvlmsal.scorers.replies import give_replies, unjudged
+from lvlmsal.scorers.replies import give_replies
 
 
 @SCORERS.register("video-chatgpt")
@@ -85,14 +85,14 @@ class VideoChatGpt(Scorer):
                 answers += given
                 targets += mine
                 groups += [item.video] * len(given)
-        missing = give_replies(metric, self.replies, asks, judge=self.judge)
+        warnings = give_replies(metric, self.replies, asks, judge=self.judge)
         rows = metric.rows(answers, targets)
         return {
             "metric": "video-chatgpt",
             "variant": metric.variant,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, groups, self.seed),
-            "warnings": unjudged(missing, len(asks)),
+            "warnings": warnings,
         }
 
     def _files(self) -> dict[str, Path]:

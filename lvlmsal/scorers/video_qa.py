@@ -16,7 +16,7 @@ from lvlmsal.metrics.prompts import OWN
 from lvlmsal.metrics.video_qa import VideoQa as VideoQaMetric
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.base import Scorer, bounds, numbers
-from lvlmsal.scorers.replies import give_replies, unjudged
+from lvlmsal.scorers.replies import give_replies
 
 
 @SCORERS.register("video-qa")
@@ -63,14 +63,14 @@ class VideoQa(Scorer):
             item.id: partial(metric.requests, text, target)
             for item, text, target in zip(asked, predictions, targets, strict=True)
         }
-        missing = give_replies(metric, self.replies, asks, judge=self.judge)
+        warnings = give_replies(metric, self.replies, asks, judge=self.judge)
         rows = metric.rows(predictions, targets)
         return {
             "metric": "video-qa",
             "variant": metric.variant,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, [item.video for item in asked], self.seed),
-            "warnings": unjudged(missing, len(asked)),
+            "warnings": warnings,
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.vizwiz import vizwiz_target
 from lvlmsal.errors import DataError
@@ -41,19 +41,8 @@ class Vizwiz(Scorer):
     answers: Path
     questions: Path | None = None
     rule: str = "vizwiz-api"
-    rules: str = ""
+    rules: Literal["", "all"] = ""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ValueError: `rules` is neither empty nor ``all``.
-        """
-        if self.rules not in ("", "all"):
-            raise ValueError(
-                f"rules must be 'all' or left out, got {self.rules!r}; one rule is `rule`"
-            )
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``rules`` holds the figures of every rule, if asked for."""

@@ -226,7 +226,7 @@ def test_folders_and_options_that_do_not_fit(results: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(LvlmsalError, match="--results"):
             score(**options)
-    with pytest.raises(LvlmsalError, match="'all' or left out"):
+    with pytest.raises(LvlmsalError, match="must be one of '', 'all'"):
         score(results=results, parsers="some")
     with pytest.raises(LvlmsalError, match="unknown parser of MME"):
         score(results=results, parser="llava")
