@@ -15,6 +15,8 @@ from lvlmsal.registry import SCORERS
 from tests.unit.metrics.video_cases import HALLUSION, VERDICTS
 from tests.unit.test_video_files import ANSWERS, QUESTIONS, write
 
+KEYS = ("category", "subcategory", "set_id", "figure_id", "question_id")
+
 
 def hallusion_rows(**more: Any) -> list[dict[str, Any]]:
     """The cases of the metric's tests, as the official file has them: all values are text."""
@@ -71,6 +73,22 @@ def test_hallusionbench_takes_replies(tmp_path: Path) -> None:
     assert "VD_ocr_0_0_0" in found["warnings"][0]
     with pytest.raises(ConfigError, match="strict"):
         score("hallusionbench", results=results, replies=path, rule="strict")
+
+
+def test_replies_that_another_id_stands_for_are_named(tmp_path: Path) -> None:
+    first, *_ = hallusion_rows()
+    rows = [{**first, "set_id": str(number)} for number in range(3)]
+    results = write(tmp_path / "r.json", rows)
+    ids = ["_".join(row[key] for key in KEYS) for row in rows]
+    replies = [{"id": name, "reply": "correct"} for name in ids]
+    path = write(tmp_path / "replies.json", replies)
+    assert score("hallusionbench", results=results, replies=path)["warnings"] == []
+    path = write(tmp_path / "replies.json", [*replies[:2], {"id": ids[2], "reply": "incorrect"}])
+    found = score("hallusionbench", results=results, replies=path)
+    (warning,) = found["warnings"]
+    assert warning.startswith("1 of 3 replies were not taken")
+    assert warning.endswith(ids[2])
+    assert found["aacc"] == 1
 
 
 @pytest.mark.parametrize(
