@@ -13,6 +13,7 @@ from lvlmsal.metrics.functional.hallusionbench import (
     RIGHT,
     UNCLEAR,
     WRONG,
+    check_target,
     hallusionbench_counts,
     hallusionbench_failures,
     hallusionbench_figures,
@@ -155,7 +156,13 @@ class HallusionBench(JudgedMetric, SetMetric):
         return [] if request.key in self.replies else [request]
 
     def verdicts(self, answers: Sequence[str], targets: Sequence[Any]) -> list[int | None]:
-        """0 wrong, 1 right, 2 unclear, None without a judge's reply; one for each answer."""
+        """0 wrong, 1 right, 2 unclear, None without a judge's reply; one for each answer.
+
+        Raises:
+            ValueError: A target is none.
+        """
+        for target in targets:
+            check_target(target)
         verdict: Callable[[str, Any], int | None] = (
             self._judged if self.rule == "judge" else self._matched
         )

@@ -36,6 +36,8 @@ WRONG, RIGHT, UNCLEAR = 0, 1, 2
 """The verdicts on an answer, as the official result files have them."""
 
 Target = Mapping[str, Any]
+_KEYS: Final = ("category", "subcategory", "set_id", "figure_id", "question_id")
+_NUMBERS: Final = {"visual_input": ("0", "1", "2"), "gt_answer": ("0", "1")}
 
 
 def hallusionbench_counts(
@@ -65,7 +67,12 @@ def hallusionbench_counts(
 
     Returns:
         float64 tensor of shape (samples, `HALLUSION_COUNTS`).
+
+    Raises:
+        ValueError: The two differ in length, or a target is none.
     """
+    for target in targets:
+        check_target(target)
     rows = torch.zeros(len(targets), len(HALLUSION_COUNTS), dtype=torch.float64)
     right: list[bool | None] = []
     for place, (verdict, target) in enumerate(zip(verdicts, targets, strict=True)):
@@ -136,6 +143,21 @@ def hallusionbench_figures(counts: Tensor) -> dict[str, Tensor]:
         "unjudged": count["unjudged"],
         "n": count["n"],
     }
+
+
+def check_target(target: Any) -> None:
+    """Refuse what is no target.
+
+    Raises:
+        ValueError: It lacks a key, or ``visual_input`` or ``gt_answer`` is no such number.
+    """
+    if not isinstance(target, Mapping) or {*_KEYS, *_NUMBERS} - target.keys():
+        raise ValueError(
+            f"a target of HallusionBench has {', '.join((*_KEYS, *_NUMBERS))}; got {target!r}"
+        )
+    for key, known in _NUMBERS.items():
+        if str(target[key]) not in known:
+            raise ValueError(f"{key!r} must be one of {', '.join(known)}, got {target[key]!r}")
 
 
 def _is_bare(target: Target) -> bool:

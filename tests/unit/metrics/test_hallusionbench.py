@@ -181,6 +181,17 @@ def test_failed_samples_are_wrong_in_every_unit(failed: set[int]) -> None:
     assert {name: found[name] for name in expected} == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [None, 1, "x", [], {}, {**TARGETS[0], "gt_answer": 2}, {**TARGETS[0], "visual_input": None}],
+)
+def test_what_is_no_target_is_refused(target: Any) -> None:
+    metric = HallusionBench(rule="strict")
+    for count in (lambda: metric.rows(["yes"], [target]), lambda: metric.failed_rows([target])):
+        with pytest.raises(ValueError, match=r"must be one of|a target of HallusionBench has"):
+            count()
+
+
 def test_prompt_files(tmp_path: Any) -> None:
     path = tmp_path / "official.txt"
     path.write_text("[system]\nBe fair.\n[user]\n{question}|{reference}|{answer} {'a': 1}\n")
