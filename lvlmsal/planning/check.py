@@ -78,6 +78,8 @@ def run_problems(config: RunConfig) -> list[str]:
             f"trainer.devices: must be 1 with the device_map of {spread[0]!r}, which spreads the "
             f"model over the devices by itself; got {config.trainer.devices!r}"
         )
+    if not config.output.strip():
+        problems.append("output: is empty; expected a folder to write into, such as runs/NAME")
     if config.output != "???" and Path(config.output).is_file():
         problems.append(f"output: {config.output!r} is a file; expected a folder to write into")
     return problems

@@ -20,7 +20,8 @@ def apply_override(content: dict[str, Any], text: str) -> None:
 
     Args:
         content: The config as plain Python objects, short forms spelled out; changed in place.
-        text: ``key=value``; `lvlmsal.planning.config.read_config` says what a key may be.
+        text: ``key=value``; `lvlmsal.planning.config.read_config` says what a key may be. Nothing
+            behind the sign is the empty text; ``key=null`` is no value.
 
     Raises:
         ValueError: The text is not of that form, or the config has no such place.
@@ -34,6 +35,8 @@ def apply_override(content: dict[str, Any], text: str) -> None:
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"the value cannot be read: {first}") from None
     assert isinstance(parsed, dict)  # from_dotlist makes a dictionary
+    if not value.strip():  # which YAML takes for null, and which could then not be said at all
+        parsed["value"] = ""
     keys = [bracket or plain for bracket, plain in _KEY.findall(key.strip())]
     if not keys:
         raise ValueError("expected key=value")

@@ -286,7 +286,10 @@ def _is_older(root: Path, wanted: dict[str, Any]) -> bool:
     if found != wanted:
         raise FileExistsError(f"{root} holds another world: {found}, not {wanted}")
     if digest != _digest(root):
-        raise FileExistsError(f"{root}: files differ from the digest in {NOTE}; move it away")
+        raise FileExistsError(
+            f"{root}: files of this scene world were changed or deleted since it was written (they "
+            f"differ from the digest in {NOTE}); move the folder away, and it is drawn again"
+        )
     if questions is None or questions["version"] != QUESTIONS_VERSION:
         return True
     if questions["digest"] != _digest(root, questions=True):

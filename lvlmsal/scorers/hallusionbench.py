@@ -111,9 +111,9 @@ class HallusionBench(Scorer):
     def _verdict(self, item: HallusionQuestion) -> int:
         if self.verdict_key not in item.row.data:
             raise item.row.error(
-                f"there is no verdict under {self.verdict_key!r}: name its key with verdict_key, "
-                "give the judge's replies, or choose a rule that reads the answers (strict, "
-                "lmms-eval, vlmevalkit)"
+                f"there is no verdict under {self.verdict_key!r}: name its key "
+                "(--verdict-key), give the judge's replies (--replies), or choose a rule that "
+                "reads the answers (--rule strict, lmms-eval or vlmevalkit)"
             )
         value = item.row.identifier(self.verdict_key)
         if value not in (0, 1, 2):

@@ -75,7 +75,10 @@ class LlavaBench(Scorer):
                 raise ConfigError(["give questions, context and reference together"])
         elif missing := [n for n, path in {**judged, **around}.items() if path is None]:
             raise ConfigError(
-                [f"give reviews, or else answers with all they need: {', '.join(missing)} missing"]
+                [
+                    "give reviews (--reviews), or answers with all they need; not given: "
+                    + ", ".join(f"--{name}" for name in missing)
+                ]
             )
 
     def score(self) -> dict[str, Any]:

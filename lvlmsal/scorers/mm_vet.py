@@ -61,7 +61,9 @@ class MmVet(Scorer):
         """
         judged = [self.answers is not None, self.replies is not None]
         if self.grades is None and not all(judged):
-            raise ConfigError(["give grades, or answers together with replies"])
+            raise ConfigError(
+                ["give grades (--grades), or answers together with replies (--answers, --replies)"]
+            )
         if self.grades is not None and any(judged):
             raise ConfigError(["give grades, or answers together with replies, not both"])
 

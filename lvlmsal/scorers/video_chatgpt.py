@@ -61,7 +61,7 @@ class VideoChatGpt(Scorer):
             ValueError: No predictions are given.
         """
         if not self._files():
-            raise ValueError("give at least one of generic, temporal and consistency")
+            raise ValueError("give at least one of --generic, --temporal and --consistency")
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`."""

@@ -189,6 +189,8 @@ def test_wrong_calls_say_what_to_type(
         (("judge.price_in=1",), "judge.model: is missing"),
         (("judge.model=m", "judge.max_cost=1"), "judge.max_cost: needs the prices"),
         (("judge.model=m", "judge.api_key_env=NO_SUCH_KEY"), "NO_SUCH_KEY is not set"),
+        # what that message says to type is taken: the next problem is told
+        (("judge.model=m", "judge.api_key_env=", "judge.base_url=host"), "judge.base_url"),
     ]:
         code, _, err = run("judge", folder, *words)
         assert code == 2

@@ -77,6 +77,7 @@ def test_a_decoder_at_the_top_is_a_single_method() -> None:
         ("models=[qwen2-vl-7b]", lambda c: [m.name for m in c.models] == ["qwen2-vl-7b"]),
         ("world.root=w", lambda c: c.world.root == "w" and c.world.images == 100),
         ("data.root=null", lambda c: c.benchmarks[1].options == {}),
+        ("data.root=", lambda c: c.data.root == ""),
     ],
 )
 def test_overrides(override: str, read: Callable[[RunConfig], bool]) -> None:
@@ -95,6 +96,7 @@ def test_overrides(override: str, read: Callable[[RunConfig], bool]) -> None:
         ("seed.deep=3", "could not be converted"),
         ("decoder.alpha=1", "methods.NAME.decoder.alpha"),
         ("seed=[1", "cannot be read"),
+        ("seed=", "could not be converted"),
     ],
 )
 def test_bad_overrides_are_told(override: str, words: str) -> None:

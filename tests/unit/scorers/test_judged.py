@@ -149,15 +149,15 @@ def test_answers_with_stored_replies(tmp_path: Path) -> None:
 def test_scorers_say_which_files_they_need(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for files, words in [
-        ({}, "give reviews, or else answers"),
-        ({"answers": path}, "replies, questions, context, reference missing"),
+        ({}, r"give reviews \(--reviews\), or answers"),
+        ({"answers": path}, "--replies, --questions, --context, --reference"),
         ({"reviews": path, "answers": path}, "exclude each other"),
         ({"reviews": path, "questions": path}, "together"),
     ]:
         with pytest.raises(ConfigError, match=words):
             SCORERS.build("llava-bench", **files)
     for files, words in [
-        ({}, "give grades, or answers"),
+        ({}, r"give grades \(--grades\), or answers"),
         ({"answers": path}, "together with replies"),
         ({"grades": path, "answers": path, "replies": path}, "not both"),
     ]:
