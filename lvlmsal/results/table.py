@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,29 +23,38 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
         results: The content of ``results.json``.
         width: Of the terminal, in characters.
     """
-    gap = " " if width >= NARROW else "\n"
     parts: list[RenderableType] = []
     for model, metric, cells in _blocks(results):
-        columns = columns_of(metric, cells)
-        table = Table(title=f"{model}: {metric}", title_justify="left", pad_edge=False)
-        table.add_column("method")
-        for column in columns:
-            table.add_column(heading_of(column, cells), justify="right")
-        table.add_column("tokens/s", justify="right")
-        several = len({cell["benchmark"] for cell in cells}) > 1
-        shown = ""
-        for cell in cells:
-            if several and cell["benchmark"] != shown:
-                shown = cell["benchmark"]
-                if table.row_count:
-                    table.add_section()
-                table.add_row(Text(f"{shown} ({cell['n']})", style="bold italic"))
-            texts = [terminal_text(cell, column, gap) for column in columns]
-            table.add_row(_terminal_name(cell), *texts, _speed(cell))
+        title, columns = f"{model}: {metric}", columns_of(metric, cells)
+        table = _terminal_table(title, columns, cells, " ")
+        if Console(width=10_000).measure(table).maximum > width:
+            table = _terminal_table(title, columns, cells, "\n")
         parts += [table, Text()]
     parts.append(Text(_legend(results), style="dim"))
     parts += [Text(f"note: {warning}", style="yellow") for warning in results["warnings"]]
     return Group(*parts)
+
+
+def _terminal_table(
+    title: str, columns: Sequence[Column], cells: Sequence[Mapping[str, Any]], gap: str
+) -> Table:
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    table.add_column("method")
+    for column in columns:
+        table.add_column(heading_of(column, cells), justify="right", overflow="fold")
+    table.add_column("tokens/s", justify="right", overflow="fold")
+    several = len({cell["benchmark"] for cell in cells}) > 1
+    shown = ""
+    for cell in cells:
+        if several and cell["benchmark"] != shown:
+            shown = cell["benchmark"]
+            if table.row_count:
+                table.add_section()
+            table.add_row(Text(f"{shown} ({cell['n']})", style="bold italic"))
+        table.add_row(Text(name_of(cell)), *(_value(cell, c, gap) for c in columns), _speed(cell))
+        if compared := _compared(cell):  # a row of its own: both may wrap, and stay level
+            table.add_row(compared, *(_difference(cell, c, gap) for c in columns))
+    return table
 
 
 def markdown_tables(results: Mapping[str, Any]) -> str:
@@ -174,21 +183,30 @@ def heading_of(column: Column, cells: Sequence[Mapping[str, Any]]) -> str:
 
 def terminal_text(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
     """A figure above its difference, bold where that is clear; ``gap`` stands before intervals."""
-    text = Text(value_text(cell, column).replace(" [", gap + "["))
-    if not column.bare and (difference := difference_text(cell, column)):
-        style = "bold" if is_clear(cell, column) else "dim"
-        text.append("\nΔ " + difference.replace(" [", gap + "["), style=style)
+    text = _value(cell, column, gap)
+    if difference := _difference(cell, column, gap):
+        text.append("\n").append_text(difference)
     return text
 
 
-def _terminal_name(cell: Mapping[str, Any]) -> Text:
-    """The method above what it was compared with."""
-    text = Text(name_of(cell))
+def _value(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
+    return Text(value_text(cell, column).replace(" [", gap + "["))
+
+
+def _difference(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
+    text = "" if column.bare else difference_text(cell, column)
+    style = "bold" if is_clear(cell, column) else "dim"
+    return Text(f"Δ {text}".replace(" [", gap + "[") if text else "", style=style)
+
+
+def _compared(cell: Mapping[str, Any]) -> Text:
+    """What a method was compared with, and the p-value; empty where it was with nothing."""
+    lines = []
     if other := against_text(cell):
-        text.append(f"\n against {other}", style="dim")
+        lines.append(f" against {other}")
     if test := p_text(cell):
-        text.append(f"\n McNemar p {test}", style="dim")
-    return text
+        lines.append(f" McNemar p {test}")
+    return Text("\n".join(lines), style="dim")
 
 
 def _speed(cell: Mapping[str, Any]) -> str:
@@ -216,11 +234,14 @@ def _legend(results: Mapping[str, Any]) -> str:
     text += "Intervals resample images."
     if any(cell.get("mcnemar") and not cell["mcnemar"]["independent"] for cell in cells):
         text += " *: several answers are about one image, which McNemar's test does not allow for."
-    parsers = sorted({str(c["metric_options"].get("parser") or "") for c in cells} - {""})
+    parsers = dict.fromkeys((c["metric_options"].get("parser"), c["metric"]) for c in cells)
+    rules = [f"{rule} ({metric})" for rule, metric in parsers if rule]
     variants = sorted({(cell["metric"], cell["variant"]) for cell in cells if cell["variant"]})
     objects = [variant for metric, variant in variants if metric == "chair"]
-    if parsers:
-        text += f" Yes and no were read by the rule: {', '.join(parsers)}."
+    if len({rule for rule, _ in parsers if rule}) == 1:
+        rules = [str(rule) for rule, _ in parsers if rule][:1]
+    if rules:
+        text += f" Yes and no were read by the rule: {', '.join(rules)}."
     if objects:
         text += f" Objects were read by: {'; '.join(objects)}."
     for metric, variant in variants:

@@ -6,12 +6,13 @@ import random
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from lvlmsal.errors import DataError
 from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.pope import Pope
 from lvlmsal.results.scoring import score_records
-from lvlmsal.results.table import markdown_tables
+from lvlmsal.results.table import markdown_tables, terminal_tables
 
 
 def record(
@@ -178,3 +179,19 @@ def test_the_table_shows_differences_and_escapes_names() -> None:
     assert "100.0 [" in row
     assert "+100.0 [+100.0, +100.0]" in row
     assert "<i>" not in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_differences_stand_beside_what_they_are_against(width: int) -> None:
+    base = [record(i, "no", "yes") for i in range(4)]
+    other = [record(i, "yes" if i < 2 else "no", "yes", method="with a name") for i in range(4)]
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(terminal_tables(scored([*base, *other]), width=width))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= width
+    (line,) = [line for line in lines if "│ against" in line]
+    assert "Δ +50.0" in line
+    assert not any("…" in line for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert "by the rule: strict." in text
