@@ -154,7 +154,9 @@ def _table(entries: dict[str, dict[str, Any]]) -> Any:
     from rich.table import Table
 
     columns = list(dict.fromkeys(name for figures in entries.values() for name in figures))
-    table = Table("", *columns)
+    table = Table("")
+    for column in columns:
+        table.add_column(column, overflow="fold")  # names that differ at their end only
     for name, figures in entries.items():
         table.add_row(name, *(_cell(figures.get(column)) for column in columns))
     return table

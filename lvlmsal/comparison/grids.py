@@ -117,8 +117,8 @@ def to_html(grids: Sequence[Grid], notes: Sequence[str]) -> str:
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<title>lvlmsal compare</title><style>body { font: 15px/1.5 system-ui, sans-serif; "
         "margin: 2rem } table { border-collapse: collapse; margin: 1rem 0 } th, td { border-bottom:"
-        " 1px solid #ccc; padding: .25rem .6rem; text-align: right } .name { text-align: left }"
-        "</style></head>\n<body>"
+        " 1px solid #ccc; padding: .25rem .6rem; text-align: right } .name { text-align: left } "
+        "td { white-space: nowrap }</style></head>\n<body>"
     ]
     for grid in grids:
         parts.append(f"<h2>{html.escape(grid.title)}</h2>\n<table>")

@@ -178,13 +178,10 @@ def refuse_differences(folder: Path, config: RunConfig) -> None:
     found = differences(folder, config)
     if found:
         raise ConfigError(
-            [
-                *found,
-                "give the command that the run was begun with, or choose another folder with "
-                f"output=... (the settings of the run are in {folder / CONFIG}; further models, "
-                "methods, benchmarks and seeds may be added to it)",
-            ],
-            source=f"{folder} holds a run of another config",
+            found,
+            source=f"{folder} holds a run of another config. Give the command that the run was "
+            f"begun with, or choose another folder with output=... (the settings of the run are in "
+            f"{folder / CONFIG}; further models, methods, benchmarks and seeds may be added to it)",
         )
 
 

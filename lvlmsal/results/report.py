@@ -23,7 +23,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 92rem
   color: #222; background: #fff }
 .wide { overflow-x: auto } .wide table { font-size: 12.5px }
 .wide td, .wide th { padding: .2rem .35rem }
-.wide th { white-space: normal; max-width: 6em }
+.wide th { white-space: normal; max-width: 8em }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
 th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: right;
   vertical-align: top; white-space: nowrap }
