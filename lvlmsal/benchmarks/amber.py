@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import DataError
+from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.files import (
     AmberItem,
     listed,
@@ -112,6 +112,20 @@ class Amber(Benchmark):
             names += ["relation.json", "safe_words.txt"]
         return [self.query_file(), *(self.folder / name for name in names)]
 
+    def problems(self) -> list[str]:
+        """What is wrong with the files, and what the metric lacks.
+
+        That has to be said before hours of answering, not after them; reading the files does not
+        need it.
+        """
+        found = super().problems()
+        if self.part == "generative" and not found:
+            try:
+                self.metric()
+            except ConfigError as error:
+                found.append(str(error))
+        return found
+
     def read(self, problems: list[str]) -> list[Sample]:
         """One sample per query of the part."""
         path = self.query_file()
@@ -120,8 +134,6 @@ class Amber(Benchmark):
         relation = {}
         if self.part == "generative":
             relation = read_amber_relation(self.folder / "relation.json")
-            # what the metric lacks has to be said before hours of answering, not after them
-            self.metric()
         samples: list[Sample] = []
         for query in read_amber_queries(path):
             source = f"{path}:{query.line}"

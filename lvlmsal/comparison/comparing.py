@@ -171,12 +171,9 @@ def compare(
     if problems:
         traits = dict.fromkeys(trait for (trait, _), is_allowed in told.items() if not is_allowed)
         raise ConfigError(
-            [
-                *problems,
-                "these rows do not belong in one table: choose some with --model, --method and "
-                f"--benchmark, or type  --allow {','.join(traits)}",
-            ],
-            source="compare",
+            problems,
+            source="these rows do not belong in one table; choose some with --model, --method and "
+            f"--benchmark, or add --allow {','.join(traits)}",
         )
     bootstrap = rows[0].source.config.bootstrap
     blocks = []

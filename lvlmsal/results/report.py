@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -68,6 +69,7 @@ def report_page(
         for cell in results["cells"]
         if cell["compared_with"] is not None
     }
+    name = html.escape(Path(config.output).name)
     warnings = "".join(f"<p class='warning'>{html.escape(w)}</p>" for w in results["warnings"])
     failures = failures_table(cells)
     settings = OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
@@ -76,8 +78,9 @@ def report_page(
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         "<meta name='viewport' content='width=device-width'>",
-        f"<title>lvlmsal run</title><style>{_STYLE}</style></head>\n<body>",
-        "<h1>Results</h1>",
+        f"<title>{name}</title><style>{_STYLE}</style></head>\n<body>",
+        f"<h1>{name}</h1>",
+        f"<p>{html.escape(_asked(config))}</p>",
         _tables(markdown_tables(results) + cost_markdown(results) + paper_markdown(results)),
         f"<h2>Warnings</h2>{warnings}" if warnings else "",
         "<h2>Figures</h2>",
@@ -98,6 +101,16 @@ def report_page(
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def _asked(config: RunConfig) -> str:
+    """What the run was about, in one line."""
+    parts = (
+        [model.name for model in config.models],
+        [method.name for method in config.methods],
+        [entry.label or entry.name for entry in config.benchmarks],
+    )
+    return "; ".join(", ".join(part) for part in parts)
 
 
 def _versions(environment: Mapping[str, Any]) -> str:

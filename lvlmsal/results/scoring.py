@@ -205,8 +205,9 @@ def _warnings(
         if failed:
             # a failure is in the figures where the metric has a notion of a wrong answer
             wrong = any(cell.failed_rows.any() for cell, _ in found)
-            how = "count as wrong" if wrong else "add nothing to the figures"
-            warnings.append(f"{where}: {failed} samples failed and {how}")
+            how = "counted as wrong" if wrong else "added nothing to the figures"
+            samples = "sample" if failed == 1 else "samples"
+            warnings.append(f"{where}: {failed} {samples} failed and {how}")
     tested = [c for c, e in zip(cells, entries, strict=True) if e["mcnemar"] and c.clustered]
     if tested:
         benchmarks = ", ".join(dict.fromkeys(cell.benchmark for cell in tested))

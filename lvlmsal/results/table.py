@@ -234,6 +234,12 @@ def _legend(results: Mapping[str, Any]) -> str:
     text += "Intervals resample images."
     if any(cell.get("mcnemar") and not cell["mcnemar"]["independent"] for cell in cells):
         text += " *: several answers are about one image, which McNemar's test does not allow for."
+    if any(
+        value_text(cell, column) == "undefined"
+        for cell in cells
+        for column in columns_of(cell["metric"], [cell])
+    ):
+        text += " Undefined: nothing to divide by, or a total of which a part is missing."
     parsers = dict.fromkeys((c["metric_options"].get("parser"), c["metric"]) for c in cells)
     rules = [f"{rule} ({metric})" for rule, metric in parsers if rule]
     variants = sorted({(cell["metric"], cell["variant"]) for cell in cells if cell["variant"]})

@@ -76,7 +76,14 @@ def test_the_page_holds_tables_plots_samples_and_settings(finished: Result) -> N
     assert "script" not in names
     rest = re.sub(r"<pre>.*?</pre>|src='data:[^']*'", "", text, flags=re.DOTALL)
     assert "//" not in rest
-    for heading in ("Results", "Figures", "Samples", "Settings", "Made with", "Warnings"):
+    for heading in (
+        finished.folder.name,
+        "Figures",
+        "Samples",
+        "Settings",
+        "Made with",
+        "Warnings",
+    ):
         assert re.search(rf"<h[12]>{heading}</h[12]>", text)
     for record in finished.records():
         if record["benchmark"] == "chair":

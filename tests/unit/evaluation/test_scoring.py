@@ -105,7 +105,7 @@ def test_a_failed_sample_is_in_every_figure() -> None:
     expected = {"accuracy": 2 / 4, "recall": 2 / 4, "precision": 1, "f1": 4 / 6, "unparsed": 1}
     assert values == pytest.approx({**expected, "yes_ratio": 2 / 4, "n": 4})
     assert found["figures"]["accuracy"]["difference"]["value"] == pytest.approx(2 / 4)
-    assert any("1 samples failed and count as wrong" in w for w in results["warnings"])
+    assert any("1 sample failed and counted as wrong" in w for w in results["warnings"])
 
 
 @pytest.mark.parametrize("parser", ["strict", "pope-official", "llava", "vcd", "lmms-eval"])
@@ -122,7 +122,7 @@ def test_an_image_without_a_caption_adds_nothing_and_is_told() -> None:
     assert (found["n"], found["failed"]) == (2, 1)
     values = {name: entry["value"] for name, entry in found["figures"].items()}
     assert (values["chair_s"], values["chair_i"], values["recall"]) == (1, 0.5, 1)
-    assert any("1 samples failed and add nothing" in w for w in results["warnings"])
+    assert any("1 sample failed and added nothing" in w for w in results["warnings"])
 
 
 def test_a_cell_in_which_everything_failed_has_figures() -> None:
