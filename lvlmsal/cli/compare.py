@@ -28,6 +28,9 @@ def compare(
     model: Annotated[list[str] | None, typer.Option(help="Show this model only.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Show this method only.")] = None,
     benchmark: Annotated[list[str] | None, typer.Option(help="Show this benchmark only.")] = None,
+    figure: Annotated[
+        list[str] | None, typer.Option(help="Show this figure only, such as accuracy.")
+    ] = None,
 ) -> None:
     """Put runs into one table, with paired differences between them; refuses what does not fit.
 
@@ -44,6 +47,7 @@ def compare(
         models=model or (),
         methods=method or (),
         benchmarks=benchmark or (),
+        figures=figure or (),
     )
     if output is not None:
         text = found.write(form or _form_of(output))

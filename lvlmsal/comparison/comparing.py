@@ -126,6 +126,7 @@ def compare(
     models: Sequence[str] = (),
     methods: Sequence[str] = (),
     benchmarks: Sequence[str] = (),
+    figures: Sequence[str] = (),
 ) -> Comparison:
     """Put runs beside each other.
 
@@ -140,8 +141,10 @@ def compare(
         models: Names of the models to show; all where there is none. Likewise the next two.
         methods: Names of methods.
         benchmarks: Labels of benchmarks.
+        figures: Names of the figures that tables show, in this order, such as ``accuracy``.
 
     Raises:
+        UnknownName: No row has a figure of that name.
         ConfigError: Rows do not belong together; it says in what they differ, and how.
         DataError: A folder holds no run.
     """
@@ -182,6 +185,12 @@ def compare(
         for metric in dict.fromkeys(row.entry["metric"] for row in ready):
             own = [row for row in ready if row.entry["metric"] == metric]
             pairs = pairs_between(own, samples=bootstrap.samples, seed=bootstrap.seed)
-            blocks.append(Block(benchmark, tuple(own), tuple(pairs)))
+            blocks.append(Block(benchmark, tuple(own), tuple(pairs), tuple(figures)))
+    known = list(
+        dict.fromkeys(name for b in blocks for row in b.rows for name in row.entry["figures"])
+    )
+    for figure in figures:
+        if figure not in known:
+            raise UnknownName("figure", figure, known)
     notes = tuple(text for _, text in told)
     return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), notes)

@@ -35,17 +35,27 @@ class Block:
         benchmark: Its label.
         rows: Rows under the same metric.
         pairs: Differences between rows of different runs or models.
+        figures: Names of the figures to show; those of the metric's table where it has none of
+            them.
     """
 
     benchmark: str
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
+    figures: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The figures that a table shows."""
         entries = [row.entry for row in self.rows]
-        return columns_of(str(entries[0]["metric"]), entries)
+        usual = columns_of(str(entries[0]["metric"]), entries)
+        named = {column.figure: column for column in usual}
+        chosen = [
+            named.get(figure, Column(figure, figure, percent=False))
+            for figure in self.figures
+            if figure in entries[0]["figures"]
+        ]
+        return tuple(chosen) or usual
 
 
 def row_grid(block: Block) -> Grid:

@@ -189,6 +189,18 @@ def test_what_is_not_there_is_told(finished: Result, tmp_path: Path) -> None:
         compare([tmp_path])
 
 
+def test_figures_can_be_chosen(finished: Result) -> None:
+    found = compare([finished.folder], methods=["greedy"], figures=["recall", "length", "f1"])
+    shown = {b.benchmark: [column.figure for column in b.columns] for b in found.blocks}
+    # POPE has no length
+    assert shown == {"pope/random": ["recall", "f1"], "chair": ["recall", "length", "f1"]}
+    assert "accuracy" not in found.write("latex")
+    usual = compare([finished.folder], methods=["greedy"], figures=["length"]).blocks[0].columns
+    assert usual == compare([finished.folder], methods=["greedy"]).blocks[0].columns
+    with pytest.raises(UnknownName, match="accuracy"):
+        compare([finished.folder], methods=["greedy"], figures=["acuracy"])
+
+
 def test_several_seeds_and_models(config: dict[str, Any], tiny: Lvlm) -> None:
     config["methods"] = [{"name": "drawn", "decoder": "sample"}]
     config["models"] = [{"source": "t/a", "name": "a"}, {"source": "t/b", "name": "b"}]
