@@ -293,7 +293,7 @@ def test_allowed_failures_are_counted_and_tried_again(
     result = run(config, "max_failures=1")
     cell = result.cell("tiny", "sgrs", "chair")
     assert (cell["n"], cell["failed"]) == (3, 1)
-    assert any("1 samples failed" in warning for warning in result.results["warnings"])
+    assert any("1 sample failed" in warning for warning in result.results["warnings"])
     (failed,) = [r for r in result.records() if r["status"] != "ok" and r["method"] == "sgrs"]
     assert path.name in failed["error"]
     assert failed["answer"] is None
