@@ -36,6 +36,30 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("lvlmsal")
 
+# Whole runs, other processes, and what takes more than a few seconds together. The rest is the fast
+# part, -m "not slow": under two minutes.
+SLOW = (
+    "tests/integration/",
+    "tests/conformance/",
+    "tests/unit/decoders/test_blocks.py",
+    "tests/unit/evaluation/test_answering.py",
+    "tests/unit/judges/test_judging.py",
+    "tests/unit/metrics/test_conformance.py",
+    "tests/unit/test_bench_scripts.py",
+    "tests/unit/test_contributing.py",
+    "tests/unit/test_example_plugin.py",
+    "tests/unit/test_paper_configs.py",
+    "tests/unit/test_wheel.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow part."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "")
 
 

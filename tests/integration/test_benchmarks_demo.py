@@ -23,7 +23,6 @@ FIGURES = {
 }
 
 
-@pytest.mark.slow
 def test_both_models_answer_every_benchmark_of_the_world(tmp_path: Path) -> None:
     overrides = [
         f"output={tmp_path / 'run'}",

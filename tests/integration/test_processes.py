@@ -139,7 +139,6 @@ def group_is_gone(group: int) -> bool:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
-@pytest.mark.slow
 def test_three_then_one_then_two_processes_give_the_records_of_one(
     start: Start, root: Path, tmp_path: Path, alone: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +172,6 @@ def test_three_then_one_then_two_processes_give_the_records_of_one(
     assert not list(folder.glob("records.rank*"))
 
 
-@pytest.mark.slow
 def test_more_processes_than_samples(start: Start, tmp_path: Path) -> None:
     process = start("trainer.devices=3", "benchmarks.*.limit=2", *DDP)
     _, errors = process.communicate(timeout=240)
@@ -188,7 +186,6 @@ def test_more_processes_than_samples(start: Start, tmp_path: Path) -> None:
 
 
 @needs_proc
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "number", "code", "said"),
     [
@@ -217,7 +214,6 @@ def test_a_process_that_is_ended_ends_the_others(
     assert written(folder) >= 1
 
 
-@pytest.mark.slow
 def test_torchrun_gives_the_records_of_one(start: Start, tmp_path: Path, alone: Result) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
     process = start("trainer.devices=2", *DDP, launcher=launcher)

@@ -144,7 +144,6 @@ def test_growth_is_measured_along_every_axis(
     assert result["charts"]
 
 
-@pytest.mark.slow
 def test_memory_is_measured_in_processes_of_their_own(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +169,6 @@ def test_peak_memory_counts_what_stands_together(bench: Any) -> None:
     assert memory.peak_above(work) == pytest.approx(8, abs=0.1)
 
 
-@pytest.mark.slow
 def test_the_gpu_script_runs_on_tiny_models(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +268,6 @@ def test_numbers_of_tiny_shapes_are_called_so(
     assert "Not measured here" not in page
 
 
-@pytest.mark.slow
 def test_a_failing_part_stops_no_other(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
