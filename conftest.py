@@ -44,11 +44,15 @@ SLOW = (
     "tests/unit/decoders/test_blocks.py",
     "tests/unit/evaluation/test_answering.py",
     "tests/unit/judges/test_judging.py",
+    "tests/unit/metrics/test_chair.py",
     "tests/unit/metrics/test_conformance.py",
+    "tests/unit/pocket/",
+    "tests/unit/sweeps/",
     "tests/unit/test_bench_scripts.py",
     "tests/unit/test_contributing.py",
     "tests/unit/test_example_plugin.py",
     "tests/unit/test_paper_configs.py",
+    "tests/unit/test_prefix.py",
     "tests/unit/test_wheel.py",
 )
 
