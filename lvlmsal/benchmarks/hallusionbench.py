@@ -12,7 +12,7 @@ from lvlmsal.files.hallusionbench import HallusionQuestion, read_hallusionbench
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.functional.hallusionbench import unit_sizes
 from lvlmsal.metrics.hallusionbench import HallusionRule
-from lvlmsal.metrics.prompts import OWN
+from lvlmsal.metrics.prompts import OWN, prompt_in
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -115,8 +115,7 @@ class HallusionBench(Benchmark):
 
     def metric(self) -> CountMetric:
         """HallusionBench's figures under `rule`."""
-        own = self.judge_prompt == OWN
-        prompt = OWN if own else str(Path(self.root) / self.judge_prompt)
+        prompt = prompt_in(self.root, self.judge_prompt)
         return METRICS.build("hallusionbench", rule=self.rule, judge_prompt=prompt)
 
     def _is_chosen(self, question: HallusionQuestion) -> bool:

@@ -10,7 +10,7 @@ from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.files.llava_bench import read_llava_bench
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.functional.llava_bench import Reading
-from lvlmsal.metrics.prompts import OWN
+from lvlmsal.metrics.prompts import OWN, prompt_in
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -82,9 +82,8 @@ class LlavaBench(Benchmark):
 
     def metric(self) -> CountMetric:
         """Ratios of judged scores."""
-        prompt = self.judge_prompt
         return METRICS.build(
             "llava-bench",
             reading=self.reading,
-            judge_prompt=prompt if prompt == OWN else str(Path(self.root) / prompt),
+            judge_prompt=prompt_in(self.root, self.judge_prompt),
         )

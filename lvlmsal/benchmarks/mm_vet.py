@@ -10,7 +10,7 @@ from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.files.mm_vet import read_mm_vet
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.functional.mm_vet import CAPABILITIES
-from lvlmsal.metrics.prompts import OWN
+from lvlmsal.metrics.prompts import OWN, prompt_in
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -74,9 +74,8 @@ class MmVet(Benchmark):
 
     def metric(self) -> CountMetric:
         """Mean grades by capability."""
-        prompt = self.judge_prompt
         return METRICS.build(
             "mm-vet",
-            judge_prompt=prompt if prompt == OWN else str(Path(self.root) / prompt),
+            judge_prompt=prompt_in(self.root, self.judge_prompt),
             judge_runs=self.judge_runs,
         )

@@ -9,7 +9,6 @@ from typing import ClassVar
 from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.errors import DataError
 from lvlmsal.files.frames import VIDEO_SUFFIXES, frame_files
-from lvlmsal.metrics.prompts import OWN
 
 
 @dataclass(eq=False, kw_only=True)
@@ -40,29 +39,32 @@ class VideoBenchmark(Benchmark):
             raise ValueError(f"frames must be at least 1, got {self.frames}")
 
     def frame_paths(
-        self, video: str, source: str, known: dict[str, tuple[Path, ...]]
+        self,
+        video: str,
+        source: str,
+        known: dict[str, tuple[Path, ...]],
+        problems: list[str],
     ) -> tuple[Path, ...]:
-        """The frames that stand for a video.
+        """The frames that stand for a video; none if it has no folder or too few of them.
 
         Args:
             video: Name of the video, with or without the suffix of its file.
             source: File and line that name it.
             known: Keeps what was found, by video: several questions share one.
-
-        Raises:
-            DataError: The video has no folder, or too few frames.
+            problems: Takes one text for each video without frames, however many ask about it.
         """
         if video not in known:
             suffix = next((end for end in VIDEO_SUFFIXES if video.lower().endswith(end)), "")
             stem = video[: len(video) - len(suffix)]
-            paths = [self.image_path(prefix + stem, source) for prefix in self.folder_prefixes]
-            folder = next((path for path in paths if path.is_dir()), paths[0])
+            known[video] = ()
+            try:
+                paths = [self.image_path(prefix + stem, source) for prefix in self.folder_prefixes]
+                folder = next((path for path in paths if path.is_dir()), paths[0])
+            except DataError as error:
+                problems.append(str(error))
+                return ()
             try:
                 known[video] = tuple(frame_files(folder, self.frames))
             except DataError as error:
-                raise DataError(f"{source}: {error}") from error
+                problems.append(f"{source}: {error}")
         return known[video]
-
-    def in_root(self, prompts: str) -> str:
-        """A judge's prompt file or folder, relative to `root`; the own ones by their name."""
-        return OWN if prompts == OWN else str(Path(self.root) / prompts)

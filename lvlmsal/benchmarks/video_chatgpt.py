@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Final, Literal
 
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.benchmarks.video import VideoBenchmark
-from lvlmsal.errors import DataError
 from lvlmsal.files.video import VideoQuestion, read_benchmark_questions
 from lvlmsal.metrics.base import CountMetric
-from lvlmsal.metrics.prompts import OWN
+from lvlmsal.metrics.prompts import OWN, prompt_in
 from lvlmsal.metrics.video_chatgpt import prompt_files
 from lvlmsal.registry import BENCHMARKS, METRICS
 
@@ -76,12 +75,11 @@ class VideoChatGpt(VideoBenchmark):
     def data_files(self) -> list[Path]:
         """The question files, and the judge's prompts where they are files."""
         questions = [Path(self.root) / f"{part}_qa.json" for part in self.parts]
-        return [*questions, *prompt_files(self.in_root(self.judge_prompts))]
+        return [*questions, *prompt_files(prompt_in(self.root, self.judge_prompts))]
 
     def read(self, problems: list[str]) -> list[Sample]:
         """One sample per question, two per line of the consistency file."""
         frames: dict[str, tuple[Path, ...]] = {}
-        broken: set[str] = set()
         samples = []
         for part in self.parts:
             path = Path(self.root) / f"{part}_qa.json"
@@ -91,13 +89,8 @@ class VideoChatGpt(VideoBenchmark):
                     expected = "'Q1' and 'Q2'" if part == "consistency" else "'Q'"
                     problems.append(f"{source}: the questions of this file must be in {expected}")
                     continue
-                if item.video in broken:
-                    continue
-                try:
-                    images = self.frame_paths(item.video, source, frames)
-                except DataError as error:
-                    broken.add(item.video)
-                    problems.append(str(error))
+                images = self.frame_paths(item.video, source, frames, problems)
+                if not images:
                     continue
                 samples += self._samples(part, item, images, source)
         return samples
@@ -107,7 +100,7 @@ class VideoChatGpt(VideoBenchmark):
         return METRICS.build(
             "video-chatgpt",
             rule=self.rule,
-            judge_prompts=self.in_root(self.judge_prompts),
+            judge_prompts=prompt_in(self.root, self.judge_prompts),
             second_question=self.second_question,
         )
 

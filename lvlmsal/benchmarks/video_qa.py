@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.benchmarks.video import VideoBenchmark
-from lvlmsal.errors import DataError
 from lvlmsal.files.video import read_video_questions
 from lvlmsal.metrics.base import CountMetric
-from lvlmsal.metrics.prompts import OWN
+from lvlmsal.metrics.prompts import OWN, prompt_in
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -47,17 +46,11 @@ class VideoQa(VideoBenchmark):
         path = root / self.questions
         answers = None if self.answers is None else root / self.answers
         frames: dict[str, tuple[Path, ...]] = {}
-        broken: set[str] = set()
         samples = []
         for item in read_video_questions(path, answers, number_prefix=self.number_prefix):
             source = f"{path}:{item.row.line}"
-            if item.video in broken:
-                continue
-            try:
-                images = self.frame_paths(item.video, source, frames)
-            except DataError as error:
-                broken.add(item.video)
-                problems.append(str(error))
+            images = self.frame_paths(item.video, source, frames, problems)
+            if not images:
                 continue
             samples.append(
                 Sample(
@@ -73,7 +66,7 @@ class VideoQa(VideoBenchmark):
 
     def metric(self) -> CountMetric:
         """Accuracy and score under `rule`."""
-        prompt = self.in_root(self.judge_prompt)
+        prompt = prompt_in(self.root, self.judge_prompt)
         return METRICS.build("video-qa", rule=self.rule, judge_prompt=prompt)
 
 

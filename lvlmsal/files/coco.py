@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import DataError
-from lvlmsal.files.rows import normal_id, read_text, reason, short
+from lvlmsal.files.rows import normal_id, read_json_object, short
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _annotation_files(folder: Path, kind: str) -> list[Path]:
 
 
 def _read_instances(path: Path, truth: CocoTruth) -> None:
-    content = _read_object(path)
+    content = read_json_object(path, "a JSON object with COCO annotations")
     names: dict[object, str] = {}
     for entry in _entries(path, content, "categories"):
         names[_field(path, "categories", entry, "id")] = str(
@@ -118,7 +118,7 @@ def _read_instances(path: Path, truth: CocoTruth) -> None:
 
 
 def _read_captions(path: Path, truth: CocoTruth) -> None:
-    content = _read_object(path)
+    content = read_json_object(path, "a JSON object with COCO annotations")
     _read_images(path, content, truth)
     for entry in _entries(path, content, "annotations"):
         caption = _field(path, "annotations", entry, "caption")
@@ -138,19 +138,6 @@ def _read_images(path: Path, content: dict[str, Any], truth: CocoTruth) -> list[
         if "file_name" in entry:
             truth.files[image] = str(entry["file_name"])
     return images
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise DataError(
-            f"not valid JSON ({reason(error)}; is the file cut off?)", path=path, line=line
-        ) from None
-    if not isinstance(content, dict):
-        raise DataError("expected a JSON object with COCO annotations", path=path)
-    return content
 
 
 def _entries(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]]:

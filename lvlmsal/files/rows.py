@@ -140,6 +140,28 @@ def read_json_rows(path: Path | str) -> list[Row]:
     return rows
 
 
+def read_json_object(path: Path, expected: str = "a JSON object") -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: The file.
+        expected: What it must hold, for the message.
+
+    Raises:
+        DataError: The file is missing, is no JSON (cut off, for instance), or holds another value.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise DataError(
+            f"not valid JSON ({reason(error)}; is the file cut off?)", path=path, line=line
+        ) from None
+    if not isinstance(content, dict):
+        raise DataError(f"expected {expected}", path=path)
+    return content
+
+
 def _lines(path: Path, text: str) -> Iterator[tuple[int, object]]:
     """Line number and value of every line that is not blank."""
     # split("\n"), not splitlines(): JSON strings may hold U+2028 and other marks that are no

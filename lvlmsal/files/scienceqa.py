@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lvlmsal.errors import DataError, close_matches
-from lvlmsal.files.rows import listed, read_text, reason
+from lvlmsal.files.rows import listed, read_json_object
 
 SUBJECTS: Final = ("natural science", "social science", "language science")
 """What problems are about."""
@@ -66,7 +65,7 @@ def read_scienceqa(
             missing, listed twice or broken.
     """
     problems, splits = Path(problems), Path(splits)
-    lists = _read_object(splits)
+    lists = read_json_object(splits)
     if split not in lists:
         hint = close_matches(split, lists)
         raise DataError(
@@ -79,7 +78,7 @@ def read_scienceqa(
         raise DataError(f"the split {split!r} lists no problems", path=splits)
     if repeated := [pid for pid, times in Counter(ids).items() if times > 1]:
         raise DataError(f"the split {split!r} lists ids twice: {listed(repeated)}", path=splits)
-    entries = _read_object(problems)
+    entries = read_json_object(problems)
     if missing := [pid for pid in ids if pid not in entries]:
         raise DataError(
             f"{len(missing)} of {len(ids)} problems of the split {split!r} are not in the file: "
@@ -87,19 +86,6 @@ def read_scienceqa(
             path=problems,
         )
     return [_problem(problems, pid, entries[pid]) for pid in ids]
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise DataError(
-            f"not valid JSON ({reason(error)}; is the file cut off?)", path=path, line=line
-        ) from None
-    if not isinstance(content, dict):
-        raise DataError("expected a JSON object", path=path)
-    return content
 
 
 def _problem(path: Path, pid: str, entry: Any) -> ScienceqaProblem:

@@ -18,11 +18,13 @@ Example:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from lvlmsal.errors import UnknownName
+
+T = TypeVar("T")
 
 Verdict = Literal["yes", "no"] | None
 """What an answer says; None where a rule finds neither answer in it."""
@@ -257,7 +259,20 @@ def get_parser(name: str) -> AnswerParser:
     Raises:
         UnknownName: There is none; the message lists all.
     """
-    try:
-        return PARSERS[name]
-    except KeyError:
-        raise UnknownName("parser", name, list(PARSERS)) from None
+    return rule_named("parser", name, PARSERS)
+
+
+def rule_named(kind: str, name: str, rules: Mapping[str, T]) -> T:
+    """The rule of that name among some.
+
+    Args:
+        kind: What the rules are, for the message.
+        name: Of the wanted one.
+        rules: All, by name.
+
+    Raises:
+        UnknownName: There is none; the message lists all.
+    """
+    if name not in rules:
+        raise UnknownName(kind, name, list(rules))
+    return rules[name]

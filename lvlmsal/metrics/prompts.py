@@ -18,6 +18,17 @@ from lvlmsal.files import read_text
 OWN = "lvlmsal-1"
 """Name of this library's own prompts; a change of their words gets another name."""
 
+
+def prompt_in(root: Path | str, prompt: str) -> str:
+    """The path of a judge's prompt file or folder that is named below `root`; the own name stays.
+
+    Example:
+        >>> prompt_in("data", "judge.txt"), prompt_in("data", OWN)
+        ('data/judge.txt', 'lvlmsal-1')
+    """
+    return OWN if prompt == OWN else str(Path(root) / prompt)
+
+
 _ROLE = re.compile(r"\[(system|user|assistant)\]")
 _PLACE = re.compile(r"\{(\w+)\}")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lvlmsal.errors import UnknownName
+from lvlmsal.metrics.parsers import rule_named
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,4 @@ def get_reply_rule(name: str) -> ReplyRule:
     Raises:
         UnknownName: There is none; the message lists all.
     """
-    try:
-        return REPLY_RULES[name]
-    except KeyError:
-        raise UnknownName("rule", name, list(REPLY_RULES)) from None
+    return rule_named("rule", name, REPLY_RULES)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
-from lvlmsal.errors import UnknownName
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.choices import CHOICE_RULES
+from lvlmsal.metrics.parsers import rule_named
 from lvlmsal.registry import METRICS
 
 _SUBJECTS: Final = {
@@ -84,8 +84,7 @@ class Scienceqa(CountMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rule not in CHOICE_RULES:
-            raise UnknownName("rule", self.rule, list(CHOICE_RULES))
+        rule_named("rule", self.rule, CHOICE_RULES)
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
         """One row of zeros and ones for each problem."""

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
-from lvlmsal.errors import UnknownName
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.parsers import rule_named
 from lvlmsal.metrics.vqa_text import VIZWIZ_CONTRACTIONS, evalai_answer, one_line, vqa_answer
 from lvlmsal.registry import METRICS
 
@@ -196,8 +196,7 @@ class Vizwiz(CountMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rule not in VQA_RULES:
-            raise UnknownName("rule", self.rule, list(VQA_RULES))
+        rule_named("rule", self.rule, VQA_RULES)
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
         """Credit in thirtieths, so that sums of ten people's credits are whole numbers."""

@@ -8,9 +8,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lvlmsal.errors import UnknownName
 from lvlmsal.metrics.functional.amber_generative import printed
-from lvlmsal.metrics.parsers import Verdict, get_parser
+from lvlmsal.metrics.parsers import Verdict, get_parser, rule_named
 
 AMBER_QUESTIONS: Final = ("existence", "state", "number", "action", "relation")
 """The dimensions of the yes-or-no questions."""
@@ -72,9 +71,7 @@ def amber_parser(name: str) -> Callable[[str], Verdict]:
         lmms-eval ['no', 'no', 'no', 'no']
         strict ['no', 'no', 'no', None]
     """
-    if name not in AMBER_PARSERS:
-        raise UnknownName("parser of AMBER", name, list(AMBER_PARSERS))
-    return AMBER_PARSERS[name]
+    return rule_named("parser of AMBER", name, AMBER_PARSERS)
 
 
 def amber_discriminative_counts(

@@ -8,9 +8,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lvlmsal.errors import UnknownName
 from lvlmsal.files import MME_COGNITION, MME_PERCEPTION, MME_TASKS
-from lvlmsal.metrics.parsers import Verdict, get_parser
+from lvlmsal.metrics.parsers import Verdict, get_parser, rule_named
 
 COUNT_NAMES: Final = (
     *(f"{count}/{task}" for task in MME_TASKS for count in ("n", "correct", "both")),
@@ -68,9 +67,7 @@ def mme_parser(name: str) -> Callable[[str], Verdict]:
         >>> [mme_parser("lmms-eval")(answer) for answer in answers]
         ['yes', 'no', None, 'no', 'yes', 'no']
     """
-    if name not in MME_PARSERS:
-        raise UnknownName("parser of MME", name, list(MME_PARSERS))
-    return MME_PARSERS[name]
+    return rule_named("parser of MME", name, MME_PARSERS)
 
 
 def mme_counts(answers: Sequence[str], targets: Sequence[Any], parser: str = "official") -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.decoders.search import Greedy
+from lvlmsal.benchmarks.base import Sample
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.loading import AnswerData, Batch, Task, make_batches
 from lvlmsal.lvlm import load
-from lvlmsal.metrics.base import CountMetric
-from lvlmsal.planning.plan import Cell
-from lvlmsal.planning.schema import ModelConfig
 from lvlmsal.testing.tiny import tiny_lvlm
-
-
-@dataclass(eq=False, kw_only=True)
-class Given(Benchmark):
-    """Samples that a test has made."""
-
-    name = "given"
-
-    def read(self, problems: list[str]) -> list[Sample]:
-        return self.made
-
-    def metric(self) -> CountMetric:
-        raise NotImplementedError
-
-
-def cell(label: str, samples: list[Sample], max_new_tokens: int = 4) -> Cell:
-    benchmark = Given(root=".", max_new_tokens=max_new_tokens)
-    benchmark.made = samples
-    return Cell(ModelConfig("tiny", "tiny"), "greedy", Greedy(), (), label, benchmark, 0)
+from tests.unit.evaluation.given import cell_of
 
 
 def sample(number: int, image: str, prompt: str = "Is it?") -> Sample:
@@ -63,7 +40,7 @@ def test_every_open_sample_is_in_one_batch(
     parts: list[tuple[list[tuple[str, str]], int]], size: int, share: bool, answered: set[int]
 ) -> None:
     cells = [
-        cell(
+        cell_of(
             f"part{i}",
             [sample(n, image, prompt) for n, (image, prompt) in enumerate(rows)],
             limit,
@@ -91,7 +68,7 @@ def test_every_open_sample_is_in_one_batch(
 def test_a_batch_holds_prompts_of_similar_length() -> None:
     prompts = ["x" * n for n in (9, 1, 8, 2, 7, 3)]
     samples = [sample(n, f"{n}.png", prompt) for n, prompt in enumerate(prompts)]
-    batches = make_batches([cell("p", samples)], set(), size=2, share=True)
+    batches = make_batches([cell_of("p", samples)], set(), size=2, share=True)
     lengths = [[len(task.sample.prompt) for task in batch.tasks] for batch in batches]
     assert lengths == [[1, 2], [3, 7], [8, 9]]
 
@@ -124,7 +101,7 @@ class Narrow:
 def answered(lvlm: Any, prompts: Sequence[str], *, shared: bool, size: int = 8) -> list[Any]:
     images = ["a.png"] * len(prompts) if shared else [f"{n}.png" for n in range(len(prompts))]
     rows = [sample(n, image, p) for n, (image, p) in enumerate(zip(images, prompts, strict=True))]
-    of = cell("p", rows)
+    of = cell_of("p", rows)
     batch = Batch(tuple(Task(of, row) for row in rows), shared)
     module = AnswerModule(lvlm, [batch], size)
     pictures: list[Any] = [[Image.new("RGB", (30, 30), "red")]] * len(rows)
@@ -170,7 +147,7 @@ def test_images_are_opened_once_a_batch_and_broken_ones_are_told(
     Image.new("RGB", (12, 8), "blue").save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n")
     rows = [sample(0, str(tmp_path / "good.png")), sample(1, str(tmp_path / "bad.png"))]
-    of = cell("p", rows)
+    of = cell_of("p", rows)
     both = Batch(tuple(Task(of, row) for row in rows), shared=False)
     same = Batch((Task(of, rows[0]), Task(of, rows[0])), shared=True)
     loaded = list(AnswerData([both, same], workers).predict_dataloader())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.decoders.search import Greedy
+from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.loading import make_batches
 from lvlmsal.evaluation.resuming import (
@@ -22,31 +20,17 @@ from lvlmsal.evaluation.resuming import (
     open_batches,
     read_known,
 )
-from lvlmsal.metrics.base import CountMetric
 from lvlmsal.planning.plan import Cell, Plan
-from lvlmsal.planning.schema import ModelConfig, RunConfig
-
-
-@dataclass(eq=False, kw_only=True)
-class Given(Benchmark):
-    """Samples that a test has made."""
-
-    name = "given"
-
-    def read(self, problems: list[str]) -> list[Sample]:
-        return self.made
-
-    def metric(self) -> CountMetric:
-        raise NotImplementedError
+from lvlmsal.planning.schema import RunConfig
+from tests.unit.evaluation.given import cell_of
 
 
 def cell(label: str, images: list[str]) -> Cell:
-    benchmark = Given(root=".", max_new_tokens=4)
-    benchmark.made = [
+    samples = [
         Sample(str(n), (Path(image),), "?" * (n % 3), "yes", image)
         for n, image in enumerate(images)
     ]
-    return Cell(ModelConfig("tiny", "tiny"), "greedy", Greedy(), (), label, benchmark, 0)
+    return cell_of(label, samples)
 
 
 def record(cell: Cell, sample: str, status: str = "ok") -> dict[str, Any]:
