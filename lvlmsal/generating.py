@@ -73,7 +73,7 @@ def generate_answers(
     passes = _Passes()
     counter = adapter.model.register_forward_hook(passes)
     try:
-        with intervene(adapter.model, *edits) if edits else nullcontext() as session:
+        with intervene(adapter, *edits) if edits else nullcontext() as session:
             if session is not None and cache is not None:
                 rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
                 session.use_spans(rows, cache)

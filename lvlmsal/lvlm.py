@@ -242,8 +242,7 @@ class Lvlm:
         if "name" not in given:
             raise ConfigError([f"a {registry.kind} needs a name: {{'name': ..., option: value}}"])
         name = str(given.pop("name"))
-        defaults = self.card.defaults.get(name, {}) if self.card is not None else {}
-        return registry.build(name, **{**defaults, **given})
+        return registry.build(name, **{**registry.defaults(name, self.card), **given})
 
     def _diagnoses(
         self,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError, UnknownName
+from lvlmsal.registry.catalogue import CheckpointCard
 from lvlmsal.registry.options import Option, bind, declared_options
 from lvlmsal.registry.plugins import load_plugins
 
@@ -182,6 +183,25 @@ class Registry(Generic[T]):
     def options(self, name: str) -> dict[str, Option]:
         """Return the options that a registered class takes, by name."""
         return declared_options(self.get(name))
+
+    def defaults(self, name: str, card: CheckpointCard | None) -> dict[str, object]:
+        """Return the options that a checkpoint sets for a registered class.
+
+        Args:
+            name: The registered name.
+            card: Of the checkpoint; None for one that the catalogue does not know.
+
+        Returns:
+            What the class itself says of the checkpoint (`model_defaults`, by shell pattern), and
+            above it what the card says of the class.
+        """
+        if card is None or name not in self:
+            return {}
+        found: dict[str, object] = {}
+        for pattern, options in getattr(self.get(name), "model_defaults", {}).items():
+            if fnmatch.fnmatchcase(card.name, pattern):
+                found.update(options)
+        return {**found, **card.defaults.get(name, {})}
 
     def problems(self, name: str, options: Mapping[str, object]) -> list[str]:
         """Say all that is wrong with a name and its options; an empty list means that it builds.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import ContextName, TokenSpans
 
 
@@ -38,6 +39,7 @@ class AttentionContext:
         first_query_column: column of the first query row, known without asking the device.
         first_key_column: column of the first key.
         memo: shared by all layers of one forward pass; see :meth:`cached`.
+        states: what interventions keep of the prompt; see :meth:`state`.
     """
 
     spans: Sequence[TokenSpans]
@@ -48,6 +50,7 @@ class AttentionContext:
     first_query_column: int
     first_key_column: int = 0
     memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+    states: Mapping[int, Any] = field(default_factory=dict, repr=False)
 
     @property
     def pad(self) -> Tensor:
@@ -77,6 +80,44 @@ class AttentionContext:
             first = min(spans.context_start(context) + spans.pad for spans in self.spans) + 1
             self.memo[key] = max(0, first - self.first_query_column)
         return int(self.memo[key])
+
+    @property
+    def first_predicting_row(self) -> int:
+        """Index of the first query row that predicts a generated token.
+
+        The last row of the prompt is the first of them, in every sample: padding is at the left.
+        """
+        spans = self.spans[0]
+        return max(0, spans.pad + spans.output_start - 1 - self.first_query_column)
+
+    def image_keys(self) -> Tensor:
+        """Which keys are visual tokens, boolean (B, k)."""
+        key = ("image keys", self.first_key_column, len(self.key_columns))
+        if key not in self.memo:
+            position = self.key_positions
+            found = torch.zeros_like(position, dtype=torch.bool)
+            for row, spans in enumerate(self.spans):
+                for start, end in spans.images:
+                    found[row] |= (position[row] >= start) & (position[row] < end)
+            self.memo[key] = found
+        keys: Tensor = self.memo[key]
+        return keys
+
+    def state(self, owner: object) -> Any:
+        """What an intervention's :meth:`prepare` returned for the prompt of this pass.
+
+        Args:
+            owner: the intervention itself.
+
+        Raises:
+            UnsupportedError: the prompt was run outside of the intervention's scope.
+        """
+        if id(owner) not in self.states:
+            raise UnsupportedError(
+                f"{type(owner).__name__} has not seen the prompt of this cache: run the prompt "
+                "inside of the same intervene(...) scope, without past_key_values of another one"
+            )
+        return self.states[id(owner)]
 
     def rows_from(self, first: int) -> AttentionContext:
         """The same pass, restricted to the query rows from index ``first`` on."""

@@ -1,13 +1,16 @@
-"""What the attention function asks of an intervention."""
+"""What a session asks of an intervention: one protocol for each place where it may act."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.kernel import PlainAttention
+from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.prompt import Prompt
 
 
 class Bindable(Protocol):
@@ -17,9 +20,8 @@ class Bindable(Protocol):
         """A copy for a model of ``num_layers`` layers."""
 
 
-@runtime_checkable
-class Editor(Protocol):
-    """What the attention function asks of an intervention; see ``AttentionIntervention``."""
+class Bound(Protocol):
+    """What every editor answers."""
 
     @property
     def is_identity(self) -> bool:
@@ -27,6 +29,14 @@ class Editor(Protocol):
 
     def applies_to(self, layer: int) -> bool:
         """Whether it acts in a layer."""
+
+    def prepare(self, prompt: Prompt) -> Any:
+        """What it keeps of a prompt for the passes that follow."""
+
+
+@runtime_checkable
+class Editor(Bound, Protocol):
+    """An edit of attention; see ``AttentionIntervention``."""
 
     def first_row(self, context: AttentionContext) -> int:
         """The first query row that it can change."""
@@ -43,3 +53,28 @@ class Editor(Protocol):
 
     def closed_form(self, plain: PlainAttention, context: AttentionContext) -> Tensor:
         """The edited output (B, H, q, d) from the plain one."""
+
+
+@runtime_checkable
+class LayerEditor(Bound, Protocol):
+    """An edit of the residual stream; see ``HiddenStateIntervention``."""
+
+    def layer_input(self, states: Tensor, context: AttentionContext) -> Tensor:
+        """What enters a layer, (B, q, D)."""
+
+    def layer_output(self, states: Tensor, context: AttentionContext) -> Tensor:
+        """What leaves a layer, (B, q, D)."""
+
+
+@runtime_checkable
+class LogitsEditor(Bound, Protocol):
+    """An edit of the logits; see ``LogitsIntervention``."""
+
+    def exits(self, num_layers: int) -> Sequence[int]:
+        """Layers whose inputs it wants to read."""
+
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Tensor] | None:
+        """Inputs of its second stream."""
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        """Edited logits (B, r, V)."""

@@ -16,8 +16,9 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Editor
+from lvlmsal.attention.holding import ATTENTION_NAME
 from lvlmsal.attention.kernel import plain_attention
-from lvlmsal.attention.session import ATTENTION_NAME, active_pass, note_offset
+from lvlmsal.attention.session import active_pass, note_offset
 from lvlmsal.attention.tape import Tape
 
 EXPLICIT_ROWS = 64

@@ -1,14 +1,13 @@
-"""The scope in which a model's attention is edited or recorded, and nothing outside of it."""
+"""The scope in which a model is edited or recorded, and nothing outside of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +15,14 @@ from torch.utils.hooks import RemovableHandle
 from transformers import Cache, PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
-from lvlmsal.attention.context import AttentionContext, Columns
-from lvlmsal.attention.editor import Bindable, Editor
+from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor
+from lvlmsal.attention.holding import hold, release, watch_layer
+from lvlmsal.attention.passes import Passes, aside, is_aside
+from lvlmsal.attention.rows import edit_logits
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
-
-ATTENTION_NAME = "lvlmsal"
-"""Name of the attention and mask functions in transformers' interfaces."""
 
 
 @dataclass
@@ -35,59 +34,71 @@ class Pass:
     tape: Tape | None
 
 
+class _EnoughSeen(Exception):
+    """Ends a pass after the last layer that is of interest."""
+
+
 _ACTIVE: ContextVar[tuple[AttentionSession, ...]] = ContextVar("lvlmsal_sessions", default=())
-# How many sessions hold a text config on our attention function, and what it was before: the
-# implementation lives on the config, sessions may nest and may end out of order.
-_HELD: dict[int, tuple[int, str]] = {}
 
 
 class AttentionSession:
-    """Sends a model's text decoder through the library's attention function while it is open.
+    """Applies interventions to a model while it is open, and records its attention.
 
     Use :func:`intervene` for interventions. Sessions nest: the edits of all open ones are applied,
     outermost first. Whatever ends the ``with`` block, the model is left as it was: no hook, no
     changed attention implementation, no patched method.
 
     Args:
-        model: a transformers model that an adapter is registered for.
+        model: a transformers model that an adapter is registered for, or its adapter.
         interventions: in the order in which they act.
         spans: the samples' spans where the session cannot read them off ``input_ids`` at prefill,
             or where generated tokens are part of the input (teacher forcing).
         recording: whether :meth:`record` may be called; if not, identities switch nothing.
+        edits_logits: whether logits are edited too, which says nothing about where a token looked.
 
     Raises:
-        UnsupportedError: no adapter for the model's architecture, or a pass that cannot be edited.
+        UnsupportedError: no adapter for the model's architecture, two second streams, or a pass
+            that cannot be edited.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | ModelAdapter,
         interventions: Sequence[Bindable] = (),
         *,
         spans: Sequence[TokenSpans] | None = None,
         recording: bool = True,
+        edits_logits: bool = True,
     ) -> None:
-        self.adapter: ModelAdapter = adapter_for(model)
-        self.model = model
-        self.editors = [self._fitted(intervention) for intervention in interventions]
-        self.spans = spans
+        self.adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
+        self.model: PreTrainedModel = self.adapter.model
+        bound = [self._fitted(intervention) for intervention in interventions]
+        active = [edit for edit in bound if not edit.is_identity]
+        self.editors = [edit for edit in bound if isinstance(edit, Editor)]
+        self.layer_editors = [edit for edit in active if isinstance(edit, LayerEditor)]
+        self.logits_editors = [
+            edit for edit in active if edits_logits and isinstance(edit, LogitsEditor)
+        ]
+        self.passes = Passes(self.adapter, active, spans, self._look, edits_logits=edits_logits)
         self.tape: Tape | None = None
-        self._fixed_spans = spans is not None
-        self._holds = recording or any(not editor.is_identity for editor in self.editors)
-        self._spans_of: WeakKeyDictionary[Cache, Sequence[TokenSpans]] = WeakKeyDictionary()
-        self._prompt: Tensor | None = None
-        self._seen = 0
+        self._holds = recording or any(not edit.is_identity for edit in self.editors)
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
-        self._hook: RemovableHandle | None = None
-        self._offset: int | None = None
-        self._columns: dict[torch.device, Columns] = {}
+        self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> AttentionSession:
-        if self._hook is not None:
+        if self._handles:
             raise RuntimeError("this session is open already: make a new one for a nested scope")
         if self._holds:
-            self._hold()
-        self._hook = self.model.register_forward_pre_hook(self._read_inputs, with_kwargs=True)
+            hold(self.adapter)
+        self._handles = [self.model.register_forward_pre_hook(self._begin, with_kwargs=True)]
+        if self.logits_editors:
+            self._handles.append(self.model.register_forward_hook(self._finish))
+        depth = self.adapter.num_layers
+        exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
+        for layer, module in enumerate(self.adapter.layers):
+            acting = [edit for edit in self.layer_editors if edit.applies_to(layer)]
+            keeps = layer in exits
+            self._handles += watch_layer(module, layer, acting, self.passes, keeps=keeps)
         # Sessions that were closed in another context are still listed in this one.
         _ACTIVE.set((*(session for session in _ACTIVE.get() if session.is_open), self))
         return self
@@ -100,41 +111,28 @@ class AttentionSession:
     ) -> None:
         # No token of the ContextVar: a generator that is dropped may be closed in another context.
         _ACTIVE.set(tuple(session for session in _ACTIVE.get() if session is not self))
-        if self._hook is None:
+        if not self._handles:
             return
-        self._hook.remove()
-        self._hook = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self.passes.close()
         if self._holds:
-            self._release()
+            release(self.adapter)
 
-    def _hold(self) -> None:
-        config = self.adapter.text_config
-        count, previous = _HELD.get(id(config), (0, config._attn_implementation))
-        if count == 0:
-            self.adapter.set_attention(ATTENTION_NAME)
-        _HELD[id(config)] = (count + 1, previous)
-
-    def _release(self) -> None:
-        config = self.adapter.text_config
-        count, previous = _HELD.pop(id(config))
-        if count > 1:
-            _HELD[id(config)] = (count - 1, previous)
-        else:
-            self.adapter.set_attention(previous)
-
-    def _fitted(self, intervention: Bindable) -> Editor:
-        editor = intervention.bind(self.adapter.num_layers)
-        if not isinstance(editor, Editor):
-            raise UnsupportedError(
-                f"{type(intervention).__name__} does not edit attention: subclass "
-                f"lvlmsal.interventions.AttentionIntervention"
-            )
-        return editor
+    def _fitted(self, intervention: Bindable) -> Bound:
+        edit = intervention.bind(self.adapter.num_layers)
+        if isinstance(edit, Editor | LayerEditor | LogitsEditor):
+            return edit
+        raise UnsupportedError(
+            f"{type(intervention).__name__} edits nothing: subclass AttentionIntervention, "
+            f"HiddenStateIntervention or LogitsIntervention of lvlmsal.interventions"
+        )
 
     @property
     def is_open(self) -> bool:
         """Whether the session is inside its ``with`` block."""
-        return self._hook is not None
+        return bool(self._handles)
 
     @contextmanager
     def record(self, layers: Sequence[int], *, full: bool = False) -> Iterator[Tape]:
@@ -163,7 +161,7 @@ class AttentionSession:
 
     def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
         """Go by these spans in passes on a cache whose prefill this session has not seen."""
-        self._spans_of[cache] = spans
+        self.passes.use_spans(spans, cache)
 
     def layer_of(self, module: nn.Module) -> int | None:
         """Index of one of this model's attention modules, ``None`` for any other module."""
@@ -178,55 +176,46 @@ class AttentionSession:
                 "this pass runs on a sliding-window cache, whose columns are no longer the "
                 "sequence's: pass past_key_values=transformers.DynamicCache() to generate"
             )
-        self._offset, self._columns = offset, {}
+        self.passes.starts_at(offset)
 
-    def columns(self, rows: int, keys: int, device: torch.device) -> Columns:
-        """The columns of the current pass."""
-        if device not in self._columns:
-            # Without a mask call (a model that was handed a ready mask) the keys end at the query.
-            offset = keys - rows if self._offset is None else self._offset
-            self._columns[device] = Columns(
-                offset,
-                torch.arange(offset, offset + rows, device=device),
-                torch.arange(keys, device=device),
-            )
-        return self._columns[device]
+    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.passes.begin(args, kwargs)
 
-    def _read_inputs(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not is_aside():
+            tape = next((s.tape for s in reversed(_ACTIVE.get()) if s.tape is not None), None)
+            edit_logits(output, self.logits_editors, self.passes, _open_passes(), tape)
+        self.passes.place.hidden.clear()
+
+    def _look(
+        self,
+        edit: Bound,
+        ids: Tensor,
+        kwargs: Mapping[str, Any],
+        watchers: Sequence[Bindable],
+        layers: int,
     ) -> None:
-        """At each prefill, find the spans in the ids that the model is given."""
-        cache = kwargs.get("past_key_values")
-        past = 0 if cache is None else int(cache.get_seq_length())
-        # For a pass that is handed a ready mask: the mask function will not be asked for one.
-        self._offset, self._columns = None if cache is None else past, {}
-        if self._fixed_spans:
-            return
-        if cache is not None and past > 0:
-            # Methods with a second stream (guidance, contrast) alternate between caches.
-            self.spans = self._spans_of.get(cache, self.spans)
-            return
-        input_ids = kwargs.get("input_ids", args[0] if args else None)
-        if input_ids is None:
-            self.spans = None
-        elif cache is not None or not self._continues(input_ids):
-            mask = kwargs.get("attention_mask")
-            flat = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
-            self.spans, self._prompt = self.adapter.spans(input_ids, flat), input_ids
-            if cache is not None:
-                self._spans_of[cache] = self.spans
-        self._seen = 0 if input_ids is None else input_ids.shape[1]
+        """Run a prompt once more for an edit, through its first layers if a number is given."""
 
-    def _continues(self, input_ids: Tensor) -> bool:
-        """Whether an uncached pass is the last one and one more token: decoding without a cache."""
-        prompt = self._prompt
-        if prompt is None or input_ids.shape[1] != self._seen + 1:
-            return False
-        return torch.equal(input_ids[:, : prompt.shape[1]], prompt)
+        def stop(*_: object) -> None:
+            raise _EnoughSeen
+
+        last = self.adapter.layers[layers - 1]
+        given = {**kwargs, "input_ids": ids, "past_key_values": None, "use_cache": False}
+        watching = AttentionSession(self.adapter, watchers, recording=False)
+        with aside(edit, _open_passes()), watching:
+            handle = last.register_forward_hook(stop) if layers else None
+            try:
+                self.model(**{**given, "logits_to_keep": 1})
+            except _EnoughSeen:
+                return
+            finally:
+                if handle is not None:
+                    handle.remove()
 
 
 def intervene(
-    model: PreTrainedModel,
+    model: PreTrainedModel | ModelAdapter,
     *interventions: Bindable,
     spans: Sequence[TokenSpans] | None = None,
 ) -> AttentionSession:
@@ -238,7 +227,8 @@ def intervene(
     like it, hand the scope over with ``Thread(target=contextvars.copy_context().run, args=(...))``.
 
     Args:
-        model: any model with an adapter (``lvlmsal list adapters``).
+        model: any model with an adapter (``lvlmsal list adapters``), or ``lvlm.adapter``, which
+            methods need that put another text into the prompt.
         *interventions: for instance ``LocoRE(beta=0.15)``; they act in this order.
         spans: give them where ``input_ids`` are not passed or hold generated tokens already.
 
@@ -265,14 +255,16 @@ def active_pass(
         for session in _ACTIVE.get()
         if session.is_open and (layer := session.layer_of(module)) is not None
     ]
-    editors = [editor for session, _ in found for editor in session.editors]
+    editors = [edit for session, _ in found for edit in session.editors if not is_aside(edit)]
     tape = next((session.tape for session, _ in reversed(found) if session.tape is not None), None)
+    tape = None if is_aside() else tape
     if not editors and tape is None:
         return None
     session, layer = found[-1]
     # Those that were given win over those that a session read off the ids.
-    known = [s for s, _ in reversed(found) if s.spans is not None]
-    spans = next((s.spans for s in known if s._fixed_spans), known[0].spans if known else None)
+    known = [s.passes for s, _ in reversed(found) if s.passes.spans is not None]
+    fixed = (passes.spans for passes in known if passes.fixed_spans)
+    spans = next(fixed, known[0].spans if known else None)
     if spans is None and editors:
         raise UnsupportedError(
             "no input_ids were passed to the model, so the image tokens cannot be found: "
@@ -280,7 +272,8 @@ def active_pass(
         )
     if spans is not None and len(spans) != batch:
         raise UnsupportedError(f"spans of {len(spans)} samples were given for a batch of {batch}")
-    columns = session.columns(rows, keys, device)
+    columns = session.passes.columns(rows, keys, device)
+    prefills = [s.passes.place.prefill for s, _ in found]
     context = AttentionContext(
         spans or (),
         columns.query,
@@ -289,8 +282,13 @@ def active_pass(
         len(session._modules),
         first_query_column=columns.first,
         memo=columns.memo,
+        states={k: v for p in prefills if p is not None for k, v in p.states.items()},
     )
     return Pass(context, editors, tape)
+
+
+def _open_passes() -> list[Passes]:
+    return [session.passes for session in _ACTIVE.get() if session.is_open]
 
 
 def note_offset(config: object, offset: int, kv_offset: int) -> None:

@@ -28,6 +28,8 @@ class Tape:
         probes: per layer, the tensor whose gradient is asked for.
         own: per layer, new key and value of the pass with their graph, from
             :class:`~lvlmsal.attention.cache.RecordingCache`.
+        edited_logits: what interventions made of the pass's logits (B, r, V), from which tokens are
+            chosen; ``None`` where none edits them.
     """
 
     layers: Sequence[int]
@@ -36,6 +38,11 @@ class Tape:
     values: dict[int, Tensor] = field(default_factory=dict, repr=False)
     probes: dict[int, Tensor] = field(default_factory=dict, repr=False)
     own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    edited_logits: Tensor | None = field(default=None, repr=False)
+
+    def chosen_from(self, logits: Tensor) -> Tensor:
+        """What tokens are chosen from after the pass, given its raw logits (B, r, V)."""
+        return logits.detach() if self.edited_logits is None else self.edited_logits
 
     def gradients(
         self, logits: Tensor, direction: Tensor, scale: Tensor, *, retain_graph: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from transformers.generation.streamers import BaseStreamer
@@ -27,6 +27,9 @@ class Decoder:
         shares_prefix: whether it can go on from a cache that holds the beginning of its prompts, so
             that questions about one image share the keys and values of the image.
         num_beams: hypotheses that it keeps of each sample.
+        greedy_options: options under which it is greedy search, token for token, for the test kit;
+            None where there are none.
+        model_defaults: options by checkpoint, see :class:`~lvlmsal.interventions.Intervention`.
     """
 
     name: ClassVar[str] = ""
@@ -36,6 +39,8 @@ class Decoder:
     is_beam: ClassVar[bool] = False
     uses_saliency: ClassVar[bool] = False
     shares_prefix: ClassVar[bool] = False
+    greedy_options: ClassVar[Mapping[str, Any] | None] = None
+    model_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     num_beams: int = 1
 
     @property

@@ -15,6 +15,12 @@ def check_combination(decoder: Decoder, interventions: Sequence[Intervention]) -
     Raises:
         UnsupportedError: naming the pair.
     """
+    streams = [edit.name for edit in interventions if edit.has_second_stream]
+    if len(streams) > 1:
+        raise UnsupportedError(
+            f"interventions {', '.join(map(repr, streams))} bring a second stream each, and no "
+            "paper says how to combine three logits: use one of them"
+        )
     for intervention in interventions:
         if decoder.is_beam and not intervention.supports_beam:
             raise UnsupportedError(

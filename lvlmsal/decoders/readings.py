@@ -114,14 +114,14 @@ class PredictingRow(BlockReading):
         """Keep the rows up to the one that predicts what follows the accepted tokens."""
         assert self._rows is not None
         self._rows.place = count
-        self.logits = self._rows.logits.detach()[:, count]
+        self.logits = self._rows.tape.chosen_from(self._rows.logits)[:, count]
         self.stepper.rewind(self.stepper.later(self._start, count + 1))
         self._start = self.stepper.later(self._start, count)
 
     def _record(self, tokens: Tensor) -> None:
         logits, tape = self.stepper.record(tokens)
         self._rows = _Rows(logits, tape, tokens.clone(), 0)
-        self.logits = logits.detach()[:, 0]
+        self.logits = tape.chosen_from(logits)[:, 0]
 
     def _saliency(self, rows: _Rows) -> Tensor:
         loss = loss_gradient(rows.logits, rows.tokens, "predicting")
@@ -141,7 +141,7 @@ class CandidateRow(BlockReading):
         """Run the candidates as a step, which stays in the cache until the next call."""
         self.stepper.rewind(self._start)
         logits, tape = self.stepper.record(self._column(tokens))
-        self._tried = list(tokens), logits.detach()[:, 0]
+        self._tried = list(tokens), tape.chosen_from(logits)[:, 0]
         loss = loss_gradient(logits, self._column(tokens), "candidate")
         return [float(value) for value in self.stepper.saliency(tape, loss, self.options)[:, 0]]
 
@@ -159,7 +159,7 @@ class CandidateRow(BlockReading):
         self.stepper.rewind(self._start)
         logits, tape = self.stepper.record(tokens)
         loss = loss_gradient(logits, tokens, "candidate")
-        self._after = logits.detach()
+        self._after = tape.chosen_from(logits)
         saliency: list[list[float]] = self.stepper.saliency(tape, loss, self.options).tolist()
         return saliency
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,6 +29,7 @@ class Greedy(Decoder):
     """
 
     summary: ClassVar[str] = "the most probable token at each position"
+    greedy_options: ClassVar[Mapping[str, Any]] = {}
     shares_prefix: ClassVar[bool] = True
 
     @property
@@ -66,6 +67,7 @@ class Sample(Decoder):
     top_p: float = 1.0
 
     summary: ClassVar[str] = "draws from the softmax (temperature, top-k, top-p)"
+    greedy_options: ClassVar[Mapping[str, Any]] = {"top_k": 1}
     shares_prefix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

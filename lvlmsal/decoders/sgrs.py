@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -113,6 +113,7 @@ class SGRS(Decoder):
     paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
     url: ClassVar[str] = "https://arxiv.org/abs/2601.20279"
     uses_saliency: ClassVar[bool] = True
+    greedy_options: ClassVar[Mapping[str, Any]] = {"k": 1}
     shares_prefix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -1,5 +1,15 @@
-"""Edits of the attention while a model decodes: one file a method."""
+"""Edits of a model while it decodes: one file a method."""
 
-from lvlmsal.interventions.base import AttentionIntervention, Intervention
+from lvlmsal.interventions.base import (
+    AttentionIntervention,
+    HiddenStateIntervention,
+    Intervention,
+    LogitsIntervention,
+)
 
-__all__ = ["AttentionIntervention", "Intervention"]
+__all__ = [
+    "AttentionIntervention",
+    "HiddenStateIntervention",
+    "Intervention",
+    "LogitsIntervention",
+]

@@ -1,19 +1,25 @@
-"""What an intervention is: a base class with hooks that do nothing until they are overridden."""
+"""What an intervention is: base classes with hooks that do nothing until they are overridden."""
 
 from __future__ import annotations
 
 import copy
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
+from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.prompt import Prompt
 
 
 class Intervention:
     """Base of everything in the ``interventions`` registry. Subclasses are dataclasses.
+
+    Derive from one or several of :class:`AttentionIntervention`, :class:`HiddenStateIntervention`
+    and :class:`LogitsIntervention`, which say where a method acts.
 
     Attributes:
         name: set by the registry.
@@ -24,6 +30,13 @@ class Intervention:
         supports_sgrs: whether saliency can be computed on the attention that it changes.
         shares_prefix: whether what it does to a row of the prompt depends on nothing behind that
             row, so that questions about one image can share the keys and values of the image.
+        looks_ahead: whether it edits rows of the prompt by what stands behind them in the prompt.
+        has_second_stream: whether it runs a second sequence beside the first; only one can.
+        strong: options under which it changes a random model clearly, for the test kit.
+        off: options that switch it off.
+        model_defaults: options for checkpoints of the catalogue, by a shell pattern of their names
+            (``"llava-1.5-*"``); they stand above the class's own defaults and below the card's.
+        layers: where it acts, see :data:`~lvlmsal.attention.layers.LayerSpec`; all by default.
     """
 
     name: ClassVar[str] = ""
@@ -33,10 +46,58 @@ class Intervention:
     supports_beam: ClassVar[bool] = True
     supports_sgrs: ClassVar[bool] = True
     shares_prefix: ClassVar[bool] = False
+    looks_ahead: ClassVar[bool] = False
+    has_second_stream: ClassVar[bool] = False
+    strong: ClassVar[Mapping[str, Any]] = {}
+    off: ClassVar[Mapping[str, Any]] = {}
+    model_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    layers: LayerSpec = None
+    _bound: frozenset[int] | None = None
 
     def bind(self, num_layers: int) -> Self:
         """A copy that is fitted to a model of ``num_layers`` layers; called once per session."""
-        return copy.copy(self)
+        bound = copy.copy(self)
+        object.__setattr__(bound, "_bound", frozenset(resolve_layers(self.layers, num_layers)))
+        return bound
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the options switch the edit off; then the plain model runs, bit for bit."""
+        return False
+
+    def applies_to(self, layer: int) -> bool:
+        """Whether the edit acts in a layer."""
+        return not self.is_identity and (self._bound is None or layer in self._bound)
+
+    def prepare(self, prompt: Prompt) -> Any:
+        """Look at a prompt before it is run.
+
+        What is returned is kept as long as the prompt's cache and handed back by
+        ``context.state(self)``: state of a sample belongs there, never on the object. Rows of the
+        batch are those of the pass, beams included.
+        """
+        return None
+
+    @classmethod
+    def hooks(cls) -> tuple[str, ...]:
+        """Where it acts, read off what the class overrides."""
+        places = {
+            "scores": (AttentionIntervention, "attention scores"),
+            "weights": (AttentionIntervention, "attention weights"),
+            "layer_input": (HiddenStateIntervention, "hidden states"),
+            "layer_output": (HiddenStateIntervention, "hidden states"),
+            "logits": (LogitsIntervention, "logits"),
+            "second_inputs": (LogitsIntervention, "second stream"),
+            "exits": (LogitsIntervention, "early exits"),
+            "prepare": (Intervention, "prompt"),
+        }
+        found = [
+            place
+            for method, (base, place) in places.items()
+            if getattr(cls, method, None) not in (None, getattr(base, method))
+        ]
+        return tuple(dict.fromkeys(found))
 
 
 class AttentionIntervention(Intervention):
@@ -48,25 +109,9 @@ class AttentionIntervention(Intervention):
     >>> class Flat(AttentionIntervention):
     ...     def scores(self, scores, context):
     ...         return scores * 0.5
+    >>> Flat.hooks()
+    ('attention scores',)
     """
-
-    layers: LayerSpec = None
-    _bound: frozenset[int] | None = None
-
-    def bind(self, num_layers: int) -> Self:
-        """Resolve ``layers`` for a model of ``num_layers`` layers."""
-        bound = super().bind(num_layers)
-        object.__setattr__(bound, "_bound", frozenset(resolve_layers(self.layers, num_layers)))
-        return bound
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether the options switch the edit off; then the plain kernel runs, bit for bit."""
-        return False
-
-    def applies_to(self, layer: int) -> bool:
-        """Whether the edit acts in a layer."""
-        return not self.is_identity and (self._bound is None or layer in self._bound)
 
     def first_row(self, context: AttentionContext) -> int:
         """Index of the first query row that the edit can change; rows before it stay on sdpa."""
@@ -92,3 +137,52 @@ class AttentionIntervention(Intervention):
         passes of many rows where no gradient is asked for and no other intervention acts.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no closed form")
+
+
+class HiddenStateIntervention(Intervention):
+    """An edit of the residual stream before or after a layer, or a look at it.
+
+    >>> class Louder(HiddenStateIntervention):
+    ...     def layer_output(self, states, context):
+    ...         return states * 1.1
+    """
+
+    def layer_input(self, states: Tensor, context: AttentionContext) -> Tensor:
+        """Edit what enters a layer, shape (B, q, D), before its first norm."""
+        return states
+
+    def layer_output(self, states: Tensor, context: AttentionContext) -> Tensor:
+        """Edit what leaves a layer, shape (B, q, D), after its second residual addition."""
+        return states
+
+
+class LogitsIntervention(Intervention):
+    """An edit of the logits from which tokens are chosen, whichever decoder chooses.
+
+    It acts on the model's output, before logits processors, temperature and cuts; beam search
+    normalises what it leaves. Saliency is taken from the raw logits.
+
+    >>> class Sharper(LogitsIntervention):
+    ...     def logits(self, logits, context):
+    ...         return 2 * logits
+    """
+
+    def exits(self, num_layers: int) -> Sequence[int]:
+        """Layers whose inputs ``context.hidden`` shall hold."""
+        return ()
+
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Tensor] | None:
+        """Inputs of ``generate`` for a second stream, which then follows the first token by token.
+
+        It has a cache of its own, is reordered with the beams and cut back with rejected tokens.
+        Its prompt may be of another length; its last token must be that of the first stream.
+        Interventions other than this one act in it too.
+
+        Returns:
+            A row for each row of the prompt, padded at the left; None for no second stream.
+        """
+        return None
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        """Edit logits (B, r, V), float32 or better, of rows that predict generated tokens."""
+        return logits

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -62,6 +62,8 @@ class LocoRE(AttentionIntervention):
     heads: Sequence[int] | None = None
 
     shares_prefix: ClassVar[bool] = True
+    strong: ClassVar[Mapping[str, Any]] = {"beta": 1.0}
+    off: ClassVar[Mapping[str, Any]] = {"beta": 0.0}
     summary: ClassVar[str] = "multiplies the attention to the most recent context by 1 + beta"
     paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
     url: ClassVar[str] = "https://arxiv.org/abs/2601.20279"

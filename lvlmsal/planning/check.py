@@ -152,7 +152,7 @@ def _component_problems(
     name = entry.get("name")
     if not isinstance(name, str):
         return [f"a {registry.kind} needs a `name`; got {entry!r}"]
-    return registry.problems(name, _with_defaults(entry, card))
+    return registry.problems(name, _with_defaults(registry, entry, card))
 
 
 def _clashes(method: MethodConfig, card: CheckpointCard | None) -> list[str]:
@@ -180,12 +180,14 @@ def build_component(
     Raises:
         ConfigError: The name or an option is wrong.
     """
-    return registry.build(str(entry["name"]), **_with_defaults(entry, card))
+    return registry.build(str(entry["name"]), **_with_defaults(registry, entry, card))
 
 
-def _with_defaults(entry: Mapping[str, Any], card: CheckpointCard | None) -> dict[str, Any]:
-    defaults = card.defaults.get(str(entry["name"]), {}) if card else {}
-    return {**defaults, **{key: value for key, value in entry.items() if key != "name"}}
+def _with_defaults(
+    registry: Registry[Any], entry: Mapping[str, Any], card: CheckpointCard | None
+) -> dict[str, Any]:
+    given = {key: value for key, value in entry.items() if key != "name"}
+    return {**registry.defaults(str(entry["name"]), card), **given}
 
 
 def _folder_problems(folder: Path) -> list[str]:

@@ -18,9 +18,9 @@ from lvlmsal.attention.session import AttentionSession
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
-from lvlmsal.saliency.preparing import prepared
 from lvlmsal.saliency.reduce import check_finite, fuse, normalise
 from lvlmsal.saliency.stepping import Stepper
+from lvlmsal.streams import prepared
 
 BLOCK_MEMORY = 2**30
 """Bytes that the graph of one block may take, about; longer answers are walked block by block."""
@@ -91,7 +91,7 @@ def block_saliency(
         )
 
     def run(input_ids: Tensor, kwargs: dict[str, Any]) -> ResponseRows:
-        with AttentionSession(model, interventions) as session:
+        with AttentionSession(model, interventions, edits_logits=False) as session:
             layers = resolve_layers(options.layers, session.adapter.num_layers)
             stepper = Stepper(model, session, input_ids, kwargs, layers)
             most = block_size or _rows_per_block(session.adapter, response.shape, layers, input_ids)

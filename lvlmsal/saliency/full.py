@@ -15,8 +15,8 @@ from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
-from lvlmsal.saliency.preparing import prepared
 from lvlmsal.saliency.reduce import fuse, normalise
+from lvlmsal.streams import prepared
 
 
 def full_graph_rows(
@@ -47,7 +47,7 @@ def full_graph_rows(
     adapter = adapter_for(model)
     extended = adapter.append(inputs, response)
     spans = adapter.spans(extended["input_ids"], extended["attention_mask"], output_start=start)
-    session = AttentionSession(model, interventions, spans=spans)
+    session = AttentionSession(model, interventions, spans=spans, edits_logits=False)
     layers = resolve_layers(options.layers, adapter.num_layers)
     # A padding row sees nothing, and its softmax is uniform over everything.
     real = extended["attention_mask"].bool()[:, :, None]

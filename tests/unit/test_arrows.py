@@ -18,6 +18,7 @@ TIERS = [
     {"files", "registry"},
     {"spans"},
     {"adapters"},
+    {"streams"},
     {"attention", "inputs", "tiny"},
     {"saliency", "interventions"},
     {"decoders"},

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache, LlavaForConditionalGeneration, PreTrainedModel
 
 from lvlmsal.attention import AttentionContext, AttentionSession, intervene
-from lvlmsal.attention.session import ATTENTION_NAME
+from lvlmsal.attention.holding import ATTENTION_NAME
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention, Intervention
 from lvlmsal.interventions.locore import LocoRE

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lvlmsal.attention import function, intervene, kernel
 from lvlmsal.interventions import locore as locore_module
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.saliency.preparing import prepared
 from lvlmsal.spans import find_spans
+from lvlmsal.streams import prepared
 from lvlmsal.testing.tiny import IMAGE, TINY, collate, tiny_model, tiny_samples
 from tests import reference
 from tests.unit.decoders.test_blocks import sliding_model

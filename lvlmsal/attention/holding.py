@@ -1,0 +1,83 @@
+"""What a session changes on a model: its attention's name, and hooks on its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.editor import LayerEditor
+from lvlmsal.attention.passes import Passes, is_aside
+
+ATTENTION_NAME = "lvlmsal"
+"""Name of the attention and mask functions in transformers' interfaces."""
+
+# How many sessions hold a text config on our attention function, and what it was before: the
+# implementation lives on the config, sessions may nest and may end out of order.
+_HELD: dict[int, tuple[int, str]] = {}
+
+
+def hold(adapter: ModelAdapter) -> None:
+    """Send a text decoder through the library's attention function."""
+    config = adapter.text_config
+    count, previous = _HELD.get(id(config), (0, config._attn_implementation))
+    if count == 0:
+        adapter.set_attention(ATTENTION_NAME)
+    _HELD[id(config)] = (count + 1, previous)
+
+
+def release(adapter: ModelAdapter) -> None:
+    """Undo one :func:`hold`; the last one brings the former attention back."""
+    config = adapter.text_config
+    count, previous = _HELD.pop(id(config))
+    if count > 1:
+        _HELD[id(config)] = (count - 1, previous)
+    else:
+        adapter.set_attention(previous)
+
+
+def watch_layer(
+    module: nn.Module, layer: int, acting: Sequence[LayerEditor], passes: Passes, *, keeps: bool
+) -> list[RemovableHandle]:
+    """Let edits see what enters and leaves a layer.
+
+    Args:
+        module: the layer.
+        layer: its index.
+        acting: edits that apply to it, in their order.
+        passes: of the session.
+        keeps: whether what enters it is kept for edits of the logits.
+
+    Returns:
+        The hooks; none where nobody wants any.
+    """
+
+    def edited(states: Tensor, name: str) -> Tensor:
+        for edit in acting:
+            if not is_aside(edit):
+                states = getattr(edit, name)(states, passes.layer_context(layer, states))
+        return states
+
+    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        named = "hidden_states" in kwargs
+        states = edited(kwargs["hidden_states"] if named else args[0], "layer_input")
+        if keeps and not is_aside():
+            passes.place.hidden[layer] = states
+        return (
+            (args, {**kwargs, "hidden_states": states}) if named else ((states, *args[1:]), kwargs)
+        )
+
+    def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (edited(output[0], "layer_output"), *output[1:])
+        return edited(output, "layer_output")
+
+    handles = []
+    if acting or keeps:
+        handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+    if acting:
+        handles.append(module.register_forward_hook(leave))
+    return handles

@@ -1,0 +1,214 @@
+"""Where the forward pass that runs stands, and what is known of the prompt that it goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.context import AttentionContext, Columns
+from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
+from lvlmsal.attention.prompt import Prefill, Prompt, leave, prompt_inputs
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.spans import TokenSpans
+
+Look = Callable[[Bound, Tensor, Mapping[str, Any], Sequence[Bindable], int], None]
+
+
+@dataclass
+class Place:
+    """The forward pass that runs.
+
+    Attributes:
+        prefill: what is known of its prompt; ``None`` where nothing is.
+        cache: that it goes on from.
+        past: columns before it.
+        ids: that it was given, (B, q).
+        offset: column of its first query; ``None`` where only its keys tell.
+        columns: by device.
+        hidden: what entered layers, for edits of the logits.
+    """
+
+    prefill: Prefill | None = None
+    cache: Cache | None = None
+    past: int = 0
+    ids: Tensor | None = None
+    offset: int | None = None
+    columns: dict[torch.device, Columns] = field(default_factory=dict)
+    hidden: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Passes:
+    """The passes of one session, seen from its hooks.
+
+    Args:
+        adapter: of the model.
+        edits: that change something.
+        spans: fixed ones, where the ids do not tell.
+        look: runs a prompt once more, for edits that want to see it first.
+        edits_logits: whether second streams are wanted.
+    """
+
+    def __init__(
+        self,
+        adapter: ModelAdapter,
+        edits: Sequence[Bound],
+        spans: Sequence[TokenSpans] | None,
+        look: Look,
+        *,
+        edits_logits: bool,
+    ) -> None:
+        self.adapter, self.fixed_spans = adapter, spans
+        self.place = Place()
+        self._edits, self._look, self._edits_logits = edits, look, edits_logits
+        self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
+        self._uncached: tuple[Prefill, int] | None = None
+
+    @property
+    def spans(self) -> Sequence[TokenSpans] | None:
+        """Of the pass that runs, or ran last."""
+        prefill = self.place.prefill
+        return self.fixed_spans if prefill is None else prefill.spans
+
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """A pass begins; at each prefill, find the spans in the ids that the model is given."""
+        cache = kwargs.get("past_key_values")
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        past = 0 if cache is None else int(cache.get_seq_length())
+        # For a pass that is handed a ready mask: the mask function will not be asked for one.
+        self.place = Place(None, cache, past, ids, None if cache is None else past)
+        if cache is not None and past > 0:
+            # Methods with a second stream (guidance, contrast) alternate between caches.
+            self.place.prefill = self._of_cache.get(cache)
+        elif ids is None:
+            self._uncached = None
+        elif cache is not None:
+            self._of_cache[cache] = self._prefill(ids, kwargs)
+        elif _ASIDE.get():
+            self._prefill(ids, kwargs)
+        elif (going_on := self._continued(ids)) is not None:
+            self.place.prefill, self._uncached = going_on, (going_on, ids.shape[1])
+        else:
+            self._uncached = self._prefill(ids, kwargs), ids.shape[1]
+
+    def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
+        """Go by these spans in passes on a cache whose prefill was not seen."""
+        self._of_cache[cache] = Prefill(spans, spans[0].pad + spans[0].output_start)
+
+    def starts_at(self, offset: int) -> None:
+        """Told by the mask function at which column the queries start."""
+        self.place.offset, self.place.columns = offset, {}
+
+    def columns(self, rows: int, keys: int, device: torch.device) -> Columns:
+        """The columns of the current pass."""
+        place = self.place
+        if device not in place.columns:
+            # Without a mask call (a model that was handed a ready mask) the keys end at the query.
+            offset = keys - rows if place.offset is None else place.offset
+            place.columns[device] = Columns(
+                offset,
+                torch.arange(offset, offset + rows, device=device),
+                torch.arange(keys, device=device),
+            )
+        return place.columns[device]
+
+    def layer_context(self, layer: int, states: Tensor) -> AttentionContext:
+        """What edits of the residual stream (B, q, D) are told.
+
+        Raises:
+            UnsupportedError: the model was given no ids, or the cache's prompt was not seen.
+        """
+        prefill, rows = self.place.prefill, states.shape[1]
+        if prefill is None:
+            raise UnsupportedError(
+                "the prompt of this pass was not seen: hand input_ids to the model, and run the "
+                "prompt inside of the same intervene(...) scope"
+            )
+        columns = self.columns(rows, self.place.past + rows, states.device)
+        return AttentionContext(
+            prefill.spans,
+            columns.query,
+            columns.key,
+            layer,
+            self.adapter.num_layers,
+            first_query_column=columns.first,
+            memo=columns.memo,
+            states=prefill.states,
+        )
+
+    def close(self) -> None:
+        """Leave the caches as transformers made them."""
+        for cache, prefill in self._of_cache.items():
+            if prefill.stream is not None:
+                leave(cache)
+
+    def _continued(self, ids: Tensor) -> Prefill | None:
+        """The prompt of an uncached pass that is the last one and one more token."""
+        if self._uncached is None:
+            return None
+        prefill, seen = self._uncached
+        if prefill.ids is None or ids.shape[1] != seen + 1:
+            return None
+        return prefill if torch.equal(ids[:, : prefill.ids.shape[1]], prefill.ids) else None
+
+    def _prefill(self, ids: Tensor, kwargs: Mapping[str, Any]) -> Prefill:
+        """Look at a prompt, and let the edits prepare for it."""
+        inputs = prompt_inputs(ids, kwargs)
+        spans = self.fixed_spans or self.adapter.spans(ids, inputs["attention_mask"])
+        prefill = Prefill(spans, spans[0].pad + spans[0].output_start, ids)
+        self.place.prefill = prefill
+        for edit in self._edits:
+            if is_aside(edit):
+                continue
+
+            def run(*watchers: Bindable, layers: int = 0, edit: Bound = edit) -> None:
+                self._look(edit, ids, kwargs, watchers, layers)
+
+            prompt = Prompt(self.adapter, spans, inputs, run)
+            prefill.states[id(edit)] = edit.prepare(prompt)
+            if self._edits_logits and isinstance(edit, LogitsEditor) and not _ASIDE.get():
+                second = edit.second_inputs(prompt)
+                if second is not None and prefill.second is not None:
+                    raise UnsupportedError(
+                        "two interventions bring a second stream, and no paper says how to combine "
+                        "three logits: use one of them"
+                    )
+                prefill.second = prefill.second if second is None else (edit, second)
+        return prefill
+
+
+# Edits that run passes of their own (a second stream, a look at the prompt): they do not act there.
+_ASIDE: ContextVar[tuple[Bound, ...]] = ContextVar("lvlmsal_aside", default=())
+
+
+def is_aside(edit: object = None) -> bool:
+    """Whether a pass runs that an edit (any, if none is given) has started for itself."""
+    running = _ASIDE.get()
+    return bool(running) if edit is None else any(edit is other for other in running)
+
+
+@contextmanager
+def aside(edit: Bound, passes: Sequence[Passes]) -> Iterator[None]:
+    """Run passes on behalf of an edit, in which it does not act, and no logits are edited.
+
+    Args:
+        edit: the edit.
+        passes: of all open sessions: they go on afterwards where they stand.
+    """
+    places = [each.place for each in passes]
+    token = _ASIDE.set((*_ASIDE.get(), edit))
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        _ASIDE.reset(token)
+        for each, place in zip(passes, places, strict=True):
+            each.place = place

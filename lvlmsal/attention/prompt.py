@@ -1,0 +1,165 @@
+"""A prompt that is about to be run, as interventions see it, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.spans import TokenSpans
+from lvlmsal.streams import Stream
+
+# What a pass is given besides the inputs of ``generate``.
+_NOT_INPUTS = ("past_key_values", "position_ids", "cache_position", "labels", "inputs_embeds")
+
+
+# Pixels, and where the sizes of the images stand that a family strings together.
+_PIXELS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt that is about to be run.
+
+    Attributes:
+        adapter: of the model; with the processor where the model was loaded by ``lvlmsal.load``.
+        spans: one for each row of the batch.
+        inputs: as ``generate`` takes them: ``input_ids`` (B, L), ``attention_mask`` (B, L) and, as
+            the family needs, ``pixel_values``, ``image_grid_thw``, ``mm_token_type_ids``.
+        run: runs the prompt once more, without a cache, under edits that may only look on.
+    """
+
+    adapter: ModelAdapter
+    spans: Sequence[TokenSpans]
+    inputs: Mapping[str, Tensor]
+    run: Callable[..., None] = field(repr=False)
+
+    def with_pixels(self, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor] | None:
+        """The inputs with the pixels of each image or video changed; None where there is none.
+
+        Args:
+            change: from the processed pixels of one image to others of the same shape. The shape is
+                the family's: (3, H, W) in LLaVA (a tile in InternVL), (patches, values) in Qwen-VL.
+        """
+        found = dict(self.inputs)
+        for name, grids in _PIXELS.items():
+            if name not in found:
+                continue
+            pixels = found[name]
+            sizes = [1] * len(pixels)
+            if grids in found:
+                sizes = found[grids].prod(-1).tolist()
+            images = [part if grids in found else part[0] for part in torch.split(pixels, sizes)]
+            changed = [change(image) for image in images]
+            found[name] = torch.cat(changed) if grids in found else torch.stack(changed)
+        return found if any(name in found for name in _PIXELS) else None
+
+
+def prompt_inputs(input_ids: Tensor, kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The inputs of ``generate`` among the arguments of a prefill pass."""
+    found = {
+        name: value
+        for name, value in kwargs.items()
+        if isinstance(value, Tensor) and name not in _NOT_INPUTS
+    }
+    mask = found.get("attention_mask")
+    if mask is None or mask.dim() != 2:
+        found["attention_mask"] = torch.ones_like(input_ids)
+    found.pop("logits_to_keep", None)
+    return {**found, "input_ids": input_ids}
+
+
+@dataclass
+class Prefill:
+    """What a session keeps of a prompt for the passes that go on from it.
+
+    Attributes:
+        spans: one for each row of the batch.
+        width: columns of the prompt.
+        ids: of the prompt, where they were seen.
+        states: what each intervention keeps of it, by the intervention's identity.
+        second: which edit has a second stream, and its inputs.
+        stream: the second stream, once it has run its prompt.
+    """
+
+    spans: Sequence[TokenSpans]
+    width: int
+    ids: Tensor | None = None
+    states: dict[int, Any] = field(default_factory=dict)
+    second: tuple[object, Mapping[str, Tensor]] | None = None
+    stream: Stream | None = None
+
+
+class SecondStreamLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its __init_subclass__
+    """Takes a second stream along when the first one's cache is reordered or cut.
+
+    It stands behind the layers of that cache and holds no keys of its own. Beam search reorders a
+    cache, and rejected tokens are cropped off it, without a word to anyone else.
+    """
+
+    is_sliding = False
+    is_croppable = True
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stream = stream
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing to set up."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """No layer of a model writes here."""
+        raise UnsupportedError("this layer of the cache belongs to a second stream")
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """As long as the second stream."""
+        return self.get_seq_length() + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Length of the second stream."""
+        return int(self.stream.cache.get_seq_length())
+
+    def get_max_length(self) -> int:
+        """No limit."""
+        return -1
+
+    def reset(self) -> None:
+        """The next prompt makes a stream of its own."""
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Beams go on from others."""
+        self.stream.select(beam_idx)
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Take back the last tokens; the number is negative, as in transformers."""
+        if tokens_to_remove:
+            self.stream.drop(-tokens_to_remove)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Not what any search of transformers does after the prompt."""
+        raise UnsupportedError("a second stream cannot be repeated after its prompt was run")
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Likewise."""
+        raise UnsupportedError("rows of a second stream cannot be dropped after its prompt was run")
+
+
+def follow(cache: Cache, stream: Stream) -> None:
+    """Let a second stream follow a cache."""
+    leave(cache)
+    cache.layers.append(SecondStreamLayer(stream))
+
+
+def leave(cache: Cache) -> None:
+    """Make a cache what it was before :func:`follow`."""
+    cache.layers = [layer for layer in cache.layers if not isinstance(layer, SecondStreamLayer)]

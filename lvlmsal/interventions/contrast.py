@@ -1,0 +1,70 @@
+"""What methods with a second stream share: the plausibility cut, and prompts without images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lvlmsal.attention.prompt import Prompt
+
+
+def plausible(logits: Tensor, reference: Tensor, beta: float) -> Tensor:
+    """Ban tokens that the model itself finds implausible (adaptive plausibility constraint).
+
+    Token y stays where p(y) >= beta * max p under the reference, that is where its logit is at
+    least the highest one plus ln(beta).
+
+    Args:
+        logits: to be cut, shape (..., V).
+        reference: logits of the model as it is, same shape.
+        beta: share of the highest probability; 0 bans nothing.
+
+    >>> plausible(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 3.0]), 0.1)
+    tensor([-inf, 2.])
+    """
+    if beta == 0:
+        return logits
+    lowest = reference.amax(-1, keepdim=True) + math.log(beta)
+    return logits.masked_fill(reference < lowest, -torch.inf)
+
+
+def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
+    """The prompt with its visual tokens left out, and the marks that wrap an image with them.
+
+    Args:
+        prompt: of any family.
+
+    Returns:
+        ``input_ids`` and ``attention_mask``, padded at the left anew.
+    """
+    ids, config = prompt.inputs["input_ids"], prompt.adapter.model.config
+    names = ("vision_start_token_id", "vision_end_token_id")
+    marks = {getattr(config, name, None) for name in names} - {None}
+    kept = []
+    for row, spans in zip(ids.cpu(), prompt.spans, strict=True):
+        position = torch.arange(spans.output_start)
+        keep = torch.ones(spans.output_start, dtype=torch.bool)
+        for start, end in spans.images:
+            keep &= (position < start) | (position >= end)
+        tokens = row[spans.pad : spans.pad + spans.output_start][keep]
+        kept.append(torch.tensor([token for token in tokens.tolist() if token not in marks]))
+    return left_padded(kept, ids)
+
+
+def left_padded(rows: list[Tensor], like: Tensor) -> dict[str, Tensor]:
+    """Token ids of different lengths as ``input_ids`` and ``attention_mask``.
+
+    Args:
+        rows: ids of each sample, shape (n,).
+        like: ids of the batch, for dtype and device.
+    """
+    width = max(len(row) for row in rows)
+    ids = like.new_zeros(len(rows), width)
+    mask = torch.zeros_like(ids)
+    for target, seen, row in zip(ids, mask, rows, strict=True):
+        target[width - len(row) :] = row
+        seen[width - len(row) :] = 1
+    return {"input_ids": ids, "attention_mask": mask}

@@ -1,0 +1,195 @@
+"""One sequence of passes of a model on a KV cache of its own, driven by hand.
+
+Positions, masks, token types and image features differ from family to family; here they are
+transformers' own, from what ``generate`` prepares for its decoding loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache, PreTrainedModel
+
+T = TypeVar("T")
+
+
+def prepared(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Any],
+    run: Callable[[Tensor, dict[str, Any]], T],
+) -> T:
+    """Call ``run(input_ids, model_kwargs)`` with what ``generate`` prepares for its decoding loop.
+
+    Positions, token types and image features differ from family to family; this way they are
+    transformers' own, and the same as in decoding.
+    """
+    results: list[T] = []
+
+    def loop(
+        model: PreTrainedModel,
+        input_ids: Tensor,
+        logits_processor: object,
+        stopping_criteria: object,
+        generation_config: object,
+        **model_kwargs: Any,
+    ) -> Tensor:
+        results.append(run(input_ids, model_kwargs))
+        return input_ids
+
+    generative: Any = model  # `generate` comes from a mixin of the concrete classes
+    generative.generate(
+        **inputs, custom_generate=loop, max_new_tokens=1, do_sample=False, num_beams=1
+    )
+    return results[0]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in the sequence that a :class:`Stream` can go back to."""
+
+    length: int
+    kwargs: dict[str, Any]
+
+
+class Stream:
+    """Drives a model pass by pass, one or several tokens a pass.
+
+    Args:
+        model: the model.
+        input_ids: prompt, shape (B, L), left-padded.
+        model_kwargs: as ``generate`` hands them to a ``custom_generate`` callable.
+        cache: that the passes go on from; an empty one by default.
+
+    Attributes:
+        input_ids: prompt and committed tokens.
+        cache: keys and values of them.
+        forwards: forward passes so far.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        input_ids: Tensor,
+        model_kwargs: dict[str, Any],
+        cache: Cache | None = None,
+    ) -> None:
+        self.model: Any = model  # what it is called for comes from a mixin of the concrete classes
+        self.input_ids = input_ids
+        self.cache: Cache = DynamicCache() if cache is None else cache
+        # They describe input_ids and nothing beyond, or, once there is a cache, one token more:
+        # the convention of generate's own loop.
+        self._kwargs = {**model_kwargs, "past_key_values": self.cache, "use_cache": True}
+        self.forwards = 0
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, inputs: Mapping[str, Any]) -> Stream:
+        """A stream of its own over inputs as ``generate`` takes them."""
+        with _positions_kept(model):
+            return prepared(model, inputs, lambda ids, kwargs: cls(model, ids, kwargs))
+
+    def prefill(self) -> Tensor:
+        """Run the prompt, or what the cache lacks of it; raw logits of its last row, (B, V)."""
+        length = self.input_ids.shape[1]
+        self._before_last = Mark(length - 1, dict(self._kwargs))
+        place: dict[str, Any] = {"is_first_iteration": True}
+        if past := self.cache.get_seq_length():
+            if past >= length:
+                self.cache.crop(length - 1 - past)
+            place["next_sequence_length"] = max(1, length - past)
+        outputs = self._run(self._kwargs, **place)
+        self._kwargs = self._extended(self._kwargs, outputs, 1)
+        self._prompt = self.mark()
+        return self._logits(outputs)[:, -1]
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Commit one token (B,) for each sample; raw logits after it, shape (B, V)."""
+        return self.commit(tokens[:, None])[:, -1]
+
+    def commit(self, tokens: Tensor) -> Tensor:
+        """Commit m tokens (B, m) in one pass; raw logits of their rows, shape (B, m, V)."""
+        count = tokens.shape[1]
+        self.input_ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
+        kwargs = self._extended(self._kwargs, {}, count - 1)
+        if count > 1 and "logits_to_keep" in kwargs:
+            kwargs["logits_to_keep"] = count
+        outputs = self._run(kwargs, next_sequence_length=count)
+        self._kwargs = self._extended(self._kwargs, outputs, count)
+        return self._logits(outputs)
+
+    def mark(self) -> Mark:
+        """The present place, for :meth:`rewind`."""
+        return Mark(self.input_ids.shape[1], dict(self._kwargs))
+
+    def later(self, mark: Mark, count: int) -> Mark:
+        """The place that many tokens behind a mark."""
+        return Mark(mark.length + count, self._extended(mark.kwargs, {}, count))
+
+    def rewind(self, mark: Mark) -> None:
+        """Go back to a mark: what was committed since leaves the sequence and the cache."""
+        removed = self.input_ids.shape[1] - mark.length
+        if removed:
+            self.input_ids = self.input_ids[:, : mark.length]
+            self.cache.crop(-removed)
+            self._kwargs = dict(mark.kwargs)
+
+    def drop(self, count: int) -> None:
+        """Take back the last tokens; of the prompt its last one at most.
+
+        Raises:
+            ValueError: more were to be dropped.
+        """
+        length = self.input_ids.shape[1] - count
+        if length == self._before_last.length:
+            self.rewind(self._before_last)
+        elif length < self._prompt.length:
+            raise ValueError(f"{count} tokens cannot be taken back: the prompt would be cut")
+        else:
+            self.rewind(self.later(self._prompt, length - self._prompt.length))
+
+    def select(self, rows: Tensor) -> None:
+        """Let beams go on from others of their sample, whose row numbers are given, (B,)."""
+        chosen: Any = rows.to(self.input_ids.device)
+        self.input_ids = self.input_ids[chosen]
+        self.cache.reorder_cache(chosen)
+
+    def _run(self, kwargs: dict[str, Any], **place: Any) -> Any:
+        inputs = self.model.prepare_inputs_for_generation(self.input_ids, **place, **kwargs)
+        self.forwards += 1
+        with torch.no_grad():
+            return self.model(**inputs, return_dict=True)
+
+    def _extended(self, kwargs: dict[str, Any], outputs: Any, count: int) -> dict[str, Any]:
+        """The arguments for ``count`` more tokens; those given stay as they are."""
+        if not count:
+            return dict(kwargs)
+        # Private upstream, and the documented way to write a custom_generate loop: it keeps masks,
+        # positions and token types of every family in step.
+        extended: dict[str, Any] = self.model._update_model_kwargs_for_generation(
+            outputs, dict(kwargs), is_encoder_decoder=False, num_new_tokens=count
+        )
+        return extended
+
+    def _logits(self, outputs: Any) -> Tensor:
+        with torch.enable_grad():  # a recorded pass's losses are taken from these
+            logits: Tensor = outputs.logits
+            return logits if logits.dtype == torch.float64 else logits.float()
+
+
+@contextmanager
+def _positions_kept(model: PreTrainedModel) -> Iterator[None]:
+    """Leave the offset of rotary positions as it was.
+
+    Qwen-VL keeps it on the module, where preparing a second prompt would overwrite the first one's.
+    """
+    holders = [module for module in model.modules() if hasattr(module, "rope_deltas")]
+    kept = [module.rope_deltas for module in holders]
+    try:
+        yield
+    finally:
+        for module, deltas in zip(holders, kept, strict=True):
+            module.rope_deltas = deltas
