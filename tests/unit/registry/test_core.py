@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.registry import options_of
+from lvlmsal.registry import CheckpointCard, options_of
 
 if TYPE_CHECKING:
     from .conftest import Workshop
@@ -246,3 +246,43 @@ def test_registering_while_another_thread_scans_does_not_hang(
         scan.result(10)
         other.result(10)
     assert registry.names() == ["hammer", "mallet", "saw"]
+
+
+SAW = """
+    from dataclasses import dataclass
+    from {package}.base import Tool
+    from {package}.table import TOOLS
+
+    @TOOLS.register("saw")
+    @dataclass
+    class Saw(Tool):
+        teeth: int = 5
+        length: int = 10
+        model_defaults = {{"oak-*": {{"teeth": 7, "length": 20}}, "oak-old": {{"teeth": 8}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "of_card", "expected"),
+    [
+        ("pine", {}, {}),
+        ("oak-new", {}, {"teeth": 7, "length": 20}),
+        ("oak-old", {}, {"teeth": 8, "length": 20}),  # a later pattern stands above an earlier one
+        ("oak-new", {"saw": {"teeth": 9}, "hammer": {"weight": 2.0}}, {"teeth": 9, "length": 20}),
+    ],
+)
+def test_a_checkpoint_sets_options(
+    workshop: Workshop,
+    checkpoint: str,
+    of_card: dict[str, dict[str, object]],
+    expected: dict[str, int],
+) -> None:
+    workshop.tool("saw", SAW)
+    card = CheckpointCard(checkpoint, "-", "-", "-", hub_id="a/b", defaults=of_card)
+    assert workshop.registry().defaults("saw", card) == expected
+
+
+def test_who_is_unknown_sets_nothing(workshop: Workshop) -> None:
+    card = CheckpointCard("oak-new", "-", "-", "-", hub_id="a/b")
+    assert workshop.registry().defaults("saw", card) == {}
+    assert workshop.registry().defaults("hammer", None) == {}
