@@ -10,12 +10,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Cache
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
+from lvlmsal.attention.pixels import EncodedImages
 from lvlmsal.attention.prompt import Prefill, Prompt, leave, prompt_inputs
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
@@ -35,6 +36,7 @@ class Place:
         offset: column of its first query; ``None`` where only its keys tell.
         columns: by device.
         hidden: what entered layers, for edits of the logits.
+        runs: whether the pass has begun and not ended.
     """
 
     prefill: Prefill | None = None
@@ -44,6 +46,7 @@ class Place:
     offset: int | None = None
     columns: dict[torch.device, Columns] = field(default_factory=dict)
     hidden: dict[int, Tensor] = field(default_factory=dict)
+    runs: bool = False
 
 
 class Passes:
@@ -71,6 +74,7 @@ class Passes:
         self._edits, self._look, self._edits_logits = edits, look, edits_logits
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
         self._uncached: tuple[Prefill, int] | None = None
+        self._images = EncodedImages()
 
     @property
     def spans(self) -> Sequence[TokenSpans] | None:
@@ -78,13 +82,13 @@ class Passes:
         prefill = self.place.prefill
         return self.fixed_spans if prefill is None else prefill.spans
 
-    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A pass begins; at each prefill, find the spans in the ids that the model is given."""
         cache = kwargs.get("past_key_values")
         ids = kwargs.get("input_ids", args[0] if args else None)
         past = 0 if cache is None else int(cache.get_seq_length())
         # For a pass that is handed a ready mask: the mask function will not be asked for one.
-        self.place = Place(None, cache, past, ids, None if cache is None else past)
+        self.place = Place(None, cache, past, ids, None if cache is None else past, runs=True)
         if cache is not None and past > 0:
             # Methods with a second stream (guidance, contrast) alternate between caches.
             self.place.prefill = self._of_cache.get(cache)
@@ -98,6 +102,16 @@ class Passes:
             self.place.prefill, self._uncached = going_on, (going_on, ids.shape[1])
         else:
             self._uncached = self._prefill(ids, kwargs), ids.shape[1]
+
+    def images(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """The image encoder is called; within a pass its pixels are among the arguments of that."""
+        if not self.place.runs:
+            self._images.note(module, args, kwargs)
+
+    def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        """The pass is over, by an error perhaps."""
+        self.place.runs = False
+        self.place.hidden.clear()
 
     def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
         """Go by these spans in passes on a cache whose prefill was not seen."""
@@ -163,6 +177,9 @@ class Passes:
         """Look at a prompt, and let the edits prepare for it."""
         inputs = prompt_inputs(ids, kwargs)
         spans = self.fixed_spans or self.adapter.spans(ids, inputs["attention_mask"])
+        encoded = kwargs.get("mm_encoder_outputs") or None
+        if encoded is not None:
+            inputs = {**inputs, **self._images.inputs(spans, encoded)}
         prefill = Prefill(spans, spans[0].pad + spans[0].output_start, ids)
         self.place.prefill = prefill
         for edit in self._edits:
@@ -172,7 +189,7 @@ class Passes:
             def run(*watchers: Bindable, layers: int = 0, edit: Bound = edit) -> None:
                 self._look(edit, ids, kwargs, watchers, layers)
 
-            prompt = Prompt(self.adapter, spans, inputs, run)
+            prompt = Prompt(self.adapter, spans, inputs, run, encoded)
             prefill.states[id(edit)] = edit.prepare(prompt)
             if self._edits_logits and isinstance(edit, LogitsEditor) and not _ASIDE.get():
                 second = edit.second_inputs(prompt)
@@ -205,6 +222,8 @@ def aside(edit: Bound, passes: Sequence[Passes]) -> Iterator[None]:
     """
     places = [each.place for each in passes]
     token = _ASIDE.set((*_ASIDE.get(), edit))
+    for each in passes:
+        each.place = Place()
     try:
         with torch.no_grad():
             yield

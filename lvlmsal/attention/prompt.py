@@ -12,16 +12,14 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.pixels import GRIDS, PIXELS, units
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 from lvlmsal.streams import Stream
 
 # What a pass is given besides the inputs of ``generate``.
-_NOT_INPUTS = ("past_key_values", "position_ids", "cache_position", "labels", "inputs_embeds")
-
-
-# Pixels, and where the sizes of the images stand that a family strings together.
-_PIXELS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
+_NOT_INPUTS = ("position_ids", "cache_position", "labels", "inputs_embeds", "logits_to_keep")
+_TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,9 @@ class Prompt:
         spans: one for each row of the batch.
         inputs: as ``generate`` takes them: ``input_ids`` (B, L), ``attention_mask`` (B, L) and, as
             the family needs, ``pixel_values``, ``image_grid_thw``, ``mm_token_type_ids``.
-        run: runs the prompt once more, without a cache, under edits that may only look on.
+        run: ``run(*watchers, layers=0)`` runs the prompt once more, without a cache and through its
+            first layers only where a number is given, under edits that may only look on.
+        encoded: features of the images, where ``generate`` has encoded them already.
     """
 
     adapter: ModelAdapter
@@ -41,25 +41,47 @@ class Prompt:
     inputs: Mapping[str, Tensor]
     run: Callable[..., None] = field(repr=False)
 
-    def with_pixels(self, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor] | None:
+    encoded: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def with_pixels(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any] | None:
         """The inputs with the pixels of each image or video changed; None where there is none.
 
         Args:
             change: from the processed pixels of one image to others of the same shape. The shape is
                 the family's: (3, H, W) in LLaVA (a tile in InternVL), (patches, values) in Qwen-VL.
+
+        Raises:
+            UnsupportedError: the images were encoded before the scope was opened.
         """
         found = dict(self.inputs)
-        for name, grids in _PIXELS.items():
-            if name not in found:
-                continue
-            pixels = found[name]
-            sizes = [1] * len(pixels)
-            if grids in found:
-                sizes = found[grids].prod(-1).tolist()
-            images = [part if grids in found else part[0] for part in torch.split(pixels, sizes)]
-            changed = [change(image) for image in images]
-            found[name] = torch.cat(changed) if grids in found else torch.stack(changed)
-        return found if any(name in found for name in _PIXELS) else None
+        kinds = [kind for kind, name in PIXELS.items() if name in found]
+        if not kinds and any(spans.images for spans in self.spans):
+            raise UnsupportedError(
+                "the pixels of this prompt were not seen, for its images were encoded elsewhere: "
+                "hand pixel_values to generate inside of the intervene(...) scope"
+            )
+        for kind in kinds:
+            grids = found.get(GRIDS[kind])
+            changed = [change(unit) for unit in units(found[PIXELS[kind]], grids)]
+            found[PIXELS[kind]] = (torch.stack if grids is None else torch.cat)(changed)
+        return found if kinds else None
+
+    def with_text(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
+        """Inputs of another text about the same images, which are not encoded once more.
+
+        Args:
+            input_ids: shape (B, n), with the placeholders of the same images in the same order.
+            attention_mask: shape (B, n).
+        """
+        texts = {"input_ids": input_ids, "attention_mask": attention_mask}
+        found: dict[str, Any] = {
+            name: value for name, value in self.inputs.items() if name not in _TEXT
+        }
+        found = self.adapter.complete({**found, **texts})
+        if self.encoded is not None:
+            found = {name: v for name, v in found.items() if name not in PIXELS.values()}
+            found["mm_encoder_outputs"] = dict(self.encoded)
+        return found
 
 
 def prompt_inputs(input_ids: Tensor, kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -72,7 +94,6 @@ def prompt_inputs(input_ids: Tensor, kwargs: Mapping[str, Any]) -> dict[str, Ten
     mask = found.get("attention_mask")
     if mask is None or mask.dim() != 2:
         found["attention_mask"] = torch.ones_like(input_ids)
-    found.pop("logits_to_keep", None)
     return {**found, "input_ids": input_ids}
 
 

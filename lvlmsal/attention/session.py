@@ -81,6 +81,7 @@ class AttentionSession:
         ]
         self.passes = Passes(self.adapter, active, spans, self._look, edits_logits=edits_logits)
         self.tape: Tape | None = None
+        self._has_edits = bool(active)
         self._holds = recording or any(not edit.is_identity for edit in self.editors)
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
         self._handles: list[RemovableHandle] = []
@@ -90,9 +91,14 @@ class AttentionSession:
             raise RuntimeError("this session is open already: make a new one for a nested scope")
         if self._holds:
             hold(self.adapter)
-        self._handles = [self.model.register_forward_pre_hook(self._begin, with_kwargs=True)]
-        if self.logits_editors:
-            self._handles.append(self.model.register_forward_hook(self._finish))
+        self._handles = [self.model.register_forward_pre_hook(self.passes.begin, with_kwargs=True)]
+        if self._has_edits:
+            tower = self.adapter.vision_tower
+            self._handles += [
+                tower.register_forward_pre_hook(self.passes.images, with_kwargs=True),
+                self.model.register_forward_hook(self._finish),
+                self.model.register_forward_hook(self.passes.end, always_call=True),
+            ]
         depth = self.adapter.num_layers
         exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
         for layer, module in enumerate(self.adapter.layers):
@@ -178,14 +184,10 @@ class AttentionSession:
             )
         self.passes.starts_at(offset)
 
-    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.passes.begin(args, kwargs)
-
     def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if not is_aside():
+        if self.logits_editors and not is_aside():
             tape = next((s.tape for s in reversed(_ACTIVE.get()) if s.tape is not None), None)
             edit_logits(output, self.logits_editors, self.passes, _open_passes(), tape)
-        self.passes.place.hidden.clear()
 
     def _look(
         self,

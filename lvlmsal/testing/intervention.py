@@ -191,14 +191,29 @@ def check_cache(case: InterventionCase) -> None:
         assert torch.equal(*tokens), f"depends on the cache, {num_beams} beams"
 
 
+def check_second_stream(case: InterventionCase) -> None:
+    """Who says that it runs a second stream does, and nobody else: a pass more for each token."""
+    passes: list[object] = []
+    counter = case.model.register_forward_hook(lambda *_: passes.append(None))
+    try:
+        with intervene(case.model, case.intervention):
+            case.decode(case.samples[0].inputs)
+    finally:
+        counter.remove()
+    second = case.intervention.has_second_stream
+    assert not second or len(passes) >= 2 * STEPS, f"{len(passes)} passes for {STEPS} tokens"
+    assert second or len(passes) < 2 * STEPS, f"{len(passes)} passes for {STEPS} tokens"
+
+
 def check_decoders(case: InterventionCase) -> None:
     """Sampling and SGRS, in blocks or one by one, give each sample the tokens it gets alone."""
     decoders: dict[str, Decoder] = {"sample": Sample()}
     if case.intervention.supports_sgrs:
         for row in ("predicting", "candidate"):
             for size in (1, 4):
+                # All layers are recorded, so that gradients pass through edited ones.
                 decoders[f"sgrs, {row} row, blocks of {size}"] = SGRS(
-                    row=row, block_size=size, alpha=1.2
+                    row=row, block_size=size, alpha=1.2, layers=None
                 )
     model = copy.deepcopy(case.model).double()  # so that rounding decides nothing
     doubled = replace(case, model=model, samples=[_double(sample) for sample in case.samples])
@@ -233,6 +248,7 @@ INTERVENTION_CHECKS: Final[dict[str, Callable[[InterventionCase], None]]] = {
     "causality": check_causality,
     "batch": check_batch,
     "cache": check_cache,
+    "second stream": check_second_stream,
     "decoders": check_decoders,
 }
 """All checks by name, for those who want to run them one by one."""
