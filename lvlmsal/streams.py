@@ -89,7 +89,7 @@ class Stream:
     @classmethod
     def of(cls, model: PreTrainedModel, inputs: Mapping[str, Any]) -> Stream:
         """A stream of its own over inputs as ``generate`` takes them."""
-        with _positions_kept(model):
+        with positions_kept(model):
             return prepared(model, inputs, lambda ids, kwargs: cls(model, ids, kwargs))
 
     def prefill(self) -> Tensor:
@@ -181,7 +181,7 @@ class Stream:
 
 
 @contextmanager
-def _positions_kept(model: PreTrainedModel) -> Iterator[None]:
+def positions_kept(model: PreTrainedModel) -> Iterator[None]:
     """Leave the offset of rotary positions as it was.
 
     Qwen-VL keeps it on the module, where preparing a second prompt would overwrite the first one's.

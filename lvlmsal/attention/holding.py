@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -37,6 +38,27 @@ def release(adapter: ModelAdapter) -> None:
         _HELD[id(config)] = (count - 1, previous)
     else:
         adapter.set_attention(previous)
+
+
+class _EnoughSeen(Exception):
+    """Ends a pass after the last layer that is of interest."""
+
+
+@contextmanager
+def first_layers(adapter: ModelAdapter, count: int) -> Iterator[None]:
+    """Let a pass end behind so many layers of the decoder; 0 for all of it."""
+
+    def stop(*_: object) -> None:
+        raise _EnoughSeen
+
+    handle = adapter.layers[count - 1].register_forward_hook(stop) if count else None
+    try:
+        yield
+    except _EnoughSeen:
+        return
+    finally:
+        if handle is not None:
+            handle.remove()
 
 
 def watch_layer(

@@ -21,7 +21,7 @@ from lvlmsal.attention.prompt import Prefill, Prompt, leave, prompt_inputs
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 
-Look = Callable[[Bound, Tensor, Mapping[str, Any], Sequence[Bindable], int], None]
+Look = Callable[..., None]
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Passes:
     ) -> None:
         self.adapter, self.fixed_spans = adapter, spans
         self.place = Place()
-        self._edits, self._look, self._edits_logits = edits, look, edits_logits
+        self.edits, self._look, self._edits_logits = edits, look, edits_logits
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
         self._uncached: tuple[Prefill, int] | None = None
         self._images = EncodedImages()
@@ -182,12 +182,12 @@ class Passes:
             inputs = {**inputs, **self._images.inputs(spans, encoded)}
         prefill = Prefill(spans, spans[0].pad + spans[0].output_start, ids)
         self.place.prefill = prefill
-        for edit in self._edits:
+        for edit in self.edits:
             if is_aside(edit):
                 continue
 
-            def run(*watchers: Bindable, layers: int = 0, edit: Bound = edit) -> None:
-                self._look(edit, ids, kwargs, watchers, layers)
+            def run(*watchers: Bindable, edit: Bound = edit, **how: Any) -> None:
+                self._look(edit, {**kwargs, "input_ids": ids}, watchers, **how)
 
             prompt = Prompt(self.adapter, spans, inputs, run, encoded)
             prefill.states[id(edit)] = edit.prepare(prompt)
@@ -213,21 +213,27 @@ def is_aside(edit: object = None) -> bool:
 
 
 @contextmanager
-def aside(edit: Bound, passes: Sequence[Passes]) -> Iterator[None]:
+def aside(
+    edit: Bound, passes: Sequence[Passes], *, plain: bool = False, other_prompt: bool = False
+) -> Iterator[None]:
     """Run passes on behalf of an edit, in which it does not act, and no logits are edited.
 
     Args:
         edit: the edit.
         passes: of all open sessions: they go on afterwards where they stand.
+        plain: whether no other edit of these sessions acts either.
+        other_prompt: whether another prompt is run, to which spans that were given do not belong.
     """
-    places = [each.place for each in passes]
-    token = _ASIDE.set((*_ASIDE.get(), edit))
+    before = [(each.place, each.fixed_spans) for each in passes]
+    resting = [other for each in passes for other in each.edits] if plain else [edit]
+    token = _ASIDE.set((*_ASIDE.get(), *resting))
     for each in passes:
         each.place = Place()
+        each.fixed_spans = None if other_prompt else each.fixed_spans
     try:
         with torch.no_grad():
             yield
     finally:
         _ASIDE.reset(token)
-        for each, place in zip(passes, places, strict=True):
-            each.place = place
+        for each, (place, spans) in zip(passes, before, strict=True):
+            each.place, each.fixed_spans = place, spans

@@ -31,8 +31,10 @@ class Prompt:
         spans: one for each row of the batch.
         inputs: as ``generate`` takes them: ``input_ids`` (B, L), ``attention_mask`` (B, L) and, as
             the family needs, ``pixel_values``, ``image_grid_thw``, ``mm_token_type_ids``.
-        run: ``run(*watchers, layers=0)`` runs the prompt once more, without a cache and through its
-            first layers only where a number is given, under edits that may only look on.
+        run: ``run(*watchers, layers=0, inputs=None, plain=False)`` runs the prompt once more, under
+            edits that may only look on: through its first layers only, where a number is given;
+            another prompt, where its inputs are given as ``generate`` takes them; and without any
+            other edit, where it shall be ``plain``.
         encoded: features of the images, where ``generate`` has encoded them already.
     """
 

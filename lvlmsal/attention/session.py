@@ -10,19 +10,20 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import Cache, PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor
-from lvlmsal.attention.holding import hold, release, watch_layer
+from lvlmsal.attention.holding import first_layers, hold, release, watch_layer
 from lvlmsal.attention.passes import Passes, aside, is_aside
 from lvlmsal.attention.rows import edit_logits
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
+from lvlmsal.streams import Stream, positions_kept
 
 
 @dataclass
@@ -32,10 +33,6 @@ class Pass:
     context: AttentionContext
     editors: list[Editor]
     tape: Tape | None
-
-
-class _EnoughSeen(Exception):
-    """Ends a pass after the last layer that is of interest."""
 
 
 _ACTIVE: ContextVar[tuple[AttentionSession, ...]] = ContextVar("lvlmsal_sessions", default=())
@@ -192,28 +189,22 @@ class AttentionSession:
     def _look(
         self,
         edit: Bound,
-        ids: Tensor,
         kwargs: Mapping[str, Any],
         watchers: Sequence[Bindable],
-        layers: int,
+        *,
+        layers: int = 0,
+        inputs: Mapping[str, Any] | None = None,
+        plain: bool = False,
     ) -> None:
-        """Run a prompt once more for an edit, through its first layers if a number is given."""
-
-        def stop(*_: object) -> None:
-            raise _EnoughSeen
-
-        last = self.adapter.layers[layers - 1]
-        given = {**kwargs, "input_ids": ids, "past_key_values": None, "use_cache": False}
+        """What ``Prompt.run`` does; see there."""
+        place = aside(edit, _open_passes(), plain=plain, other_prompt=inputs is not None)
         watching = AttentionSession(self.adapter, watchers, recording=False)
-        with aside(edit, _open_passes()), watching:
-            handle = last.register_forward_hook(stop) if layers else None
-            try:
-                self.model(**{**given, "logits_to_keep": 1})
-            except _EnoughSeen:
-                return
-            finally:
-                if handle is not None:
-                    handle.remove()
+        with place, watching, positions_kept(self.model), first_layers(self.adapter, layers):
+            if inputs is not None:
+                Stream.of(self.model, inputs).prefill()
+            else:
+                given = {"past_key_values": None, "use_cache": False, "logits_to_keep": 1}
+                self.model(**{**kwargs, **given})
 
 
 def intervene(
