@@ -42,6 +42,9 @@ class ModelAdapter(ABC):
     image_only_processor: ClassVar[type[ProcessorMixin] | None] = None
     """What stands in where the processor of transformers cannot be built for its video part."""
 
+    wraps_images: ClassVar[bool] = False
+    """Whether a mark stands before the visual tokens of each image, and one behind them."""
+
     attention_name: ClassVar[str] = "self_attn"
     """What a decoder layer calls its self-attention."""
 
@@ -203,14 +206,7 @@ class ModelAdapter(ABC):
         }
 
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Add inputs that the model needs and that a processor may leave out.
-
-        Args:
-            inputs: At least `input_ids`.
-
-        Returns:
-            The inputs, with what the family needs.
-        """
+        """Add inputs that the model needs and that a processor may leave out."""
         return inputs
 
     def append(self, inputs: Mapping[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
@@ -273,6 +269,10 @@ class ModelAdapter(ABC):
         Returns:
             (rows, columns) of each image, sample by sample, in the order of the sequence.
         """
+
+    def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
+        """How many tiles or frames are stacked in the grid of each image of a batch."""
+        return [1 for sample in spans for _ in sample.images]
 
     def patch_grids(self, inputs: Mapping[str, Tensor], row: int) -> list[tuple[int, int]]:
         """Grid of the visual tokens of each image of one sample, to draw a map over the image.

@@ -23,6 +23,7 @@ class InternVLAdapter(ModelAdapter):
     paper = "Expanding Performance Boundaries of Open-Source Multimodal Models (InternVL 2.5)"
     url = "https://arxiv.org/abs/2412.05271"
     image_only_processor = ImageOnlyInternVLProcessor
+    wraps_images = True
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
@@ -31,6 +32,10 @@ class InternVLAdapter(ModelAdapter):
         rows, columns = self.tile_grid
         tiles = self.tiles(inputs, spans)
         return [(count * rows, columns) for count in tiles]
+
+    def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
+        """The tiles of each image; see the base class."""
+        return self.tiles(inputs, spans)
 
     @property
     def tile_grid(self) -> tuple[int, int]:

@@ -52,26 +52,25 @@ def build_inputs(
             "for a batch set one: processor.tokenizer.pad_token = processor.tokenizer.eos_token"
         )
     flat = [picture.convert("RGB") for pictures in images for picture in pictures]
-    # A template that writes the begin token itself must not get a second one from the tokenizer.
-    begins = tokenizer.bos_token is not None and texts[0].startswith(tokenizer.bos_token)
     inputs = processor(
         text=texts,
         images=flat or None,
         padding=len(texts) > 1,
         padding_side="left",
-        add_special_tokens=not begins,
+        add_special_tokens=not begins(tokenizer, texts[0]),
         return_tensors="pt",
     )
     return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
 
 
-def render(processor: Any, prompt: str, count: int) -> str:
+def render(processor: Any, prompt: str, count: int, *, system: str | None = None) -> str:
     """Put one question, with its images in front, into the chat template.
 
     Args:
         processor: With a chat template.
         prompt: The question. One that holds the placeholder keeps it where it is.
         count: Number of images.
+        system: A system message to begin with; None: whatever the template writes without one.
 
     Returns:
         The text up to where the answer begins.
@@ -87,8 +86,33 @@ def render(processor: Any, prompt: str, count: int) -> str:
     question = {"type": "text", "text": prompt}
     pictures = [] if processor.image_token in prompt else [{"type": "image"}] * count
     message = {"role": "user", "content": [*pictures, question]}
-    text: str = processor.apply_chat_template([message], add_generation_prompt=True)
+    messages = [message]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+    text: str = processor.apply_chat_template(messages, add_generation_prompt=True)
     return text
+
+
+def begins(tokenizer: Any, text: str) -> bool:
+    """Whether a text begins with the begin token; the tokenizer must not add a second one then."""
+    return tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
+
+
+def behind_mark(tokenizer: Any, mark: str, text: str) -> list[int]:
+    """Token ids of a text that follows a special token.
+
+    Args:
+        tokenizer: Of transformers.
+        mark: A special token, such as the placeholder of an image.
+        text: What follows it.
+
+    Returns:
+        The ids without that of the mark; none where the tokenizer does not keep the mark apart.
+    """
+    before = tokenizer(mark, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(mark + text, add_special_tokens=False)["input_ids"]
+    found: list[int] = ids[len(before) :] if ids[: len(before)] == before else []
+    return found
 
 
 def check_placeholders(processor: Any, text: str, count: int, *, sample: int) -> None:

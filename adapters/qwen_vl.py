@@ -23,6 +23,7 @@ class Qwen2VLAdapter(ModelAdapter):
     paper = "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution"
     url = "https://arxiv.org/abs/2409.12191"
     image_only_processor = ImageOnlyQwen2VLProcessor
+    wraps_images = True
 
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Mark images (1) and videos (2), from which the model works out its rotary positions.
@@ -38,19 +39,27 @@ class Qwen2VLAdapter(ModelAdapter):
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
     ) -> list[tuple[int, int]]:
         """Patches of each image, merged 2 x 2; the frames of a video are stacked."""
-        images = iter(self._merged(inputs.get("image_grid_thw")))
-        videos = iter(self._merged(inputs.get("video_grid_thw")))
+        merge = self.model.config.vision_config.spatial_merge_size
+        return [(t * (h // merge), w // merge) for t, h, w in self._sizes(inputs, spans)]
+
+    def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
+        """The frames of each video, which are merged in pairs; see the base class."""
+        return [frames for frames, _, _ in self._sizes(inputs, spans)]
+
+    def _sizes(
+        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
+    ) -> list[tuple[int, int, int]]:
+        """Frames, height and width of every image and video, in patches of the tower."""
+        none = torch.empty(0, 3, dtype=torch.long)
+        images, videos = (
+            iter(inputs.get(name, none).tolist()) for name in ("image_grid_thw", "video_grid_thw")
+        )
         video_id = self.model.config.video_token_id
         return [
-            next(videos if int(ids[sample.pad + start]) == video_id else images)
+            tuple(next(videos if int(ids[sample.pad + start]) == video_id else images))
             for ids, sample in zip(inputs["input_ids"], spans, strict=True)
             for start, _ in sample.images
         ]
-
-    def _merged(self, grid_thw: Tensor | None) -> list[tuple[int, int]]:
-        merge = self.model.config.vision_config.spatial_merge_size
-        grids = torch.empty(0, 3, dtype=torch.long) if grid_thw is None else grid_thw
-        return [(t * (h // merge), w // merge) for t, h, w in grids.tolist()]
 
 
 @ADAPTERS.register("Qwen2_5_VLForConditionalGeneration")

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.adapters.prompts import build_inputs, render
+from lvlmsal.adapters.prompts import behind_mark, build_inputs, render
 from lvlmsal.answer import Answer
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
@@ -80,7 +80,7 @@ class SharedPrefix:
         ids = whole["input_ids"][0].tolist()
         # Tokenised behind the placeholder: a tokenizer reads what follows a special token by
         # itself, whatever stands before it.
-        tails = [_behind_mark(processor.tokenizer, mark, tail) for _, _, tail in parts]
+        tails = [behind_mark(processor.tokenizer, mark, tail) for _, _, tail in parts]
         if not all(tails) or ids[-len(tails[0]) :] != tails[0]:
             return None
         # one token is left to each, for its row predicts the first token of the answer
@@ -175,14 +175,6 @@ class SharedPrefix:
         layers: list[Any] = cache.layers  # of a kind with keys and values
         pairs = [(_shifted(layer.keys, pads), _shifted(layer.values, pads)) for layer in layers]
         return DynamicCache(pairs)
-
-
-def _behind_mark(tokenizer: Any, mark: str, text: str) -> list[int]:
-    """Token ids of a text that follows a special token."""
-    before = tokenizer(mark, add_special_tokens=False)["input_ids"]
-    ids = tokenizer(mark + text, add_special_tokens=False)["input_ids"]
-    found: list[int] = ids[len(before) :] if ids[: len(before)] == before else []
-    return found
 
 
 def _shifted(states: Tensor, pads: Sequence[int]) -> Tensor:

@@ -31,6 +31,18 @@ def plausible(logits: Tensor, reference: Tensor, beta: float) -> Tensor:
     return logits.masked_fill(reference < lowest, -torch.inf)
 
 
+def check_contrast(alpha: float, beta: float) -> None:
+    """Refuse strengths of a contrast and of its cut that mean nothing.
+
+    Raises:
+        ValueError: alpha is negative, or beta is no share.
+    """
+    if not (math.isfinite(alpha) and alpha >= 0):
+        raise ValueError(f"alpha={alpha} must be 0 (no contrast) or more")
+    if not 0 <= beta <= 1:
+        raise ValueError(f"beta={beta} must be from 0 (no cut) to 1")
+
+
 def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
     """The prompt with its visual tokens left out, and the marks that wrap an image with them.
 
@@ -40,17 +52,13 @@ def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
     Returns:
         ``input_ids`` and ``attention_mask``, padded at the left anew.
     """
-    ids, config = prompt.inputs["input_ids"], prompt.adapter.model.config
-    names = ("vision_start_token_id", "vision_end_token_id")
-    marks = {getattr(config, name, None) for name in names} - {None}
+    ids, wrap = prompt.inputs["input_ids"], int(prompt.adapter.wraps_images)
     kept = []
     for row, spans in zip(ids.cpu(), prompt.spans, strict=True):
-        position = torch.arange(spans.output_start)
         keep = torch.ones(spans.output_start, dtype=torch.bool)
         for start, end in spans.images:
-            keep &= (position < start) | (position >= end)
-        tokens = row[spans.pad : spans.pad + spans.output_start][keep]
-        kept.append(torch.tensor([token for token in tokens.tolist() if token not in marks]))
+            keep[max(0, start - wrap) : end + wrap] = False
+        kept.append(row[spans.pad : spans.pad + spans.output_start][keep])
     return left_padded(kept, ids)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import plausible
+from lvlmsal.interventions.contrast import check_contrast, plausible
 from lvlmsal.registry import INTERVENTIONS
 
 STEPS = 1000
@@ -43,14 +43,21 @@ class VCD(LogitsIntervention):
     - the paper has T = 999 for POPE, 500 for MME and LLaVA-Bench; the code's POPE script has 500.
     - the paper has beta = 0.1, the code's POPE script 0.2; alpha is 1 in both, but the code falls
       back to 0.5 where it is not passed, as in its InstructBLIP script.
+    - the code replaces transformers' sampling loop alone: with the version that it pins, greedy
+      decoding and beam search run without the contrast and say nothing. Here no decoder does.
 
-    The noise belongs to the image: it depends on ``noise_seed`` and the pixels alone, so that an
-    answer does not depend on the batch and all questions on an image see the same one.
+    The noise belongs to the image (our choice): it depends on ``noise_seed`` and the pixels alone,
+    so that an answer does not depend on the batch and all questions on an image see the same one.
+    Each tile of an image has its own. A sample without an image has nothing to contrast with; the
+    cut still acts on it.
+
+    The sum of VCD and ICD that ICD's code knows is not offered: it takes two second streams.
 
     Args:
         alpha: strength of the contrast.
-        beta: plausibility cut; 0 cuts nothing.
-        noise_step: T, an index into the schedule.
+        beta: plausibility cut; 0 cuts nothing. The cut alone (``alpha=0``) is the control that
+            shows how much of a gain under sampling is due to it.
+        noise_step: T, an index into the schedule, 0 to 999.
         schedule: ``"code"`` or ``"paper"``, see above.
         noise_seed: of eps.
 
@@ -72,12 +79,11 @@ class VCD(LogitsIntervention):
     off: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "beta": 0.0}
 
     def __post_init__(self) -> None:
-        if self.alpha < 0:
-            raise ValueError(f"alpha={self.alpha} must be 0 (no contrast) or more")
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta={self.beta} must be from 0 (no cut) to 1")
+        check_contrast(self.alpha, self.beta)
         if not 0 <= self.noise_step < STEPS:
             raise ValueError(f"noise_step={self.noise_step} must be from 0 to {STEPS - 1}")
+        if self.schedule not in ("code", "paper"):
+            raise ValueError(f"schedule={self.schedule!r} is unknown: choose code or paper")
 
     @property
     def is_identity(self) -> bool:
@@ -93,7 +99,7 @@ class VCD(LogitsIntervention):
         points = torch.linspace(-6, 6, STEPS, dtype=torch.float64).sigmoid() * (high - low) + low
         return float((1 - points).cumprod(0)[self.noise_step].sqrt())
 
-    def second_inputs(self, prompt: Prompt) -> Mapping[str, Tensor] | None:
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The same prompt with noised pixels; none without images or without a contrast."""
         return prompt.with_pixels(self._noised) if self.alpha else None
 
@@ -105,8 +111,11 @@ class VCD(LogitsIntervention):
         return plausible(contrasted, logits, self.beta)
 
     def _noised(self, image: Tensor) -> Tensor:
-        content = hashlib.sha256(image.detach().float().cpu().numpy().tobytes()).digest()
-        seed = int.from_bytes(content[:8], "little") ^ self.noise_seed
-        generator = torch.Generator().manual_seed(seed >> 1)
+        """Noise one image or tile."""
+        content = hashlib.sha256(f"{self.noise_seed} ".encode())
+        content.update(image.detach().float().cpu().numpy().tobytes())
+        # the generator takes no more than 63 bits
+        seed = int.from_bytes(content.digest()[:8], "little") >> 1
+        generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(image.shape, generator=generator).to(image)
         return self.signal * image + math.sqrt(1 - self.signal**2) * noise

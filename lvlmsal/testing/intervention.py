@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.search import Greedy, Sample
 from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.errors import LvlmsalError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.testing.endings import ENDINGS, left_behind
 from lvlmsal.testing.sharing import check_sharing
-from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_lvlm, tiny_samples
 
 STEPS: Final = 5
 """Tokens that are decoded in each check."""
@@ -33,12 +35,19 @@ class InterventionCase:
         identity: The same with options that switch it off, if there are such.
         model: In float32; its text decoder is on sdpa.
         samples: Two unpadded samples of different lengths, with one image and with none.
+        processor: Of the model, for interventions that put words into the prompt.
     """
 
     intervention: Intervention
     identity: Intervention | None
     model: PreTrainedModel
     samples: list[TinySample]
+    processor: Any = None
+
+    @property
+    def adapter(self) -> ModelAdapter:
+        """Of the model, with its processor."""
+        return adapter_for(self.model, self.processor)
 
     @property
     def batch(self) -> dict[str, Tensor]:
@@ -100,12 +109,13 @@ def check_intervention(
     options = copy.deepcopy(vars(intervention))
     for family in families:
         samples = tiny_samples(family, (1, 0))
-        case = InterventionCase(intervention, identity, tiny_model(family), samples)
+        model, processor = tiny_lvlm(family)
+        case = InterventionCase(intervention, identity, model, samples, processor)
         case.logits(case.batch)  # transformers leaves hooks of its own at its first pass
         for name, check in INTERVENTION_CHECKS.items():
             try:
                 check(case)
-            except AssertionError as error:
+            except (AssertionError, LvlmsalError) as error:
                 raise AssertionError(f"{family}, {name}: {error}") from error
     check_sharing(Greedy(), [intervention], families)
     assert vars(intervention) == options, "nothing left: the object itself was changed"
@@ -118,7 +128,7 @@ def check_identity(case: InterventionCase) -> None:
     for implementation in ("eager", "sdpa"):
         case.model.set_attn_implementation({"text_config": implementation})
         plain = case.logits(case.batch), case.decode(case.batch)
-        with intervene(case.model, case.identity):
+        with intervene(case.adapter, case.identity):
             edited = case.logits(case.batch), case.decode(case.batch)
         for left, right in zip(plain, edited, strict=True):
             assert torch.equal(left, right), f"the identity changes the model on {implementation}"
@@ -129,7 +139,7 @@ def check_effect(case: InterventionCase) -> None:
     if getattr(case.intervention, "is_identity", False):
         return
     plain = case.step_logits(case.batch)
-    with intervene(case.model, case.intervention):
+    with intervene(case.adapter, case.intervention):
         edited = case.step_logits(case.batch)
     assert not edited.isnan().any(), "a logit is not a number"
     # A plausibility cut bans tokens, but never all of them.
@@ -142,7 +152,7 @@ def check_nothing_left(case: InterventionCase) -> None:
     """Hooks, configuration and results are as before, however the scope ends."""
     before, plain = left_behind(case.model), case.logits(case.batch)
     for name, ending in ENDINGS.items():
-        ending(lambda: case.decode(case.batch), lambda: intervene(case.model, case.intervention))
+        ending(lambda: case.decode(case.batch), lambda: intervene(case.adapter, case.intervention))
         assert left_behind(case.model) == before, f"something is left behind after {name}"
         assert torch.equal(case.logits(case.batch), plain), f"results are changed after {name}"
 
@@ -154,13 +164,13 @@ def check_causality(case: InterventionCase) -> None:
     stand = inputs["input_ids"].shape[1] - 2
     other["input_ids"] = inputs["input_ids"].clone()
     other["input_ids"][:, stand:] = 4 + (inputs["input_ids"][:, stand:] + 7) % 200
-    with intervene(case.model, case.intervention):
+    with intervene(case.adapter, case.intervention):
         left, right = case.logits(inputs), case.logits(other)
     earlier = torch.allclose(left[:, :stand], right[:, :stand], atol=1e-5)
     assert earlier or case.intervention.looks_ahead, "a later token is seen"
     assert not torch.allclose(left[:, stand:], right[:, stand:], atol=1e-5)
     real = case.batch["attention_mask"].bool()
-    with AttentionSession(case.model, [case.intervention]) as session:
+    with AttentionSession(case.adapter, [case.intervention]) as session:
         layers = range(session.adapter.num_layers)
         with session.record(list(layers), full=True) as tape:
             case.model(**case.batch)
@@ -174,7 +184,7 @@ def check_batch(case: InterventionCase) -> None:
     """A left-padded batch of two gives the tokens of two batches of one."""
     beams = [1, 3] if case.intervention.supports_beam else [1]
     for num_beams in beams:
-        with intervene(case.model, case.intervention):
+        with intervene(case.adapter, case.intervention):
             together = case.decode(case.batch, num_beams=num_beams)
             alone = [case.decode(sample.inputs, num_beams=num_beams) for sample in case.samples]
         assert torch.equal(together, torch.cat(alone)), f"depends on the batch, {num_beams} beams"
@@ -186,7 +196,7 @@ def check_cache(case: InterventionCase) -> None:
     for num_beams in beams:
         tokens = []
         for use_cache in (True, False):
-            with intervene(case.model, case.intervention):
+            with intervene(case.adapter, case.intervention):
                 tokens.append(case.decode(case.batch, use_cache=use_cache, num_beams=num_beams))
         assert torch.equal(*tokens), f"depends on the cache, {num_beams} beams"
 
@@ -196,7 +206,7 @@ def check_second_stream(case: InterventionCase) -> None:
     passes: list[object] = []
     counter = case.model.register_forward_hook(lambda *_: passes.append(None))
     try:
-        with intervene(case.model, case.intervention):
+        with intervene(case.adapter, case.intervention):
             case.decode(case.samples[0].inputs)
     finally:
         counter.remove()
@@ -219,7 +229,7 @@ def check_decoders(case: InterventionCase) -> None:
     doubled = replace(case, model=model, samples=[_double(sample) for sample in case.samples])
     found: dict[str, list[Tensor]] = {}
     for name, decoder in decoders.items():
-        with intervene(model, case.intervention):
+        with intervene(doubled.adapter, case.intervention):
             together = doubled.decode(
                 doubled.batch, **decoder.generate_kwargs(sample_ids=["a", "b"])
             )

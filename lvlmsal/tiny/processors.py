@@ -39,19 +39,22 @@ PATCH: Final = 7
 QWEN_PATCH: Final = 4
 
 _PIECES: Final = (
-    "{%%- for message in messages -%%}{{ %s }}"
+    "{{ %s }}{%%- for message in messages -%%}"
+    "{%%- if message.role == 'system' -%%}{{ %r }}{%%- else -%%}{{ %r }}{%%- endif -%%}"
     "{%%- if message.content is string -%%}{{ message.content }}{%%- else -%%}"
     "{%%- for part in message.content -%%}"
     "{%%- if part.type == 'image' -%%}{{ %r }}{%%- else -%%}{{ part.text }}{%%- endif -%%}"
-    "{%%- endfor -%%}{%%- endif -%%}{%%- endfor -%%}"
+    "{%%- endfor -%%}{%%- endif -%%}"
+    "{%%- if message.role == 'system' -%%}{{ %r }}{%%- endif -%%}{%%- endfor -%%}"
     "{%%- if add_generation_prompt -%%}{{ %r }}{%%- endif -%%}"
 )
+_QWEN_IMAGE: Final = "".join([_QWEN[2], _QWEN[0], _QWEN[3]])
 
 TEMPLATES: Final = {
-    "llava": _PIECES % ("bos_token + 'USER: '", "<image>\n", " ASSISTANT:"),
-    "qwen2_vl": _PIECES % ("'user\n'", "".join([_QWEN[2], _QWEN[0], _QWEN[3]]), "\nassistant\n"),
-    "qwen2_5_vl": _PIECES % ("'user\n'", "".join([_QWEN[2], _QWEN[0], _QWEN[3]]), "\nassistant\n"),
-    "internvl": _PIECES % ("'user\n'", "<IMG_CONTEXT>\n", "\nassistant\n"),
+    "llava": _PIECES % ("bos_token", "", "USER: ", "<image>\n", " ", " ASSISTANT:"),
+    "qwen2_vl": _PIECES % ("''", "system\n", "user\n", _QWEN_IMAGE, "\n", "\nassistant\n"),
+    "qwen2_5_vl": _PIECES % ("''", "system\n", "user\n", _QWEN_IMAGE, "\n", "\nassistant\n"),
+    "internvl": _PIECES % ("''", "system\n", "user\n", "<IMG_CONTEXT>\n", "\n", "\nassistant\n"),
 }
 """Family -> chat template, worded as that of its real checkpoints in short."""
 

@@ -1,0 +1,158 @@
+"""ICD: contrast with an instruction that disturbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.openings import question_opening, system_opening, words_behind_image
+from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.prompt import Prompt
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.base import LogitsIntervention
+from lvlmsal.interventions.contrast import check_contrast, left_padded, plausible
+from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.spans import TokenSpans
+
+DISTURBANCE = (
+    "You are a confused objects detector to provide a fuzzy overview or impression of the image."
+)
+"""The code's fourth disturbance."""
+
+
+@INTERVENTIONS.register("icd")
+@dataclass(frozen=True)
+class ICD(LogitsIntervention):
+    """Instruction contrastive decoding: subtracts what the model says under a disturbing role.
+
+    With l the logits of the prompt and l' those of the same images and question behind a disturbing
+    system message (its own stream and cache, fed with the same tokens), both (B, V)::
+
+        l_cd = (1 + alpha) l - alpha l',   only where p(y) >= beta max p
+
+    All rows that predict generated tokens are edited; whichever decoder chooses goes on from l_cd.
+    The paper samples at temperature 1.
+
+    Where the sources differ, and what they leave open:
+
+    - the public code (p1k0pan/ICD) has the form above, ``form="code"``. Others who implement the
+      paper write ``l - alpha l'``, which at alpha = 1 keeps nothing of the base model but the cut:
+      ``form="pmi"``. Which one the paper prints was not checked.
+    - for LLaVA the code replaces the system message of the second prompt by the disturbance
+      (``placement="system"``). Others put it into the user's turn between image and question
+      (``"user"``). For InstructBLIP the code puts it into the Q-Former's text and nowhere else,
+      which no model here has.
+    - the code tries five disturbances and keeps results of each; which one the paper's tables use
+      is not said. Default: this library's pick. The paper reports that even encouraging ones
+      ("You are an object detector to recognize every different objects.") raise hallucination.
+    - alpha is 1; the code falls back to 0.5 where it is not passed.
+    - without its switch for the contrast the code still sends the disturbance, as the only prompt:
+      its "baseline" is none. Here ``alpha=0`` is the plain model (under the cut).
+    - the code can add up VCD and ICD, ``2 (1 + alpha) l - alpha l' - alpha l''``. That is not
+      offered: it takes two second streams, and it halves the temperature on the way.
+
+    The second prompt is made of the first one's token ids and of what the chat template writes with
+    and without a system message; it has a length and padding of its own. So this needs the
+    processor: ``lvlmsal.load`` brings it, and a scope is opened with ``intervene(lvlm.adapter,
+    ICD())``. Prompts must come out of the chat template, without a system message of their own.
+
+    The pocket models do not know the words of the disturbances: nearly all of them are one unknown
+    token to them. What ICD does there is what a row of unknown tokens does, and no finding about
+    the method.
+
+    Args:
+        alpha: strength of the contrast.
+        beta: plausibility cut; 0 cuts nothing.
+        disturbance: the words, in any language that the model knows.
+        form: ``"code"`` or ``"pmi"``, see above.
+        placement: ``"system"`` or ``"user"``: behind the last image, or in front of the question
+            where there is none.
+
+    >>> ICD().alpha
+    1.0
+    """
+
+    alpha: float = 1.0
+    beta: float = 0.1
+    disturbance: str = DISTURBANCE
+    form: Literal["code", "pmi"] = "code"
+    placement: Literal["system", "user"] = "system"
+
+    summary: ClassVar[str] = "contrasts the logits with those under a disturbing instruction"
+    paper: ClassVar[str] = "Instruction Contrastive Decoding (Findings of ACL 2024)"
+    url: ClassVar[str] = "https://arxiv.org/abs/2403.18715"
+    has_second_stream: ClassVar[bool] = True
+    off: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "beta": 0.0}
+
+    def __post_init__(self) -> None:
+        check_contrast(self.alpha, self.beta)
+        if not self.disturbance.strip():
+            raise ValueError("disturbance is empty: give the words that shall disturb")
+        for name, values in (("form", ("code", "pmi")), ("placement", ("system", "user"))):
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
+                )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether neither contrast nor cut is left."""
+        return self.alpha == 0 and self.beta == 0
+
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
+        """The same images and questions with the disturbance; none without a contrast."""
+        if not self.alpha:
+            return None
+        prompt.adapter.require_processor()
+        try:
+            rows = self._disturbed(prompt)
+        except UnsupportedError as error:
+            if self.placement == "user":
+                raise
+            raise UnsupportedError(
+                f"{error}; ICD's disturbance can stand in the question instead: placement='user'"
+            ) from error
+        return prompt.with_text(**left_padded(rows, prompt.inputs["input_ids"]))
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        """l_cd under the cut, shape (B, r, V)."""
+        contrasted = logits
+        if context.second is not None:
+            kept = 1 + self.alpha if self.form == "code" else 1
+            contrasted = kept * logits - self.alpha * context.second
+        return plausible(contrasted, logits, self.beta)
+
+    def _disturbed(self, prompt: Prompt) -> list[Tensor]:
+        """Token ids of each prompt with the disturbance in its place, shape (n,)."""
+        kinds = {bool(spans.images) for spans in prompt.spans}
+        put = {kind: self._putting(prompt.adapter, images=kind) for kind in kinds}
+        rows = []
+        for row, spans in zip(prompt.inputs["input_ids"].tolist(), prompt.spans, strict=True):
+            tokens = row[spans.pad : spans.pad + spans.output_start]
+            rows.append(torch.tensor(put[bool(spans.images)](tokens, spans)))
+        return rows
+
+    def _putting(
+        self, adapter: ModelAdapter, *, images: bool
+    ) -> Callable[[list[int], TokenSpans], list[int]]:
+        """What puts the disturbance into the token ids of a prompt, with or without images."""
+        processor = adapter.processor
+        if self.placement == "system" or not images:
+            opening = (
+                system_opening(processor, self.disturbance, images=images)
+                if self.placement == "system"
+                else question_opening(processor, self.disturbance)
+            )
+            return lambda tokens, _: opening(tokens)
+        words = words_behind_image(processor, self.disturbance)
+
+        def insert(tokens: list[int], spans: TokenSpans) -> list[int]:
+            stand = spans.images[-1][1] + int(adapter.wraps_images)
+            return [*tokens[:stand], *words, *tokens[stand:]]
+
+        return insert
