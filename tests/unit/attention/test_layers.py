@@ -18,6 +18,8 @@ from lvlmsal.attention.layers import check_layers, resolve_layers
         ([-1], 4, [3]),
         ("6:9", 32, [6, 7, 8]),
         ("2:", 4, [2, 3]),
+        ("2:-1", 5, [2, 3]),
+        (":-2", 3, [0]),
         (":2", 4, [0, 1]),
         (":", 3, [0, 1, 2]),
         ("0.5:1.0", 32, list(range(16, 32))),
@@ -38,6 +40,8 @@ def test_layers_are_read(spec: object, depth: int, wanted: list[int]) -> None:
         ("0:5", "beyond a model of 4 layers"),
         ("2:2", "selects none"),
         ("3:1", "selects none"),
+        ("2:-2", "selects none"),
+        (":-5", "selects none"),
         ("0.9:0.95", "selects none"),
         ([], "selects none"),
     ],
@@ -48,7 +52,7 @@ def test_layers_that_a_model_lacks_are_refused(spec: object, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "deep", "6-9", "3", "-2:3", "0.5:1.5", "inf:2", "nan:", "1e0:2"]
+    "text", ["", "deep", "6-9", "3", "-2:3", "0.5:1.5", "inf:2", "nan:", "1e0:2", "1:-0", "0.5:-1"]
 )
 def test_text_that_cannot_be_read_is_refused_before_a_model_is_there(text: str) -> None:
     with pytest.raises(ValueError, match="is not understood"):

@@ -1,0 +1,40 @@
+"""Passes of a model as it is, whatever scopes are open around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from lvlmsal.attention.passes import aside
+from lvlmsal.attention.session import _ACTIVE
+
+
+@contextmanager
+def unedited() -> Iterator[None]:
+    """Passes in this block run without gradients and without the edits of any open scope.
+
+    For a look at the model itself from inside of an intervention's ``prepare``. The scopes go on
+    afterwards where they stood.
+
+    >>> from lvlmsal.attention import intervene
+    >>> from lvlmsal.interventions.locore import LocoRE
+    >>> from lvlmsal.testing import tiny_inputs, tiny_model
+    >>> model, inputs = tiny_model("llava"), tiny_inputs("llava")
+    >>> with intervene(model, LocoRE(beta=1.0)):
+    ...     edited = model(**inputs).logits
+    ...     with unedited():
+    ...         plain = model(**inputs).logits
+    >>> bool((plain == model(**inputs).logits).all()), bool((plain == edited).all())
+    (True, False)
+    """
+    sessions = [session for session in _ACTIVE.get() if session.is_open]
+    passes = [session.passes for session in sessions]
+    edits = {
+        id(edit): edit
+        for session in sessions
+        for edit in (*session.editors, *session.layer_editors, *session.logits_editors)
+    }
+    with ExitStack() as stack:
+        for edit in edits.values():
+            stack.enter_context(aside(edit, passes))
+        yield
