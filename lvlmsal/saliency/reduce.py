@@ -105,7 +105,8 @@ def check_finite(saliency: Tensor) -> None:
     if not bool(torch.isfinite(saliency).all()):
         raise LvlmsalError(
             "the saliency is not finite: activations or gradients overflowed in the model's dtype; "
-            "load the model with dtype='bfloat16' or dtype='float32'"
+            "load the model with dtype='bfloat16' or dtype='float32'. Or an intervention divides "
+            "by zero, if only where it then drops the quotient"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import Tensor
 
 from lvlmsal.attention import AttentionContext
@@ -73,6 +74,15 @@ class Remembers(Louder):
         return self
 
 
+class DividesByZero(Louder):
+    """Right in every weight, and nan in every gradient of a sample without an image."""
+
+    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
+        visual = context.image_keys()[:, None, None]
+        share = (weights * visual).sum(-1, keepdim=True)
+        return torch.where(share > 0, weights * (1 + share) / share, weights)
+
+
 class NeverOff(Louder):
     @property
     def is_identity(self) -> bool:
@@ -93,6 +103,7 @@ def test_the_kit_passes_what_is_right() -> None:
         (SeesAhead(), None, "causality"),
         (CountsPadding(), None, "batch"),
         (CountsRows(), None, "cache"),
+        (DividesByZero(), None, "decoders.*not finite"),
         (Remembers(), None, "nothing left"),
         (Louder(), NeverOff(), "identity"),
         (Silent(), None, "effect"),
