@@ -78,6 +78,10 @@ class AttentionSession:
         ]
         self.passes = Passes(self.adapter, active, spans, self._look, edits_logits=edits_logits)
         self.tape: Tape | None = None
+        depth = self.adapter.num_layers
+        self._exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
+        if outside := sorted(self._exits - set(range(depth))):
+            raise ValueError(f"exits {outside} are outside a model of {depth} layers")
         self._has_edits = bool(active)
         self._holds = recording or any(not edit.is_identity for edit in self.editors)
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
@@ -96,11 +100,9 @@ class AttentionSession:
                 self.model.register_forward_hook(self._finish),
                 self.model.register_forward_hook(self.passes.end, always_call=True),
             ]
-        depth = self.adapter.num_layers
-        exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
         for layer, module in enumerate(self.adapter.layers):
             acting = [edit for edit in self.layer_editors if edit.applies_to(layer)]
-            keeps = layer in exits
+            keeps = layer in self._exits
             self._handles += watch_layer(module, layer, acting, self.passes, keeps=keeps)
         # Sessions that were closed in another context are still listed in this one.
         _ACTIVE.set((*(session for session in _ACTIVE.get() if session.is_open), self))
