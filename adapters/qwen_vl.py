@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.processors import ImageOnlyQwen2VLProcessor
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 from lvlmsal.spans import TokenSpans
 
@@ -55,11 +56,18 @@ class Qwen2VLAdapter(ModelAdapter):
             iter(inputs.get(name, none).tolist()) for name in ("image_grid_thw", "video_grid_thw")
         )
         video_id = self.model.config.video_token_id
-        return [
-            tuple(next(videos if int(ids[sample.pad + start]) == video_id else images))
-            for ids, sample in zip(inputs["input_ids"], spans, strict=True)
-            for start, _ in sample.images
-        ]
+        found: list[tuple[int, int, int]] = []
+        for ids, sample in zip(inputs["input_ids"], spans, strict=True):
+            for start, _ in sample.images:
+                is_video = int(ids[sample.pad + start]) == video_id
+                size = next(videos if is_video else images, None)
+                if size is None:
+                    raise UnsupportedError(
+                        "the prompts hold more images or videos than there are sizes of in "
+                        "`image_grid_thw` and `video_grid_thw`"
+                    )
+                found.append(tuple(size))
+        return found
 
 
 @ADAPTERS.register("Qwen2_5_VLForConditionalGeneration")
