@@ -110,13 +110,18 @@ class Stream:
         """Commit one token (B,) for each sample; raw logits after it, shape (B, V)."""
         return self.commit(tokens[:, None])[:, -1]
 
-    def commit(self, tokens: Tensor) -> Tensor:
-        """Commit m tokens (B, m) in one pass; raw logits of their rows, shape (B, m, V)."""
+    def commit(self, tokens: Tensor, keep: int | None = None) -> Tensor:
+        """Commit m tokens (B, m) in one pass; raw logits of their rows, shape (B, m, V).
+
+        Args:
+            tokens: to be committed.
+            keep: only so many of the last rows are wanted; there may be more.
+        """
         count = tokens.shape[1]
         self.input_ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
         kwargs = self._extended(self._kwargs, {}, count - 1)
         if count > 1 and "logits_to_keep" in kwargs:
-            kwargs["logits_to_keep"] = count
+            kwargs["logits_to_keep"] = count if keep is None else keep
         outputs = self._run(kwargs, next_sequence_length=count)
         self._kwargs = self._extended(self._kwargs, outputs, count)
         return self._logits(outputs)
