@@ -45,7 +45,7 @@ class ResponseRows:
 
 
 def block_saliency(
-    model: PreTrainedModel,
+    model: PreTrainedModel | ModelAdapter,
     inputs: Mapping[str, Any],
     response: Tensor,
     options: SaliencyOptions,
@@ -61,7 +61,7 @@ def block_saliency(
     matrix is in the graph, for dL/dA[r, j] = g[r] . v[j] with g the gradient at the head's output.
 
     Args:
-        model: a model with an adapter.
+        model: a model that an adapter is registered for, or its adapter.
         inputs: prompts, left-padded, as a processor returns them.
         response: ids of the answers, shape (B, T).
         options: which saliency; all fusions are returned.
@@ -90,14 +90,18 @@ def block_saliency(
             "know: use full_graph_rows, or norm='row'"
         )
 
-    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> ResponseRows:
-        with AttentionSession(model, interventions, edits_logits=False) as session:
-            layers = resolve_layers(options.layers, session.adapter.num_layers)
-            stepper = Stepper(model, session, input_ids, kwargs, layers)
-            most = block_size or _rows_per_block(session.adapter, response.shape, layers, input_ids)
-            return _walked(stepper, response.to(input_ids), options, most)
+    session = AttentionSession(model, interventions, edits_logits=False)
+    adapter = session.adapter
 
-    return prepared(model, inputs, run)
+    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> ResponseRows:
+        layers = resolve_layers(options.layers, adapter.num_layers)
+        stepper = Stepper(adapter.model, session, input_ids, kwargs, layers)
+        most = block_size or _rows_per_block(adapter, response.shape, layers, input_ids)
+        return _walked(stepper, response.to(input_ids), options, most)
+
+    # Open while the images are encoded, for edits that want to see their pixels.
+    with session:
+        return prepared(adapter.model, inputs, run)
 
 
 def _walked(stepper: Stepper, tokens: Tensor, options: SaliencyOptions, most: int) -> ResponseRows:

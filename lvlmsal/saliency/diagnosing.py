@@ -43,7 +43,7 @@ def diagnose_response(
     processor = adapter.require_processor()
     ids = torch.tensor([list(response)])
     found = block_saliency(
-        adapter.model,
+        adapter,
         inputs,
         ids,
         replace(options, norm="row"),  # what stands beside the maps needs no norm
@@ -51,7 +51,7 @@ def diagnose_response(
     )
     maps = found.maps
     if options.norm == "matrix":
-        maps = full_graph_rows(adapter.model, inputs, ids, options, interventions=interventions)
+        maps = full_graph_rows(adapter, inputs, ids, options, interventions=interventions)
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
     everything = [*inputs["input_ids"][0, spans.pad :].tolist(), *response]
     return SaliencyReport(

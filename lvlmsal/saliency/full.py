@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
@@ -20,7 +20,7 @@ from lvlmsal.streams import prepared
 
 
 def full_graph_rows(
-    model: PreTrainedModel,
+    model: PreTrainedModel | ModelAdapter,
     inputs: Mapping[str, Any],
     response: Tensor,
     options: SaliencyOptions,
@@ -33,7 +33,7 @@ def full_graph_rows(
     tests and for ``norm="matrix"``. The block way gives the same numbers (Eq. 1-5).
 
     Args:
-        model: a model with an adapter.
+        model: a model that an adapter is registered for, or its adapter.
         inputs: prompts, left-padded, as a processor returns them.
         response: ids of the answers, shape (B, T).
         options: which saliency; all fusions are returned.
@@ -44,23 +44,23 @@ def full_graph_rows(
         CPU; columns that the row of a token cannot see are zero.
     """
     start = inputs["input_ids"].shape[1]
-    adapter = adapter_for(model)
+    adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
     extended = adapter.append(inputs, response)
     spans = adapter.spans(extended["input_ids"], extended["attention_mask"], output_start=start)
-    session = AttentionSession(model, interventions, spans=spans, edits_logits=False)
+    session = AttentionSession(adapter, interventions, spans=spans, edits_logits=False)
     layers = resolve_layers(options.layers, adapter.num_layers)
     # A padding row sees nothing, and its softmax is uniform over everything.
     real = extended["attention_mask"].bool()[:, :, None]
 
     def run(input_ids: Tensor, kwargs: dict[str, Any]) -> dict[FusionName, Tensor]:
         kwargs = {**kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
-        generative: Any = model  # the method comes from a mixin of the concrete classes
+        generative: Any = adapter.model  # the method comes from a mixin of the concrete classes
         prepared_inputs = generative.prepare_inputs_for_generation(
             input_ids, is_first_iteration=True, **kwargs
         )
         found: dict[FusionName, list[Tensor]] = {fusion: [] for fusion in FUSIONS}
-        with session, session.record(layers, full=True) as tape:
-            logits = model(**prepared_inputs, return_dict=True).logits
+        with session.record(layers, full=True) as tape:
+            logits = generative(**prepared_inputs, return_dict=True).logits
             logits = logits if logits.dtype == torch.float64 else logits.float()
             for column in range(start, input_ids.shape[1]):
                 row = column - 1 if options.row == "predicting" else column
@@ -85,4 +85,5 @@ def full_graph_rows(
                     rows.append(torch.stack(of_layers, dim=1))
         return {fusion: torch.stack(rows, dim=1) for fusion, rows in found.items()}
 
-    return prepared(model, extended, run)
+    with session:  # open while the images are encoded, for edits that want to see their pixels
+        return prepared(adapter.model, extended, run)
