@@ -40,6 +40,7 @@ class AttentionContext:
         first_key_column: column of the first key.
         memo: shared by all layers of one forward pass; see :meth:`cached`.
         states: what interventions keep of the prompt; see :meth:`state`.
+        scores: where weights are edited, the masked scores that they were made of, (B, H, q, k).
     """
 
     spans: Sequence[TokenSpans]
@@ -51,6 +52,7 @@ class AttentionContext:
     first_key_column: int = 0
     memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     states: Mapping[int, Any] = field(default_factory=dict, repr=False)
+    scores: Tensor | None = field(default=None, repr=False)
 
     @property
     def pad(self) -> Tensor:
@@ -103,6 +105,19 @@ class AttentionContext:
         keys: Tensor = self.memo[key]
         return keys
 
+    @property
+    def log_sum_exp(self) -> Tensor:
+        """Of each row's scores over the keys that it sees, (B, H, q); where weights are edited.
+
+        It is what the softmax divided by: ``A[q, j] = exp(s(q, j) - log_sum_exp[q])``.
+
+        Raises:
+            UnsupportedError: it was asked for outside of an edit of weights.
+        """
+        if self.scores is None:
+            raise UnsupportedError("the log-sum-exp is known to AttentionIntervention.weights only")
+        return self.scores.logsumexp(-1)
+
     def state(self, owner: object) -> Any:
         """What an intervention's :meth:`prepare` returned for the prompt of this pass.
 
@@ -134,6 +149,7 @@ class AttentionContext:
             key_columns=self.key_columns[keys],
             first_query_column=self.first_query_column + rows.start,
             first_key_column=self.first_key_column + keys.start,
+            scores=None,
         )
 
     def cached(self, owner: object, make: Callable[[], Tensor]) -> Tensor:

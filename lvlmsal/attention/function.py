@@ -6,6 +6,7 @@ change, or that a tape records, explicitly, and leaves all others to sdpa.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -183,6 +184,7 @@ def _weights(
     if visible is not None:
         scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
     weights = torch.softmax(scores, dim=-1)
+    context = replace(context, scores=scores)
     for editor in editors:
         weights = editor.weights(weights, context)
     return weights

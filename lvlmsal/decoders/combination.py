@@ -15,7 +15,7 @@ def check_combination(decoder: Decoder, interventions: Sequence[Intervention]) -
     Raises:
         UnsupportedError: naming the pair.
     """
-    streams = [edit.name for edit in interventions if edit.has_second_stream]
+    streams = [edit.name for edit in interventions if edit.brings_second_stream]
     if len(streams) > 1:
         raise UnsupportedError(
             f"interventions {', '.join(map(repr, streams))} bring a second stream each, and no "

@@ -66,6 +66,11 @@ class Intervention:
         """Whether the options switch the edit off; then the plain model runs, bit for bit."""
         return False
 
+    @property
+    def brings_second_stream(self) -> bool:
+        """Whether it runs a second stream under its options; by default as its class says."""
+        return self.has_second_stream
+
     def applies_to(self, layer: int) -> bool:
         """Whether the edit acts in a layer."""
         return not self.is_identity and (self._bound is None or layer in self._bound)

@@ -210,7 +210,7 @@ def check_second_stream(case: InterventionCase) -> None:
             case.decode(case.samples[0].inputs)
     finally:
         counter.remove()
-    second = case.intervention.has_second_stream
+    second = case.intervention.brings_second_stream
     assert not second or len(passes) >= 2 * STEPS, f"{len(passes)} passes for {STEPS} tokens"
     assert second or len(passes) < 2 * STEPS, f"{len(passes)} passes for {STEPS} tokens"
 
