@@ -17,7 +17,7 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
 from lvlmsal.attention.pixels import EncodedImages
-from lvlmsal.attention.prompt import Prefill, Prompt, leave, prompt_inputs
+from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, leave, prompt_inputs
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 
@@ -95,6 +95,7 @@ class Passes:
         elif ids is None:
             self._uncached = None
         elif cache is not None:
+            leave(cache)  # by a stream of the prompt that it held before
             self._of_cache[cache] = self._prefill(ids, kwargs)
         elif _ASIDE.get():
             self._prefill(ids, kwargs)
@@ -180,7 +181,11 @@ class Passes:
         encoded = kwargs.get("mm_encoder_outputs") or None
         if encoded is not None:
             inputs = {**inputs, **self._images.inputs(spans, encoded)}
-        prefill = Prefill(spans, spans[0].pad + spans[0].output_start, ids)
+        width = spans[0].pad + spans[0].output_start
+        # Spans that were given may say that an answer stands behind the prompt.
+        until = max(of_sample.pad + of_sample.output_start for of_sample in spans)
+        inputs |= {name: inputs[name][:, :until] for name in TEXT if name in inputs}
+        prefill = Prefill(spans, width, ids)
         self.place.prefill = prefill
         for edit in self.edits:
             if is_aside(edit):
@@ -194,10 +199,7 @@ class Passes:
             if self._edits_logits and isinstance(edit, LogitsEditor) and not _ASIDE.get():
                 second = edit.second_inputs(prompt)
                 if second is not None and prefill.second is not None:
-                    raise UnsupportedError(
-                        "two interventions bring a second stream, and no paper says how to combine "
-                        "three logits: use one of them"
-                    )
+                    raise UnsupportedError(TWO_STREAMS)
                 prefill.second = prefill.second if second is None else (edit, second)
         return prefill
 

@@ -19,7 +19,13 @@ from lvlmsal.streams import Stream
 
 # What a pass is given besides the inputs of ``generate``.
 _NOT_INPUTS = ("position_ids", "cache_position", "labels", "inputs_embeds", "logits_to_keep")
-_TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
+TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
+"""Inputs with an entry for each token."""
+
+TWO_STREAMS = (
+    "two interventions bring a second stream, and no paper says how to combine three logits: "
+    "use one of them"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Prompt:
         """
         texts = {"input_ids": input_ids, "attention_mask": attention_mask}
         found: dict[str, Any] = {
-            name: value for name, value in self.inputs.items() if name not in _TEXT
+            name: value for name, value in self.inputs.items() if name not in TEXT
         }
         found = self.adapter.complete({**found, **texts})
         if self.encoded is not None:
@@ -134,6 +140,13 @@ class SecondStreamLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # it
         super().__init__()  # type: ignore[no-untyped-call]
         self.stream = stream
         self.is_initialized = True
+
+    def __deepcopy__(self, memo: object) -> SecondStreamLayer:
+        """It would copy the model, and no pass would find the copy."""
+        raise UnsupportedError(
+            "a cache that a second stream follows cannot be copied: copy it after the "
+            "intervene(...) scope, or before"
+        )
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing to set up."""

@@ -85,7 +85,7 @@ def _second_logits(
         return None
     place = passes.place
     assert place.ids is not None
-    with aside(editor, others):
+    with aside(editor, others, other_prompt=True):
         if place.cache is not None and prefill.stream is not None:
             return prefill.stream.commit(place.ids)[:, -count:]
         stream = Stream.of(passes.adapter.model, prefill.second[1])
