@@ -16,7 +16,7 @@ from transformers import Cache
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
-from lvlmsal.attention.pixels import EncodedImages
+from lvlmsal.attention.pixels import PIXELS, EncodedImages
 from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, leave, prompt_inputs
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
@@ -92,6 +92,7 @@ class Passes:
         if cache is not None and past > 0:
             # Methods with a second stream (guidance, contrast) alternate between caches.
             self.place.prefill = self._of_cache.get(cache)
+            self._check_images(kwargs)
         elif ids is None:
             self._uncached = None
         elif cache is not None:
@@ -164,6 +165,21 @@ class Passes:
         for cache, prefill in self._of_cache.items():
             if prefill.stream is not None:
                 leave(cache)
+
+    def _check_images(self, kwargs: Mapping[str, Any]) -> None:
+        """Refuse images behind a prompt: they belong to a chunk of it, or to another turn.
+
+        Raises:
+            UnsupportedError: spans, states and second streams would not know of them.
+        """
+        names = (*PIXELS.values(), "mm_encoder_outputs")
+        known = self.edits and self.place.prefill is not None
+        if known and any(kwargs.get(name) is not None for name in names):
+            raise UnsupportedError(
+                "images came behind the prompt of this cache, of which interventions know nothing: "
+                "run the whole prompt in one pass, without prefill_chunk_size, and a turn with "
+                "other images on a cache of its own"
+            )
 
     def _continued(self, ids: Tensor) -> Prefill | None:
         """The prompt of an uncached pass that is the last one and one more token."""

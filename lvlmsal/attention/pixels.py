@@ -45,7 +45,8 @@ class EncodedImages:
             encoded: ``mm_encoder_outputs`` of the pass: features of each unit, repeated for beams.
 
         Returns:
-            Inputs of ``generate``; nothing where the encoder was not run in this scope.
+            Inputs of ``generate``; nothing where the encoder was not run in this scope, or where
+            it cannot be told which features are whose.
         """
         given = {name: getattr(encoded.get(name), "pooler_output", None) for name in PIXELS}
         features = {name: of_units for name, of_units in given.items() if of_units is not None}
@@ -58,6 +59,8 @@ class EncodedImages:
         for kind, (pixels, grids) in zip(kinds, calls, strict=True):
             known = units(pixels, grids)
             sizes = [len(unit) for unit in features[kind]]
+            if len(sizes) < len(known):
+                return {}  # strung together for a prompt that is run in chunks
             order = _repeated(sizes, len(known), spans, alone=len(kinds) == 1)
             found[PIXELS[kind]] = (torch.stack if grids is None else torch.cat)(
                 [known[index] for index in order]

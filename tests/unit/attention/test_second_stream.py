@@ -329,3 +329,21 @@ def test_an_answer_that_is_part_of_the_input() -> None:
                 both.append(model(**reference.longer(inputs, answer[row].tolist())).logits[0, -4:])
         # padding shifts the positions of a plain pass, and cos and sin are rounded to float32
         assert streams.close(logits[row], combine(*both, 0))
+
+
+@pytest.mark.parametrize("edit", [LocoRE(beta=1.0), Contrast()])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_in_chunks(family: str, edit: Any) -> None:
+    """A chunk that holds all of the prompt is the prompt; images in later ones are refused."""
+    model, sample = model_of(family), samples_of(family, (2,))[0]
+    with intervene(model, edit):
+        wanted, _ = streams.decode(model, sample.inputs)
+        whole, _ = streams.decode(model, sample.inputs, prefill_chunk_size=200)
+    assert torch.equal(whole, wanted)
+    with (
+        pytest.raises(UnsupportedError, match="prefill_chunk_size"),
+        intervene(model, edit),
+    ):
+        streams.decode(model, sample.inputs, prefill_chunk_size=6)
+    with pytest.raises(UnsupportedError, match="pixels"), intervene(model, VCD()):
+        streams.decode(model, sample.inputs, prefill_chunk_size=200)
