@@ -1,5 +1,6 @@
 # make demo: set everything up and run the demo.     make test: set everything up and run all checks.
 # make bench: measure, in a quarter of an hour, and write docs/performance.md.
+# make methods: ask both shipped models with every method, and write docs/methods.md.
 #
 # On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
 #     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -14,7 +15,7 @@ STAMP := $(VENV)/.installed
 # Compiling every module of every package takes longer than downloading them; imports compile theirs.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: env demo test check bench clean
+.PHONY: env demo test check bench methods clean
 .DEFAULT_GOAL := demo
 
 env: $(STAMP)
@@ -47,6 +48,12 @@ bench: env
 	@$(BIN)/python -c 'import vl_saliency' 2>/dev/null || $(PIP) 'vl-saliency>=1.1' -c constraints.txt \
 		|| echo "vl-saliency was not installed: the benchmarks go on without it"
 	$(BIN)/python benchmarks/run.py
+
+# What a token of each method costs comes from the last `make bench`.
+methods: env
+	$(BIN)/lvlmsal evaluate configs/methods.yaml
+	$(BIN)/lvlmsal methods runs/methods --costs benchmarks/results/methods.json \
+		--control 'sample + cut only' --command 'make methods' -o docs/methods.md
 
 clean:
 	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -11,7 +11,10 @@ from typing import Any
 from support.results import RESULTS, Chart, Claim, Spread
 
 DOCS = Path(__file__).parents[1] / "docs"
-ORDER = ("steps", "trained", "memory", "diagnosis", "scaling", "prefill", "throughput", "gpu")
+ORDER = (
+    *("steps", "methods", "trained", "memory", "diagnosis", "scaling", "prefill", "throughput"),
+    "gpu",
+)
 
 INTRODUCTION = """# Performance
 

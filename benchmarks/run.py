@@ -16,9 +16,10 @@ from pathlib import Path
 from support.results import arguments
 
 PARTS = {
-    "steps": 330,
+    "steps": 300,
+    "methods": 80,
     "trained": 35,
-    "diagnosis": 130,
+    "diagnosis": 110,
     "memory": 90,
     "scaling": 85,
     "prefill": 60,

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 import lvlmsal
+from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.sgrs import SGRS
 from support.prefix import Prefills
 
@@ -33,7 +34,7 @@ class Method:
 
     name: str
     interventions: Sequence[Any] = ()
-    decoder: SGRS | None = None
+    decoder: Decoder | None = None
 
 
 @dataclass
@@ -45,12 +46,14 @@ class Timing:
         rejecting: share of tokens before which a candidate was rejected.
         forwards: forward passes a token, the prefill left out.
         tokens: the answers, one after the other.
+        first: seconds until the first token is chosen, where that is measured.
     """
 
     per_token: float
     tokens: list[int]
     rejecting: float = 0.0
     forwards: float = 1.0
+    first: float | None = None
 
 
 class Clock(BaseStreamer):
@@ -84,7 +87,7 @@ def decode(
         model: the model.
         inputs: those that ``prefills`` was opened for.
         prefills: from :func:`~support.prefix.shared_prefix`, which must be open.
-        method: how to decode.
+        method: how to decode; its decoder, if it has one, is SGRS.
         tokens: at most; a model that ends its answers may stop before.
     """
     clock = Clock()
@@ -103,7 +106,7 @@ def decode(
     seconds = clock.last - prefills.ended[-1]
     new = output.sequences[:, inputs["input_ids"].shape[1] :]
     answers, length = new.flatten().tolist(), new.shape[1]
-    if method.decoder is None or not method.decoder.rejection:
+    if not isinstance(method.decoder, SGRS) or not method.decoder.rejection:
         return Timing(seconds / (length - 1), answers)
     records = [record for sample in output.records for record in sample]
     return Timing(
@@ -121,10 +124,12 @@ class Series:
     Attributes:
         timings: one for each turn.
         ratios: cost of a token as a ratio to the turn of stock ``generate`` beside it.
+        firsts: time to the first token, likewise.
     """
 
     timings: list[Timing] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
+    firsts: list[float] = field(default_factory=list)
 
 
 def in_turn(
@@ -163,5 +168,7 @@ def in_turn(
                 timing = timings[method.name]
                 found[method.name].timings.append(timing)
                 found[method.name].ratios.append(timing.per_token / timings[STOCK].per_token)
+                if timing.first is not None and timings[STOCK].first is not None:
+                    found[method.name].firsts.append(timing.first / timings[STOCK].first)
     found[STOCK].ratios = [1.0]
     return found

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import LlavaConfig, LlavaForConditionalGeneration, PreTrainedModel
 
+import lvlmsal
 from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters.processors import without_advice
 from lvlmsal.attention import resolve_layers
+from lvlmsal.lvlm import Lvlm
+from lvlmsal.tiny.models import VOCABULARY
+from lvlmsal.tiny.processors import TEMPLATES, tiny_tokenizer
+from lvlmsal.tiny.samples import IMAGE
 
 SYSTEM = 5
 """Text tokens before the image."""
+
+PATCH = 14
+"""Side of a patch in pixels."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +35,24 @@ class Shape:
         layers: depth of the text decoder.
         patches: an image becomes patches * patches visual tokens.
         vocabulary: number of token ids, the image's among them.
+        placeholder: id of the image placeholder; the last one by default.
     """
 
     width: int
     layers: int
     patches: int = 24
     vocabulary: int = 32000
+    placeholder: int | None = None
 
     @property
     def image_token(self) -> int:
         """Id of the image placeholder."""
-        return self.vocabulary - 1
+        return self.vocabulary - 1 if self.placeholder is None else self.placeholder
+
+    @property
+    def side(self) -> int:
+        """Side of an image in pixels."""
+        return PATCH * self.patches
 
 
 SHAPES = {"50M": Shape(448, 8), "200M": Shape(1024, 12), "700M": Shape(1536, 20)}
@@ -59,8 +76,8 @@ def build(shape: Shape) -> LlavaForConditionalGeneration:
             "intermediate_size": 256,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
-            "image_size": 14 * shape.patches,
-            "patch_size": 14,
+            "image_size": shape.side,
+            "patch_size": PATCH,
             "projection_dim": 128,
         },
         text_config={
@@ -92,13 +109,46 @@ def prompt(shape: Shape, length: int, batch: int = 1) -> dict[str, Any]:
         raise ValueError(f"{length} tokens do not hold an image of {image}")
     ids = torch.randint(3, shape.vocabulary - 1, (1, length), generator=generator)
     ids[:, SYSTEM : SYSTEM + image] = shape.image_token
-    side = 14 * shape.patches
-    pixels = torch.randn(1, 3, side, side, generator=generator)
+    pixels = torch.randn(1, 3, shape.side, shape.side, generator=generator)
     return {
         "input_ids": ids.repeat(batch, 1),
         "attention_mask": torch.ones(batch, length, dtype=torch.long),
         "pixel_values": pixels.repeat(batch, 1, 1, 1),
     }
+
+
+def with_processor(shape: Shape) -> Lvlm:
+    """A model of a shape, and a processor that fits it: for methods that encode texts or images.
+
+    The processor's tokenizer has an id for each byte, so that text takes more tokens than usual;
+    the other ids of the vocabulary stand for nothing.
+    """
+    shape = replace(shape, vocabulary=max(shape.vocabulary, VOCABULARY), placeholder=IMAGE)
+    with without_advice():
+        from transformers import CLIPImageProcessor, LlavaProcessor
+
+        make: Any = LlavaProcessor  # transformers leaves it without types
+        processor = make(
+            CLIPImageProcessor(
+                size={"shortest_edge": shape.side},
+                crop_size={"height": shape.side, "width": shape.side},
+            ),
+            tiny_tokenizer("llava"),
+            patch_size=PATCH,
+            vision_feature_select_strategy="default",
+            num_additional_image_tokens=1,
+            chat_template=TEMPLATES["llava"],
+        )
+    return lvlmsal.load((build(shape), processor))
+
+
+def question(lvlm: Lvlm, shape: Shape) -> dict[str, Any]:
+    """A noisy image and a question about it, as `generate` takes them."""
+    pixels = torch.randint(
+        0, 256, (shape.side, shape.side, 3), generator=torch.Generator().manual_seed(1)
+    )
+    image = Image.fromarray(pixels.to(torch.uint8).numpy())
+    return dict(lvlm.adapter.encode([[image]], ["Please describe this image in detail."]))
 
 
 def sharpened(model: PreTrainedModel) -> PreTrainedModel:

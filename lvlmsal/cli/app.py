@@ -15,8 +15,10 @@ from lvlmsal.cli.check import check_app
 from lvlmsal.cli.compare import compare
 from lvlmsal.cli.console import new_console, print_json
 from lvlmsal.cli.data import data_app
+from lvlmsal.cli.describe import describe
 from lvlmsal.cli.explore import explore
 from lvlmsal.cli.judge import judge
+from lvlmsal.cli.methods import methods
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError
@@ -119,8 +121,10 @@ def evaluate(
 
 
 app.command()(compare)
+app.command()(describe)
 app.command()(explore)
 app.command()(judge)
+app.command()(methods)
 app.command()(sweep)
 analyze_app.command()(decay)
 analyze_app.command()(ablation)
@@ -137,7 +141,7 @@ def list_names(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what is there, with the options that each thing takes."""
+    """List what is there, with the options that each thing takes (more: lvlmsal describe NAME)."""
     from lvlmsal.cli.listing import listing, listing_table
 
     found = listing(kind)

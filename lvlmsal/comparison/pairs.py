@@ -44,7 +44,7 @@ def pairs_between(rows: Sequence[Row], *, samples: int, seed: int) -> list[Pair]
         least one seed in common where both have several.
     """
     return [
-        Pair(row, other, _compared(row, other, samples=samples, seed=seed))
+        Pair(row, other, compared(row, other, samples=samples, seed=seed))
         for other, row in _candidates(rows)
         if row.digest == other.digest
         and row.traits["metrics"] == other.traits["metrics"]
@@ -78,7 +78,15 @@ def _candidates(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
             )
 
 
-def _compared(row: Row, other: Row, *, samples: int, seed: int) -> dict[str, Any]:
+def compared(row: Row, other: Row, *, samples: int, seed: int) -> dict[str, Any]:
+    """What a row does otherwise than another, as `Pair.found`; over the seeds that both have.
+
+    Args:
+        row: What is compared.
+        other: What it is compared with; it was asked the same samples.
+        samples: Number of resamples.
+        seed: Seed of the resamples.
+    """
     pairs = list(_by_seed(row.cells, other.cells))
     each = [paired(cell, theirs, samples=samples, seed=seed) for cell, theirs in pairs]
     if len(each) == 1:

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import ConfigError, LvlmsalError
+from lvlmsal.errors import ConfigError, LvlmsalError, UnsupportedError
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.loading import OpenedBatches, make_batches
-from lvlmsal.evaluation.stand_ins import fitting, tiny_stand_in
+from lvlmsal.evaluation.stand_ins import eased, fitting, tiny_stand_in
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.planning.check import architecture_of
 from lvlmsal.planning.config import ConfigSource, load_content
@@ -165,12 +165,27 @@ class _Rehearsal:
             for way in dict.fromkeys((cell.method, cell.seed) for cell in cells):
                 part = [cell for cell in cells if (cell.method, cell.seed) == way]
                 try:
-                    tried += _try(lvlm, part, plan)
+                    tried += self._try(lvlm, part, plan)
                 except (LvlmsalError, ValueError) as error:
                     problems.append(f"{model.name} · {way[0]}: {error}")
         if problems:
             raise ConfigError(problems, source=f"dry run of {draft.name}")
         return DryRun(tuple(dict.fromkeys(tried)), self.models, self.data, tuple(self.notes))
+
+    def _try(self, lvlm: Lvlm, cells: Sequence[Cell], plan: Plan) -> list[Tried]:
+        """Try one method; the tiny model need not have what a method finds in the real one."""
+        try:
+            return _try(lvlm, cells, plan)
+        except UnsupportedError as error:
+            easier = [eased(cell) for cell in cells]
+            if easier == list(cells):
+                raise
+            found = _try(lvlm, easier, plan)
+            self.notes.append(
+                f"{cells[0].model.name} · {cells[0].method}: tried with other options, because "
+                f"the tiny model was refused: {error}"
+            )
+            return found
 
     def _put_data_in(self, draft: Draft) -> list[str]:
         """Give each benchmark few samples; returns what is wrong with the data that are there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,27 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
         for entry in config.benchmarks
     }
     return OpenRun(config, environment, records, metrics)
+
+
+def read_result(run: Path) -> Result:
+    """The figures of a run as they were last scored.
+
+    Args:
+        run: A folder that `evaluate` has written.
+
+    Raises:
+        DataError: It holds none.
+    """
+    path = run / names.RESULTS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"holds no figures; `lvlmsal score {run}` writes them", path=path
+        ) from error
+    if not isinstance(content, dict) or not content.get("cells"):
+        raise DataError(f"holds no figures; `lvlmsal score {run}` writes them", path=path)
+    return Result(run, content)
 
 
 def score(run: Path | str) -> Result:

@@ -7,12 +7,17 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.base import LogitsIntervention
+from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MODULES = {path.stem for path in BENCHMARKS.glob("*.py")} | {"support"}
@@ -73,6 +78,74 @@ def test_steps_hold_every_method_against_its_bar(
     note = result["sheets"][1]["note"]
     assert re.findall(r"(\d) of (\d) at alpha", note) == [("4", "4"), ("1", "1"), ("1", "1")]
     assert len(result["claims"]) == 4
+
+
+def test_every_registered_method_has_its_cost(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(bench("methods"), tmp_path, monkeypatch)
+    edits, decoders = tables(result).values()
+    for table, registry in ((edits, INTERVENTIONS), (decoders, DECODERS)):
+        left_out = {name for name in registry if f"`{name}` (" in result["text"]}
+        assert set(table) == {"generate", *registry} - left_out
+        # the first line is what the others are held against
+        assert next(iter(table)) == "generate"
+        assert table["generate"][2::2] == ["1", "1"]
+    # Passes a token and of the prompt, by what these do: nothing more, beams that are rows of one
+    # pass, a second stream, and for each token the passes of five candidates.
+    assert edits["none"][0::3] == edits["locore"][0::3] == decoders["beam"][0::3] == ["1.00", "1"]
+    assert edits["vcd"][0::3] == ["2.00", "2"]
+    assert decoders["opera"][0] == "6.00"
+    # it puts another text into the prompt, for which it needs a processor
+    assert edits["icd"][0] == "2.00"
+
+
+def test_what_refuses_the_model_runs_with_other_options_or_is_left_out(bench: Any) -> None:
+    methods, models = bench("methods"), bench("support.models")
+
+    @dataclass(frozen=True)
+    class Picky(LogitsIntervention):
+        strong: ClassVar[dict[str, Any]] = {"level": 1}
+        summary: ClassVar[str] = "needs a level"
+        level: int = 0
+
+        def logits(self, logits: torch.Tensor, context: Any) -> torch.Tensor:
+            if self.level == 0:
+                raise UnsupportedError("no level")
+            return logits
+
+    @dataclass(frozen=True)
+    class Never(Picky):
+        strong: ClassVar[dict[str, Any]] = {}
+
+    registry: Any = Registry(
+        "edit",
+        base="lvlmsal.interventions.base:Intervention",
+        package="lvlmsal.interventions",
+        entry_points="none",
+    )
+    registry.names = lambda: ["never", "picky"]
+    registry.register("picky")(Picky)
+    registry.register("never")(Never)
+    shape, notes = models.SMALL, methods.Notes()
+    lvlm = models.with_processor(shape)
+    inputs = models.question(lvlm, shape)
+    found, passes = methods.tried(lvlm, inputs, registry, 2, notes)
+    assert [method.name for method in found] == ["picky"]
+    assert passes == {"picky": (1, 1.0)}
+    assert notes.text() == (
+        " `picky` refuses this model by default and ran with level=1. Left out: `never` (no level)."
+    )
+
+
+def test_the_question_of_a_shape_fits_its_model(bench: Any) -> None:
+    models = bench("support.models")
+    lvlm = models.with_processor(models.SMALL)
+    inputs = models.question(lvlm, models.SMALL)
+    (spans,) = lvlm.adapter.spans(inputs["input_ids"])
+    ((start, end),) = spans.images
+    assert end - start == models.SMALL.patches**2
+    assert inputs["pixel_values"].shape == (1, 3, models.SMALL.side, models.SMALL.side)
 
 
 def test_a_shared_prefix_changes_no_token(bench: Any) -> None:

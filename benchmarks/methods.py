@@ -1,0 +1,214 @@
+"""What each registered method costs per generated token, against stock `generate` with sdpa.
+
+    python benchmarks/methods.py            # 50 M parameters, a 600-token prompt, float32
+    python benchmarks/methods.py --small    # does it run?
+
+Every registered intervention under greedy search, and every registered decoder, with the options
+that they have by default. Everything runs in one process on the same random weights, in turn, each
+turn beside one of stock `generate`. A turn answers twice, with one token and with more: what the
+second answer takes longer is the cost of its further tokens, whatever the method does to prompts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from support.clock import STOCK, Method, Series, Timing, in_turn
+from support.models import SHAPES, SMALL, Shape, decoder_parameters, question, with_processor
+from support.results import Result, Sheet, Spread, arguments, finish
+from torch import Tensor
+from transformers import PreTrainedModel
+
+import lvlmsal
+from lvlmsal.errors import LvlmsalError
+from lvlmsal.lvlm import Lvlm
+from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
+
+INTERVENED, DECODED = "interventions under greedy search", "decoders"
+COLUMNS = ["", "passes/token", "ms/token", "ratio to generate", "passes of the prompt", "prompt"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        shape: of the model.
+        tokens: behind the first one.
+        rounds: at most.
+    """
+
+    shape: Shape
+    tokens: int
+    rounds: int
+
+
+PLAN, SMALL_PLAN = Plan(SHAPES["50M"], 20, 7), Plan(SMALL, 3, 1)
+
+
+class Passes:
+    """Counts the forward passes that a model begins."""
+
+    count = 0
+
+    def __call__(self, *_: object) -> None:
+        """One pass."""
+        self.count += 1
+
+
+@contextmanager
+def counted(model: PreTrainedModel) -> Iterator[Passes]:
+    """Count the passes of a block, those of second streams and of looks ahead included."""
+    passes = Passes()
+    handle = model.register_forward_pre_hook(passes)
+    try:
+        yield passes
+    finally:
+        handle.remove()
+
+
+def answer(lvlm: Lvlm, inputs: dict[str, Any], method: Method, length: int) -> list[int]:
+    """The tokens of one answer of that many."""
+    options = {"do_sample": False}
+    if method.decoder is not None:
+        options = method.decoder.generate_kwargs()
+    edits, generative = method.interventions, lvlm.model
+    with lvlmsal.intervene(lvlm.adapter, *edits) if edits else nullcontext():
+        output = generative.generate(**inputs, **options, max_new_tokens=length)
+    ids = output if isinstance(output, Tensor) else output.sequences
+    return ids[0, inputs["input_ids"].shape[1] :].tolist()
+
+
+def timed(lvlm: Lvlm, inputs: dict[str, Any], method: Method, tokens: int) -> Timing:
+    """One turn: an answer of one token, and one of that many more."""
+    seconds = []
+    for length in (1, tokens + 1):
+        began = time.perf_counter()
+        found = answer(lvlm, inputs, method, length)
+        seconds.append(time.perf_counter() - began)
+    if len(found) != tokens + 1:
+        raise SystemExit(f"{method.name} ended its answer by itself: {len(found)} tokens")
+    return Timing((seconds[1] - seconds[0]) / tokens, found, first=seconds[0])
+
+
+def passes_of(lvlm: Lvlm, inputs: dict[str, Any], method: Method, tokens: int) -> tuple[int, float]:
+    """Passes until the first token, and passes for each further one."""
+    counts = []
+    for length in (1, tokens + 1):
+        with counted(lvlm.model) as passes:
+            answer(lvlm, inputs, method, length)
+        counts.append(passes.count)
+    return counts[0], (counts[1] - counts[0]) / tokens
+
+
+@dataclass
+class Notes:
+    """What is not as it is by default.
+
+    Attributes:
+        left_out: What was not measured, and why.
+        strong: What refuses the model by default, and the options that it ran with.
+    """
+
+    left_out: dict[str, str] = field(default_factory=dict)
+    strong: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Sentences; none where there is nothing to say."""
+        text = "".join(
+            f" `{name}` refuses this model by default and ran with {options}."
+            for name, options in sorted(self.strong.items())
+        )
+        if self.left_out:
+            reasons = (f"`{name}` ({reason})" for name, reason in sorted(self.left_out.items()))
+            text += f" Left out: {'; '.join(reasons)}."
+        return text
+
+
+def methods_of(registry: Registry[Any], name: str, notes: Notes) -> list[Method]:
+    """A registered name with its defaults, then with the options that the test kit knows of."""
+    found = []
+    for options in ({}, getattr(registry.get(name), "strong", {})):
+        try:
+            part = registry.build(name, **options)
+        except LvlmsalError as error:
+            notes.left_out[name] = str(error)
+            continue
+        is_decoder = registry is DECODERS
+        found.append(Method(name, (), part) if is_decoder else Method(name, (part,)))
+    return found
+
+
+def tried(
+    lvlm: Lvlm, inputs: dict[str, Any], registry: Registry[Any], tokens: int, notes: Notes
+) -> tuple[list[Method], dict[str, tuple[int, float]]]:
+    """What runs on this model, and its passes; the first calls set things up, too."""
+    methods, passes = [], {}
+    for name in registry:
+        for place, method in enumerate(methods_of(registry, name, notes)):
+            try:
+                passes[name] = passes_of(lvlm, inputs, method, tokens)
+            except LvlmsalError as error:
+                notes.left_out[name] = str(error)
+                continue
+            methods.append(method)
+            notes.left_out.pop(name, None)
+            if place:
+                strong = registry.get(name).strong.items()
+                notes.strong[name] = ", ".join(f"{key}={value!r}" for key, value in strong)
+            break
+    return methods, passes
+
+
+def rows(passes: dict[str, tuple[int, float]], found: dict[str, Series]) -> list[list[str]]:
+    """The lines of a table."""
+    lines = []
+    for name, (once, each) in passes.items():
+        series = found[name]
+        per_token = Spread.of([1000 * timing.per_token for timing in series.timings])
+        ratios = [Spread.of(of).text(2) for of in (series.ratios, series.firsts or [1.0])]
+        token, first = ("1", "1") if name == STOCK else ratios
+        lines.append([name, f"{each:.2f}", f"{per_token.median:.1f}", token, str(once), first])
+    return lines
+
+
+def main() -> None:
+    """Measure and report."""
+    began, options = time.perf_counter(), arguments(__doc__)
+    plan = SMALL_PLAN if options.small else PLAN
+    lvlm = with_processor(plan.shape)
+    inputs = question(lvlm, plan.shape)
+    notes, sheets = Notes(), []
+    stock = passes_of(lvlm, inputs, Method(STOCK), plan.tokens)
+    kinds = {INTERVENED: INTERVENTIONS, DECODED: DECODERS}
+    for place, (title, registry) in enumerate(kinds.items()):
+        methods, passes = tried(lvlm, inputs, registry, plan.tokens, notes)
+        left = options.seconds - (time.perf_counter() - began)
+        found = in_turn(
+            methods,
+            lambda method: timed(lvlm, inputs, method, plan.tokens),
+            rounds=plan.rounds,
+            seconds=left / (len(kinds) - place),
+        )
+        turns = max(len(series.ratios) for series in found.values())
+        note = f"{turns} turn(s) of {plan.tokens} tokens."
+        sheets.append(Sheet(title, COLUMNS, rows({STOCK: stock, **passes}, found), note))
+    size = decoder_parameters(lvlm.model) / 1e6
+    text = (
+        f"All methods with their default options on {size:.0f} M parameters with random weights, "
+        f"{inputs['input_ids'].shape[1]} tokens of prompt of which {plan.shape.patches**2} are "
+        "the image's, one prompt at a time. 'prompt' is the time to the first token, as a ratio "
+        "too. A pass of beam search runs all beams of a sample, so that it is dearer than one of "
+        "greedy search. Rejections and rollbacks cost what random weights happen to call for. "
+        "`none` and `greedy` are stock `generate` once more: they show how sure the ratios are."
+        f"{notes.text()}"
+    )
+    finish(Result("methods", "Cost of each method", text, sheets=sheets), options, began)
+
+
+if __name__ == "__main__":
+    main()
