@@ -28,6 +28,12 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }
 KINDS = (*REGISTRIES, "checkpoints")
 
+# What classes of a kind say of themselves besides their options.
+TRAITS = {
+    "interventions": ("supports_beam", "supports_sgrs", "shares_prefix", "has_second_stream"),
+    "decoders": ("is_beam", "uses_saliency", "shares_prefix"),
+}
+
 Entry = dict[str, Any]
 
 
@@ -54,7 +60,7 @@ def listing_table(kind: str, entries: list[Entry]) -> Table:
         table.add_column(column, overflow="fold")
     for entry in entries:
         last = entry.get("source") or ", ".join(
-            [*entry["required"], *(f"{k}={_yaml(v)}" for k, v in entry["options"].items())]
+            [*entry["required"], *(f"{k}={typed(v)}" for k, v in entry["options"].items())]
         )
         table.add_row(entry["name"], entry["summary"], last)
     return table
@@ -73,6 +79,7 @@ def _entries(kind: str) -> list[Entry]:
                 "paper": cls.paper,
                 "url": cls.url,
                 "origin": registry.origin(name),
+                **traits(kind, cls),
                 "required": [option.name for option in options.values() if option.required],
                 "options": {
                     option.name: _plain(option.default)
@@ -84,13 +91,35 @@ def _entries(kind: str) -> list[Entry]:
     return entries
 
 
+def traits(kind: str, cls: Any) -> Entry:
+    """Where an intervention acts, and what it and a decoder go together with.
+
+    Args:
+        kind: One of `KINDS`.
+        cls: A registered class.
+
+    Returns:
+        ``acts_on`` and the `TRAITS` of the kind; None for a trait that options decide.
+
+    Example:
+        >>> from lvlmsal.interventions.locore import LocoRE
+        >>> traits("interventions", LocoRE)["acts_on"]
+        ['attention scores', 'attention weights']
+    """
+    found: Entry = {"acts_on": list(cls.hooks())} if kind == "interventions" else {}
+    for name in TRAITS.get(kind, ()):
+        value = getattr(cls, name)
+        found[name] = None if isinstance(value, property) else value
+    return found
+
+
 def _plain(default: object) -> Any:
     """A default as JSON can hold it."""
     is_plain = default is None or isinstance(default, bool | int | float | str)
     return default if is_plain else str(default)
 
 
-def _yaml(value: object) -> str:
+def typed(value: object) -> str:
     """A default as one would type it."""
     if value is None:
         return "null"

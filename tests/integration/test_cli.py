@@ -72,6 +72,60 @@ def test_list_shows_every_kind(run: Run) -> None:
     assert "Did you mean 'decoders'" in err
 
 
+def test_list_says_what_goes_together(run: Run) -> None:
+    _, out, _ = run("list", "--json")
+    found = {
+        kind: {entry["name"]: entry for entry in entries}
+        for kind, entries in json.loads(out).items()
+    }
+    vcd, vissink = found["interventions"]["vcd"], found["interventions"]["vissink"]
+    assert (vcd["has_second_stream"], vissink["has_second_stream"]) == (True, False)
+    assert "second stream" in vcd["acts_on"]
+    assert vissink["acts_on"] == ["attention weights", "hidden states", "prompt"]
+    assert vissink["supports_beam"] is vissink["supports_sgrs"] is True
+    assert vissink["shares_prefix"] is False
+    assert found["interventions"]["scr"]["shares_prefix"] is None  # its options decide
+    greedy, beam = found["decoders"]["greedy"], found["decoders"]["beam"]
+    assert (greedy["is_beam"], beam["is_beam"]) == (False, True)
+    assert found["decoders"]["sgrs"]["uses_saliency"] is True
+
+
+def test_everything_that_is_listed_can_be_described(run: Run) -> None:
+    _, out, _ = run("list", "--json")
+    listed = {
+        (kind, entry["name"]): entry
+        for kind, entries in json.loads(out).items()
+        for entry in entries
+        if kind != "checkpoints"
+    }
+    for (kind, name), entry in listed.items():
+        code, out, err = run("describe", name, "--json")
+        assert code == 0, err
+        (same,) = [each for each in json.loads(out) if each["kind"] == kind]
+        assert {key: same[key] for key in entry.keys() & {"summary", "origin", "acts_on"}} == {
+            key: entry[key] for key in entry.keys() & {"summary", "origin", "acts_on"}
+        }
+        assert set(same["options"]) == {*entry["required"], *entry["options"]}
+
+
+def test_describe_is_for_a_terminal(run: Run) -> None:
+    code, out, _ = run("describe", "vissink")
+    assert code == 0
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "acts on: attention weights, hidden states, prompt" in lines
+    assert "  llava-1.5-7b: dims=[1415, 2533]" in lines
+    at = lines.index("  keep = 0.6")
+    assert lines[at + 1] == "      what sinks keep; 1 is the plain model, bit for bit."
+    code, out, _ = run("describe", "pope")
+    assert code == 0
+    assert "pope (metrics)" in out
+    assert "root (required)" in out
+    code, _, err = run("describe", "vizsink")
+    assert code == 2
+    assert "Did you mean 'vissink'" in err
+
+
 def test_generate_gives_every_token_its_saliency(run: Run, world: Path, tiny_folder: Path) -> None:
     image = next((world / "images").iterdir())
     words = ("generate", image, "What is there?", "--model", tiny_folder, "--max-new-tokens", 3)
