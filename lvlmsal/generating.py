@@ -71,7 +71,8 @@ def generate_answers(
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
     edits: list[Any] = list(interventions)
     passes = _Passes()
-    counter = adapter.model.register_forward_hook(passes)
+    # Passes that an intervention ends behind the layer that it looks at are counted, too.
+    counter = adapter.model.register_forward_hook(passes, always_call=True)
     try:
         with intervene(adapter, *edits) if edits else nullcontext() as session:
             if session is not None and cache is not None:

@@ -127,9 +127,15 @@ def check_spans(adapter: ModelAdapter) -> None:
 
 
 def check_grids(adapter: ModelAdapter) -> None:
-    """The grid of each image has as many cells as the image has visual tokens."""
+    """The grid of each image has as many cells as the image has visual tokens, in equal panels."""
     inputs = _inputs(adapter)
-    for row, sample in enumerate(adapter.spans(inputs["input_ids"], inputs["attention_mask"])):
+    samples = adapter.spans(inputs["input_ids"], inputs["attention_mask"])
+    grids, panels = adapter.image_grids(inputs, samples), adapter.panels(inputs, samples)
+    assert len(panels) == len(grids), f"panels of {len(panels)} images, grids of {len(grids)}"
+    for (rows, _), count in zip(grids, panels, strict=True):
+        assert count >= 1, f"an image has {count} panels"
+        assert rows % count == 0, f"{rows} rows of a grid are no {count} equal panels"
+    for row, sample in enumerate(samples):
         cells = [rows * columns for rows, columns in adapter.patch_grids(inputs, row)]
         tokens = [end - start for start, end in sample.images]
         assert cells == tokens, f"sample {row}: grids of {cells} cells, images of {tokens} tokens"

@@ -104,6 +104,11 @@ class Transposed(Qwen2VLAdapter):
         return [(rows + 1, columns) for rows, columns in super().image_grids(*args)]
 
 
+class UnequalPanels(LlavaAdapter):
+    def panels(self, *args: Any) -> list[int]:
+        return [3 for _ in super().panels(*args)]
+
+
 class NoTokenTypes(Qwen25VLAdapter):
     def complete(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: value for name, value in inputs.items() if name != "mm_token_type_ids"}
@@ -146,6 +151,7 @@ class Careless(LlavaAdapter):
         (ShiftedSpans, "spans"),
         (PaddingCounted, "spans"),
         (Transposed, "grids"),
+        (UnequalPanels, "grids"),
         (NoTokenTypes, "spans"),
         (EverythingEager, "attention"),
         (NothingEager, "attention"),

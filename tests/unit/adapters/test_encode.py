@@ -188,6 +188,10 @@ def test_qwen_video_is_an_image_of_stacked_frames() -> None:
     }
     assert adapter.patch_grids(inputs, 0) == [(4, 2), (2, 3)]
     assert adapter.patch_grids(inputs, 1) == [(2, 2)]
+    spans = adapter.spans(ids, inputs["attention_mask"])
+    assert adapter.panels(inputs, spans) == [2, 1, 1]
+    with pytest.raises(UnsupportedError, match="more images or videos than there are sizes"):
+        adapter.panels({**inputs, "image_grid_thw": inputs["image_grid_thw"][:1]}, spans)
     marks = adapter.complete(inputs)["mm_token_type_ids"]
     assert marks.tolist()[0] == [0, 0, *[2] * 8, 0, *[1] * 6, 0]
 
