@@ -146,7 +146,7 @@ def test_a_padded_batch_is_each_sample_edited_by_hand(
     layers = EDITED if apply == "every_layer" else EDITED[:1]
     changed = False
     # rotary angles are float32, so that padding moves what a plain forward gives a little
-    close = {"atol": 1e-4, "rtol": 0.0}
+    close = 1e-4
     for row, sample in enumerate(samples):
         plain = logits_of(model, sample.inputs)
         wanted = plain
@@ -157,7 +157,7 @@ def test_a_padded_batch_is_each_sample_edited_by_hand(
             if moves[0]:
                 assert not torch.allclose(wanted, plain, atol=1e-2)
                 changed = True
-        assert torch.allclose(found[row, -plain.shape[1] :], wanted[0], **close)
+        assert torch.allclose(found[row, -plain.shape[1] :], wanted[0], rtol=0, atol=close)
     # InternVL's tiny tiles have no inner patch, so there is nobody to give
     assert changed == (family != "internvl" or not exclude)
 
