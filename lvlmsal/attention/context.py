@@ -21,6 +21,7 @@ class Columns:
     query: Tensor
     key: Tensor
     memo: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    carried: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class AttentionContext:
         num_layers: depth of the decoder.
         first_query_column: column of the first query row, known without asking the device.
         first_key_column: column of the first key.
-        memo: shared by all layers of one forward pass; see :meth:`cached`.
+        memo: shared by all layers of one forward pass on one device; see :meth:`cached`.
+        carried: what layers leave for later ones of the same pass, on whichever device these are;
+            keys hold the ``id`` of the intervention.
         states: what interventions keep of the prompt; see :meth:`state`.
         scores: where weights are edited, the masked scores that they were made of, (B, H, q, k).
     """
@@ -51,6 +54,7 @@ class AttentionContext:
     first_query_column: int
     first_key_column: int = 0
     memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+    carried: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     states: Mapping[int, Any] = field(default_factory=dict, repr=False)
     scores: Tensor | None = field(default=None, repr=False)
 

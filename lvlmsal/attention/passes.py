@@ -35,6 +35,7 @@ class Place:
         ids: that it was given, (B, q).
         offset: column of its first query; ``None`` where only its keys tell.
         columns: by device.
+        carried: what layers leave for later ones.
         hidden: what entered layers, for edits of the logits.
         runs: whether the pass has begun and not ended.
     """
@@ -45,6 +46,7 @@ class Place:
     ids: Tensor | None = None
     offset: int | None = None
     columns: dict[torch.device, Columns] = field(default_factory=dict)
+    carried: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     hidden: dict[int, Tensor] = field(default_factory=dict)
     runs: bool = False
 
@@ -121,7 +123,7 @@ class Passes:
 
     def starts_at(self, offset: int) -> None:
         """Told by the mask function at which column the queries start."""
-        self.place.offset, self.place.columns = offset, {}
+        self.place.offset, self.place.columns, self.place.carried = offset, {}, {}
 
     def columns(self, rows: int, keys: int, device: torch.device) -> Columns:
         """The columns of the current pass."""
@@ -133,6 +135,7 @@ class Passes:
                 offset,
                 torch.arange(offset, offset + rows, device=device),
                 torch.arange(keys, device=device),
+                carried=place.carried,
             )
         return place.columns[device]
 
@@ -157,6 +160,7 @@ class Passes:
             self.adapter.num_layers,
             first_query_column=columns.first,
             memo=columns.memo,
+            carried=columns.carried,
             states=prefill.states,
         )
 

@@ -277,6 +277,7 @@ def active_pass(
         len(session._modules),
         first_query_column=columns.first,
         memo=columns.memo,
+        carried=columns.carried,
         states={k: v for p in prefills if p is not None for k, v in p.states.items()},
     )
     return Pass(context, editors, tape)
