@@ -11,13 +11,17 @@ from torch import FloatTensor, LongTensor, Tensor
 from torch.nn.functional import log_softmax
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-from lvlmsal.decoders.beams import NEVER, BeamRules, Beams
+from lvlmsal.decoders.beams import BeamRules, Beams
 from lvlmsal.decoders.over_trust import Seen, column_sums, extended, over_trust, penalised
 from lvlmsal.decoders.retrospection import Retrospection, mode
 from lvlmsal.streams import Stream
 
 if TYPE_CHECKING:
     from lvlmsal.decoders.opera import OPERA
+
+REJECTED = -1e6
+"""Added to the score of a token that was taken back; not -inf: where nothing else is left, it is
+taken once more. A sum of these and of penalties stays above the score of no hypothesis."""
 
 
 @dataclass(eq=False)
@@ -34,7 +38,7 @@ class Sample:
 
     log: list[Beams]
     retrospection: Retrospection
-    rejected: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    rejected: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
     places: dict[int, Tensor] = field(default_factory=dict)
     rollbacks: int = 0
 
@@ -53,7 +57,7 @@ class Sample:
         chosen = self.log[position + 1]
         pairs = zip(chosen.parents.tolist(), chosen.tokens[:, -1].tolist(), strict=True)
         self.rejected = {at: found for at, found in self.rejected.items() if at <= position}
-        self.rejected.setdefault(position, []).extend(pairs)
+        self.rejected.setdefault(position, set()).update(pairs)
         self.places = {at: found for at, found in self.places.items() if at <= position}
         del self.log[position + 1 :]
         self.rollbacks += 1
@@ -206,16 +210,15 @@ class OperaSearch:
                 if position is not None:
                     sample.roll_back(position)
                     continue
-            rejected = sample.rejected.get(self.now, [])
+            rejected = sample.rejected.get(self.now, set())
             if candidates is None or sample in free:
                 count = min(self.rules.keep + len(rejected), scores.shape[1])
                 found = scores[rows].topk(count, dim=-1)
                 tokens, values = found.indices.cpu(), found.values.double().cpu()
             else:
                 tokens, values = candidates.tokens[rows], candidates.scores[rows]
-            # Not -inf: where nothing else is left, they are taken once more.
             for beam, token in rejected:
-                values[beam] += NEVER * (tokens[beam] == token)
+                values[beam] += REJECTED * (tokens[beam] == token)
             ends = self._ends(rows)
             sample.log.append(sample.log[-1].advanced(tokens, values, places, ends, self.rules))
 
@@ -229,6 +232,7 @@ class OperaSearch:
 
         def ends(tokens: Tensor) -> Tensor:
             ids = torch.cat([prompt.expand(len(tokens), -1), tokens.to(prompt)], dim=1)
+            # without scores, as transformers' beam search calls them
             stopped: Tensor = self.criteria(cast(LongTensor, ids), cast(FloatTensor, None))
             return stopped.cpu()
 
@@ -245,7 +249,7 @@ class OperaSearch:
             penalties = torch.zeros(tokens.shape, dtype=torch.float64)
             places = torch.zeros(len(tokens), dtype=torch.long)
         weighted = self.opera.alpha * penalties
-        values = penalised(scores.cpu(), tokens, weighted, self.opera.normalize)
+        values = penalised(scores, tokens, weighted, self.opera.normalize)
         return Candidates(tokens, values, places)
 
     def _look_ahead(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,8 @@ def penalised(
             sum over all tokens stays what it was.
 
     Returns:
-        Shape (R, N), in the precision of the penalties; -inf where a candidate is banned.
+        Shape (R, N), where the penalties are and in their precision; -inf where a candidate is
+        banned.
 
     >>> scores = torch.tensor([[0.5, 0.3, 0.2]]).log()
     >>> tokens, penalties = torch.tensor([[0, 1]]), torch.tensor([[2.0, 1.0]]).log()
@@ -145,8 +146,7 @@ def penalised(
     >>> penalised(scores, tokens, penalties, "vocabulary").exp()
     tensor([[0.3333, 0.4000]])
     """
-    every = scores.to(penalties)
-    values = every.gather(1, tokens)
+    values = scores.gather(1, tokens.to(scores.device)).to(penalties)
     banned = values == -torch.inf
     if normalize == "candidates":
         # only differences count, and theirs are not to be lost where all are large
@@ -155,6 +155,7 @@ def penalised(
         change = changed.logsumexp(dim=1, keepdim=True)
     else:
         changed = values - penalties.clamp(max=VETO)
+        every = scores.to(penalties)
         after = every.scatter(1, tokens, changed).logsumexp(dim=1, keepdim=True)
         change = after - every.logsumexp(dim=1, keepdim=True)
     return torch.where(banned, -torch.inf, changed - change)
