@@ -27,6 +27,7 @@ from lvlmsal.testing.tiny import (
     IMAGE_END,
     IMAGE_START,
     TINY,
+    VIDEO,
     TinySample,
     collate,
     tiny_model,
@@ -104,6 +105,27 @@ def check_decoding(
 def test_decoding_is_the_two_passes_by_hand(family: str, pai: PAI, use_cache: bool) -> None:
     """A left-padded batch whose images stand elsewhere in each sample, one without an image."""
     check_decoding(family, (1, 2, 0), pai, use_cache=use_cache)
+
+
+@pytest.mark.parametrize("family", sorted(TINY))
+def test_beam_search_is_a_plain_search_over_the_two_passes(family: str) -> None:
+    pai, beams, steps = PAI(alpha=0.8, gamma=1.5, beta=0.0), 3, 4
+    model = tiny_model(family, layers=DEPTH, dtype=F64)
+    samples = tiny_samples(family, (1, 2), dtype=F64)
+    with intervene(model, pai):
+        tokens, _ = decode(model, collate(samples), steps, num_beams=beams)
+    for index, sample in enumerate(samples):
+        alive: list[tuple[float, list[int]]] = [(0.0, [])]
+        for _ in range(steps):
+            found = []
+            for score, answer in alive:
+                logits = wanted_logits(model, sample, [*answer, 0], pai)[-1]
+                logits = logits.log_softmax(-1)
+                logits[[2, IMAGE, VIDEO]] = -torch.inf
+                best = zip(*logits.topk(beams), strict=True)
+                found += [(score + float(gain), [*answer, int(token)]) for gain, token in best]
+            alive = sorted(found, reverse=True)[:beams]
+        assert tokens[index].tolist() == alive[0][1], (family, index)
 
 
 @settings(max_examples=25)
