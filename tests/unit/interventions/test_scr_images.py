@@ -169,6 +169,30 @@ def test_questions_share_the_image(family: str) -> None:
     check_sharing(Greedy(), [OF_IMAGE], [family])
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tokens_hang_on_neither_batch_nor_cache(family: str, beams: int) -> None:
+    lvlm = lvlm_of(family)
+    images, questions = [[picture(0)], [], [picture(1), picture(2)]], [ONE, ONE, TWO]
+    generative: Any = lvlm.model
+    banned = [*lvlm.adapter.image_token_ids, 2]
+    options = {"max_new_tokens": 4, "num_beams": beams, "suppress_tokens": banned}
+
+    def tokens(rows: list[int], **more: Any) -> Tensor:
+        chosen = [images[row] for row in rows], [questions[row] for row in rows]
+        inputs = lvlm.adapter.encode(*chosen)
+        ids: Tensor = generative.generate(**inputs, **options, **more, do_sample=False)
+        return ids[:, inputs["input_ids"].shape[1] :]
+
+    plain = tokens([0, 1, 2])
+    with intervene(lvlm.adapter, OF_IMAGE):
+        together = tokens([0, 1, 2])
+        assert torch.equal(together, torch.cat([tokens([row]) for row in range(3)]))
+        assert torch.equal(together, tokens([0, 1, 2], use_cache=False))
+    assert not torch.equal(together, plain)
+    assert torch.equal(together[1], plain[1])
+
+
 def test_sharing_takes_one_pass_over_the_image() -> None:
     lvlm = lvlm_of("llava")
     passes = Passes(lvlm)
