@@ -15,7 +15,7 @@ from lvlmsal.evaluation import evaluate
 from lvlmsal.evaluation.dry import dry_run
 from lvlmsal.evaluation.loading import OpenedBatches
 from lvlmsal.pocket.world import write_world
-from lvlmsal.registry import BENCHMARKS
+from lvlmsal.registry import BENCHMARKS, INTERVENTIONS
 from lvlmsal.testing import tiny_lvlm
 
 
@@ -172,3 +172,20 @@ def test_every_benchmark_has_examples_that_its_metric_takes(name: str, tmp_path:
     found = dry_run(config)
     assert len(found.tried) == 1
     assert found.notes == ()
+
+
+def test_what_only_a_trained_model_has_is_no_problem_of_the_config(
+    tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = {"name": "sinks", "decoder": "greedy", "interventions": ["vissink"]}
+    config = make_config(tmp_path / "run", world, methods=[method])
+    found = evaluate(config, dry_run=True)
+    assert {t.benchmark for t in found.tried} == {"pope/random", "chair"}
+    # the catalogue's dimensions of LLaVA are beyond those of a tiny model
+    (note,) = found.notes
+    assert note.startswith("llava-1.5-7b · sinks: tried with other options")
+    assert "1415" in note
+    # one that names no other options has not been tried at all
+    monkeypatch.setattr(INTERVENTIONS.get("vissink"), "strong", {})
+    with pytest.raises(ConfigError, match=r"llava-1\.5-7b · sinks: dims"):
+        evaluate(config, dry_run=True)

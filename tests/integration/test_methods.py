@@ -1,0 +1,131 @@
+"""The methods side by side: the config, a small run of it and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lvlmsal.comparison.methods import known_methods
+from lvlmsal.evaluation import Result, evaluate
+from lvlmsal.planning.config import load_content
+from lvlmsal.planning.plan import read_draft
+
+KEPT = ("greedy", "sample", "greedy + LocoRE", "sample + VCD", "sample + cut only")
+CONTROL = "sample + cut only"
+
+
+def test_a_dry_run_of_the_config_finds_no_problem() -> None:
+    found = evaluate("methods", dry_run=True)
+    # it looks for what no random model has
+    assert all("VisSink" in note and "tried with other options" in note for note in found.notes)
+    assert len({(entry.model, entry.method) for entry in found.tried}) == 2 * len(
+        load_content("methods")[0]["methods"]
+    )
+
+
+def test_every_row_has_its_twin_and_no_method_comes_twice() -> None:
+    draft = read_draft("methods", [])
+    assert draft.problems == []
+    content = load_content("methods")[0]
+    assert not content.get("baseline")
+    named = [entry["name"] for entry in content["methods"]]
+    planned = [method.name for method in draft.config.methods]
+    assert planned == named
+    used = [
+        json.dumps([method.decoder, method.interventions], sort_keys=True)
+        for method in draft.config.methods
+    ]
+    assert len(set(used)) == len(used)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    folder = tmp_path_factory.mktemp("methods")
+    content = load_content("methods")[0]
+    content["methods"] = [entry for entry in content["methods"] if entry["name"] in KEPT]
+    content["output"] = str(folder / "run")
+    content["world"].update(root=str(folder / "world"), images=4)
+    content["bootstrap"] = {"samples": 100}
+    content["benchmarks"] = [b for b in content["benchmarks"] if b["name"] in ("pope", "chair")]
+    return evaluate(content)
+
+
+def test_every_method_is_beside_its_twin(small: Result) -> None:
+    against = {cell["method"]: cell["compared_with"] for cell in small.results["cells"]}
+    assert against == {
+        "greedy": None,
+        "sample": None,
+        "greedy + LocoRE": "greedy",
+        "sample + VCD": "sample",
+        "sample + cut only": "sample",
+    }
+    assert not any(cell["decoder_differs"] for cell in small.results["cells"])
+
+
+def test_the_page_has_the_figures_of_the_run(
+    small: Result, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    path = tmp_path / "methods.md"
+    before = {p: p.read_bytes() for p in small.folder.iterdir() if p.is_file()}
+    code, _, _ = run("methods", small.folder, "--control", CONTROL, "-o", path)
+    assert code == 0
+    assert before == {p: p.read_bytes() for p in small.folder.iterdir() if p.is_file()}
+    page = path.read_text(encoding="utf-8")
+    for method in known_methods():
+        assert f"| `{method.name}` | {method.kind} |" in page
+        assert f"### {method.name}: " in page
+    missing = {m.name for m in known_methods()} - {"locore", "vcd"}
+    (line,) = re.findall(r"^Not measured in this run: (.*)\.$", page, flags=re.MULTILINE)
+    assert {name.strip("`") for name in line.split(", ")} == missing
+    figure = small.cell("pocket-llava", "greedy + LocoRE", "chair")["figures"]["chair_s"]
+    value = f"{100 * figure['difference']['value']:+.1f}"
+    twins = page[page.index("## Differences to the twin") : page.index("## Differences to 'sa")]
+    row = next(line for line in twins.split("\n") if line.startswith("| greedy + LocoRE"))
+    assert re.search(rf"{re.escape(value)} \[", row)
+    # 3 methods with a twin, 2 models, 3 benchmarks
+    assert "18 differences stand above." in page
+    beside = page[page.index("## Differences to 'sample + cut") : page.index("## How much")]
+    rows = [line for line in beside.split("\n") if f"| {CONTROL} |" in line]
+    # one a model: what decodes otherwise, the twin and the control itself stand elsewhere
+    assert [row.split(" | ")[0] for row in rows] == ["| sample + VCD"] * 2
+
+
+def test_the_difference_to_a_control_is_that_of_the_answers(
+    small: Result, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, page, _ = run("methods", small.folder, "--control", CONTROL)
+    assert code == 0
+    shares = {}
+    for method in ("sample + VCD", CONTROL):
+        answers = [
+            record["answer"].strip(" .").lower() == record["target"]
+            for record in small.records()
+            if (record["model"], record["method"]) == ("pocket-qwen2vl", method)
+            and record["benchmark"] == "pope/adversarial"
+        ]
+        shares[method] = 100 * sum(answers) / len(answers)
+    beside = page[page.index("## Differences to 'sample + cut") : page.index("## How much")]
+    table = beside[beside.index("### pocket-qwen2vl") :].split("\n")
+    column = table[2].split(" | ").index("pope/adversarial: Δ accuracy ↑ %")
+    value = float(table[4].split(" | ")[column].strip("* ").split(" ")[0])
+    assert value == pytest.approx(shares["sample + VCD"] - shares[CONTROL], abs=0.051)
+
+
+def test_what_cannot_be_shown_is_said(
+    small: Result, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, _, error = run("methods", small.folder, "--control", "sampel")
+    assert (code, "unknown method 'sampel'" in error) == (2, True)
+    code, _, error = run("methods", tmp_path)
+    assert (code, "no run folder" in error) == (2, True)
+    code, _, error = run("methods", "--costs", tmp_path / "none.json")
+    assert (code, "cannot be read" in error) == (2, True)
+    code, _, error = run("methods", "-o", tmp_path / "no" / "page.md")
+    assert (code, "cannot be written" in error) == (2, True)
+    code, page, _ = run("methods")
+    assert code == 0
+    assert "Costs were not measured" in page
