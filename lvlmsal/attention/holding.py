@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import LayerEditor
@@ -62,19 +61,19 @@ def first_layers(adapter: ModelAdapter, count: int) -> Iterator[None]:
 
 
 def watch_layer(
-    module: nn.Module, layer: int, acting: Sequence[LayerEditor], passes: Passes, *, keeps: bool
-) -> list[RemovableHandle]:
+    layer: int, acting: Sequence[LayerEditor], passes: Passes, *, keeps: bool
+) -> list[tuple[str, Callable[..., Any]]]:
     """Let edits see what enters and leaves a layer.
 
     Args:
-        module: the layer.
         layer: its index.
         acting: edits that apply to it, in their order.
         passes: of the session.
         keeps: whether what enters it is kept for edits of the logits.
 
     Returns:
-        The hooks; none where nobody wants any.
+        The hooks, which take the keyword arguments too, each with the name of the method that
+        registers it; none where nobody wants any.
     """
 
     def edited(states: Tensor, name: str) -> Tensor:
@@ -92,14 +91,14 @@ def watch_layer(
             (args, {**kwargs, "hidden_states": states}) if named else ((states, *args[1:]), kwargs)
         )
 
-    def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def leave(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if isinstance(output, tuple):
             return (edited(output[0], "layer_output"), *output[1:])
         return edited(output, "layer_output")
 
-    handles = []
+    hooks: list[tuple[str, Callable[..., Any]]] = []
     if acting or keeps:
-        handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+        hooks.append(("register_forward_pre_hook", enter))
     if acting:
-        handles.append(module.register_forward_hook(leave))
-    return handles
+        hooks.append(("register_forward_hook", leave))
+    return hooks

@@ -34,10 +34,11 @@ class Place:
         past: columns before it.
         ids: that it was given, (B, q).
         offset: column of its first query; ``None`` where only its keys tell.
-        columns: by device.
+        columns: by device, number of rows and number of keys.
         carried: what layers leave for later ones.
         hidden: what entered layers, for edits of the logits.
         runs: whether the pass has begun and not ended.
+        kept: which rows the model turns into logits, as it was told.
     """
 
     prefill: Prefill | None = None
@@ -45,10 +46,11 @@ class Place:
     past: int = 0
     ids: Tensor | None = None
     offset: int | None = None
-    columns: dict[torch.device, Columns] = field(default_factory=dict)
+    columns: dict[tuple[torch.device, int, int], Columns] = field(default_factory=dict)
     carried: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     hidden: dict[int, Tensor] = field(default_factory=dict)
     runs: bool = False
+    kept: Tensor | int = 0
 
 
 class Passes:
@@ -59,6 +61,7 @@ class Passes:
         edits: that change something.
         spans: fixed ones, where the ids do not tell.
         look: runs a prompt once more, for edits that want to see it first.
+        others: of all open sessions.
         edits_logits: whether second streams are wanted.
     """
 
@@ -68,10 +71,11 @@ class Passes:
         edits: Sequence[Bound],
         spans: Sequence[TokenSpans] | None,
         look: Look,
+        others: Callable[[], Sequence[Passes]],
         *,
         edits_logits: bool,
     ) -> None:
-        self.adapter, self.fixed_spans = adapter, spans
+        self.adapter, self.fixed_spans, self._others = adapter, spans, others
         self.place = Place()
         self.edits, self._look, self._edits_logits = edits, look, edits_logits
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
@@ -80,7 +84,7 @@ class Passes:
 
     @property
     def spans(self) -> Sequence[TokenSpans] | None:
-        """Of the pass that runs, or ran last."""
+        """Of the pass that runs, or those that were given."""
         prefill = self.place.prefill
         return self.fixed_spans if prefill is None else prefill.spans
 
@@ -91,6 +95,7 @@ class Passes:
         past = 0 if cache is None else int(cache.get_seq_length())
         # For a pass that is handed a ready mask: the mask function will not be asked for one.
         self.place = Place(None, cache, past, ids, None if cache is None else past, runs=True)
+        self.place.kept = kwargs.get("logits_to_keep", 0)
         if cache is not None and past > 0:
             # Methods with a second stream (guidance, contrast) alternate between caches.
             self.place.prefill = self._of_cache.get(cache)
@@ -113,9 +118,11 @@ class Passes:
             self._images.note(module, args, kwargs)
 
     def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        """The pass is over, by an error perhaps."""
-        self.place.runs = False
-        self.place.hidden.clear()
+        """The pass is over, by an error perhaps; neither cache nor states are held any longer."""
+        place, self.place = self.place, Place()
+        made = getattr(output, "past_key_values", None)
+        if place.cache is None and place.prefill is not None and isinstance(made, Cache):
+            self._of_cache[made] = place.prefill  # the model's own, for passes that go on from it
 
     def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
         """Go by these spans in passes on a cache whose prefill was not seen."""
@@ -128,16 +135,24 @@ class Passes:
     def columns(self, rows: int, keys: int, device: torch.device) -> Columns:
         """The columns of the current pass."""
         place = self.place
-        if device not in place.columns:
+        # A static cache has more keys than there are columns so far: layers and attention differ.
+        if (device, rows, keys) not in place.columns:
+            memos = [known.memo for (where, *_), known in place.columns.items() if where == device]
             # Without a mask call (a model that was handed a ready mask) the keys end at the query.
             offset = keys - rows if place.offset is None else place.offset
-            place.columns[device] = Columns(
+            place.columns[device, rows, keys] = Columns(
                 offset,
                 torch.arange(offset, offset + rows, device=device),
                 torch.arange(keys, device=device),
+                memo=memos[0] if memos else {},
                 carried=place.carried,
             )
-        return place.columns[device]
+        return place.columns[device, rows, keys]
+
+    @property
+    def has_second_stream(self) -> bool:
+        """Whether an edit has brought a second stream to the pass that runs."""
+        return self.place.prefill is not None and self.place.prefill.second is not None
 
     def layer_context(self, layer: int, states: Tensor) -> AttentionContext:
         """What edits of the residual stream (B, q, D) are told.
@@ -151,6 +166,7 @@ class Passes:
                 "the prompt of this pass was not seen: hand input_ids to the model, and run the "
                 "prompt inside of the same intervene(...) scope"
             )
+        check_batch(prefill.spans, len(states))
         columns = self.columns(rows, self.place.past + rows, states.device)
         return AttentionContext(
             prefill.spans,
@@ -165,10 +181,12 @@ class Passes:
         )
 
     def close(self) -> None:
-        """Leave the caches as transformers made them."""
+        """Leave the caches as transformers made them, and hold nothing of the last pass."""
         for cache, prefill in self._of_cache.items():
             if prefill.stream is not None:
                 leave(cache)
+                prefill.stream = None
+        self.place, self._uncached = Place(), None
 
     def _check_images(self, kwargs: Mapping[str, Any]) -> None:
         """Refuse images behind a prompt: they belong to a chunk of it, or to another turn.
@@ -178,7 +196,8 @@ class Passes:
         """
         names = (*PIXELS.values(), "mm_encoder_outputs")
         known = self.edits and self.place.prefill is not None
-        if known and any(kwargs.get(name) is not None for name in names):
+        given = [value for value in map(kwargs.get, names) if value is not None]
+        if known and any(len(value) for value in given):  # encoded is empty where nothing was
             raise UnsupportedError(
                 "images came behind the prompt of this cache, of which interventions know nothing: "
                 "run the whole prompt in one pass, without prefill_chunk_size, and a turn with "
@@ -218,10 +237,17 @@ class Passes:
             prefill.states[id(edit)] = edit.prepare(prompt)
             if self._edits_logits and isinstance(edit, LogitsEditor) and not _ASIDE.get():
                 second = edit.second_inputs(prompt)
-                if second is not None and prefill.second is not None:
+                streams = [other for other in self._others() if other.has_second_stream]
+                if second is not None and streams:
                     raise UnsupportedError(TWO_STREAMS)
                 prefill.second = prefill.second if second is None else (edit, second)
         return prefill
+
+
+def check_batch(spans: Sequence[TokenSpans], rows: int) -> None:
+    """Raise ``UnsupportedError`` where spans are those of another batch."""
+    if len(spans) != rows:
+        raise UnsupportedError(f"spans of {len(spans)} samples were given for a batch of {rows}")
 
 
 # Edits that run passes of their own (a second stream, a look at the prompt): they do not act there.

@@ -102,7 +102,21 @@ def prompt_inputs(input_ids: Tensor, kwargs: Mapping[str, Any]) -> dict[str, Ten
     mask = found.get("attention_mask")
     if mask is None or mask.dim() != 2:
         found["attention_mask"] = torch.ones_like(input_ids)
+    if mask is not None and mask.dim() == 4:
+        found["attention_mask"] = _without_padding(mask[:, 0, -1, : input_ids.shape[1]], input_ids)
     return {**found, "input_ids": input_ids}
+
+
+def _without_padding(seen: Tensor, input_ids: Tensor) -> Tensor:
+    """The mask (B, L) of a prompt that came with a ready one, as static caches have it.
+
+    Args:
+        seen: what its last row may see, shape (B, L): boolean, or what is added to its scores.
+        input_ids: shape (B, L).
+    """
+    if seen.is_floating_point():
+        seen = seen > torch.finfo(seen.dtype).min / 2
+    return (seen.cumsum(-1) > 0).to(input_ids)
 
 
 @dataclass

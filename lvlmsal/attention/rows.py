@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lvlmsal.attention.editor import LogitsEditor
 from lvlmsal.attention.logits import LogitsContext
-from lvlmsal.attention.passes import Passes, aside
+from lvlmsal.attention.passes import Passes, aside, check_batch
 from lvlmsal.attention.prompt import Prefill, follow
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
@@ -38,7 +39,8 @@ def edit_logits(
         tape: of a recorded pass.
 
     Raises:
-        UnsupportedError: the prompt of the pass was not seen.
+        UnsupportedError: the prompt of the pass was not seen, or it cannot be told which rows of
+            the sequence the logits belong to.
     """
     place = passes.place
     prefill, ids = place.prefill, place.ids
@@ -48,6 +50,17 @@ def edit_logits(
         raise UnsupportedError(
             "logits can be edited only where the prompt is known: hand input_ids to the model, and "
             "run the prompt inside of the same intervene(...) scope"
+        )
+    if isinstance(output, tuple) or isinstance(place.kept, Tensor):
+        raise UnsupportedError(
+            "logits can be edited only where the model returns those of its last rows under their "
+            "name: drop return_dict=False, and give logits_to_keep as a number"
+        )
+    check_batch(prefill.spans, len(ids))
+    if len({spans.pad + spans.output_start for spans in prefill.spans}) > 1:
+        raise UnsupportedError(
+            "logits can be edited only where the prompts of a batch end in the same column: pad "
+            "prompts at the left and answers at the right"
         )
     logits: Tensor = output.logits
     if tape is not None:
@@ -59,13 +72,15 @@ def edit_logits(
         return
     tail = logits[:, skipped:]
     tail = tail if tail.dtype == torch.float64 else tail.float()
-    for editor in editors:
-        second = _second_logits(editor, passes, others, prefill, count)
-        hidden = {layer: states[:, -count:] for layer, states in place.hidden.items()}
-        context = LogitsContext(
-            passes.adapter, prefill.spans, first + skipped, second, hidden, prefill.states
-        )
-        tail = editor.logits(tail, context)
+    hidden = {layer: states[:, -count:] for layer, states in place.hidden.items()}
+    # What was recorded for a loss ends at the raw logits: no graph through the edits.
+    with nullcontext() if tape is None else torch.no_grad():
+        for editor in editors:
+            second = _second_logits(editor, passes, others, prefill, count)
+            context = LogitsContext(
+                passes.adapter, prefill.spans, first + skipped, second, hidden, prefill.states
+            )
+            tail = editor.logits(tail, context)
     edited = torch.cat([logits[:, :skipped].to(tail), tail], dim=1) if skipped else tail
     if tape is None:
         output.logits = edited
@@ -80,11 +95,26 @@ def _second_logits(
     prefill: Prefill,
     count: int,
 ) -> Tensor | None:
-    """What the second stream predicts for the last rows of the pass, (B, count, V)."""
+    """What the second stream predicts for the last rows of the pass, (B, count, V).
+
+    Raises:
+        UnsupportedError: the stream lacks tokens that the first one has.
+    """
+    if prefill.ids is None and getattr(editor, "has_second_stream", False):
+        raise UnsupportedError(
+            f"{type(editor).__name__} has not seen the prompt of this cache: run the prompt inside "
+            "of the same intervene(...) scope"
+        )
     if prefill.second is None or prefill.second[0] is not editor:
         return None
     place = passes.place
     assert place.ids is not None
+    generated = place.past + place.ids.shape[1] - prefill.width
+    if prefill.stream is None and generated > place.ids.shape[1]:
+        raise UnsupportedError(
+            f"{type(editor).__name__} has not seen all tokens behind the prompt of this cache: run "
+            "the prompt anew, inside of this intervene(...) scope"
+        )
     with aside(editor, others, other_prompt=True):
         if place.cache is not None and prefill.stream is not None:
             return prefill.stream.commit(place.ids)[:, -count:]
@@ -93,7 +123,6 @@ def _second_logits(
         if place.cache is not None:
             prefill.stream = stream
             follow(place.cache, stream)
-        generated = place.past + place.ids.shape[1] - prefill.width
         if generated:
             # without a cache, the whole sequence is run again in each pass
             later = stream.commit(place.ids[:, -generated:])

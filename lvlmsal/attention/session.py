@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor
 from lvlmsal.attention.holding import first_layers, hold, release, watch_layer
-from lvlmsal.attention.passes import Passes, aside, is_aside
+from lvlmsal.attention.passes import Passes, aside, check_batch, is_aside
 from lvlmsal.attention.rows import edit_logits
-from lvlmsal.attention.tape import Tape
+from lvlmsal.attention.tape import Tape, frozen
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 from lvlmsal.streams import Stream, positions_kept
@@ -76,7 +76,9 @@ class AttentionSession:
         self.logits_editors = [
             edit for edit in active if edits_logits and isinstance(edit, LogitsEditor)
         ]
-        self.passes = Passes(self.adapter, active, spans, self._look, edits_logits=edits_logits)
+        self.passes = Passes(
+            self.adapter, active, spans, self._look, _open_passes, edits_logits=edits_logits
+        )
         self.tape: Tape | None = None
         depth = self.adapter.num_layers
         self._exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
@@ -90,20 +92,28 @@ class AttentionSession:
     def __enter__(self) -> AttentionSession:
         if self._handles:
             raise RuntimeError("this session is open already: make a new one for a nested scope")
+        # First what may fail: nothing is left behind then.
+        towers = [self.adapter.vision_tower] if self._has_edits else []
+        acting = [
+            [edit for edit in self.layer_editors if edit.applies_to(layer)]
+            for layer in range(self.adapter.num_layers)
+        ]
         if self._holds:
             hold(self.adapter)
-        self._handles = [self.model.register_forward_pre_hook(self.passes.begin, with_kwargs=True)]
-        if self._has_edits:
-            tower = self.adapter.vision_tower
+        here = self._here
+        self._handles = [
+            self.model.register_forward_pre_hook(here(self.passes.begin), with_kwargs=True)
+        ]
+        for tower in towers:
             self._handles += [
-                tower.register_forward_pre_hook(self.passes.images, with_kwargs=True),
-                self.model.register_forward_hook(self._finish),
-                self.model.register_forward_hook(self.passes.end, always_call=True),
+                tower.register_forward_pre_hook(here(self.passes.images), with_kwargs=True),
+                self.model.register_forward_hook(here(self._finish)),
+                self.model.register_forward_hook(here(self.passes.end), always_call=True),
             ]
         for layer, module in enumerate(self.adapter.layers):
-            acting = [edit for edit in self.layer_editors if edit.applies_to(layer)]
-            keeps = layer in self._exits
-            self._handles += watch_layer(module, layer, acting, self.passes, keeps=keeps)
+            watched = watch_layer(layer, acting[layer], self.passes, keeps=layer in self._exits)
+            for register, hook in watched:
+                self._handles.append(getattr(module, register)(here(hook), with_kwargs=True))
         # Sessions that were closed in another context are still listed in this one.
         _ACTIVE.set((*(session for session in _ACTIVE.get() if session.is_open), self))
         return self
@@ -134,6 +144,10 @@ class AttentionSession:
             f"HiddenStateIntervention or LogitsIntervention of lvlmsal.interventions"
         )
 
+    def _here(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """A hook that is asleep in threads that are outside of the scope."""
+        return lambda *call: hook(*call) if self in _ACTIVE.get() else None
+
     @property
     def is_open(self) -> bool:
         """Whether the session is inside its ``with`` block."""
@@ -146,23 +160,12 @@ class AttentionSession:
         Raises:
             UnsupportedError: under ``torch.inference_mode``, which knows no gradients.
         """
-        if torch.is_inference_mode_enabled():
-            raise UnsupportedError(
-                "saliency needs gradients, which torch.inference_mode() rules out: call it outside "
-                "of it, or under torch.no_grad()"
-            )
-        # Trainable weights would start the graph at the bottom of the model.
-        trainable = [weight for weight in self.model.parameters() if weight.requires_grad]
-        self.tape = Tape(tuple(layers), full=full)
-        try:
-            for weight in trainable:
-                weight.requires_grad_(False)
-            with torch.enable_grad():
+        with frozen(self.model):
+            self.tape = Tape(tuple(layers), full=full)
+            try:
                 yield self.tape
-        finally:
-            self.tape = None
-            for weight in trainable:
-                weight.requires_grad_(True)
+            finally:
+                self.tape = None
 
     def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
         """Go by these spans in passes on a cache whose prefill this session has not seen."""
@@ -185,7 +188,8 @@ class AttentionSession:
 
     def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self.logits_editors and not is_aside():
-            tape = next((s.tape for s in reversed(_ACTIVE.get()) if s.tape is not None), None)
+            mine = [session for session in _ACTIVE.get() if session.model is self.model]
+            tape = next((s.tape for s in reversed(mine) if s.tape is not None), None)
             edit_logits(output, self.logits_editors, self.passes, _open_passes(), tape)
 
     def _look(
@@ -265,8 +269,8 @@ def active_pass(
             "no input_ids were passed to the model, so the image tokens cannot be found: "
             "give their places with intervene(model, ..., spans=[...])"
         )
-    if spans is not None and len(spans) != batch:
-        raise UnsupportedError(f"spans of {len(spans)} samples were given for a batch of {batch}")
+    if spans is not None:
+        check_batch(spans, batch)
     columns = session.passes.columns(rows, keys, device)
     prefills = [s.passes.place.prefill for s, _ in found]
     context = AttentionContext(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from lvlmsal.errors import UnsupportedError
 
 
 @dataclass
@@ -71,6 +74,29 @@ class Tape:
             layer: _against_values(grad, self.values[layer]) * rows.to(grad.device)
             for layer, grad in zip(self.layers, found, strict=True)
         }
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Gradients of what a pass computes, and of no weight: those would start its graph too early.
+
+    Raises:
+        UnsupportedError: under ``torch.inference_mode``, which knows no gradients.
+    """
+    if torch.is_inference_mode_enabled():
+        raise UnsupportedError(
+            "saliency needs gradients, which torch.inference_mode() rules out: call it outside "
+            "of it, or under torch.no_grad()"
+        )
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    try:
+        for weight in trainable:
+            weight.requires_grad_(False)
+        with torch.enable_grad():
+            yield
+    finally:
+        for weight in trainable:
+            weight.requires_grad_(True)
 
 
 def _against_values(grad: Tensor, values: Tensor) -> Tensor:

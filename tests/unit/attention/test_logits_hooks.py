@@ -1,0 +1,202 @@
+"""What edits of logits are promised: which rows they see, what beside them, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from lvlmsal.attention import AttentionSession, intervene
+from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.spans import TokenSpans
+from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, tiny_inputs, tiny_model
+from tests.unit.attention.hooks_by_hand import Scale, Shift, hooks_of, recording, run, text
+
+FAMILIES = sorted(TINY)
+F64 = torch.float64
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_rows_that_predict_are_edited_and_they_come_as_they_are(
+    family: str, kept: int
+) -> None:
+    model, inputs = tiny_model(family, dtype=F64), tiny_inputs(family, (1, 0), dtype=F64)
+    plain, seen = run(model, inputs, logits_to_keep=kept), []
+    with intervene(model, Scale(2.0, seen=seen)):
+        found = run(model, inputs, logits_to_keep=kept)
+    assert torch.equal(found[:, :-1], plain[:, :-1])
+    assert torch.equal(found[:, -1], plain[:, -1] * 2)
+    (logits, context), *others = seen
+    assert not others
+    assert torch.equal(logits, plain[:, -1:])
+    assert context.first_step == 0
+    assert context.steps(logits).tolist() == [[0.0]]
+
+
+def test_blocks_of_generated_tokens_are_edited_row_by_row_and_know_their_step() -> None:
+    model, seen = tiny_model("llava", layers=3, dtype=F64), []
+    inputs, answer = text(), torch.tensor([[5, 9, 30]])
+    cache = DynamicCache()
+    edit = Scale(2.0, read=(0, 2), seen=seen)
+    with torch.no_grad(), intervene(model, edit):
+        model(**inputs, past_key_values=cache)
+        model(input_ids=answer[:, :1], past_key_values=cache)
+        found = model(input_ids=answer[:, 1:], past_key_values=cache).logits
+    whole = torch.cat([inputs["input_ids"], answer], dim=1)
+    with torch.no_grad():
+        output = model(input_ids=whole, output_hidden_states=True)
+    assert torch.allclose(found, output.logits[:, -2:] * 2)
+    assert [context.first_step for _, context in seen] == [0, 1, 2]
+    logits, context = seen[-1]
+    assert context.steps(logits).tolist() == [[2.0], [3.0]]
+    assert sorted(context.hidden) == [0, 2]
+    for layer, states in context.hidden.items():
+        assert torch.allclose(states, output.hidden_states[layer][:, -2:])
+
+
+def test_exits_see_what_edits_of_the_layers_make_of_it() -> None:
+    model, inputs, seen = tiny_model("llava", dtype=F64), text(), []
+    with intervene(model, Shift(term=0.5, before=True), Scale(2.0, read=(0,), seen=seen)):
+        run(model, inputs)
+    embedded = model.get_input_embeddings()(inputs["input_ids"])
+    assert torch.equal(seen[0][1].hidden[0], embedded[:, -1:] + 0.5)
+
+
+@pytest.mark.parametrize("layer", [2, -1])
+def test_an_exit_that_the_model_lacks_is_named_and_nothing_is_left(layer: int) -> None:
+    model = tiny_model("llava")
+    before = hooks_of(model)
+    with pytest.raises(ValueError, match=rf"exits \[{layer}\] are outside a model of 2 layers"):
+        intervene(model, Scale(2.0, read=(0, layer)))
+    assert hooks_of(model) == before
+
+
+@pytest.mark.parametrize("options", [{"return_dict": False}, {"logits_to_keep": torch.tensor([1])}])
+def test_logits_whose_rows_cannot_be_told_are_refused(options: dict[str, Any]) -> None:
+    model = tiny_model("llava")
+    refused = pytest.raises(UnsupportedError, match="logits_to_keep")
+    with torch.no_grad(), intervene(model, Scale(2.0)), refused:
+        model(**text(), **options)
+    with torch.no_grad(), intervene(model, Shift(2.0)):
+        assert len(model(**text(), **options)[0]) == 1
+
+
+def test_answers_that_begin_in_different_columns_are_refused() -> None:
+    model, inputs = tiny_model("llava"), tiny_inputs("llava", (0, 0))
+    length = inputs["input_ids"].shape[1]
+    spans = [TokenSpans(0, (), length - 1, length), TokenSpans(0, (), length - 2, length)]
+    with (
+        intervene(model, Scale(2.0), spans=spans),
+        pytest.raises(UnsupportedError, match="end in the same column"),
+    ):
+        run(model, inputs)
+
+
+def test_a_recorded_pass_keeps_its_raw_logits_and_notes_what_is_chosen_from() -> None:
+    model, inputs, seen = tiny_model("llava", dtype=F64), text(), []
+    plain = run(model, inputs)
+    with (
+        intervene(model, Scale(2.0, read=(0, 1), seen=seen)),
+        intervene(model, Scale(term=1.0)),
+        AttentionSession(model) as session,
+        session.record([0]) as tape,
+    ):
+        logits = model(**inputs, past_key_values=recording(tape)).logits
+        assert torch.equal(logits, plain)
+        assert logits.requires_grad
+        chosen = tape.chosen_from(logits)
+    assert torch.equal(chosen[:, -1], plain[:, -1] * 2 + 1)
+    assert torch.equal(chosen[:, :-1], plain[:, :-1])
+    assert not chosen.requires_grad
+
+
+def test_what_an_edit_computes_from_exits_has_no_graph_in_a_recorded_pass() -> None:
+    class Exits(Scale):
+        def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+            head: Any = context.adapter.lm_head
+            return logits - head(context.hidden[1])
+
+    model, inputs = tiny_model("llava", dtype=F64), text()
+    with (
+        intervene(model, Exits(2.0, read=(1,))),
+        AttentionSession(model) as session,
+        session.record([0]) as tape,
+    ):
+        model(**inputs, past_key_values=recording(tape))
+    assert tape.edited_logits is not None
+    assert not tape.edited_logits.requires_grad
+
+
+def test_a_full_graph_is_recorded_without_edits_of_logits() -> None:
+    model, inputs = tiny_model("llava", dtype=F64), text()
+    with intervene(model, Scale(2.0)), AttentionSession(model) as session:
+        with session.record([0, 1], full=True) as tape:
+            logits = model(**inputs).logits
+        assert tape.edited_logits is None
+        assert torch.equal(logits, run(model, inputs) / torch.tensor([1.0] * 12 + [2.0])[:, None])
+
+
+@pytest.mark.parametrize("row", ["predicting", "candidate"])
+@pytest.mark.parametrize("block", [1, 4])
+def test_sgrs_chooses_from_edited_logits_and_judges_by_raw_ones(row: Any, block: int) -> None:
+    """A constant for one token makes it the only candidate; its saliency stays the plain one."""
+    model = tiny_model("llava", dtype=F64)
+    inputs = tiny_inputs("llava", (1,), dtype=F64)
+    decoder = SGRS(k=1, alpha=0.0, temperature=0.0, row=row, block_size=block)
+    chosen = 41
+
+    class Only(Scale):
+        def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+            edited = logits - 1000
+            edited[..., chosen] = 0.0
+            return edited
+
+    class Forced:
+        """A processor that does the same: it shapes the candidates and nothing else."""
+
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            forced = scores - 1000
+            forced[:, chosen] = 0.0
+            return forced
+
+    search: dict[str, Any] = {"max_new_tokens": 4, "return_dict_in_generate": True}
+    with intervene(model, Only(2.0)):
+        found = model.generate(**inputs, **search, **decoder.generate_kwargs())
+    wanted = model.generate(
+        **inputs, **search, **decoder.generate_kwargs(), logits_processor=[Forced()]
+    )
+    assert found.sequences[0, -4:].tolist() == [chosen] * 4
+    for left, right in zip(found.records[0], wanted.records[0], strict=True):
+        assert left.id == right.id
+        assert (left.saliency is None) == (right.saliency is None)
+        if left.saliency is not None:
+            assert left.saliency == pytest.approx(right.saliency, rel=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_decode_without_cache_knows_the_steps_of_one_with(family: str) -> None:
+    class Steps(Scale):
+        def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+            return logits * (1 + context.steps(logits))
+
+    model, inputs = tiny_model(family, dtype=F64), tiny_inputs(family, (1, 0), dtype=F64)
+    logits = []
+    for use_cache in (True, False):
+        with intervene(model, Steps(2.0)):
+            output = model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=4,
+                use_cache=use_cache,
+                suppress_tokens=[2, IMAGE, VIDEO],
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+        logits.append(torch.stack(output.logits))
+    assert torch.allclose(*logits, rtol=1e-4, atol=1e-4)
