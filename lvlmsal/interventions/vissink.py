@@ -71,12 +71,14 @@ class VisSink(AttentionIntervention, HiddenStateIntervention):
     Ours where neither says anything: with several images, I is all of them and rows behind the last
     one are edited; a row with no weight on F is left alone.
 
-    D is published for some checkpoints (``model_defaults``). For others it is found by
-    :func:`find_sink_dims` from the first token of the prompt run alone: it sees nothing but itself,
-    so that neither question nor batch plays a role. This happens once for a model object and first
-    token; where weights are changed afterwards, give ``dims=find_sink_dims(...)``. A model without
-    massive activations is refused with an :class:`~lvlmsal.errors.UnsupportedError`: small ones
-    have none, and phi cannot exceed sqrt(d).
+    D is published for some checkpoints (``model_defaults``). For others
+    :func:`~lvlmsal.interventions.sinks.find_sink_dims` finds it in the first token of the prompt,
+    run alone: it sees nothing but itself, so that neither question nor batch plays a role. This
+    happens once for a model object and first token; where weights are changed afterwards, give
+    ``dims=find_sink_dims(...)``. A model without massive activations is refused with an
+    :class:`~lvlmsal.errors.UnsupportedError`. Small ones have none: phi cannot exceed sqrt(d), and
+    in the two that are shipped with this library it stays below 4 in the first token. With a tau
+    that low, most of an image may pass for sinks.
 
     Args:
         tau: what makes a sink.
