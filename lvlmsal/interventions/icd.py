@@ -61,9 +61,9 @@ class ICD(LogitsIntervention):
     processor: ``lvlmsal.load`` brings it, and a scope is opened with ``intervene(lvlm.adapter,
     ICD())``. Prompts must come out of the chat template, without a system message of their own.
 
-    The pocket models do not know the words of the disturbances: nearly all of them are one unknown
-    token to them. What ICD does there is what a row of unknown tokens does, and no finding about
-    the method.
+    **The pocket models do not know the words of the disturbances**: to them the default one reads
+    "You are a <unk> objects <unk> to <unk> a <unk> <unk> or <unk> of the image." What ICD does
+    there is what that does, and no finding about the method.
 
     Args:
         alpha: strength of the contrast.
