@@ -24,7 +24,7 @@ from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.patches import Grid, Spread, TextToImage, grids_of, spread
 from lvlmsal.registry import INTERVENTIONS
 
-_KEPT = 1024
+_KEPT = 256
 # Sources of images by model and then by content; of the oldest ones nothing is kept.
 _OF_IMAGES: WeakKeyDictionary[PreTrainedModel, dict[bytes, list[Spread]]] = WeakKeyDictionary()
 
@@ -150,7 +150,7 @@ class SCR(HiddenStateIntervention):
         A source stands in one column of its own, as the one that takes from itself.
 
         Raises:
-            UnsupportedError: no text is behind an image, or there is no processor for a question.
+            UnsupportedError: no text stands behind an image, or there is no processor to ask of it.
         """
         grids = grids_of(prompt)
         find = self._of_images if self.diagnosis == "image" else self._of_questions
