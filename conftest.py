@@ -51,6 +51,7 @@ SLOW = (
     "tests/unit/test_bench_scripts.py",
     "tests/unit/test_contributing.py",
     "tests/unit/test_example_plugin.py",
+    "tests/unit/test_method_guide.py",
     "tests/unit/test_paper_configs.py",
     "tests/unit/test_prefix.py",
     "tests/unit/test_wheel.py",

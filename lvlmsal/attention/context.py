@@ -131,12 +131,7 @@ class AttentionContext:
         Raises:
             UnsupportedError: the prompt was run outside of the intervention's scope.
         """
-        if id(owner) not in self.states:
-            raise UnsupportedError(
-                f"{type(owner).__name__} has not seen the prompt of this cache: run the prompt "
-                "inside of the same intervene(...) scope, without past_key_values of another one"
-            )
-        return self.states[id(owner)]
+        return state_of(self.states, owner)
 
     def rows_from(self, first: int) -> AttentionContext:
         """The same pass, restricted to the query rows from index ``first`` on."""
@@ -168,3 +163,17 @@ class AttentionContext:
             self.memo[key] = make()
         made: Tensor = self.memo[key]
         return made
+
+
+def state_of(states: Mapping[int, Any], owner: object) -> Any:
+    """What an intervention keeps of a prompt, among what all of them keep.
+
+    Raises:
+        UnsupportedError: it has not seen the prompt.
+    """
+    if id(owner) not in states:
+        raise UnsupportedError(
+            f"{type(owner).__name__} has not seen the prompt of this cache: run the prompt "
+            "inside of the same intervene(...) scope, without past_key_values of another one"
+        )
+    return states[id(owner)]

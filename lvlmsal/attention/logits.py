@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.context import state_of
 from lvlmsal.spans import TokenSpans
 
 
@@ -25,7 +26,7 @@ class LogitsContext:
             there is none.
         hidden: by layer, the residual stream (B, r, D) that enters it, before any norm; for the
             layers that :meth:`~lvlmsal.interventions.LogitsIntervention.exits` names.
-        states: what interventions keep of the prompt; see ``AttentionContext.state``.
+        states: what interventions keep of the prompt; see :meth:`state`.
     """
 
     adapter: ModelAdapter
@@ -38,3 +39,11 @@ class LogitsContext:
     def steps(self, logits: Tensor) -> Tensor:
         """Number of tokens generated before the one that each row predicts, shape (r, 1)."""
         return self.first_step + logits.new_ones(logits.shape[1]).cumsum(0)[:, None] - 1
+
+    def state(self, owner: object) -> Any:
+        """What an intervention's :meth:`prepare` returned for the prompt; ``owner`` is itself.
+
+        Raises:
+            UnsupportedError: the prompt was run outside of the intervention's scope.
+        """
+        return state_of(self.states, owner)
