@@ -5,8 +5,8 @@
 
 Every registered intervention under greedy search, and every registered decoder, with the options
 that they have by default. Everything runs in one process on the same random weights, in turn, each
-turn beside one of stock `generate`. A turn answers twice, with one token and with more: what the
-second answer takes longer is the cost of its further tokens, whatever the method does to prompts.
+turn beside one of stock `generate`. The prompt is run by each method as it runs prompts, and left
+out of the cost of a token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.clock import STOCK, Method, Series, Timing, in_turn
+from support.clock import STOCK, Clock, Method, Series, Timing, in_turn
 from support.models import SHAPES, SMALL, Shape, decoder_parameters, question, with_processor
 from support.results import Result, Sheet, Spread, arguments, finish
 from torch import Tensor
@@ -71,9 +71,11 @@ def counted(model: PreTrainedModel) -> Iterator[Passes]:
         handle.remove()
 
 
-def answer(lvlm: Lvlm, inputs: dict[str, Any], method: Method, length: int) -> list[int]:
+def answer(
+    lvlm: Lvlm, inputs: dict[str, Any], method: Method, length: int, clock: Clock | None = None
+) -> list[int]:
     """The tokens of one answer of that many."""
-    options = {"do_sample": False}
+    options: dict[str, Any] = {"do_sample": False, "streamer": clock}
     if method.decoder is not None:
         options = method.decoder.generate_kwargs()
     edits, generative = method.interventions, lvlm.model
@@ -84,15 +86,22 @@ def answer(lvlm: Lvlm, inputs: dict[str, Any], method: Method, length: int) -> l
 
 
 def timed(lvlm: Lvlm, inputs: dict[str, Any], method: Method, tokens: int) -> Timing:
-    """One turn: an answer of one token, and one of that many more."""
-    seconds = []
-    for length in (1, tokens + 1):
-        began = time.perf_counter()
-        found = answer(lvlm, inputs, method, length)
-        seconds.append(time.perf_counter() - began)
+    """One turn: of ``generate`` as it is, and of a method under it, token by token.
+
+    Searches with loops of their own give their tokens at the end or in blocks. They answer twice,
+    with one token and with more: what the second answer takes longer, its further tokens cost.
+    """
+    clock, began = Clock(), time.perf_counter()
+    found = answer(lvlm, inputs, method, tokens + 1, clock)
+    ended = time.perf_counter()
     if len(found) != tokens + 1:
         raise SystemExit(f"{method.name} ended its answer by itself: {len(found)} tokens")
-    return Timing((seconds[1] - seconds[0]) / tokens, found, first=seconds[0])
+    if method.decoder is None:
+        _, first, *_, last = clock.times
+        return Timing((last - first) / tokens, found, first=first - began)
+    answer(lvlm, inputs, method, 1)
+    first = time.perf_counter() - ended
+    return Timing((ended - began - first) / tokens, found, first=first)
 
 
 def passes_of(lvlm: Lvlm, inputs: dict[str, Any], method: Method, tokens: int) -> tuple[int, float]:

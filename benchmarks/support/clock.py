@@ -57,14 +57,23 @@ class Timing:
 
 
 class Clock(BaseStreamer):
-    """Notes when the last token came."""
+    """Notes when tokens came.
+
+    Attributes:
+        times: of the prompt, which comes before it is run, then of each token.
+    """
 
     def __init__(self) -> None:
-        self.last = 0.0
+        self.times: list[float] = []
+
+    @property
+    def last(self) -> float:
+        """When the last token came."""
+        return self.times[-1]
 
     def put(self, value: torch.Tensor) -> None:
         """A token, or the prompt at the beginning."""
-        self.last = time.perf_counter()
+        self.times.append(time.perf_counter())
 
     def end(self) -> None:
         """Nothing to do."""
