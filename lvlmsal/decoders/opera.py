@@ -70,9 +70,10 @@ class OPERA(Decoder):
     done ``max_rollbacks`` times, s itself; where that too, it goes on.
 
     Sums of logarithms in float64 stand for the products, which are taken in the model's own
-    precision in the public code (shikiw/OPERA): in float16 phi overflows at 0.0066, so that the
-    code's penalty is all or nothing there. That is not offered here. Penalties of over 1e5 logits
-    count as 1e5.
+    precision in the public code (shikiw/OPERA): in float16 phi is infinite above 0.0066, so that
+    the code's penalty is all or nothing there. That is not offered here. A penalty that stands more
+    than 1e5 logits above the least one of a beam (above none, with ``normalize="vocabulary"``)
+    counts as 1e5.
 
     Where paper and public code differ, the defaults are the code's, with which the published
     numbers were made; :data:`PAPER` holds the options for the paper's text:
@@ -94,10 +95,14 @@ class OPERA(Decoder):
     - the code's counts do not follow the beams when these are reordered. Here they do.
     - the code takes candidates from the raw logits; here logits processors come first, so that a
       ban leaves N_can tokens. Tokens taken back stay possible in both: as last resort.
+    - going back, what was taken back at later positions is forgotten; in the code at others.
 
     A token costs 1 + N_can passes, a roll-back one pass over the answer so far; samples of a batch
     decide what they decide alone, but a batch takes as many steps as its samples' roll-backs cost
-    together. Use it through :meth:`lvlmsal.Lvlm.generate`, by name in a config, or as
+    together. Logits processors and stopping criteria are asked again at positions that are gone
+    back to, so they must not remember earlier calls.
+
+    Use it through :meth:`lvlmsal.Lvlm.generate`, by name in a config, or as
     ``model.generate(**inputs, **OPERA().generate_kwargs())``.
 
     Args:
