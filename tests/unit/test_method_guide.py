@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,18 +64,21 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(code)
     (source / "my_methods" / "__init__.py").touch()
+    # A copy: building leaves folders behind, by which the package would be found as well.
+    shutil.copytree(source, folder / "source")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    options = ["--no-build-isolation", "--target", str(folder / "site"), str(source)]
+    options = ["--no-build-isolation", "--target", str(folder / "site"), str(folder / "source")]
     subprocess.run([*command, *options], check=True)
     return source
 
 
-def run(package: Path, command: Sequence[str]) -> str:
-    """What a command of the guide prints, with the package installed."""
+def run(package: Path, command: Sequence[str], *, installed: bool = True) -> str:
+    """What a command of the guide prints, with the package installed or only on Python's path."""
+    path = package.parent / "site" if installed else package
     done = subprocess.run(
         [sys.executable, *command],
         cwd=package,
-        env={**os.environ, "PYTHONPATH": str(package.parent / "site"), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": str(path), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
@@ -120,11 +125,29 @@ def test_its_script_runs(package: Path) -> None:
 
 def test_its_config_runs_and_compares_with_twins(package: Path) -> None:
     lvlmsal = ["-m", "lvlmsal"]
-    assert "image-floor" in run(package, [*lvlmsal, "list", "interventions"])
-    run(package, [*lvlmsal, "evaluate", "floor.yaml", "--dry-run"])
+    assert "the least share, from 0" in run(package, [*lvlmsal, "describe", "image-floor"])
+    dry = [*lvlmsal, "evaluate", "floor.yaml", "--dry-run"]
+    assert "no problem was found" in run(package, dry)
     table = run(package, [*lvlmsal, "evaluate", "floor.yaml", "world.images=2"])
     assert table.count("against greedy twin") == 2
     assert table.count("against sgrs twin") == 1
+
+
+def test_a_file_that_is_not_installed_is_imported_by_the_config(package: Path) -> None:
+    code = (
+        "from lvlmsal.evaluation import evaluate\n"
+        "from lvlmsal.registry import INTERVENTIONS\n"
+        "assert 'image-floor' not in INTERVENTIONS\n"
+        "evaluate('floor.yaml', ['plugins=[my_methods.image_floor]'], dry_run=True)\n"
+        "assert 'image-floor' in INTERVENTIONS\n"
+    )
+    run(package, ["-c", code], installed=False)
+
+
+def test_its_command_answers(package: Path) -> None:
+    Image.linear_gradient("L").convert("RGB").save(package / "scene.png")
+    (line,) = re.findall(r"^lvlmsal (generate .*)$", GUIDE, flags=re.M)
+    assert run(package, ["-m", "lvlmsal", *shlex.split(line)])
 
 
 @pytest.mark.parametrize("name", PYTHON)
