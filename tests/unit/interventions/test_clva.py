@@ -12,12 +12,13 @@ from torch import Tensor
 
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import AttentionContext, AttentionSession, intervene
+from lvlmsal.decoders.sgrs import SGRS
 from lvlmsal.errors import ConfigError
 from lvlmsal.interventions.clva import ClvaReconstruction, normalised, redistributed
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.spans import TokenSpans
-from lvlmsal.testing.tiny import TINY, VOCABULARY, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import TINY, VOCABULARY, collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
 from tests.unit.interventions.by_hand import attention_by_hand, decode
 from tests.unit.interventions.clva_by_hand import ByHand
@@ -179,6 +180,31 @@ def test_each_pass_carries_templates_of_its_own() -> None:
         model(**batch)
         model(**batch)
     assert seen == [(0, 0), (1, 1), (2, 2), (3, 2)] * 2
+
+
+@pytest.mark.parametrize("lowest", [1, 2, 3])
+def test_it_does_not_matter_which_layers_are_recorded(lowest: int) -> None:
+    # Layers below the lowest recorded one are handed the predicting rows alone, others all rows.
+    model, batch = tiny_model("llava", layers=4, dtype=F64), tiny_inputs("llava", (1, 2), dtype=F64)
+    found = []
+    for layers in ([0, 1, 2, 3], [lowest, 3]):
+        session = AttentionSession(model, [ClvaReconstruction(**STRONG)])
+        with session, session.record(sorted(set(layers)), full=True) as tape:
+            model(**batch)
+        found.append(tape.weights[3])
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("row", ["predicting", "candidate"])
+def test_blocks_of_sgrs_find_the_tokens_of_single_steps(row: Any) -> None:
+    model, batch = tiny_model("llava", layers=4, dtype=F64), tiny_inputs("llava", (1, 2), dtype=F64)
+    found = []
+    for size in (1, 4):
+        decoder = SGRS(row=row, block_size=size, alpha=1.2)  # records the deeper half
+        with intervene(model, ClvaReconstruction(**STRONG)):
+            kwargs = decoder.generate_kwargs(sample_ids=["a", "b"])
+            found.append(model.generate(**batch, max_new_tokens=8, **kwargs))
+    assert torch.equal(*found)
 
 
 def test_gradients_take_the_templates_as_constants() -> None:
