@@ -15,13 +15,12 @@ from transformers import DynamicCache
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.prompts import behind_mark, build_inputs, render
 from lvlmsal.answer import Answer
+from lvlmsal.attention.prompt import TEXT
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.generating import generate_answers
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.saliency.report import SaliencyReport
-
-_TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
 
 
 def can_share(decoder: Decoder, interventions: Sequence[Intervention]) -> bool:
@@ -90,7 +89,7 @@ class SharedPrefix:
         last = adapter.spans(whole["input_ids"])[0].images
         if not last or last[-1][1] > length:
             return None
-        cut = {name: v[:, :length] if name in _TEXT else v for name, v in whole.items()}
+        cut = {name: v[:, :length] if name in TEXT else v for name, v in whole.items()}
         return cls(adapter, cut, [tail[shared:] for tail in tails], length - last[-1][1])
 
     def run(self, interventions: Sequence[Intervention]) -> DynamicCache:
@@ -155,7 +154,7 @@ class SharedPrefix:
         padding = {"input_ids": 0 if pad_token is None else int(pad_token)}
         own = {"attention_mask": 1}
         found = {}
-        for name in _TEXT:
+        for name in TEXT:
             if name not in self.inputs:
                 continue
             head = self.inputs[name][0]

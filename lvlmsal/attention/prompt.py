@@ -20,7 +20,7 @@ from lvlmsal.streams import Stream
 # What a pass is given besides the inputs of ``generate``.
 _NOT_INPUTS = ("position_ids", "cache_position", "labels", "inputs_embeds", "logits_to_keep")
 TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
-"""Inputs with an entry for each token."""
+"""Inputs of ``generate`` that have an entry for each token."""
 
 TWO_STREAMS = (
     "two interventions bring a second stream, and no paper says how to combine three logits: "

@@ -8,11 +8,8 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention.pixels import GRIDS, PIXELS, units
-from lvlmsal.attention.prompt import Prompt
+from lvlmsal.attention.prompt import TEXT, Prompt
 from lvlmsal.errors import UnsupportedError
-
-TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
-"""Inputs of ``generate`` that have an entry for each token."""
 
 
 def select(prompt: Prompt, rows: Sequence[int]) -> dict[str, Tensor]:

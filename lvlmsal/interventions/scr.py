@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.layers import LayerSpec, check_layers, resolve_layers
-from lvlmsal.attention.prompt import Prompt
-from lvlmsal.attention.samples import TEXT, has_pixels, repeats, select
+from lvlmsal.attention.prompt import TEXT, Prompt
+from lvlmsal.attention.samples import has_pixels, repeats, select
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.patches import Grid, Spread, TextToImage, grids_of, spread
