@@ -128,7 +128,8 @@ def test_its_config_runs_and_compares_with_twins(package: Path) -> None:
     assert "the least share, from 0" in run(package, [*lvlmsal, "describe", "image-floor"])
     dry = [*lvlmsal, "evaluate", "floor.yaml", "--dry-run"]
     assert "no problem was found" in run(package, dry)
-    table = run(package, [*lvlmsal, "evaluate", "floor.yaml", "world.images=2"])
+    small = ["world.images=2", "world.root=runs/small"]
+    table = run(package, [*lvlmsal, "evaluate", "floor.yaml", *small])
     assert table.count("against greedy twin") == 2
     assert table.count("against sgrs twin") == 1
 
