@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lvlmsal.registry.catalogue import CATALOGUE, Catalogue, CheckpointCard
 from lvlmsal.registry.core import Registry
-from lvlmsal.registry.options import Option, declared_options, options_of
+from lvlmsal.registry.options import Option, check_choices, declared_options, options_of
 
 if TYPE_CHECKING:
     from lvlmsal.adapters.base import ModelAdapter
@@ -31,6 +31,7 @@ __all__ = [
     "CheckpointCard",
     "Option",
     "Registry",
+    "check_choices",
     "declared_options",
     "options_of",
 ]

@@ -20,7 +20,7 @@ from typing import Any
 from lvlmsal.errors import close_matches
 from lvlmsal.registry.fitting import describe, fit, show
 
-__all__ = ["Option", "bind", "declared_options", "options_of"]
+__all__ = ["Option", "bind", "check_choices", "declared_options", "options_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +165,36 @@ def bind(cls: type, given: Mapping[str, object]) -> tuple[dict[str, Any], list[s
         if option.required and option.name not in given
     ]
     return values, problems
+
+
+def check_choices(component: object) -> None:
+    """Refuse a value that the ``Literal[...]`` annotation of its option does not name.
+
+    Configurations are checked before anything is built; this is for objects made by hand, and
+    belongs into ``__post_init__``.
+
+    Args:
+        component: An instance of a registered class; its options are attributes.
+
+    Raises:
+        ValueError: It names the option, the value and the choices.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Fuse:
+        ...     mode: typing.Literal["add", "max"] = "add"
+        >>> check_choices(Fuse("mean"))
+        Traceback (most recent call last):
+            ...
+        ValueError: mode='mean' is unknown: choose one of add, max
+    """
+    for name, option in declared_options(type(component)).items():
+        if typing.get_origin(option.hint) is not typing.Literal:
+            continue
+        value, choices = getattr(component, name), typing.get_args(option.hint)
+        if value not in choices:
+            listed = ", ".join(map(str, choices))
+            raise ValueError(f"{name}={value!r} is unknown: choose one of {listed}")
 
 
 def options_of(component: object) -> dict[str, Any]:

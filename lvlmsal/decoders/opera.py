@@ -24,7 +24,7 @@ from lvlmsal.decoders.over_trust import LastLayer
 from lvlmsal.decoders.retrospection import Retrospection
 from lvlmsal.decoders.search import Beam
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.registry import DECODERS
+from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.streams import Stream
 
 PAPER: Final[Mapping[str, Any]] = {
@@ -170,15 +170,7 @@ class OPERA(Decoder):
             raise ValueError(
                 f"threshold={self.threshold} must be 1 or more, or None (never go back)"
             )
-        for name, values in (
-            ("normalize", ("candidates", "vocabulary")),
-            ("overlap", ("code", "paper")),
-            ("after_rollback", ("vocabulary", "candidates")),
-        ):
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
-                )
+        check_choices(self)
 
     @property
     def looks(self) -> bool:

@@ -16,7 +16,7 @@ from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import plausible
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 
 _REACH = 20
 """Layers that a bucket spans in models too deep to be cut in halves."""
@@ -97,8 +97,7 @@ class DoLa(LogitsIntervention):
             raise ValueError(f"alpha={self.alpha} must be 0 (no contrast) or more")
         if not 0 <= self.relative_top <= 1:
             raise ValueError(f"relative_top={self.relative_top} must be from 0 (no cut) to 1")
-        if self.divergence not in ("kl_m_q", "jsd"):
-            raise ValueError(f"divergence={self.divergence!r} is unknown: choose 'kl_m_q' or 'jsd'")
+        check_choices(self)
         if self.candidates not in ("low", "high"):
             try:
                 check_layers(self.candidates)

@@ -14,7 +14,7 @@ from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.interventions.base import AttentionIntervention
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 
 
 @INTERVENTIONS.register("farsight")
@@ -88,11 +88,7 @@ class FarSight(AttentionIntervention):
             raise ValueError(f"sigma={self.sigma} is no decay: give a number above 0")
         if not (math.isfinite(self.strength) and self.strength >= 0):
             raise ValueError(f"strength={self.strength} must be 0 (no registers) or more")
-        for name, values in (("form", ("paper", "code")), ("horizon", ("prompt", "endless"))):
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
-                )
+        check_choices(self)
         check_layers(self.layers)
 
     @property

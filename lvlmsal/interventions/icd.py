@@ -16,7 +16,7 @@ from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import check_contrast, left_padded, plausible
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 from lvlmsal.spans import TokenSpans
 
 DISTURBANCE = (
@@ -93,11 +93,7 @@ class ICD(LogitsIntervention):
         check_contrast(self.alpha, self.beta)
         if not self.disturbance.strip():
             raise ValueError("disturbance is empty: give the words that shall disturb")
-        for name, values in (("form", ("code", "pmi")), ("placement", ("system", "user"))):
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
-                )
+        check_choices(self)
 
     @property
     def is_identity(self) -> bool:

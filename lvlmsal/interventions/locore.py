@@ -14,7 +14,7 @@ from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.kernel import PlainAttention, scaled_scores
 from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.interventions.base import AttentionIntervention
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 from lvlmsal.spans import ContextName
 
 _TILE = 64
@@ -75,14 +75,7 @@ class LocoRE(AttentionIntervention):
             raise ValueError("beta=-1 with mode='renormalized' adds log(0) to the scores")
         if self.window < 1:
             raise ValueError(f"window={self.window} reaches no key: give 1 or more")
-        for name, values in (
-            ("mode", ("weights", "renormalized", "scores")),
-            ("context", ("after_image", "output")),
-        ):
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
-                )
+        check_choices(self)
         check_layers(self.layers)
 
     @property

@@ -14,7 +14,7 @@ from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import check_contrast, plausible, without_images
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 
 # expm1 of more does not fit float32; at the default rate that is token 4,000
 _LARGEST_EXPONENT = 80.0
@@ -86,13 +86,10 @@ class M3ID(LogitsIntervention):
     def __post_init__(self) -> None:
         if not (math.isfinite(self.rate) and self.rate >= 0):
             raise ValueError(f"rate={self.rate} must be 0 (no contrast) or more")
-        if self.gate not in ("confidence", "plausibility"):
-            raise ValueError(f"gate={self.gate!r} is unknown: choose confidence or plausibility")
+        check_choices(self)
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha={self.alpha} must be a probability, from 0 to 1")
         check_contrast(0, self.beta)
-        if self.origin not in (0, 1):
-            raise ValueError(f"origin={self.origin!r} must be 0 or 1")
         if self.max_weight is not None and not self.max_weight >= 0:
             raise ValueError(f"max_weight={self.max_weight} must be 0 or more, or None")
 

@@ -16,7 +16,7 @@ from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import AttentionIntervention, LogitsIntervention
 from lvlmsal.interventions.contrast import plausible, without_images
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 
 
 @INTERVENTIONS.register("pai")
@@ -88,10 +88,7 @@ class PAI(AttentionIntervention, LogitsIntervention):
             raise ValueError(f"gamma={self.gamma} must be 1 (no contrast) or more")
         if not 0 <= self.beta <= 1:
             raise ValueError(f"beta={self.beta} must be from 0 (no cut) to 1")
-        if self.contrast not in ("logs", "probabilities"):
-            raise ValueError(
-                f"contrast={self.contrast!r} is unknown: choose 'logs' or 'probabilities'"
-            )
+        check_choices(self)
         if self.contrast == "probabilities" and self.beta:
             # All that is plausible may be below zero: then no token would be left.
             raise ValueError(

@@ -22,7 +22,7 @@ from lvlmsal.attention.samples import has_pixels, repeats, select
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.patches import Grid, Spread, TextToImage, grids_of, spread
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 
 _KEPT = 256
 # Sources of images by model and then by content; of the oldest ones nothing is kept.
@@ -113,14 +113,7 @@ class SCR(HiddenStateIntervention):
             raise ValueError(f"lam={self.lam} spreads nothing: give 1 (the plain model) or more")
         if self.k < 1:
             raise ValueError(f"k={self.k} is no number of sources: give 1 or more")
-        for name, values in (
-            ("apply", ("every_layer", "once")),
-            ("diagnosis", ("question", "image")),
-        ):
-            if getattr(self, name) not in values:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(values)}"
-                )
+        check_choices(self)
         check_layers(self.layers)
         check_layers(self.diagnosis_layers)
 

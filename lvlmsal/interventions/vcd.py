@@ -15,7 +15,7 @@ from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import check_contrast, plausible
-from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.registry import INTERVENTIONS, check_choices
 
 STEPS = 1000
 """Length of the code's diffusion schedule."""
@@ -82,8 +82,7 @@ class VCD(LogitsIntervention):
         check_contrast(self.alpha, self.beta)
         if not 0 <= self.noise_step < STEPS:
             raise ValueError(f"noise_step={self.noise_step} must be from 0 to {STEPS - 1}")
-        if self.schedule not in ("code", "paper"):
-            raise ValueError(f"schedule={self.schedule!r} is unknown: choose code or paper")
+        check_choices(self)
 
     @property
     def is_identity(self) -> bool:

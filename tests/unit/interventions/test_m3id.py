@@ -173,7 +173,7 @@ def test_no_trace_of_an_image_is_left(family: str) -> None:
         ({"gate": "open"}, "gate='open' is unknown"),
         ({"alpha": 2.0}, r"alpha=2\.0 must be a probability"),
         ({"beta": -1.0}, r"beta=-1\.0 must be from 0"),
-        ({"origin": 2}, "origin=2 must be 0 or 1"),
+        ({"origin": 2}, "origin=2 is unknown"),
         ({"max_weight": -5.0}, r"max_weight=-5\.0 must be 0 or more"),
         ({"max_weight": math.nan}, "max_weight=nan"),
     ],
