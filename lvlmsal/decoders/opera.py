@@ -75,8 +75,8 @@ class OPERA(Decoder):
     than 1e5 logits above the least one of a beam (above none, with ``normalize="vocabulary"``)
     counts as 1e5.
 
-    Where paper and public code differ, the defaults are the code's, with which the published
-    numbers were made; :data:`PAPER` holds the options for the paper's text:
+    Where paper and public code differ, the defaults are the code's; :data:`PAPER` holds the options
+    for the paper's text:
 
     - ``score_factor``: 1e-7 in the code, not in the paper.
     - ``image_bonus_tokens``: in the code the first 10 tokens are not penalised by phi but favoured

@@ -49,16 +49,15 @@ class DoLa(LogitsIntervention):
       float32.
     - the code chooses one layer for the whole batch, by the mean of d_j. Here each row has its own:
       otherwise an answer would depend on the questions beside it, so that is not offered.
-    - the final norm is not applied to h_j, in neither; ``apply_final_norm`` does it (ours).
+    - the code does not apply the final norm to h_j; ``apply_final_norm`` does it (ours).
 
     ``alpha`` is ours: ``l = F - alpha * B_J``. The paper has no strength that switches it off;
     ``alpha=0, relative_top=0`` is the plain model, and ``alpha=0`` alone is the cut alone, the
     control that tells what the contrast adds. Beam search, which the code lacks, normalises l.
     After another edit that bans tokens, d_j is taken over those that are left.
 
-    The authors add a repetition penalty of 1.2 in open-ended generation. It is not built in:
-    ``generate`` applies it to l, as they do, where ``model.generation_config.repetition_penalty``
-    says so.
+    A repetition penalty, which is used with it in open-ended generation, is not built in:
+    ``generate`` applies one to l where ``model.generation_config.repetition_penalty`` says so.
 
     Args:
         candidates: C. ``"low"`` are the even layers of the lower half, for long answers; ``"high"``

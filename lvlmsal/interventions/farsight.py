@@ -38,14 +38,16 @@ class FarSight(AttentionIntervention):
 
     Where paper and public code (FeilongTangmonash/FarSight, ``Shell/farsight_patch.py``) differ:
 
-    - the paper's decay is c = sigma, the same for all heads; the code's is
+    - the paper's equation has a decay c = sigma, the same for all heads, though its pseudo-code
+      takes slopes for each head and multiplies the scores by sigma; the code's is
       c = sigma (1 - i / (4 (n - 1))) + 2^(-8 (h + 1) / H) for head h of H: half of it gets weaker
       along the rows, and there is a slope for each head. Default: the paper's; ``form="code"`` is
       the other, with its switch ``alibi`` for the slopes.
     - the code's patch adds the causal mask on top of the registers where it is handed one of four
       dimensions, as for every padded batch and under eager attention; it is plain attention then.
-      Here registers count always, and padding never does.
-    - neither has a cache of keys and values: at each step the code runs the whole sequence, so
+      Here registers count always, and padding never does. The repository's ``FarSight.py`` is
+      another algorithm, without registers, and is not offered.
+    - the code has no cache of keys and values: at each step it runs the whole sequence, so
       that rows of the prompt meet one register more with each token, and rows of generated tokens
       meet some later. Here every row keeps what it had at its own step, with and without a cache:
       this reading is ours. R is its limit within 5% from M = 5 on (in the code's form too), so it

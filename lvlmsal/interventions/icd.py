@@ -48,8 +48,8 @@ class ICD(LogitsIntervention):
       (``"user"``). For InstructBLIP the code puts it into the Q-Former's text and nowhere else,
       which no model here has.
     - the code tries five disturbances and keeps results of each; which one the paper's tables use
-      is not said. Default: this library's pick. The paper reports that even encouraging ones
-      ("You are an object detector to recognize every different objects.") raise hallucination.
+      is not said. Default: this library's pick. Even encouraging ones ("You are an object detector
+      to recognize every different objects.") are said to raise hallucination.
     - alpha is 1; the code falls back to 0.5 where it is not passed.
     - without its switch for the contrast the code still sends the disturbance, as the only prompt:
       its "baseline" is none. Here ``alpha=0`` is the plain model (under the cut).

@@ -64,9 +64,9 @@ class SCR(HiddenStateIntervention):
       Several tiles of an image and frames of a video are grids of their own, each with its border,
       from which ``k`` sources are chosen together. Samples without an image are left alone.
     - For models that it does not name, the first half of the layers is edited and layers from 1/4
-      to just beyond 1/2 of the depth are diagnosed: its choice for models of 32 layers.
+      to just beyond 1/2 of the depth are diagnosed: 0 to 15 and 8 to 16 of 32.
 
-    Its numbers could not be verified: nobody has reproduced them in public, its POPE uses 1,000
+    Its numbers could not be verified: no reproduction was found, its POPE uses 1,000
     questions a split, and its captions are short ones (CHAIR-s 10 for plain LLaVA-1.5).
 
     The paper diagnoses with the question that is asked. ``diagnosis="image"`` asks the same neutral

@@ -62,7 +62,8 @@ class VisSink(AttentionIntervention, HiddenStateIntervention):
       to m in this comparison, the formula does not; nor does this.
     - the paper spares the last layer. So does the code's option ``except_last_layer``, but a class
       attribute hides it from where it is read. ``layers="2:-1"`` is the paper, ``"2:"`` the code.
-    - the code computes J for the first prompt of a process only: state that lives on a class is
+    - J has phi >= tau in the paper, phi > tau in the code; here as in the paper.
+    - those copies compute J for the first prompt of a process only: state that lives on a class is
       not cleared, so that from the second sample on each answer goes by the first one's sinks, and
       rows of the image are edited too. Here every prompt has sinks of its own.
     - the code always has the D of LLaVA-1.5-7B, for 13B models too, and mixes up the samples of a
