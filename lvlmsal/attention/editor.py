@@ -76,5 +76,8 @@ class LogitsEditor(Bound, Protocol):
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Tensor] | None:
         """Inputs of its second stream."""
 
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Whether the second stream's logits matter for these rows."""
+
     def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
         """Edited logits (B, r, V)."""

@@ -17,7 +17,8 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
 from lvlmsal.attention.pixels import PIXELS, EncodedImages
-from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, leave, prompt_inputs
+from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, prompt_inputs
+from lvlmsal.attention.second import SecondStream, leave
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 
@@ -183,9 +184,8 @@ class Passes:
     def close(self) -> None:
         """Leave the caches as transformers made them, and hold nothing of the last pass."""
         for cache, prefill in self._of_cache.items():
-            if prefill.stream is not None:
-                leave(cache)
-                prefill.stream = None
+            leave(cache)
+            prefill.second = None
         self.place, self._uncached = Place(), None
 
     def _check_images(self, kwargs: Mapping[str, Any]) -> None:
@@ -240,7 +240,8 @@ class Passes:
                 streams = [other for other in self._others() if other.has_second_stream]
                 if second is not None and streams:
                     raise UnsupportedError(TWO_STREAMS)
-                prefill.second = prefill.second if second is None else (edit, second)
+                if second is not None:
+                    prefill.second = SecondStream(self.adapter.model, second, edit, width)
         return prefill
 
 

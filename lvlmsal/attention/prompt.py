@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.pixels import GRIDS, PIXELS, units
+from lvlmsal.attention.second import SecondStream
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
-from lvlmsal.streams import Stream
 
 # What a pass is given besides the inputs of ``generate``.
 _NOT_INPUTS = ("position_ids", "cache_position", "labels", "inputs_embeds", "logits_to_keep")
@@ -128,88 +126,11 @@ class Prefill:
         width: columns of the prompt.
         ids: of the prompt, where they were seen.
         states: what each intervention keeps of it, by the intervention's identity.
-        second: which edit has a second stream, and its inputs.
-        stream: the second stream, once it has run its prompt.
+        second: the second stream, where an edit has one.
     """
 
     spans: Sequence[TokenSpans]
     width: int
     ids: Tensor | None = None
     states: dict[int, Any] = field(default_factory=dict)
-    second: tuple[object, Mapping[str, Tensor]] | None = None
-    stream: Stream | None = None
-
-
-class SecondStreamLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its __init_subclass__
-    """Takes a second stream along when the first one's cache is reordered or cut.
-
-    It stands behind the layers of that cache and holds no keys of its own. Beam search reorders a
-    cache, and rejected tokens are cropped off it, without a word to anyone else.
-    """
-
-    is_sliding = False
-    is_croppable = True
-
-    def __init__(self, stream: Stream) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.stream = stream
-        self.is_initialized = True
-
-    def __deepcopy__(self, memo: object) -> SecondStreamLayer:
-        """It would copy the model, and no pass would find the copy."""
-        raise UnsupportedError(
-            "a cache that a second stream follows cannot be copied: copy it after the "
-            "intervene(...) scope, or before"
-        )
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to set up."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        """No layer of a model writes here."""
-        raise UnsupportedError("this layer of the cache belongs to a second stream")
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """As long as the second stream."""
-        return self.get_seq_length() + query_length, 0
-
-    def get_seq_length(self) -> int:
-        """Length of the second stream."""
-        return int(self.stream.cache.get_seq_length())
-
-    def get_max_length(self) -> int:
-        """No limit."""
-        return -1
-
-    def reset(self) -> None:
-        """The next prompt makes a stream of its own."""
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Beams go on from others."""
-        self.stream.select(beam_idx)
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Take back the last tokens; the number is negative, as in transformers."""
-        if tokens_to_remove:
-            self.stream.drop(-tokens_to_remove)
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Not what any search of transformers does after the prompt."""
-        raise UnsupportedError("a second stream cannot be repeated after its prompt was run")
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Likewise."""
-        raise UnsupportedError("rows of a second stream cannot be dropped after its prompt was run")
-
-
-def follow(cache: Cache, stream: Stream) -> None:
-    """Let a second stream follow a cache."""
-    leave(cache)
-    cache.layers.append(SecondStreamLayer(stream))
-
-
-def leave(cache: Cache) -> None:
-    """Make a cache what it was before :func:`follow`."""
-    cache.layers = [layer for layer in cache.layers if not isinstance(layer, SecondStreamLayer)]
+    second: SecondStream | None = None

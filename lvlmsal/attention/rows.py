@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +13,9 @@ from torch import Tensor
 from lvlmsal.attention.editor import LogitsEditor
 from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.passes import Passes, aside, check_batch
-from lvlmsal.attention.prompt import Prefill, follow
+from lvlmsal.attention.second import follow
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.streams import Stream
 
 
 def edit_logits(
@@ -76,11 +76,11 @@ def edit_logits(
     # What was recorded for a loss ends at the raw logits: no graph through the edits.
     with nullcontext() if tape is None else torch.no_grad():
         for editor in editors:
-            second = _second_logits(editor, passes, others, prefill, count)
             context = LogitsContext(
-                passes.adapter, prefill.spans, first + skipped, second, hidden, prefill.states
+                passes.adapter, prefill.spans, first + skipped, None, hidden, prefill.states
             )
-            tail = editor.logits(tail, context)
+            second = _second_logits(editor, passes, others, tail, context)
+            tail = editor.logits(tail, replace(context, second=second))
     edited = torch.cat([logits[:, :skipped].to(tail), tail], dim=1) if skipped else tail
     if tape is None:
         output.logits = edited
@@ -92,39 +92,31 @@ def _second_logits(
     editor: LogitsEditor,
     passes: Passes,
     others: Sequence[Passes],
-    prefill: Prefill,
-    count: int,
+    tail: Tensor,
+    context: LogitsContext,
 ) -> Tensor | None:
-    """What the second stream predicts for the last rows of the pass, (B, count, V).
+    """What the second stream predicts for the last rows of the pass, shape of ``tail``.
 
     Raises:
         UnsupportedError: the stream lacks tokens that the first one has.
     """
-    if prefill.ids is None and getattr(editor, "has_second_stream", False):
+    place = passes.place
+    assert place.prefill is not None
+    assert place.ids is not None
+    second = place.prefill.second
+    if place.prefill.ids is None and getattr(editor, "has_second_stream", False):
         raise UnsupportedError(
             f"{type(editor).__name__} has not seen the prompt of this cache: run the prompt inside "
             "of the same intervene(...) scope"
         )
-    if prefill.second is None or prefill.second[0] is not editor:
+    if second is None or second.owner is not editor:
         return None
-    place = passes.place
-    assert place.ids is not None
-    generated = place.past + place.ids.shape[1] - prefill.width
-    if prefill.stream is None and generated > place.ids.shape[1]:
-        raise UnsupportedError(
-            f"{type(editor).__name__} has not seen all tokens behind the prompt of this cache: run "
-            "the prompt anew, inside of this intervene(...) scope"
-        )
+    if place.cache is None:
+        second = second.anew()  # the whole sequence is run again in each pass
+    else:
+        follow(place.cache, second)
+    second.hear(place.ids, place.past)
+    if not editor.wants_second(tail, context):
+        return None
     with aside(editor, others, other_prompt=True):
-        if place.cache is not None and prefill.stream is not None:
-            return prefill.stream.commit(place.ids)[:, -count:]
-        stream = Stream.of(passes.adapter.model, prefill.second[1])
-        found = stream.prefill()[:, None]
-        if place.cache is not None:
-            prefill.stream = stream
-            follow(place.cache, stream)
-        if generated:
-            # without a cache, the whole sequence is run again in each pass
-            later = stream.commit(place.ids[:, -generated:])
-            found = torch.cat([found, later], dim=1)
-        return found[:, -count:]
+        return second.logits(tail.shape[1])

@@ -188,6 +188,15 @@ class LogitsIntervention(Intervention):
         """
         return None
 
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Whether the second stream's logits matter for any of these rows, (B, r, V).
+
+        Where they do not, its passes wait, and :meth:`logits` finds ``context.second`` to be None:
+        what it makes of these rows must be the same then. Tokens that wait are run together later,
+        so a method that knows when it needs its second stream costs less and says the same.
+        """
+        return True
+
     def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
         """Edit logits (B, r, V), float32 or better, of rows that predict generated tokens."""
         return logits

@@ -31,6 +31,18 @@ def plausible(logits: Tensor, reference: Tensor, beta: float) -> Tensor:
     return logits.masked_fill(reference < lowest, -torch.inf)
 
 
+def undecided(logits: Tensor, beta: float) -> bool:
+    """Whether :func:`plausible` leaves more than one token in some row of logits (..., V).
+
+    Where it leaves one, a contrast cannot matter: that token is chosen, whatever its logit becomes.
+
+    >>> undecided(torch.tensor([[0.0, 9.0], [0.0, 1.0]]), 0.1), undecided(torch.zeros(1, 1), 0.1)
+    (True, False)
+    """
+    kept = plausible(logits, logits, beta).isfinite().sum(-1)
+    return bool((kept > 1).any())
+
+
 def check_contrast(alpha: float, beta: float) -> None:
     """Refuse strengths of a contrast and of its cut that mean nothing.
 

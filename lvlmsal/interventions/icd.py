@@ -15,7 +15,7 @@ from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import check_contrast, left_padded, plausible
+from lvlmsal.interventions.contrast import check_contrast, left_padded, plausible, undecided
 from lvlmsal.registry import INTERVENTIONS, check_choices
 from lvlmsal.spans import TokenSpans
 
@@ -114,6 +114,10 @@ class ICD(LogitsIntervention):
                 f"{error}; ICD's disturbance can stand in the question instead: placement='user'"
             ) from error
         return prompt.with_text(**left_padded(rows, prompt.inputs["input_ids"]))
+
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Where the cut leaves more than one token."""
+        return undecided(logits, self.beta)
 
     def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
         """l_cd under the cut, shape (B, r, V)."""

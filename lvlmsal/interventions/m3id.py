@@ -13,7 +13,7 @@ from torch import Tensor
 from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import check_contrast, plausible, without_images
+from lvlmsal.interventions.contrast import check_contrast, plausible, undecided, without_images
 from lvlmsal.registry import INTERVENTIONS, check_choices
 
 # expm1 of more does not fit float32; at the default rate that is token 4,000
@@ -108,6 +108,12 @@ class M3ID(LogitsIntervention):
         """exp(rate t) - 1 under its cap, for t of any shape."""
         grown = (self.rate * time).clamp(max=_LARGEST_EXPONENT).expm1()
         return grown if self.max_weight is None else grown.clamp(max=self.max_weight)
+
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Where the gate is open, or the cut leaves more than one token."""
+        if self.gate == "plausibility":
+            return undecided(logits, self.beta)
+        return bool((logits.softmax(-1).amax(-1) < self.alpha).any())
 
     def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
         """l, under the cut of the gate ``"plausibility"``; shape (B, r, V)."""

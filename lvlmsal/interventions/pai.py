@@ -15,7 +15,7 @@ from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import AttentionIntervention, LogitsIntervention
-from lvlmsal.interventions.contrast import plausible, without_images
+from lvlmsal.interventions.contrast import plausible, undecided, without_images
 from lvlmsal.registry import INTERVENTIONS, check_choices
 
 
@@ -131,6 +131,10 @@ class PAI(AttentionIntervention, LogitsIntervention):
         if not self.brings_second_stream or not any(spans.images for spans in prompt.spans):
             return None
         return without_images(prompt)
+
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Where the cut leaves more than one token."""
+        return undecided(logits, self.beta)
 
     def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
         """The contrast under the cut."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import check_contrast, plausible
+from lvlmsal.interventions.contrast import check_contrast, plausible, undecided
 from lvlmsal.registry import INTERVENTIONS, check_choices
 
 STEPS = 1000
@@ -101,6 +101,10 @@ class VCD(LogitsIntervention):
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The same prompt with noised pixels; none without images or without a contrast."""
         return prompt.with_pixels(self._noised) if self.alpha else None
+
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Where the cut leaves more than one token."""
+        return undecided(logits, self.beta)
 
     def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
         """l_cd under the cut."""
