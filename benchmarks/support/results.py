@@ -9,6 +9,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -131,10 +132,18 @@ def arguments(description: str | None, extra: Sequence[tuple[str, dict[str, Any]
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--small", action="store_true", help="tiny shapes: does it run at all?")
     parser.add_argument("--seconds", type=float, default=600.0, help="do fewer rounds above this")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help=f"folder of the JSON file; {RESULTS.name}/ here by default, a new one with --small",
+    )
     for name, options in extra:
         parser.add_argument(name, **options)
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.results is None:
+        # numbers of tiny shapes must not stand in the place of measured ones
+        given.results = Path(tempfile.mkdtemp()) if given.small else RESULTS
+    return given
 
 
 def machine() -> dict[str, str]:

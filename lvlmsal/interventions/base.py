@@ -13,6 +13,7 @@ from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
+from lvlmsal.errors import ConfigError
 
 
 class Intervention:
@@ -56,9 +57,17 @@ class Intervention:
     _bound: frozenset[int] | None = None
 
     def bind(self, num_layers: int) -> Self:
-        """A copy that is fitted to a model of ``num_layers`` layers; called once per session."""
+        """A copy that is fitted to a model of ``num_layers`` layers; called once per session.
+
+        Raises:
+            ConfigError: the model lacks layers that are named; one that is off names none.
+        """
         bound = copy.copy(self)
-        object.__setattr__(bound, "_bound", frozenset(resolve_layers(self.layers, num_layers)))
+        try:
+            found = [] if self.is_identity else resolve_layers(self.layers, num_layers)
+        except ValueError as error:
+            raise ConfigError([f"intervention {self.name!r}: {error}"]) from error
+        object.__setattr__(bound, "_bound", frozenset(found))
         return bound
 
     @property

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.decoders.combination import check_combination
-from lvlmsal.errors import UnknownName, UnsupportedError, close_matches
+from lvlmsal.errors import ConfigError, UnknownName, UnsupportedError, close_matches
 from lvlmsal.planning.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
 from lvlmsal.registry import (
     ADAPTERS,
@@ -109,11 +110,15 @@ def model_problems(model: ModelConfig) -> list[str]:
 def method_problems(method: MethodConfig, models: Sequence[ModelConfig]) -> list[str]:
     """Problems of a decoder, its interventions, and the two together, for every checkpoint."""
     problems: list[str] = []
-    for card in [card_of(model) for model in models] or [None]:
+    given: list[ModelConfig | None] = [*models] or [None]
+    for model in given:
+        card = card_of(model) if model is not None else None
         found = _component_problems(DECODERS, method.decoder, card)
         for entry in method.interventions:
             found += _component_problems(INTERVENTIONS, entry, card)
         problems += found or _clashes(method, card)
+        if not found and model is not None and (depth := _depth(model)) is not None:
+            problems += [f"{model.name}: {problem}" for problem in _misfits(method, card, depth)]
     return list(dict.fromkeys(problems))
 
 
@@ -127,11 +132,21 @@ def architecture_of(model: ModelConfig) -> str | None:
     card = card_of(model)
     if card is not None:
         return card.architecture
-    config = Path(model.source) / "config.json"
-    if not config.is_file():
-        return None
-    names = json.loads(config.read_text(encoding="utf-8")).get("architectures")
+    names = _config_of(model).get("architectures")
     return str(names[0]) if names else None
+
+
+def _config_of(model: ModelConfig) -> dict[str, Any]:
+    """A checkpoint's ``config.json``; empty where it is not at hand, or is none."""
+    card = card_of(model)
+    folder = Path(model.source) if card is None else card.folder
+    if folder is None or not (folder / "config.json").is_file():
+        return {}
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:  # told of by `model_problems`
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def benchmark_problems(entry: BenchmarkConfig, *, root: str = "") -> list[str]:
@@ -165,6 +180,29 @@ def _clashes(method: MethodConfig, card: CheckpointCard | None) -> list[str]:
     except UnsupportedError as error:
         return [str(error)]
     return []
+
+
+def _misfits(method: MethodConfig, card: CheckpointCard | None, depth: int) -> list[str]:
+    """Layers that are named and that a model of some depth lacks."""
+    problems = []
+    for entry in method.interventions:
+        try:
+            build_component(INTERVENTIONS, entry, card).bind(depth)
+        except ConfigError as error:
+            problems += error.problems
+    saliency = build_component(DECODERS, method.decoder, card).saliency_options()
+    try:
+        resolve_layers(saliency.layers if saliency is not None else None, depth)
+    except ValueError as error:
+        problems.append(f"decoder {method.decoder['name']!r}: {error}")
+    return problems
+
+
+def _depth(model: ModelConfig) -> int | None:
+    """Layers of a checkpoint's text decoder, where its files are at hand."""
+    content = _config_of(model)
+    found = content.get("text_config", content).get("num_hidden_layers")
+    return int(found) if found is not None else None
 
 
 def build_component(

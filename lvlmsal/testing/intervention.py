@@ -117,6 +117,9 @@ def check_intervention(
                 check(case)
             except (AssertionError, LvlmsalError) as error:
                 raise AssertionError(f"{family}, {name}: {error}") from error
+            except Exception as error:  # of the method's own code: where it happened helps
+                error.add_note(f"in the check {name!r} on the family {family!r}")
+                raise
     check_sharing(Greedy(), [intervention], families)
     assert vars(intervention) == options, "nothing left: the object itself was changed"
 

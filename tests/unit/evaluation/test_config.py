@@ -254,3 +254,25 @@ def test_another_world_in_the_folder_is_told(tmp_path: Path, world: Path) -> Non
     }
     with pytest.raises(ConfigError, match="images=2, the config says 3"):
         make_plan(config)
+
+
+def test_layers_that_a_model_lacks_are_found_before_its_weights_are_loaded(
+    tmp_path: Path, world: Path
+) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "models": ["llava-1.5-7b", "pocket-llava"],  # the first one's files are not at hand
+        "methods": [
+            {"name": "deep", "interventions": [{"name": "locore", "layers": [40]}]},
+            {"name": "off", "interventions": [{"name": "locore", "layers": [40], "beta": 0}]},
+            {"name": "judged", "decoder": {"name": "sgrs", "layers": "6:9"}},
+            {"name": "fine", "decoder": "sgrs", "interventions": ["vaf"]},
+        ],
+        "benchmarks": ["chair"],
+        "data": {"root": str(world)},
+    }
+    with pytest.raises(ConfigError) as caught:
+        make_plan(config)
+    deep, judged = caught.value.problems
+    assert deep.startswith("methods[0] (deep): pocket-llava: intervention 'locore': layers [40]")
+    assert judged.startswith("methods[2] (judged): pocket-llava: decoder 'sgrs': layers='6:9'")

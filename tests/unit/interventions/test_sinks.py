@@ -209,7 +209,7 @@ def test_published_dimensions_stand_at_their_checkpoints() -> None:
 def test_layers_by_default_are_the_papers() -> None:
     acting = [layer for layer in range(6) if VisSink().bind(6).applies_to(layer)]
     assert acting == [2, 3, 4]
-    with pytest.raises(ValueError, match="selects none"):
+    with pytest.raises(ConfigError, match="selects none"):
         VisSink().bind(2)
 
 
