@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention.prompt import Prompt
+from lvlmsal.errors import UnsupportedError
 
 
 def plausible(logits: Tensor, reference: Tensor, beta: float) -> Tensor:
@@ -63,13 +64,21 @@ def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
 
     Returns:
         ``input_ids`` and ``attention_mask``, padded at the left anew.
+
+    Raises:
+        UnsupportedError: a prompt has no text.
     """
     ids, wrap = prompt.inputs["input_ids"], int(prompt.adapter.wraps_images)
     kept = []
-    for row, spans in zip(ids.cpu(), prompt.spans, strict=True):
+    for number, (row, spans) in enumerate(zip(ids.cpu(), prompt.spans, strict=True)):
         keep = torch.ones(spans.output_start, dtype=torch.bool)
         for start, end in spans.images:
             keep[max(0, start - wrap) : end + wrap] = False
+        if not keep.any():
+            raise UnsupportedError(
+                f"sample {number} is nothing but its image, so no prompt is left without it: put "
+                "text beside the image"
+            )
         kept.append(row[spans.pad : spans.pad + spans.output_start][keep])
     return left_padded(kept, ids)
 

@@ -100,6 +100,11 @@ class ICD(LogitsIntervention):
         """Whether neither contrast nor cut is left."""
         return self.alpha == 0 and self.beta == 0
 
+    @property
+    def brings_second_stream(self) -> bool:
+        """Whether there is a contrast."""
+        return self.alpha != 0
+
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The same images and questions with the disturbance; none without a contrast."""
         if not self.alpha:

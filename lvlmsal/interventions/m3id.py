@@ -98,6 +98,11 @@ class M3ID(LogitsIntervention):
         """Whether neither contrast nor cut is left."""
         return not self._contrasts and (self.gate == "confidence" or self.beta == 0)
 
+    @property
+    def brings_second_stream(self) -> bool:
+        """Whether there is a contrast."""
+        return self._contrasts
+
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The prompt without its images; none where there are none."""
         if not self._contrasts or not any(spans.images for spans in prompt.spans):

@@ -90,6 +90,11 @@ class VCD(LogitsIntervention):
         return self.alpha == 0 and self.beta == 0
 
     @property
+    def brings_second_stream(self) -> bool:
+        """Whether there is a contrast."""
+        return self.alpha != 0
+
+    @property
     def signal(self) -> float:
         """sqrt(abar), what is left of the image."""
         if self.schedule == "paper":

@@ -16,6 +16,8 @@ from lvlmsal.attention import AttentionContext, function, intervene
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.icd import ICD
+from lvlmsal.interventions.m3id import M3ID
 from lvlmsal.interventions.pai import PAI
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.registry import INTERVENTIONS
@@ -207,6 +209,39 @@ def test_without_contrast_there_is_no_second_stream_and_no_cut() -> None:
     with pytest.raises(UnsupportedError, match="second stream each"):
         check_combination(Greedy(), [PAI(), VCD()])
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("cut", "contrast"),
+    [
+        (VCD(alpha=0), VCD()),
+        (ICD(alpha=0), ICD()),
+        (M3ID(rate=0, gate="plausibility"), M3ID()),
+        (M3ID(max_weight=0, gate="plausibility"), M3ID(gate="plausibility")),
+    ],
+)
+def test_a_cut_alone_goes_with_a_contrast(cut: Any, contrast: Any) -> None:
+    check_combination(Greedy(), [cut, PAI()])
+    with pytest.raises(UnsupportedError, match="second stream each"):
+        check_combination(Greedy(), [contrast, PAI()])
+
+
+@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("method", [PAI(), M3ID()])
+def test_a_prompt_without_text_is_refused(family: str, method: Any) -> None:
+    (sample,) = tiny_samples(family)
+    (start, end), wrap = sample.images[0], int(family != "llava")
+    text = ("input_ids", "attention_mask", "mm_token_type_ids")
+    alone = {
+        name: value[:, start - wrap : end + wrap] if name in text else value
+        for name, value in sample.inputs.items()
+    }
+    model = tiny_model(family)
+    with (
+        intervene(model, method),
+        pytest.raises(UnsupportedError, match="sample 0 is nothing but its image"),
+    ):
+        decode(model, alone)
 
 
 def test_without_amplification_attention_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
