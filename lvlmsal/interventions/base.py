@@ -201,8 +201,9 @@ class LogitsIntervention(Intervention):
         """Whether the second stream's logits matter for any of these rows, (B, r, V).
 
         Where they do not, its passes wait, and :meth:`logits` finds ``context.second`` to be None:
-        what it makes of these rows must be the same then. Tokens that wait are run together later,
-        so a method that knows when it needs its second stream costs less and says the same.
+        what it makes of these rows must be the same then after a softmax. Tokens that wait are run
+        together later, so a method that knows when it needs its second stream costs less and says
+        the same.
         """
         return True
 

@@ -16,7 +16,8 @@ def plausible(logits: Tensor, reference: Tensor, beta: float) -> Tensor:
     """Ban tokens that the model itself finds implausible (adaptive plausibility constraint).
 
     Token y stays where p(y) >= beta * max p under the reference, that is where its logit is at
-    least the highest one plus ln(beta).
+    least the highest one plus ln(beta). A logits processor that bans all of these (such as
+    ``min_new_tokens`` where only the end of sequence is plausible) leaves no token at all.
 
     Args:
         logits: to be cut, shape (..., V).

@@ -44,7 +44,7 @@ class PAI(AttentionIntervention, LogitsIntervention):
     - alpha is 0.5 for LLaVA-1.5, 0.6 for Shikra and 0.2 for MiniGPT-4 in the paper; the code's
       commands have 0.2. Default: 0.2, and 0.5 for LLaVA-1.5.
     - gamma is 1.1 in the paper and in the code's commands, 2 where the code is given none.
-    - Eq. 4 is written with probabilities, gamma p - (gamma - 1) p', and without a cut; the code
+    - Eq. 4 has probabilities, gamma p - (gamma - 1) p', and, as it is quoted, no cut; the code
       takes their logarithms and cuts at 0.1. Default: the code's; ``contrast="probabilities"``
       with ``beta=0`` is the other. Probabilities below zero are then taken for zero.
     - the paper finds the first layer of each model from where its attention sinks set in; the

@@ -55,7 +55,7 @@ class VisSink(AttentionIntervention, HiddenStateIntervention):
     Where paper and released code (seilk/VisAttnSink, read in its public copies) differ:
 
     - p is the share that is taken in the paper's notation, the share that is kept in the code.
-      ``keep`` is the code's: the paper's p is ``1 - keep``.
+      ``keep`` is the code's: the paper's p is ``1 - keep``. Its value in the paper was not found.
     - rho bounds the share of what is no sink from below in the paper, that of the sinks from above
       in the code. ``sink_share`` is the code's: the paper's 0.8 for general questions, 0.5 for
       hallucination and 0.9 for vision-centric ones are 0.2, 0.5 and 0.1 here. The code adds 576e-6
