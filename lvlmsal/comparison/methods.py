@@ -171,5 +171,8 @@ def method_section(method: Known) -> str:
     return "\n".join(lines)
 
 
-def _yes(flag: bool) -> str:
+def _yes(flag: object) -> str:
+    """A trait of a class; a property depends on the options of an object."""
+    if isinstance(flag, property):
+        return "by option"
     return "yes" if flag else "no"
