@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.spans import ContextName, TokenSpans
+from lvlmsal.spans import ContextName, Interval, TokenSpans
 
 
 @dataclass
@@ -99,15 +99,30 @@ class AttentionContext:
     def image_keys(self) -> Tensor:
         """Which keys are visual tokens, boolean (B, k)."""
         key = ("image keys", self.first_key_column, len(self.key_columns))
+        return self._within(key, self.key_positions, [spans.images for spans in self.spans])
+
+    def image_rows(self) -> Tensor:
+        """Which query rows are visual tokens, boolean (B, q)."""
+        key = ("image rows", self.first_query_column, len(self.query_columns))
+        return self._within(key, self.query_positions, [spans.images for spans in self.spans])
+
+    def system_keys(self) -> Tensor:
+        """Which keys stand before the first image, boolean (B, k); none without an image."""
+        key = ("system keys", self.first_key_column, len(self.key_columns))
+        return self._within(key, self.key_positions, [(spans.system,) for spans in self.spans])
+
+    def _within(
+        self, key: tuple[Any, ...], positions: Tensor, intervals: Sequence[Sequence[Interval]]
+    ) -> Tensor:
+        """Which positions (B, n) lie in an interval of their sample; made once a pass by key."""
         if key not in self.memo:
-            position = self.key_positions
-            found = torch.zeros_like(position, dtype=torch.bool)
-            for row, spans in enumerate(self.spans):
-                for start, end in spans.images:
-                    found[row] |= (position[row] >= start) & (position[row] < end)
+            found = torch.zeros_like(positions, dtype=torch.bool)
+            for row, of_sample in enumerate(intervals):
+                for start, end in of_sample:
+                    found[row] |= (positions[row] >= start) & (positions[row] < end)
             self.memo[key] = found
-        keys: Tensor = self.memo[key]
-        return keys
+        made: Tensor = self.memo[key]
+        return made
 
     @property
     def log_sum_exp(self) -> Tensor:

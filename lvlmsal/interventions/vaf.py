@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from lvlmsal.attention.context import AttentionContext
@@ -99,15 +98,9 @@ class VAF(AttentionIntervention):
 
     def _change(self, context: AttentionContext) -> Tensor:
         """What scores are multiplied by, alpha M_enh - beta M_sup, float32 (B, 1, q, k)."""
-        rows, keys = context.query_positions, context.key_positions
-        text = torch.zeros_like(rows, dtype=torch.bool)
-        system = torch.zeros_like(keys, dtype=torch.bool)
-        for sample, spans in enumerate(context.spans):
-            if not spans.images:
-                continue
-            system[sample] = (keys[sample] >= 0) & (keys[sample] < spans.system[1])
-            text[sample] = rows[sample] >= spans.images[0][1]
-            for start, end in spans.images:
-                text[sample] &= (rows[sample] < start) | (rows[sample] >= end)
-        key = self.alpha * context.image_keys().float() - self.beta * system.float()
+        rows = context.query_positions
+        # A sample without an image has neither keys that follow, so its rows do not matter.
+        starts = rows.new_tensor([spans.system[1] for spans in context.spans])[:, None]
+        text = (rows >= starts) & ~context.image_rows()
+        key = self.alpha * context.image_keys().float() - self.beta * context.system_keys().float()
         return (text[:, :, None] * key[:, None])[:, None]
