@@ -29,8 +29,9 @@ class Intervention:
         url: where to read it.
         supports_beam: whether it is right under beam search.
         supports_sgrs: whether saliency can be computed on the attention that it changes.
-        shares_prefix: whether what it does to a row of the prompt depends on nothing behind that
-            row, so that questions about one image can share the keys and values of the image.
+        shares_prefix: whether what it does to a row of the prompt depends on the keys before it
+            alone: not on the prompt's length or end, nor on which row is the last. Questions about
+            one image can then share its keys and values.
         looks_ahead: whether it edits rows of the prompt by what stands behind them in the prompt.
         has_second_stream: whether it runs a second sequence beside the first; only one can.
         strong: options under which it changes a random model clearly, for the test kit.
@@ -64,11 +65,19 @@ class Intervention:
         """
         bound = copy.copy(self)
         try:
-            found = [] if self.is_identity else resolve_layers(self.layers, num_layers)
+            found = [] if self.is_identity else self.acting_layers(num_layers)
         except ValueError as error:
             raise ConfigError([f"intervention {self.name!r}: {error}"]) from error
         object.__setattr__(bound, "_bound", frozenset(found))
         return bound
+
+    def acting_layers(self, num_layers: int) -> Sequence[int]:
+        """Where it acts in a model of ``num_layers`` layers; by default what ``layers`` names.
+
+        Raises:
+            ValueError: the model lacks layers that the options name.
+        """
+        return resolve_layers(self.layers, num_layers)
 
     @property
     def is_identity(self) -> bool:

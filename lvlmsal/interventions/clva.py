@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -146,16 +146,14 @@ class ClvaReconstruction(AttentionIntervention):
         )
         if deep.start < max(early.stop, middle.stop):
             raise ValueError(
-                f"{self.name} needs more layers than {num_layers}: the deep part would begin at "
+                f"it needs more layers than {num_layers}: the deep part would begin at "
                 f"layer {deep.start}, inside of the early or the middle one"
             )
         return early, middle, deep
 
-    def bind(self, num_layers: int) -> Self:
-        """Fit it to a model: it looks on in the early and middle layers and edits the deep ones."""
-        bound = super().bind(num_layers)
-        object.__setattr__(bound, "_bound", frozenset(chain(*self.parts(num_layers))))
-        return bound
+    def acting_layers(self, num_layers: int) -> Sequence[int]:
+        """It looks on in the early and middle layers and edits the deep ones."""
+        return list(chain(*self.parts(num_layers)))
 
     def first_row(self, context: AttentionContext) -> int:
         """Rows of the prompt but its last one are neither read nor edited."""

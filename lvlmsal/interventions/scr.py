@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -127,10 +127,10 @@ class SCR(HiddenStateIntervention):
         """Whether the sources are those of the image, whatever is asked about it."""
         return self.diagnosis == "image"
 
-    def bind(self, num_layers: int) -> Self:
+    def acting_layers(self, num_layers: int) -> Sequence[int]:
         """See the base class; also refuses layers to diagnose that the model does not have."""
         resolve_layers(self.diagnosis_layers, num_layers)
-        return super().bind(num_layers)
+        return super().acting_layers(num_layers)
 
     def applies_to(self, layer: int) -> bool:
         """In ``layers``, or in the first of them alone."""

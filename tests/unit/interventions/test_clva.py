@@ -275,5 +275,5 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
 
 def test_a_model_of_one_layer_is_refused() -> None:
     model = tiny_model("llava", layers=1)
-    with pytest.raises(ValueError, match="clva-reconstruction needs more layers than 1"):
+    with pytest.raises(ConfigError, match="'clva-reconstruction': it needs more layers than 1"):
         intervene(model, ClvaReconstruction())

@@ -333,7 +333,7 @@ def test_unknown_choices_are_refused_by_the_class_too(name: str) -> None:
 
 
 def test_layers_that_the_model_does_not_have_are_refused_when_the_scope_is_made() -> None:
-    with pytest.raises(ValueError, match="reaches beyond a model of 4 layers"):
+    with pytest.raises(ConfigError, match="'scr': layers='8:17' reaches beyond a model of 4"):
         intervene(model_of("llava"), SCR(layers="0:2", diagnosis_layers="8:17"))
 
 
