@@ -213,6 +213,8 @@ def main() -> None:
         "the image's, one prompt at a time. 'prompt' is the time to the first token, as a ratio "
         "too. A pass of beam search runs all beams of a sample, so that it is dearer than one of "
         "greedy search. Rejections and rollbacks cost what random weights happen to call for. "
+        "Second streams wait where their logits cannot matter, which a model that is unsure of "
+        "every token never lets them: 2 passes a token is the most, trained models take fewer. "
         "`none` and `greedy` are stock `generate` once more: they show how sure the ratios are."
         f"{notes.text()}"
     )
