@@ -11,10 +11,12 @@ out of the cost of a token.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from support.clock import STOCK, Clock, Method, Series, Timing, in_turn
@@ -26,6 +28,7 @@ from transformers import PreTrainedModel
 import lvlmsal
 from lvlmsal.errors import LvlmsalError
 from lvlmsal.lvlm import Lvlm
+from lvlmsal.pocket.world import write_world
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 
 INTERVENED, DECODED = "interventions under greedy search", "decoders"
@@ -185,6 +188,35 @@ def rows(passes: dict[str, tuple[int, float]], found: dict[str, Series]) -> list
     return lines
 
 
+def second_streams(images: int) -> Sheet:
+    """Passes a token of the methods with a second stream on the shipped models, which are trained.
+
+    Args:
+        images: of the scene world, one description and one answer of each.
+    """
+    names = [name for name in INTERVENTIONS if INTERVENTIONS.get(name).has_second_stream]
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        world = write_world(Path(folder, "world"), images=images, seed=5, shifted=True)
+        scenes = sorted((world / "images").glob("*.png"))
+        for model in ("pocket-llava", "pocket-qwen2vl"):
+            lvlm = lvlmsal.load(model)
+            for name in names:
+                cells = []
+                for prompt in ("Please describe this image in detail.", "Is there a star?"):
+                    answers = [
+                        lvlm.generate(scene, prompt, interventions=[name]) for scene in scenes
+                    ]
+                    tokens = sum(len(answer.token_ids) for answer in answers)
+                    cells.append(f"{sum(answer.forwards for answer in answers) / tokens:.2f}")
+                lines.append([f"{model}, {name}", *cells])
+    note = (
+        f"{images} images, one question at a time; in a batch a row that wants it runs it for all."
+    )
+    columns = ["", "passes/token, descriptions", "passes/token, yes-no answers"]
+    return Sheet("second streams on trained models", columns, lines, note)
+
+
 def main() -> None:
     """Measure and report."""
     began, options = time.perf_counter(), arguments(__doc__)
@@ -206,6 +238,7 @@ def main() -> None:
         turns = max(len(series.ratios) for series in found.values())
         note = f"{turns} turn(s) of {plan.tokens} tokens."
         sheets.append(Sheet(title, COLUMNS, rows({STOCK: stock, **passes}, found), note))
+    sheets.append(second_streams(1 if options.small else 12))
     size = decoder_parameters(lvlm.model) / 1e6
     text = (
         f"All methods with their default options on {size:.0f} M parameters with random weights, "
