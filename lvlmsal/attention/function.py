@@ -103,6 +103,8 @@ def _edited(
     if rows > EXPLICIT_ROWS and closed and not graph:
         causal = mask is None and query.shape[2] == key.shape[2]
         seen = None if causal else _visible(mask, context)
+        if seen is None and not causal:  # a single row sees everything, which is not causal
+            seen = torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool).to(key.device)
         plain = plain_attention(query, key, value, seen, scale)
         tail = editors[0].closed_form(plain.rows_from(first), context.rows_from(first))
         return torch.cat([plain.output[:, :, :first], tail], dim=2).transpose(1, 2).contiguous()

@@ -298,3 +298,18 @@ def test_the_log_sum_exp_is_there_for_weights_only() -> None:
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FarSight(**options)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_closed_form_of_a_single_row(fused: bool) -> None:
+    """A decode step sees all keys, although no mask says so."""
+    model, sample = tiny_model("internvl", dtype=F64), tiny_samples("internvl", (0,), dtype=F64)[0]
+    farsight = FarSight(sigma=1.0, generated=True)
+    with (
+        patch.object(function, "EXPLICIT_ROWS", 0),
+        patch.object(kernel, "_CPU_KERNEL", kernel._CPU_KERNEL if fused else None),
+        intervene(model, farsight),
+    ):
+        tokens, logits = decode(model, sample.inputs, steps=3, use_cache=True)
+    wanted = wanted_logits(model, sample, tokens[0].tolist(), farsight)
+    assert torch.allclose(logits[0], wanted[-len(logits[0]) :], rtol=1e-8, atol=1e-8)
