@@ -84,7 +84,7 @@ def test_every_registered_method_has_its_cost(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run(bench("methods"), tmp_path, monkeypatch)
-    edits, decoders = tables(result).values()
+    edits, decoders, trained = tables(result).values()
     for table, registry in ((edits, INTERVENTIONS), (decoders, DECODERS)):
         left_out = {name for name in registry if f"`{name}` (" in result["text"]}
         assert set(table) == {"generate", *registry} - left_out
@@ -98,6 +98,11 @@ def test_every_registered_method_has_its_cost(
     assert decoders["opera"][0] == "6.00"
     # it puts another text into the prompt, for which it needs a processor
     assert edits["icd"][0] == "2.00"
+    # on trained models second streams wait where a cut leaves one token
+    streams = {name for name in INTERVENTIONS if INTERVENTIONS.get(name).has_second_stream}
+    models = ("pocket-llava", "pocket-qwen2vl")
+    assert set(trained) == {f"{model}, {name}" for model in models for name in streams}
+    assert all(1 <= float(each) < 2 for row in trained.values() for each in row)
 
 
 def test_what_refuses_the_model_runs_with_other_options_or_is_left_out(bench: Any) -> None:
