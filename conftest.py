@@ -45,6 +45,7 @@ SLOW = (
     "tests/unit/attention/test_waiting.py",
     "tests/unit/decoders/test_blocks.py",
     "tests/unit/decoders/test_opera",
+    "tests/unit/decoders/test_sgrs.py",
     "tests/unit/evaluation/test_answering.py",
     "tests/unit/interventions/test_dola.py",
     "tests/unit/interventions/test_farsight.py",
