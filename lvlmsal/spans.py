@@ -82,6 +82,11 @@ class TokenSpans:
         return (self.images[-1][1] if self.images else 0, self.output_start)
 
     @property
+    def output_column(self) -> int:
+        """Column of the first generated token, padding counted: the width of the prompt."""
+        return self.pad + self.output_start
+
+    @property
     def output(self) -> Interval:
         """The generated tokens."""
         return (self.output_start, self.length)

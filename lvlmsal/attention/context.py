@@ -93,8 +93,7 @@ class AttentionContext:
 
         The last row of the prompt is the first of them, in every sample: padding is at the left.
         """
-        spans = self.spans[0]
-        return max(0, spans.pad + spans.output_start - 1 - self.first_query_column)
+        return max(0, self.spans[0].output_column - 1 - self.first_query_column)
 
     def image_keys(self) -> Tensor:
         """Which keys are visual tokens, boolean (B, k)."""

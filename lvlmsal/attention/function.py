@@ -186,7 +186,7 @@ def _weights(
     if visible is not None:
         scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
     weights = torch.softmax(scores, dim=-1)
-    context = replace(context, scores=scores)
+    context = replace(context, scores=scores) if editors else context
     for editor in editors:
         weights = editor.weights(weights, context)
     return weights

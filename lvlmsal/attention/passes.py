@@ -127,7 +127,7 @@ class Passes:
 
     def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
         """Go by these spans in passes on a cache whose prefill was not seen."""
-        self._of_cache[cache] = Prefill(spans, spans[0].pad + spans[0].output_start)
+        self._of_cache[cache] = Prefill(spans)
 
     def starts_at(self, offset: int) -> None:
         """Told by the mask function at which column the queries start."""
@@ -169,8 +169,18 @@ class Passes:
             )
         check_batch(prefill.spans, len(states))
         columns = self.columns(rows, self.place.past + rows, states.device)
+        return self.context(layer, columns, prefill.spans, prefill.states)
+
+    def context(
+        self,
+        layer: int,
+        columns: Columns,
+        spans: Sequence[TokenSpans],
+        states: Mapping[int, Any],
+    ) -> AttentionContext:
+        """What edits are told of a layer: where it stands, and what is kept of the prompt."""
         return AttentionContext(
-            prefill.spans,
+            spans,
             columns.query,
             columns.key,
             layer,
@@ -178,7 +188,7 @@ class Passes:
             first_query_column=columns.first,
             memo=columns.memo,
             carried=columns.carried,
-            states=prefill.states,
+            states=states,
         )
 
     def close(self) -> None:
@@ -220,11 +230,10 @@ class Passes:
         encoded = kwargs.get("mm_encoder_outputs") or None
         if encoded is not None:
             inputs = {**inputs, **self._images.inputs(spans, encoded)}
-        width = spans[0].pad + spans[0].output_start
         # Spans that were given may say that an answer stands behind the prompt.
-        until = max(of_sample.pad + of_sample.output_start for of_sample in spans)
+        until = max(of_sample.output_column for of_sample in spans)
         inputs |= {name: inputs[name][:, :until] for name in TEXT if name in inputs}
-        prefill = Prefill(spans, width, ids)
+        prefill = Prefill(spans, ids)
         self.place.prefill = prefill
         for edit in self.edits:
             if is_aside(edit):
@@ -241,7 +250,7 @@ class Passes:
                 if second is not None and streams:
                     raise UnsupportedError(TWO_STREAMS)
                 if second is not None:
-                    prefill.second = SecondStream(self.adapter.model, second, edit, width)
+                    prefill.second = SecondStream(self.adapter.model, second, edit, prefill.width)
         return prefill
 
 

@@ -46,7 +46,6 @@ class Prompt:
     spans: Sequence[TokenSpans]
     inputs: Mapping[str, Tensor]
     run: Callable[..., None] = field(repr=False)
-
     encoded: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def with_pixels(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any] | None:
@@ -123,14 +122,17 @@ class Prefill:
 
     Attributes:
         spans: one for each row of the batch.
-        width: columns of the prompt.
         ids: of the prompt, where they were seen.
         states: what each intervention keeps of it, by the intervention's identity.
         second: the second stream, where an edit has one.
     """
 
     spans: Sequence[TokenSpans]
-    width: int
     ids: Tensor | None = None
     states: dict[int, Any] = field(default_factory=dict)
     second: SecondStream | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns of the prompt; where given spans differ in that, of the first sample's."""
+        return self.spans[0].output_column

@@ -57,7 +57,7 @@ def edit_logits(
             "name: drop return_dict=False, and give logits_to_keep as a number"
         )
     check_batch(prefill.spans, len(ids))
-    if len({spans.pad + spans.output_start for spans in prefill.spans}) > 1:
+    if len({spans.output_column for spans in prefill.spans}) > 1:
         raise UnsupportedError(
             "logits can be edited only where the prompts of a batch end in the same column: pad "
             "prompts at the left and answers at the right"

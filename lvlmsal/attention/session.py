@@ -273,18 +273,8 @@ def active_pass(
         check_batch(spans, batch)
     columns = session.passes.columns(rows, keys, device)
     prefills = [s.passes.place.prefill for s, _ in found]
-    context = AttentionContext(
-        spans or (),
-        columns.query,
-        columns.key,
-        layer,
-        len(session._modules),
-        first_query_column=columns.first,
-        memo=columns.memo,
-        carried=columns.carried,
-        states={k: v for p in prefills if p is not None for k, v in p.states.items()},
-    )
-    return Pass(context, editors, tape)
+    states = {k: v for p in prefills if p is not None for k, v in p.states.items()}
+    return Pass(session.passes.context(layer, columns, spans or (), states), editors, tape)
 
 
 def _open_passes() -> list[Passes]:

@@ -54,7 +54,7 @@ class OPERAOutput(GenerateBeamDecoderOnlyOutput):
 
 @DECODERS.register("opera")
 @dataclass(frozen=True)
-class OPERA(Decoder):
+class OPERA(Beam):
     """Beam search with an over-trust penalty and retrospection-allocation (Section 3.2-3.3).
 
     With w[i, j] the last layer's attention of generated token i to generated token j, the largest
@@ -130,8 +130,6 @@ class OPERA(Decoder):
     1.0
     """
 
-    num_beams: int = 5
-    length_penalty: float = 1.0
     alpha: float = 1.0
     scale: float = 50.0
     score_factor: float = 1e-7
@@ -149,12 +147,9 @@ class OPERA(Decoder):
     summary: ClassVar[str] = "beam search that penalises and takes back over-trusted tokens"
     paper: ClassVar[str] = "OPERA: over-trust penalty and retrospection-allocation (CVPR 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2311.17911"
-    is_beam: ClassVar[bool] = True
-    shares_prefix: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.num_beams < 2:
-            raise ValueError(f"num_beams={self.num_beams} is no beam search: give 2 or more")
+        super().__post_init__()
         if self.alpha < 0:
             raise ValueError(f"alpha={self.alpha} must be 0 (no penalty) or more")
         for name in ("scale", "score_factor"):
@@ -182,11 +177,6 @@ class OPERA(Decoder):
         """Unless it neither penalises nor goes back."""
         return self.looks
 
-    @property
-    def is_random(self) -> bool:
-        """No seed plays a part."""
-        return False
-
     def twin(self) -> Decoder:
         """Beam search."""
         return Beam(num_beams=self.num_beams, length_penalty=self.length_penalty)
@@ -210,12 +200,7 @@ class OPERA(Decoder):
         streamer: BaseStreamer | None = None,
     ) -> dict[str, Any]:
         """This object as ``custom_generate``; tokens cannot be streamed."""
-        return {
-            "custom_generate": self,
-            "do_sample": False,
-            "num_beams": self.num_beams,
-            "length_penalty": self.length_penalty,
-        }
+        return {"custom_generate": self, **super().generate_kwargs()}
 
     def __call__(
         self,

@@ -66,7 +66,7 @@ class LastLayer(AttentionIntervention):
         rows = len(context.query_columns)
         # the row behind the one that predicts the first token is that token's own
         spans = context.spans[0]
-        own = spans.pad + spans.output_start - context.first_query_column
+        own = spans.output_column - context.first_query_column
         return rows if is_aside() else min(rows, max(0, own))
 
     def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:

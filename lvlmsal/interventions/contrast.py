@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.base import LogitsIntervention
+from lvlmsal.registry import check_choices
 
 
 def plausible(logits: Tensor, reference: Tensor, beta: float) -> Tensor:
@@ -57,6 +62,52 @@ def check_contrast(alpha: float, beta: float) -> None:
         raise ValueError(f"beta={beta} must be from 0 (no cut) to 1")
 
 
+@dataclass(frozen=True)
+class Contrast(LogitsIntervention):
+    """Base of contrasts ``(1 + alpha) l - alpha l'`` with a second stream, under a plausibility cut.
+
+    A subclass makes the second stream's inputs, and may combine the two otherwise.
+
+    Args:
+        alpha: strength of the contrast.
+        beta: plausibility cut; 0 cuts nothing.
+    """
+
+    alpha: float = 1.0
+    beta: float = 0.1
+
+    has_second_stream: ClassVar[bool] = True
+    off: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "beta": 0.0}
+
+    def __post_init__(self) -> None:
+        check_contrast(self.alpha, self.beta)
+        check_choices(self)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether neither contrast nor cut is left."""
+        return self.alpha == 0 and self.beta == 0
+
+    @property
+    def brings_second_stream(self) -> bool:
+        """Whether there is a contrast."""
+        return self.alpha != 0
+
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Where the cut leaves more than one token."""
+        return undecided(logits, self.beta)
+
+    def combined(self, logits: Tensor, second: Tensor) -> Tensor:
+        """The contrast of two logits (B, r, V)."""
+        return (1 + self.alpha) * logits - self.alpha * second
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        """The contrast under the cut, shape (B, r, V); the cut alone without a second stream."""
+        second = context.second
+        contrasted = logits if second is None else self.combined(logits, second)
+        return plausible(contrasted, logits, self.beta)
+
+
 def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
     """The prompt with its visual tokens left out, and the marks that wrap an image with them.
 
@@ -80,7 +131,7 @@ def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
                 f"sample {number} is nothing but its image, so no prompt is left without it: put "
                 "text beside the image"
             )
-        kept.append(row[spans.pad : spans.pad + spans.output_start][keep])
+        kept.append(row[spans.pad : spans.output_column][keep])
     return left_padded(kept, ids)
 
 

@@ -11,12 +11,10 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.openings import question_opening, system_opening, words_behind_image
-from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import check_contrast, left_padded, plausible, undecided
-from lvlmsal.registry import INTERVENTIONS, check_choices
+from lvlmsal.interventions.contrast import Contrast, left_padded
+from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.spans import TokenSpans
 
 DISTURBANCE = (
@@ -27,7 +25,7 @@ DISTURBANCE = (
 
 @INTERVENTIONS.register("icd")
 @dataclass(frozen=True)
-class ICD(LogitsIntervention):
+class ICD(Contrast):
     """Instruction contrastive decoding: subtracts what the model says under a disturbing role.
 
     With l the logits of the prompt and l' those of the same images and question behind a disturbing
@@ -77,8 +75,6 @@ class ICD(LogitsIntervention):
     1.0
     """
 
-    alpha: float = 1.0
-    beta: float = 0.1
     disturbance: str = DISTURBANCE
     form: Literal["code", "pmi"] = "code"
     placement: Literal["system", "user"] = "system"
@@ -86,24 +82,11 @@ class ICD(LogitsIntervention):
     summary: ClassVar[str] = "contrasts the logits with those under a disturbing instruction"
     paper: ClassVar[str] = "Instruction Contrastive Decoding (Findings of ACL 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2403.18715"
-    has_second_stream: ClassVar[bool] = True
-    off: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "beta": 0.0}
 
     def __post_init__(self) -> None:
-        check_contrast(self.alpha, self.beta)
+        super().__post_init__()
         if not self.disturbance.strip():
             raise ValueError("disturbance is empty: give the words that shall disturb")
-        check_choices(self)
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether neither contrast nor cut is left."""
-        return self.alpha == 0 and self.beta == 0
-
-    @property
-    def brings_second_stream(self) -> bool:
-        """Whether there is a contrast."""
-        return self.alpha != 0
 
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The same images and questions with the disturbance; none without a contrast."""
@@ -120,17 +103,10 @@ class ICD(LogitsIntervention):
             ) from error
         return prompt.with_text(**left_padded(rows, prompt.inputs["input_ids"]))
 
-    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
-        """Where the cut leaves more than one token."""
-        return undecided(logits, self.beta)
-
-    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
-        """l_cd under the cut, shape (B, r, V)."""
-        contrasted = logits
-        if context.second is not None:
-            kept = 1 + self.alpha if self.form == "code" else 1
-            contrasted = kept * logits - self.alpha * context.second
-        return plausible(contrasted, logits, self.beta)
+    def combined(self, logits: Tensor, second: Tensor) -> Tensor:
+        """l_cd in its form, shape (B, r, V)."""
+        kept = 1 + self.alpha if self.form == "code" else 1
+        return kept * logits - self.alpha * second
 
     def _disturbed(self, prompt: Prompt) -> list[Tensor]:
         """Token ids of each prompt with the disturbance in its place, shape (n,)."""
@@ -138,7 +114,7 @@ class ICD(LogitsIntervention):
         put = {kind: self._putting(prompt.adapter, images=kind) for kind in kinds}
         rows = []
         for row, spans in zip(prompt.inputs["input_ids"].tolist(), prompt.spans, strict=True):
-            tokens = row[spans.pad : spans.pad + spans.output_start]
+            tokens = row[spans.pad : spans.output_column]
             rows.append(torch.tensor(put[bool(spans.images)](tokens, spans)))
         return rows
 

@@ -96,16 +96,16 @@ class M3ID(LogitsIntervention):
     @property
     def is_identity(self) -> bool:
         """Whether neither contrast nor cut is left."""
-        return not self._contrasts and (self.gate == "confidence" or self.beta == 0)
+        return not self.brings_second_stream and (self.gate == "confidence" or self.beta == 0)
 
     @property
     def brings_second_stream(self) -> bool:
         """Whether there is a contrast."""
-        return self._contrasts
+        return self.rate > 0 and self.max_weight != 0
 
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The prompt without its images; none where there are none."""
-        if not self._contrasts or not any(spans.images for spans in prompt.spans):
+        if not self.brings_second_stream or not any(spans.images for spans in prompt.spans):
             return None
         return without_images(prompt)
 
@@ -135,7 +135,3 @@ class M3ID(LogitsIntervention):
             moves = is_open & seen.isfinite()
             found = torch.where(moves, seen + weight * (seen - unseen), seen)
         return plausible(found, logits, self.beta) if self.gate == "plausibility" else found
-
-    @property
-    def _contrasts(self) -> bool:
-        return self.rate > 0 and self.max_weight != 0

@@ -187,7 +187,7 @@ class SCR(HiddenStateIntervention):
         watcher = TextToImage(self.diagnosis_layers)
         if len(own) < len(seeing):
             spans = prompt.spans[0]
-            width = spans.pad + spans.output_start
+            width = spans.output_column
             inputs = select(prompt, own)
             cut = {name: v[:, :width] if name in TEXT else v for name, v in inputs.items()}
             watcher.look(prompt, inputs=cut)

@@ -11,11 +11,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
-from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import check_contrast, plausible, undecided
-from lvlmsal.registry import INTERVENTIONS, check_choices
+from lvlmsal.interventions.contrast import Contrast
+from lvlmsal.registry import INTERVENTIONS
 
 STEPS = 1000
 """Length of the code's diffusion schedule."""
@@ -23,7 +21,7 @@ STEPS = 1000
 
 @INTERVENTIONS.register("vcd")
 @dataclass(frozen=True)
-class VCD(LogitsIntervention):
+class VCD(Contrast):
     """Visual contrastive decoding: subtracts what the model says of a noised image.
 
     With l the logits on the image v and l' those on v' (its own stream and cache, fed with the same
@@ -65,8 +63,6 @@ class VCD(LogitsIntervention):
     0.863...
     """
 
-    alpha: float = 1.0
-    beta: float = 0.1
     noise_step: int = 500
     schedule: Literal["code", "paper"] = "code"
     noise_seed: int = 0
@@ -74,25 +70,12 @@ class VCD(LogitsIntervention):
     summary: ClassVar[str] = "contrasts the logits with those of a noised image"
     paper: ClassVar[str] = "Visual Contrastive Decoding (CVPR 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2311.16922"
-    has_second_stream: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"noise_step": 999}
-    off: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "beta": 0.0}
 
     def __post_init__(self) -> None:
-        check_contrast(self.alpha, self.beta)
+        super().__post_init__()
         if not 0 <= self.noise_step < STEPS:
             raise ValueError(f"noise_step={self.noise_step} must be from 0 to {STEPS - 1}")
-        check_choices(self)
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether neither contrast nor cut is left."""
-        return self.alpha == 0 and self.beta == 0
-
-    @property
-    def brings_second_stream(self) -> bool:
-        """Whether there is a contrast."""
-        return self.alpha != 0
 
     @property
     def signal(self) -> float:
@@ -106,17 +89,6 @@ class VCD(LogitsIntervention):
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """The same prompt with noised pixels; none without images or without a contrast."""
         return prompt.with_pixels(self._noised) if self.alpha else None
-
-    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
-        """Where the cut leaves more than one token."""
-        return undecided(logits, self.beta)
-
-    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
-        """l_cd under the cut."""
-        contrasted = logits
-        if context.second is not None:
-            contrasted = (1 + self.alpha) * logits - self.alpha * context.second
-        return plausible(contrasted, logits, self.beta)
 
     def _noised(self, image: Tensor) -> Tensor:
         """Noise one image or tile."""

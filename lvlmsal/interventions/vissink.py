@@ -145,7 +145,7 @@ class VisSink(AttentionIntervention, HiddenStateIntervention):
             self._dims(prompt.adapter, first) if each.images else (0,)
             for each, first in zip(spans, firsts, strict=True)
         ]
-        return Sinks(spans[0].pad + spans[0].output_start, dims)
+        return Sinks(spans[0].output_column, dims)
 
     def layer_input(self, states: Tensor, context: AttentionContext) -> Tensor:
         """Note the layer's sinks when the prompt passes; nothing is changed."""
