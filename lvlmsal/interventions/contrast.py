@@ -64,7 +64,7 @@ def check_contrast(alpha: float, beta: float) -> None:
 
 @dataclass(frozen=True)
 class Contrast(LogitsIntervention):
-    """Base of contrasts ``(1 + alpha) l - alpha l'`` with a second stream, under a plausibility cut.
+    """Base of contrasts ``(1 + alpha) l - alpha l'`` with a second stream, under a cut.
 
     A subclass makes the second stream's inputs, and may combine the two otherwise.
 
