@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike
 from lvlmsal.adapters.prompts import append_tokens, build_inputs, token_texts
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans, find_spans
@@ -26,7 +26,7 @@ class ModelAdapter(ABC):
 
     Args:
         model: A model with weights, on any device.
-        processor: Its processor; needed by :meth:`encode`, :meth:`decode` and :meth:`token_texts`.
+        processor: Needed by :meth:`encode`, :meth:`decode` and :meth:`token_texts`.
 
     Raises:
         UnsupportedError: The model has no text decoder with layers where this family keeps it.
@@ -38,15 +38,15 @@ class ModelAdapter(ABC):
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     url: ClassVar[str] = ""
-
     image_only_processor: ClassVar[type[ProcessorMixin] | None] = None
     """What stands in where the processor of transformers cannot be built for its video part."""
-
     wraps_images: ClassVar[bool] = False
     """Whether a mark stands before the visual tokens of each image, and one behind them."""
 
     attention_name: ClassVar[str] = "self_attn"
     """What a decoder layer calls its self-attention."""
+
+    max_image_pixels: int = MAX_IMAGE_PIXELS  # images of more pixels are refused
 
     def __init__(self, model: PreTrainedModel, processor: Any | None = None) -> None:
         self.model = model
@@ -171,7 +171,7 @@ class ModelAdapter(ABC):
 
     def encode(
         self,
-        images: Sequence[Sequence[Image.Image]],
+        images: Sequence[Sequence[ImageLike]],
         prompts: Sequence[str],
         *,
         template: bool = True,
@@ -188,11 +188,11 @@ class ModelAdapter(ABC):
             Tensors on the model's device, those of pixels in its dtype.
 
         Raises:
-            LvlmsalError: Numbers of images and placeholders differ, or the processor lacks
-                something.
+            LvlmsalError: As `lvlmsal.adapters.prompts.build_inputs` does.
         """
-        inputs = build_inputs(self.require_processor(), images, prompts, template=template)
-        return self.place(inputs)
+        processor, limit = self.require_processor(), self.max_image_pixels
+        made = build_inputs(processor, images, prompts, template=template, max_pixels=limit)
+        return self.place(made)
 
     def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete inputs, drop what the model does not take, move them to its device and dtype."""

@@ -10,7 +10,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
+from lvlmsal.adapters.backends import backend_problem
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
 from lvlmsal.adapters.lookup import adapter_for, unknown_architecture
 from lvlmsal.adapters.processors import load_processor
 from lvlmsal.adapters.sources import Source, find_source
@@ -43,6 +45,8 @@ def load_checkpoint(
     revision: str | None = None,
     trust_remote_code: bool = False,
     device_map: Any | None = None,
+    image_backend: str = "auto",
+    max_image_pixels: int = MAX_IMAGE_PIXELS,
 ) -> Loaded:
     """Load a model and its processor, or take those that are given.
 
@@ -58,6 +62,9 @@ def load_checkpoint(
         trust_remote_code: Whether to run code that comes with a checkpoint.
         device_map: How to spread the model over devices, as transformers takes it; not together
             with `device`.
+        image_backend: What resizes images: ``"pil"``, ``"torchvision"``, or ``"auto"`` for what
+            transformers chooses.
+        max_image_pixels: Of the largest image that the model is shown.
 
     Returns:
         What was loaded.
@@ -70,24 +77,38 @@ def load_checkpoint(
     """
     if device is not None and device_map is not None:
         raise UnsupportedError(f"give device={device!r} or device_map={device_map!r}, not both")
+    problem = backend_problem(image_backend)
+    if problem:
+        raise UnsupportedError(problem)
+    if max_image_pixels < 1:
+        raise UnsupportedError(f"max_image_pixels must be at least 1, got {max_image_pixels}")
     if not isinstance(source, str | Path):
         given = (dtype, device, revision, device_map)
-        if trust_remote_code or any(option is not None for option in given):
+        chosen = trust_remote_code or image_backend != "auto"
+        if chosen or any(option is not None for option in given):
             raise UnsupportedError(
-                "dtype, device, revision, trust_remote_code and device_map are for loading; "
-                "a (model, processor) pair is taken as it is"
+                "dtype, device, revision, trust_remote_code, device_map and image_backend are for "
+                "loading; a (model, processor) pair is taken as it is"
             )
-        return _take_pair(source)
+        pair = _take_pair(source)
+        pair.adapter.max_image_pixels = max_image_pixels
+        return pair
     found = find_source(source, revision)
     config = _read_config(found, trust_remote_code)
     adapter_class = _adapter_class(config)
     processor = load_processor(
-        found, config, adapter_class.image_only_processor, trust_remote_code=trust_remote_code
+        found,
+        config,
+        adapter_class.image_only_processor,
+        trust_remote_code=trust_remote_code,
+        image_backend=image_backend,
     )
     model = _load_model(found, dtype, device_map, trust_remote_code)
     if device is not None:
         torch.nn.Module.to(model, device)
-    return Loaded(model, processor, adapter_for(model, processor), found.card)
+    adapter = adapter_for(model, processor)
+    adapter.max_image_pixels = max_image_pixels
+    return Loaded(model, processor, adapter, found.card)
 
 
 def _take_pair(pair: Any) -> Loaded:

@@ -21,6 +21,7 @@ from transformers import (
     Qwen2VLProcessor,
 )
 
+from lvlmsal.adapters.backends import use_backend
 from lvlmsal.adapters.sources import Source
 
 logger = logging.getLogger("lvlmsal")
@@ -32,6 +33,7 @@ def load_processor(
     image_only: Any | None,
     *,
     trust_remote_code: bool = False,
+    image_backend: str = "auto",
 ) -> Any:
     """Load the processor of a checkpoint, without its video part where that cannot be built.
 
@@ -40,6 +42,7 @@ def load_processor(
         config: Of its model, by which the kind of processor is known.
         image_only: Class of what to build where the full processor fails; None: nothing.
         trust_remote_code: Whether to run code that comes with a checkpoint.
+        image_backend: What resizes images, see :mod:`lvlmsal.adapters.backends`.
 
     Returns:
         A processor for images and text.
@@ -51,6 +54,17 @@ def load_processor(
         "revision": source.revision,
         "trust_remote_code": trust_remote_code,
     }
+    processor = _whole_processor(source, config, image_only, options)
+    if image_backend != "auto":
+        with without_advice():
+            use_backend(processor, image_backend, source, config, options)
+    return processor
+
+
+def _whole_processor(
+    source: Source, config: PreTrainedConfig, image_only: Any | None, options: dict[str, Any]
+) -> Any:
+    """The processor with the image backend that transformers chooses."""
     full: Any = AutoProcessor  # transformers leaves it without types
     with without_advice():
         try:

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
+from jinja2 import TemplateError
 from torch import Tensor
 
-from lvlmsal.errors import LvlmsalError, UnsupportedError
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, open_image
+from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError, is_out_of_memory
 
 
 def build_inputs(
     processor: Any,
-    images: Sequence[Sequence[Image.Image]],
+    images: Sequence[Sequence[ImageLike]],
     prompts: Sequence[str],
     *,
     template: bool = True,
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> dict[str, Tensor]:
     """Render each prompt, check it against its images, and run the processor once.
 
@@ -26,13 +28,15 @@ def build_inputs(
         images: The images of each sample.
         prompts: The question of each sample.
         template: False takes the prompts as they are.
+        max_pixels: Refuse images of more pixels.
 
     Returns:
         Everything that the processor made, padded at the left.
 
     Raises:
-        LvlmsalError: The numbers of images and placeholders differ, a batch is empty, or lists are
-            of different length.
+        DataError: An image cannot be read, a question cannot be tokenized, the numbers of images
+            and placeholders differ, or the processor refuses a sample.
+        LvlmsalError: A batch is empty, or lists are of different length.
         UnsupportedError: The processor lacks a chat template or a padding token that is needed.
     """
     if not prompts or len(images) != len(prompts):
@@ -42,6 +46,7 @@ def build_inputs(
         )
     texts = []
     for number, (prompt, pictures) in enumerate(zip(prompts, images, strict=True)):
+        check_text(prompt, f"the prompt of sample {number}")
         text = render(processor, prompt, len(pictures)) if template else prompt
         check_placeholders(processor, text, len(pictures), sample=number)
         texts.append(text)
@@ -51,16 +56,73 @@ def build_inputs(
             "the tokenizer has no padding token, so only one prompt at a time can be used; "
             "for a batch set one: processor.tokenizer.pad_token = processor.tokenizer.eos_token"
         )
-    flat = [picture.convert("RGB") for pictures in images for picture in pictures]
-    inputs = processor(
-        text=texts,
-        images=flat or None,
+    opened = [[open_image(entry, max_pixels=max_pixels) for entry in entries] for entries in images]
+    try:
+        inputs = _processed(processor, texts, opened)
+    # What a processor raises for an image or a text that it does not take is of any kind.
+    except Exception as error:
+        if isinstance(error, LvlmsalError) or is_out_of_memory(error):
+            raise
+        raise _refusal(processor, texts, opened, error) from error
+    return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+
+
+def _processed(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]]) -> Any:
+    return processor(
+        text=list(texts),
+        images=[picture for pictures in images for picture in pictures] or None,
         padding=len(texts) > 1,
         padding_side="left",
-        add_special_tokens=not begins(tokenizer, texts[0]),
+        add_special_tokens=not begins(processor.tokenizer, texts[0]),
         return_tensors="pt",
     )
-    return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+
+
+def _refusal(
+    processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]], error: Exception
+) -> DataError:
+    """Name the sample that a processor refuses, by running it on each of them alone."""
+    number, cause = -1, str(error) or type(error).__name__
+    for candidate, (text, pictures) in enumerate(zip(texts, images, strict=True)):
+        try:
+            _processed(processor, [text], [pictures])
+        # of any kind, as above
+        except Exception as own:
+            number, cause = candidate, str(own) or type(own).__name__
+            break
+    reason = f"{type(processor).__name__} refuses it: {cause}"
+    if number < 0:
+        return DataError(f"the batch of {len(texts)} samples: {reason}")
+    sizes = ", ".join(f"{picture.width} x {picture.height}" for picture in images[number])
+    what = f"with images of {sizes} pixels" if sizes else "without images"
+    return DataError(f"sample {number} ({what}): {reason}")
+
+
+def check_text(text: str, what: str) -> None:
+    r"""Refuse a text that no tokenizer takes.
+
+    Args:
+        text: A question or an answer.
+        what: What a message calls it.
+
+    Raises:
+        DataError: It holds a lone surrogate.
+
+    Example:
+        >>> check_text("half a pair: \ud83d", "the prompt")
+        Traceback (most recent call last):
+        ...
+        lvlmsal.errors.DataError: the prompt holds half of a character (the lone surrogate ...
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        lone = text[error.start].encode("utf-8", "backslashreplace").decode()
+        raise DataError(
+            f"{what} holds half of a character (the lone surrogate {lone} at position "
+            f"{error.start}), as a text does that was cut in two or read in another encoding: "
+            "correct it where it comes from"
+        ) from error
 
 
 def render(processor: Any, prompt: str, count: int, *, system: str | None = None) -> str:
@@ -77,7 +139,9 @@ def render(processor: Any, prompt: str, count: int, *, system: str | None = None
 
     Raises:
         UnsupportedError: The processor has no chat template.
+        DataError: The question holds a lone surrogate, or the template refuses it.
     """
+    check_text(prompt, "the prompt")
     if getattr(processor, "chat_template", None) is None:
         raise UnsupportedError(
             "the processor has no chat template to put the question into; write the whole prompt, "
@@ -89,7 +153,10 @@ def render(processor: Any, prompt: str, count: int, *, system: str | None = None
     messages = [message]
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-    text: str = processor.apply_chat_template(messages, add_generation_prompt=True)
+    try:
+        text: str = processor.apply_chat_template(messages, add_generation_prompt=True)
+    except TemplateError as error:
+        raise DataError(f"the chat template refuses the prompt: {error}") from error
     return text
 
 
@@ -125,9 +192,15 @@ def check_placeholders(processor: Any, text: str, count: int, *, sample: int) ->
         sample: Number of the sample in the batch, for the message.
 
     Raises:
-        LvlmsalError: They differ.
+        DataError: They differ, or the prompt holds the placeholder of a video.
     """
     mark = processor.image_token
+    video = getattr(processor, "video_token", None)
+    if video and video != mark and video in text:
+        raise DataError(
+            f"sample {sample} has the placeholder {video!r} of a video in its prompt, and no "
+            "videos are given: take it out of the question"
+        )
     found = text.count(mark)
     if found == count:
         return
@@ -139,7 +212,7 @@ def check_placeholders(processor: Any, text: str, count: int, *, sample: int) ->
         advice = f"give {found} of the images, or write the placeholder once for each"
     else:
         advice = f"give {found} images, or take the placeholder out of the question"
-    raise LvlmsalError(f"sample {sample} has {images} but {places} in its prompt: {advice}")
+    raise DataError(f"sample {sample} has {images} but {places} in its prompt: {advice}")
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:

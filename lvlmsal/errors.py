@@ -19,6 +19,7 @@ __all__ = [
     "UnknownName",
     "UnsupportedError",
     "close_matches",
+    "is_out_of_memory",
 ]
 
 _LISTED_NAMES = 30
@@ -166,3 +167,15 @@ def close_matches(name: str, known: Iterable[str]) -> str:
     by_lower_case = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.6)
     return f" Did you mean {by_lower_case[found[0]]!r}?" if found else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU.
+
+    Args:
+        error: Whatever was raised; torch raises a RuntimeError for both kinds of memory.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return "out of memory" in text or "can't allocate memory" in text

@@ -4,29 +4,103 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from lvlmsal.adapters import open_image
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, is_image, open_image
+from lvlmsal.errors import DataError
 
-ImageLike = Image.Image | str | os.PathLike[str]
 Images = ImageLike | Sequence[ImageLike] | None
 """The image or images of one question; ``None`` for a question without any."""
 
 
-def opened(images: Images) -> list[Image.Image]:
-    """The images of one question, read where paths were given.
+def opened(
+    images: Images, *, max_pixels: int = MAX_IMAGE_PIXELS, sample: str = ""
+) -> list[Image.Image]:
+    """The images of one question in RGB, as :func:`lvlmsal.adapters.open_image` reads them.
+
+    Args:
+        images: One image or a list of them; None for none.
+        max_pixels: Refuse images of more pixels.
+        sample: What a message calls the question; empty where there is only one.
 
     Raises:
-        DataError: a file is missing or is no image.
+        DataError: An image cannot be read; the message names it by its path, or by its number.
 
     >>> opened(None)
     []
     """
     if images is None:
         return []
-    entries = [images] if isinstance(images, Image.Image | str | os.PathLike) else list(images)
-    return [
-        entry if isinstance(entry, Image.Image) else open_image(Path(entry)) for entry in entries
+    entries: list[Any] = [images] if is_image(images) else _listed(images)
+    pictures = []
+    for number, entry in enumerate(entries):
+        try:
+            pictures.append(open_image(entry, max_pixels=max_pixels))
+        except DataError as error:
+            if error.path is not None:
+                raise
+            place = f"image {number}" if len(entries) > 1 else "the image"
+            of = f" of sample {sample}" if sample else ""
+            raise DataError(f"{place}{of}: {error.message}") from error
+    return pictures
+
+
+def opened_batch(
+    entries: Sequence[Images], *, max_pixels: int, sample_ids: Sequence[str] = ()
+) -> tuple[list[list[Image.Image]], list[Images]]:
+    """The images of several questions, and what they can be read from once more.
+
+    Args:
+        entries: The images of each question.
+        max_pixels: Refuse images of more pixels.
+        sample_ids: What messages call the questions; their numbers by default.
+
+    Returns:
+        The images in RGB. And for each question its paths, which take no memory until a diagnosis
+        reads them, or else the same images, since a file may be read only once.
+
+    Raises:
+        DataError: As of :func:`opened`.
+    """
+    names = list(sample_ids) or [str(number) for number in range(len(entries))]
+    pictures = [
+        opened(entry, max_pixels=max_pixels, sample=name if len(entries) > 1 else "")
+        for entry, name in zip(entries, names, strict=True)
     ]
+    again = [
+        entry if _is_paths(entry) else list(found)
+        for entry, found in zip(entries, pictures, strict=True)
+    ]
+    return pictures, again
+
+
+def one_entry_each(images: Any, prompts: Sequence[str]) -> list[Any]:
+    """The images of several questions, as many entries as there are questions.
+
+    Raises:
+        DataError: One image was given for all of them.
+        ValueError: The numbers differ.
+    """
+    if is_image(images):
+        raise DataError(
+            f"one image was given for a list of {len(prompts)} prompts: give a list with an entry "
+            "for each prompt, or ask them all about the same image with lvlm.ask(image, prompts)"
+        )
+    entries = _listed(images)
+    if len(entries) != len(prompts):
+        raise ValueError(f"{len(entries)} image entries were given for {len(prompts)} prompts")
+    return entries
+
+
+def _listed(images: Any) -> list[Any]:
+    if isinstance(images, dict) or not hasattr(images, "__iter__"):
+        # says what was given and what is expected
+        open_image(images)
+    return list(images)
+
+
+def _is_paths(entry: Any) -> bool:
+    parts = [entry] if is_image(entry) else entry
+    return parts is not None and all(isinstance(part, str | os.PathLike) for part in parts)

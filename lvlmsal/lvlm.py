@@ -12,12 +12,14 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import Loaded, load_checkpoint
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
+from lvlmsal.adapters.prompts import check_text
 from lvlmsal.answer import Answer
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import ConfigError
 from lvlmsal.generating import GenerateOptions, Spec, generate_answers
-from lvlmsal.inputs import Images, opened
+from lvlmsal.inputs import Images, one_entry_each, opened, opened_batch
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.prefix import SharedPrefix, can_share
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
@@ -90,8 +92,8 @@ class Lvlm:
         """Ask one question, or a batch of them.
 
         Args:
-            images: a path, a PIL image or a list of them for one question; for a batch, one such
-                entry a question.
+            images: an image or a list of them for one question: paths, Pillow images, arrays,
+                tensors, bytes or open files; for a batch, one such entry a question.
             prompts: the question, or a list of questions. The chat template is applied.
             decoder: a decoder, its name, or ``{"name": "sgrs", "alpha": 0.6}``.
             interventions: likewise, in the order in which they act.
@@ -105,26 +107,25 @@ class Lvlm:
 
         Raises:
             ConfigError: an unknown name or option.
-            DataError: an image that is missing or cannot be read.
+            DataError: an image that cannot be read, or a sample that the processor refuses.
             UnsupportedError: decoder and interventions do not go together.
         """
         single = isinstance(prompts, str)
         questions = [prompts] if isinstance(prompts, str) else list(prompts)
-        entries: list[Any] = [images] if single else list(images)  # type: ignore[arg-type]
-        if len(entries) != len(questions):
-            raise ValueError(
-                f"{len(entries)} image entries were given for {len(questions)} prompts"
-            )
+        entries: list[Any] = [images] if single else one_entry_each(images, questions)
         chosen = self.build_decoder(decoder)
         edits = [self.build_intervention(spec) for spec in interventions]
         check_combination(chosen, edits)
+        pictures, again = opened_batch(
+            entries, max_pixels=self.adapter.max_image_pixels, sample_ids=sample_ids
+        )
         answers = generate_answers(
             self.adapter,
-            self.adapter.encode([opened(entry) for entry in entries], questions),
+            self.adapter.encode(pictures, questions),
             questions,
             chosen,
             edits,
-            diagnose=self._diagnoses(entries, questions, chosen, edits),
+            diagnose=self._diagnoses(again, questions, chosen, edits),
             max_new_tokens=max_new_tokens,
             seed=seed,
             sample_ids=sample_ids,
@@ -154,16 +155,13 @@ class Lvlm:
 
         Returns:
             An answer a question, in their order.
-
-        >>> lvlm = load("pocket-llava")  # doctest: +SKIP
-        >>> lvlm.ask("scene.png", ["is there a circle ?", "is there a star ?"])  # doctest: +SKIP
         """
         if isinstance(prompts, str):
             raise TypeError("ask takes a list of questions; for one question take generate")
         decoder = self.build_decoder(options.get("decoder", "greedy"))
         edits = [self.build_intervention(spec) for spec in options.get("interventions", ())]
         check_combination(decoder, edits)
-        pictures = opened(images)
+        pictures = opened(images, max_pixels=self.adapter.max_image_pixels)
         names = list(options.get("sample_ids") or map(str, range(len(prompts))))
         if len(prompts) > 1 and can_share(decoder, edits):
             shared = SharedPrefix.of(self.adapter, pictures, prompts)
@@ -214,18 +212,19 @@ class Lvlm:
             ValueError: the answer holds no token.
         """
         edits = [self.build_intervention(spec) for spec in interventions]
+        pictures = opened(images, max_pixels=self.adapter.max_image_pixels)
         if response is None:
             answer = self.generate(
-                images, prompt, interventions=edits, max_new_tokens=max_new_tokens
+                pictures, prompt, interventions=edits, max_new_tokens=max_new_tokens
             )
             ids = answer.token_ids
         elif isinstance(response, str):
+            check_text(response, "the response")
             ids = list(self.adapter.tokenizer(response, add_special_tokens=False)["input_ids"])
         else:
             ids = list(response)
         if not ids:
             raise ValueError("the response holds no token, so there is nothing to diagnose")
-        pictures = opened(images)
         inputs = self.adapter.encode([pictures], [prompt])
         return diagnose_response(
             self.adapter,
@@ -266,6 +265,8 @@ def load(
     revision: str | None = None,
     trust_remote_code: bool = False,
     device_map: str | dict[str, Any] | None = None,
+    image_backend: str = "auto",
+    max_image_pixels: int = MAX_IMAGE_PIXELS,
 ) -> Lvlm:
     """Load a model that can be asked, diagnosed and evaluated.
 
@@ -277,14 +278,12 @@ def load(
         revision: of a hub id.
         trust_remote_code: whether code from the hub may run.
         device_map: as in transformers, for models that are spread over devices.
+        image_backend: ``"pil"`` or ``"torchvision"``; by default what transformers chooses.
+        max_image_pixels: images of more pixels (width times height) are refused.
 
     Raises:
         UnsupportedError: no adapter for the architecture.
         UnknownName: neither a catalogue name nor a folder nor a hub id.
-
-    >>> lvlm = load("pocket-llava")  # doctest: +SKIP
-    >>> lvlm.generate("scene.png", "Please describe this image in detail.").text  # doctest: +SKIP
-    'There is a red circle ...'
     """
     return Lvlm(
         load_checkpoint(
@@ -294,5 +293,7 @@ def load(
             revision=revision,
             trust_remote_code=trust_remote_code,
             device_map=device_map,
+            image_backend=image_backend,
+            max_image_pixels=max_image_pixels,
         )
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.adapters.prompts import behind_mark, build_inputs, render
+from lvlmsal.adapters.prompts import behind_mark, build_inputs, check_placeholders, render
 from lvlmsal.answer import Answer
 from lvlmsal.attention.prompt import TEXT
 from lvlmsal.attention.session import AttentionSession
@@ -75,7 +75,13 @@ class SharedPrefix:
         parts = [text.rpartition(mark) for text in texts] if mark and images else []
         if len({head for head, _, _ in parts}) != 1:
             return None
-        whole = adapter.place(build_inputs(processor, [list(images)], [prompts[0]]))
+        for number, text in enumerate(texts):
+            check_placeholders(processor, text, len(images), sample=number)
+        whole = adapter.place(
+            build_inputs(
+                processor, [list(images)], [prompts[0]], max_pixels=adapter.max_image_pixels
+            )
+        )
         ids = whole["input_ids"][0].tolist()
         # Tokenised behind the placeholder: a tokenizer reads what follows a special token by
         # itself, whatever stands before it.

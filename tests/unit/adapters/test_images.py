@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -78,17 +80,44 @@ def test_file_that_is_no_image(tmp_path: Path, content: bytes) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png: there is no such image file"):
         open_image(tmp_path / "gone.png")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="this is a folder; expected an image file"):
         open_image(tmp_path)
 
 
-def test_image_that_unpacks_to_far_too_much(
+def test_image_that_unpacks_to_far_too_much(tmp_path: Path, noise: Image.Image) -> None:
+    path = tmp_path / "bomb.png"
+    noise.save(path)
+    with pytest.raises(
+        DataError, match=r"bomb\.png: the image has 64 x 48 = 3,072 pixels, and the"
+    ):
+        open_image(path, max_pixels=3071)
+    assert open_image(path, max_pixels=3072).size == (64, 48)
+    for form in (noise, np.asarray(noise), path.read_bytes()):
+        with pytest.raises(DataError, match="max_image_pixels=3072"):
+            open_image(form, max_pixels=3071)
+
+
+def test_the_limit_of_pillow_gives_way_to_ours_and_stays_for_others(
     tmp_path: Path, noise: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noise.save(tmp_path / "bomb.png")
+    noise.save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match=r"bomb\.png: refused"):
-        open_image(tmp_path / "bomb.png")
+    assert open_image(tmp_path / "large.png").size == (64, 48)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_an_image_that_claims_a_huge_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    content = bytearray(_png(Image.new("L", (1, 1))))
+    content[16:24] = (20_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    with pytest.raises(DataError, match="20000 x 20000 = 400,000,000 pixels, and the limit is 100"):
+        open_image(bytes(content))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
 
 
 @settings(max_examples=30, deadline=None)
