@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.metrics.words import sentence_rule
 
 DATA = ("averaged_perceptron_tagger_eng", "wordnet")
 """What nltk has to download for it."""
@@ -54,13 +55,13 @@ def require_lemmas() -> str:
     """Check that nltk can tag and lemmatise.
 
     Returns:
-        Name and version of the package, for the record of a result.
+        Name and version of the package and how sentences are split, for the record of a result.
 
     Raises:
         UnsupportedError: Something is missing; the message says what to type.
     """
     nltk_tools()
-    return f"nltk {importlib.metadata.version('nltk')}"
+    return f"nltk {importlib.metadata.version('nltk')}, {sentence_rule()}"
 
 
 @functools.cache
@@ -84,7 +85,8 @@ def nltk_tools() -> Tools:
     except LookupError as error:
         raise UnsupportedError(
             "the singulariser 'wordnet' needs data that pip does not install: "
-            f"python -m nltk.downloader {' '.join(DATA)}. Without it, 'original' reads captions as "
+            f"python -m nltk.downloader {' '.join(DATA)} punkt_tab (the last for the script's "
+            "sentences). Without it, 'original' reads captions as "
             "the first CHAIR script does; its figures do not compare with those of OPERA and PAI."
         ) from error
     return Tools(

@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lvlmsal.errors import UnsupportedError
@@ -14,6 +14,7 @@ from lvlmsal.errors import UnsupportedError
 if TYPE_CHECKING:
     import inflect
     from nltk.tokenize import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktTokenizer
 
 _HYPHEN = re.compile(r"(?<=[^\W_])-(?=[^\W_])")
 _PLAIN = re.compile(
@@ -23,12 +24,46 @@ _PLAIN = re.compile(
     r"|[^\w\s]"
 )
 # A sentence ends behind . ! or ? and a quote or bracket that may follow, if a blank comes next.
-# nltk's own splitter would need data that pip does not install; on captions this rule and the
-# tokeniser below find the same objects.
+# It stands in for nltk's punkt where the data of that, which pip does not install, is missing: on
+# captions the two find the same objects, but "St. Paul" is two sentences here and one there.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"')\]])\s+")
 
 EXTRA: Final = ("inflect", "nltk")
 """The packages that the original script's way of reading needs."""
+
+PATTERN_SINGULARS: Final[Mapping[str, str]] = {
+    # an -ie is taken for a -y, or left alone
+    "ties": "ty",
+    "magpies": "magpy",
+    "collies": "collies",
+    "doggies": "doggies",
+    "canoes": "cano",
+    "thieves": "thieve",
+    "grandchildren": "grandchild",
+    "oxens": "oxs",
+    # slips of the pen: an s too many is dropped whatever precedes it
+    "mouses": "mouse",
+    "buss": "bus",
+    "airbuss": "airbus",
+    "minibuss": "minibus",
+    "skiss": "skis",
+    "scissorss": "scissors",
+    # and -ies behind a vowel only loses its s
+    "boies": "boie",
+    "guies": "guie",
+    "cowboies": "cowboie",
+    "bluejaies": "bluejaie",
+    "ospreies": "ospreie",
+    "turkeies": "turkeie",
+    "tramwaies": "tramwaie",
+    "trolleies": "trolleie",
+}
+"""Words of which pattern, the original script's package, makes something else than inflect does.
+
+Of the words of the original's ``synonyms.txt``, their plurals, some misspelled forms and 300,000
+words of English, these are all whose singular names an object in one of the packages and not in the
+other.
+"""
 
 
 class Word(NamedTuple):
@@ -71,6 +106,10 @@ def plain_tokens(text: str) -> list[str]:
 def original_words(text: str) -> list[Word]:
     """Words and marks of a text in lower case, as ``nltk.word_tokenize`` gives them, with places.
 
+    Sentences are split by nltk's punkt where its data is installed, and then nothing differs.
+    Without it a rule splits them, which parts "St. Paul" and the like: one mark more, and the same
+    objects.
+
     Raises:
         UnsupportedError: The extra ``chair`` is not installed.
 
@@ -82,9 +121,8 @@ def original_words(text: str) -> list[Word]:
     tokenizer = _tokenizer()
     lowered, places = _lowered(text)
     found = []
-    begin = 0
-    for gap in [*_SENTENCE_END.finditer(lowered), None]:
-        sentence = lowered[begin : gap.start() if gap else len(lowered)]
+    for begin, stop in _sentences(lowered):
+        sentence = lowered[begin:stop]
         at = 0
         for token in tokenizer.tokenize(sentence):
             # All that the tokeniser changes is blanks and what double quotes look like.
@@ -93,7 +131,6 @@ def original_words(text: str) -> list[Word]:
             end = at + (len(token) if sentence.startswith((token, "''"), at) else 1)
             found.append(Word(token, places[begin + at], places[begin + end - 1] + 1))
             at = end
-        begin = gap.end() if gap else begin
     return found
 
 
@@ -111,6 +148,22 @@ def original_tokens(text: str) -> list[str]:
     return [word.text for word in original_words(text)]
 
 
+def sentence_rule() -> str:
+    """How captions are split into sentences here, for the variant that a result names."""
+    if _punkt() is None:
+        return "sentences by a rule, without nltk's punkt_tab (length can differ from the script's)"
+    return "sentences by punkt"
+
+
+def _sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of a text begin and end."""
+    if (punkt := _punkt()) is not None:
+        return [(start, stop) for start, stop in punkt.span_tokenize(text)]
+    gaps = [match.span() for match in _SENTENCE_END.finditer(text)]
+    starts = [0, *(stop for _, stop in gaps)]
+    return list(zip(starts, [*(start for start, _ in gaps), len(text)], strict=True))
+
+
 def _lowered(text: str) -> tuple[str, Sequence[int]]:
     """The text in lower case and, for each character of that, where it stands in the text."""
     lowered = text.lower()
@@ -125,8 +178,9 @@ def singular(word: str) -> str:
     """The singular of a word in lower case, as far as inflect gets that of the original script.
 
     The original uses the package pattern, which no longer installs. inflect agrees with it on
-    0.998 of captions, and shares its slips: "bus" becomes "bu" and is never found, "buses" is. It
-    differs on "ties" and "canoes", which pattern spoils.
+    0.998 of captions, and shares its slips: "bus" becomes "bu" and is never found, "buses" is.
+    Where it differs in a way that changes an object, `PATTERN_SINGULARS` has the original's form:
+    "ties" and "canoes", which pattern spoils, name nothing.
 
     Args:
         word: One token.
@@ -138,12 +192,14 @@ def singular(word: str) -> str:
         UnsupportedError: The extra ``chair`` is not installed.
 
     Example:
-        >>> [singular(word) for word in ("men", "buses", "bus", "tennis", "glass", "dog")]
-        ['man', 'bus', 'bu', 'tenni', 'glass', 'dog']
+        >>> [singular(word) for word in ("men", "buses", "bus", "tennis", "glass", "ties")]
+        ['man', 'bus', 'bu', 'tenni', 'glass', 'ty']
     """
     # marks and numbers have no singular, nor has the "'s" that the tokeniser parts from a noun
     if not word[:1].isalpha():
         return word
+    if word in PATTERN_SINGULARS:
+        return PATTERN_SINGULARS[word]
     found = _inflect().singular_noun(word)
     return str(found) if found else word
 
@@ -178,7 +234,8 @@ def require_original() -> str:
             "pip install 'lvlmsal[chair]'. Without it, a vocabulary that lists every form of its "
             "words can be read with the singulariser 'none'."
         )
-    return ", ".join(f"{package} {importlib.metadata.version(package)}" for package in EXTRA)
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in EXTRA]
+    return ", ".join([*versions, sentence_rule()])
 
 
 @functools.cache
@@ -187,6 +244,17 @@ def _tokenizer() -> NLTKWordTokenizer:
     from nltk.tokenize import NLTKWordTokenizer
 
     return NLTKWordTokenizer()
+
+
+@functools.cache
+def _punkt() -> PunktTokenizer | None:
+    """The sentence splitter of ``nltk.word_tokenize``; None where its data is not installed."""
+    from nltk.tokenize.punkt import PunktTokenizer
+
+    try:
+        return PunktTokenizer("english")
+    except LookupError:
+        return None
 
 
 @functools.cache

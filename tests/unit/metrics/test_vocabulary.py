@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.metrics import Vocabulary
+from lvlmsal.metrics import words as words_module
 from lvlmsal.metrics.double_words import ORIGINAL_DOUBLE_WORDS
 from lvlmsal.metrics.words import (
     original_tokens,
@@ -95,6 +97,108 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 )
 def test_original_rule(original: Vocabulary, caption: str, names: list[str]) -> None:
     assert [name for name, _ in original.objects(caption)] == names
+
+
+@pytest.mark.parametrize(
+    ("word", "singular_form"),
+    # worked out by hand from the published rules of the package pattern, in their order
+    [
+        ("ties", "ty"),  # a consonant and -ies: -y
+        ("magpies", "magpy"),
+        ("collies", "collies"),  # among the words in -ie, which are returned as they came
+        ("doggies", "doggies"),
+        ("canoes", "cano"),  # -oes: -o
+        ("grandchildren", "grandchild"),
+        ("thieves", "thieve"),  # a, e or o before -ves: -ve
+        ("mouses", "mouse"),
+        ("oxens", "oxs"),  # the "en" behind an initial "ox" goes, the s stays
+        ("buss", "bus"),
+        ("boies", "boie"),  # a vowel before -ies: only the s goes
+        # and of the same kinds where inflect needs no help
+        ("wolves", "wolf"),
+        ("puppies", "puppy"),
+        ("mice", "mouse"),
+        ("oxen", "ox"),
+        ("children", "child"),
+        ("tomatoes", "tomato"),
+    ],
+)
+def test_the_singular_is_that_of_the_originals_package(word: str, singular_form: str) -> None:
+    assert singular(word) == singular_form
+
+
+def test_words_that_the_originals_package_spoils_name_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "synonyms.txt"
+    path.write_text(
+        "tie\nboat, canoe\nperson, thief, grandchild\ndog, collie\ncow, ox, oxen\nbus\n"
+    )
+    words = Vocabulary.read(path)
+    assert words.objects("Two ties, canoes and thieves with collies and oxens.") == []
+    found = words.objects("A tie, a canoe, a thief, a collie, oxen, a buss and grandchildren.")
+    assert [name for name, _ in found] == ["tie", "boat", "person", "dog", "cow", "bus", "person"]
+
+
+@pytest.fixture
+def with_punkt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Data of nltk's sentence splitter with two abbreviations in it."""
+    nltk = pytest.importorskip("nltk")
+    folder = tmp_path / "tokenizers" / "punkt_tab" / "english"
+    folder.mkdir(parents=True)
+    for name in ("collocations.tab", "sent_starters.txt", "ortho_context.tab"):
+        (folder / name).write_text("")
+    (folder / "abbrev_types.txt").write_text("st\nmr\n")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    for cached in (words_module._punkt, nltk.tokenize._get_punkt_tokenizer):
+        cached.cache_clear()
+    yield
+    for cached in (words_module._punkt, nltk.tokenize._get_punkt_tokenizer):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def without_punkt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    nltk = pytest.importorskip("nltk")
+    monkeypatch.setattr(nltk.data, "path", [])
+    words_module._punkt.cache_clear()
+    yield
+    words_module._punkt.cache_clear()
+
+
+@pytest.mark.usefixtures("with_punkt")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A church of St. Paul. Two dogs.",
+        'Mr. Smith said "Sit." (A dog sat.)  It rained!',
+        "",
+        "No stop at the end",
+        "  A dog.\n\nA cat?  ",
+    ],
+)
+def test_with_punkt_tokens_are_those_of_nltk(text: str) -> None:
+    nltk = pytest.importorskip("nltk")
+    assert original_tokens(text) == nltk.word_tokenize(text.lower())
+
+
+@pytest.mark.usefixtures("with_punkt")
+def test_with_punkt_the_length_is_the_scripts(original: Vocabulary, tmp_path: Path) -> None:
+    # a / dog / near / st. / paul / .
+    assert original.scan("A dog near St. Paul.").length == 6
+    assert original.scan("A dog near St. Paul.").places == ((2, 5),)
+    path = tmp_path / "synonyms.txt"
+    path.write_text(SYNONYMS)
+    assert Vocabulary.read(path).variant.endswith(", sentences by punkt")
+
+
+@pytest.mark.usefixtures("without_punkt")
+def test_without_punkt_the_variant_says_that_lengths_differ(
+    original: Vocabulary, tmp_path: Path
+) -> None:
+    # a / dog / near / st / . / paul / .
+    assert original.scan("A dog near St. Paul.").length == 7
+    path = tmp_path / "synonyms.txt"
+    path.write_text(SYNONYMS)
+    assert "without nltk's punkt_tab (length can differ" in Vocabulary.read(path).variant
 
 
 def test_original_rule_keeps_the_words_and_counts_tokens_after_merging(
