@@ -15,6 +15,7 @@ from lvlmsal.files.amber import (
     read_amber_safe_words,
     unknown_amber_words,
 )
+from lvlmsal.files.answers import answer_texts, words_of
 from lvlmsal.files.coco import CocoTruth, read_coco_captions, read_coco_objects
 from lvlmsal.files.mme import (
     MME_COGNITION,
@@ -51,6 +52,7 @@ __all__ = [
     "ScienceqaProblem",
     "VizwizPrompt",
     "VizwizQuestion",
+    "answer_texts",
     "listed",
     "mme_folder",
     "mme_tasks",
@@ -71,4 +73,5 @@ __all__ = [
     "read_vizwiz_prompts",
     "read_vizwiz_questions",
     "unknown_amber_words",
+    "words_of",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from lvlmsal.errors import DataError
+from lvlmsal.files.answers import answer_texts
 from lvlmsal.files.rows import Identifier, Row, listed, read_json_rows
 
 CATEGORIES = ("conv", "detail", "complex")
@@ -88,9 +89,10 @@ def read_llava_bench(
         DataError: A line is broken, an id occurs twice, or a context or reference is missing.
     """
     captions = _once(read_json_rows(context), lambda row: row.text("image"), "image")
-    answers = read_texts(reference)
+    asked = _by_id(read_json_rows(questions))
+    answers = read_texts(reference, {key: row.text("text") for key, row in asked.items()})
     found = []
-    for question_id, row in _by_id(read_json_rows(questions)).items():
+    for question_id, row in asked.items():
         image = row.text("image")
         if image not in captions:
             raise row.error(f"the image {image!r} has no context in {context}")
@@ -110,13 +112,19 @@ def read_llava_bench(
     return found
 
 
-def read_texts(path: Path | str) -> dict[Identifier, str]:
+def read_texts(path: Path | str, questions: Mapping[Identifier, str]) -> dict[Identifier, str]:
     """Answers by question id, from LLaVA's answer files (``question_id``, ``text``).
+
+    Args:
+        path: The file, see `lvlmsal.files.answers.answer_texts`.
+        questions: What is asked, by id.
 
     Raises:
         DataError: A line is broken or an id occurs twice.
     """
-    return {key: row.text("text") for key, row in _by_id(read_json_rows(path)).items()}
+    rows = _by_id(read_json_rows(path))
+    texts = answer_texts(list(rows.values()), [questions.get(key, "") for key in rows])
+    return dict(zip(rows, texts, strict=True))
 
 
 def read_reviews(path: Path | str, known: Collection[Identifier] | None = None) -> list[Review]:

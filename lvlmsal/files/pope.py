@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvlmsal.errors import DataError
+from lvlmsal.files.answers import words_of
 from lvlmsal.files.rows import Identifier, Row, read_json_rows
 
 
@@ -109,14 +110,14 @@ def _category(folder: Path, category: str) -> dict[tuple[str, str], PopeQuestion
         raise DataError(
             f"expected one file *_pope_{category}.json with labels, found {names}", path=folder
         )
-    return {(q.image, _words(q.text)): q for q in read_pope_questions(paths[0])}
+    return {(q.image, words_of(q.text)): q for q in read_pope_questions(paths[0])}
 
 
 def _labelled(row: Row, known: Mapping[tuple[str, str], PopeQuestion]) -> PopeQuestion:
     """A question of a merged file, with the label that it has in POPE's own file."""
     image = row.text("image")
     # the merged file appends a line with an instruction to each question
-    question = known.get((image, _words(row.text("text").strip().split("\n")[0])))
+    question = known.get((image, words_of(row.text("text").strip().split("\n")[0])))
     if question is None:
         raise row.error(
             f"the question {row.data['text']!r} on {image!r} is not in the file of its category "
@@ -128,7 +129,3 @@ def _labelled(row: Row, known: Mapping[tuple[str, str], PopeQuestion]) -> PopeQu
         category=row.text("category"),
         line=row.line,
     )
-
-
-def _words(text: str) -> str:
-    return " ".join(text.lower().split())

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from lvlmsal.errors import DataError
-from lvlmsal.files import Identifier, PopeQuestion, Row, listed, read_json_rows, read_text
+from lvlmsal.files import (
+    Identifier,
+    PopeQuestion,
+    Row,
+    answer_texts,
+    listed,
+    read_json_rows,
+    read_text,
+    words_of,
+)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,8 +32,8 @@ def read_pope_answers(
 
     Two layouts are in use. Lines with a ``question_id`` (LLaVA's: ``{"question_id", "text"}``) are
     matched by it, and by ``category`` where questions and answers have one. Lines without (POPE's
-    own: ``{"question", "answer"}``) are matched by order. The answer is under ``answer``,
-    ``text`` or, in PAI's files, ``ans``. Where a line repeats the question (``question``,
+    own: ``{"question", "answer"}``) are matched by order. Where the answer stands, see
+    `lvlmsal.files.answer_texts`. Where a line repeats the question (``question``,
     ``prompt``, ``query``), it must be the right one: ids start again in each of POPE's files, so
     answers to another file would match by id. PAI's lines repeat the label, which must agree.
 
@@ -63,7 +72,7 @@ def read_pope_answers(
             "compared, which are the same in all three files of POPE: make sure that the "
             "questions are the right ones"
         )
-    return [_answer(row) for row in matched]
+    return answer_texts(matched, [question.text for question in questions])
 
 
 def read_captions(
@@ -204,15 +213,6 @@ def _plain(key: Hashable) -> object:
     return key
 
 
-def _answer(row: Row) -> str:
-    """The answer; ``text`` beside ``answer`` can only be the question, which was compared."""
-    for key in ("answer", "ans", "text"):
-        if key in row.data:
-            return row.text(key)
-    keys = ", ".join(map(repr, row.data))
-    raise row.error(f"there is no answer: expected 'answer' or 'text', got the keys {keys}")
-
-
 def _check_label(row: Row, question: PopeQuestion) -> None:
     """Compare the label that a line of PAI's repeats: yes or no, or 1 or 0."""
     label = row.data.get("label")
@@ -231,18 +231,21 @@ def _check_question(row: Row, question: PopeQuestion) -> bool:
         Whether the line repeats a question.
     """
     keys: list[str] = [key for key in ("query", "question", "prompt") if key in row.data]
-    if "text" in row.data and {"answer", "ans"} & row.data.keys():
-        keys.append("text")
     for key in keys:
         # prompts add instructions to the question
-        if _words(question.text) not in _words(row.text(key)):
+        if words_of(question.text) not in words_of(row.text(key)):
             raise row.error(
                 f"'{key}' is {row.data[key]!r}, but line {question.line} of the questions "
                 f"(question_id {question.question_id!r}) asks {question.text!r}; do the two files "
                 "belong together?"
             )
-    return bool(keys)
+    return bool(keys) or _is_repeated_in_text(row, question)
 
 
-def _words(text: str) -> str:
-    return " ".join(text.lower().split())
+def _is_repeated_in_text(row: Row, question: PopeQuestion) -> bool:
+    """Whether ``text`` holds the question, which it can only where the answer stands elsewhere."""
+    return (
+        "text" in row.data
+        and bool({"answer", "ans"} & row.data.keys())
+        and words_of(question.text) in words_of(row.text("text"))
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
+from lvlmsal.errors import UnknownName
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.statistics import figure_intervals
 
@@ -62,6 +63,29 @@ def bounds(
         for name, interval in found.items()
         if not _is_number(metric, name)
     }
+
+
+def rules_named(kind: str, names: str, known: Iterable[str]) -> list[str]:
+    """The rules that an option names: none, ``all``, or some with commas between.
+
+    Args:
+        kind: What the rules are, for the message.
+        names: What was given.
+        known: Every rule.
+
+    Raises:
+        UnknownName: One of them is no rule; the message has the nearest one.
+
+    Example:
+        >>> rules_named("parser", "strict, opera", ["opera", "strict", "vcd"])
+        ['strict', 'opera']
+    """
+    every = list(known)
+    given = [name.strip() for name in names.split(",")] if names.strip() else []
+    for name in given:
+        if name not in (*every, "all"):
+            raise UnknownName(kind, name, [*every, "all"])
+    return every if "all" in given else list(dict.fromkeys(given))
 
 
 def or_none(value: float) -> float | None:

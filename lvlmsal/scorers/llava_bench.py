@@ -127,7 +127,7 @@ class LlavaBench(Scorer):
     ) -> tuple[Tensor, list[Identifier], list[str]]:
         assert self.answers is not None  # checked when the scorer was made
         assert self.replies is not None
-        given = read_texts(self.answers)
+        given = read_texts(self.answers, {q.question_id: q.text for q in asked})
         for kind, ids in (
             ("unknown", given.keys() - {q.question_id for q in asked}),
             ("missing", {q.question_id for q in asked} - given.keys()),

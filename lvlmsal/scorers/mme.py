@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 from torch import Tensor
 
@@ -16,15 +16,17 @@ from lvlmsal.files import (
     MME_TASKS,
     MmeQuestion,
     Row,
+    answer_texts,
     listed,
     read_json_rows,
     read_mme_questions,
     read_mme_results,
+    words_of,
 )
 from lvlmsal.metrics.functional.mme import MME_PARSERS, mme_parser
 from lvlmsal.metrics.mme import Mme as MmeMetric
 from lvlmsal.registry import SCORERS
-from lvlmsal.scorers.base import Scorer, bounds, numbers
+from lvlmsal.scorers.base import Scorer, bounds, numbers, rules_named
 
 _INSTRUCTIONS: Final = (
     "please answer yes or no.",
@@ -43,7 +45,7 @@ class Mme(Scorer):
         answers: LLaVA's answer file (question_id, prompt, text).
         root: Folder of MME, whose questions the answer file answers.
         parser: Rule that reads yes or no off an answer: official, lmms-eval, vlmevalkit, strict.
-        parsers: ``all`` to show the scores under every rule as well.
+        parsers: Rules to show the scores under as well, with commas between; ``all`` for every one.
         seed: Seed of the intervals.
 
     Raises:
@@ -58,7 +60,7 @@ class Mme(Scorer):
     answers: Path | None = None
     root: Path | None = None
     parser: str = "official"
-    parsers: Literal["", "all"] = ""
+    parsers: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class Mme(Scorer):
             ConfigError: There are neither results nor answers with a root, or both.
         """
         mme_parser(self.parser)
+        rules_named("parser of MME", self.parsers, MME_PARSERS)
         with_answers = self.answers is not None and self.root is not None
         if (self.results is None) != with_answers or (
             self.results is not None and (self.answers, self.root) != (None, None)
@@ -95,10 +98,10 @@ class Mme(Scorer):
             "categories": _by_task(metric, rows, given),
             "warnings": warnings,
         }
-        if self.parsers:
+        if names := rules_named("parser of MME", self.parsers, MME_PARSERS):
             shown = ("perception", "cognition", "task_mean", "accuracy", "unparsed", "n")
             result["parsers"] = {}
-            for name in MME_PARSERS:
+            for name in names:
                 rule = MmeMetric(parser=name)
                 figures = numbers(rule, rule.rows(said, targets))
                 result["parsers"][name] = {figure: figures[figure] for figure in shown}
@@ -182,7 +185,10 @@ def read_mme_answers(path: Path | str, root: Path | str) -> list[MmeQuestion]:
             f"answer: {listed(missing)}",
             path=path,
         )
-    return [replace(q, answer=found[q.unit, q.number].text("text")) for q in wanted]
+    texts = answer_texts(
+        [found[q.unit, q.number] for q in wanted], [_words(q.text) for q in wanted]
+    )
+    return [replace(q, answer=text) for q, text in zip(wanted, texts, strict=True)]
 
 
 def _asked(row: Row, by_unit: dict[str, list[MmeQuestion]]) -> MmeQuestion:
@@ -217,7 +223,7 @@ def _unit(question_id: str) -> str:
 
 def _words(text: str) -> str:
     """A question without instructions, in lower case and with single blanks."""
-    words = " ".join(text.lower().split())
+    words = words_of(text)
     for instruction in _INSTRUCTIONS:
         words = words.replace(instruction, "")
-    return " ".join(words.split())
+    return words_of(words)

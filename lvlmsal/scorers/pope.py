@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from lvlmsal.files import PopeQuestion, read_pope_questions
 from lvlmsal.metrics.parsers import PARSERS, get_parser
 from lvlmsal.metrics.pope import Pope as PopeMetric
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.answers import read_pope_answers
-from lvlmsal.scorers.base import Scorer, bounds, numbers
+from lvlmsal.scorers.base import Scorer, bounds, numbers, rules_named
 
 
 @SCORERS.register("pope")
@@ -25,7 +25,7 @@ class Pope(Scorer):
         labels: Folder of POPE's own files, if the question file is LLaVA's merged one, which has
             no labels.
         parser: Rule that reads yes or no off an answer.
-        parsers: ``all`` to show the score under every published rule as well.
+        parsers: Rules to show the score under as well, with commas between; ``all`` for every one.
         seed: Seed of the intervals.
 
     Raises:
@@ -40,7 +40,7 @@ class Pope(Scorer):
     answers: Path
     labels: Path | None = None
     parser: str = "strict"
-    parsers: Literal["", "all"] = ""
+    parsers: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,6 +50,7 @@ class Pope(Scorer):
             UnknownName: No rule has that name.
         """
         get_parser(self.parser)
+        rules_named("parser", self.parsers, PARSERS)
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``parsers`` and ``categories`` hold figures by rule and category."""
@@ -72,8 +73,8 @@ class Pope(Scorer):
             result["categories"] = {
                 name: numbers(metric, rows[places]) for name, places in categories.items()
             }
-        if self.parsers:
-            rules = {name: PopeMetric(parser=name) for name in PARSERS}
+        if names := rules_named("parser", self.parsers, PARSERS):
+            rules = {name: PopeMetric(parser=name) for name in names}
             result["parsers"] = {
                 name: numbers(rule, rule.rows(given, labels)) for name, rule in rules.items()
             }

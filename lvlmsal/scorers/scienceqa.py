@@ -15,6 +15,7 @@ from lvlmsal.errors import DataError
 from lvlmsal.files import (
     Row,
     ScienceqaProblem,
+    answer_texts,
     listed,
     read_json_rows,
     read_scienceqa,
@@ -24,7 +25,7 @@ from lvlmsal.metrics.choices import CHOICE_RULES
 from lvlmsal.metrics.scienceqa import Scienceqa as ScienceqaMetric
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.answers import match_rows
-from lvlmsal.scorers.base import Scorer, bounds, numbers
+from lvlmsal.scorers.base import Scorer, bounds, numbers, rules_named
 
 
 @SCORERS.register("scienceqa")
@@ -40,8 +41,10 @@ class Scienceqa(Scorer):
         split: Which problems were answered.
         modality: all, image (only problems with an image) or text (only those without).
         rule: Rule that reads the choice off an answer.
-        rules: ``all`` to show the score under every rule as well.
+        rules: Rules to show the score under as well, with commas between; ``all`` for every one.
         missing: What to do about problems without an answer: refuse, or count them as wrong.
+        unknown: What to do about answers to problems outside of the split: refuse, or ignore them,
+            as the official scripts do.
         seed: Seed of the intervals.
 
     Raises:
@@ -58,15 +61,25 @@ class Scienceqa(Scorer):
     split: str = "test"
     modality: Literal["all", "image", "text"] = "all"
     rule: str = "llava"
-    rules: Literal["", "all"] = ""
+    rules: str = ""
     missing: Literal["refuse", "wrong"] = "refuse"
+    unknown: Literal["refuse", "ignore"] = "refuse"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the names of the rules.
+
+        Raises:
+            UnknownName: No rule has that name.
+        """
+        ScienceqaMetric(rule=self.rule)
+        rules_named("rule", self.rules, CHOICE_RULES)
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``categories`` holds topics, ``rules`` every rule, if asked for."""
         metric = ScienceqaMetric(rule=self.rule)
         whole = read_scienceqa(self.problems, self.splits, self.split)
-        given = self._given({problem.id for problem in whole})
+        given, unknown = self._given({problem.id: problem.question for problem in whole})
         asked = [
             problem
             for problem in whole
@@ -89,28 +102,41 @@ class Scienceqa(Scorer):
             "note": CHOICE_RULES[self.rule].summary,
             **numbers(metric, rows),
             "missing": len(missing),
+            "unknown": len(unknown),
             "intervals": bounds(metric, rows, [problem.id for problem in asked], self.seed),
             "categories": {
                 topic: _short(metric, rows[places]) for topic, places in sorted(topics.items())
             },
         }
-        if self.rules:
-            metrics = {name: ScienceqaMetric(rule=name) for name in CHOICE_RULES}
+        if names := rules_named("rule", self.rules, CHOICE_RULES):
+            metrics = {name: ScienceqaMetric(rule=name) for name in names}
             result["rules"] = {
                 name: numbers(rule, _rows(rule, asked, given)) for name, rule in metrics.items()
             }
         return result
 
-    def _given(self, known: set[str]) -> dict[str, str]:
-        """Answers by id, to whichever problems of the split."""
+    def _given(self, known: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+        """Answers by id, to whichever problems of the split, and the ids outside of it."""
         if (results := _results(self.answers)) is not None:
             rows = [Row(self.answers, 1, {"question_id": p, "text": t}) for p, t in results.items()]
         else:
             rows = read_json_rows(self.answers)
-        found = match_rows(
-            rows, lambda row: str(row.identifier("question_id")), known, "question_id"
-        )
-        return {pid: row.text("text") for pid, row in found.items()}
+        others = [row for row in rows if _id(row) not in known]
+        unknown = list(map(_id, others))
+        if unknown and self.unknown == "refuse":
+            raise others[0].error(
+                f"{len(unknown)} of {len(rows)} lines have an unknown question_id: "
+                f"{listed(unknown)}; the split {self.split!r} has {len(known)} problems. LLaVA's "
+                "script leaves such answers out; to do so too: --unknown ignore"
+            )
+        found = match_rows([row for row in rows if _id(row) in known], _id, known, "question_id")
+        texts = answer_texts(list(found.values()), [known[pid] for pid in found])
+        return dict(zip(found, texts, strict=True)), unknown
+
+
+def _id(row: Row) -> str:
+    """Problems are numbered, and their ids are strings."""
+    return str(row.identifier("question_id"))
 
 
 def _rows(

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.vizwiz import vizwiz_target
 from lvlmsal.errors import DataError
-from lvlmsal.files import Row, listed, read_json_rows, read_vizwiz_prompts, read_vizwiz_questions
+from lvlmsal.files import (
+    Row,
+    answer_texts,
+    listed,
+    read_json_rows,
+    read_vizwiz_prompts,
+    read_vizwiz_questions,
+)
 from lvlmsal.metrics.vizwiz import VQA_RULES
 from lvlmsal.metrics.vizwiz import Vizwiz as VizwizMetric
 from lvlmsal.registry import SCORERS
 from lvlmsal.scorers.answers import match_rows
-from lvlmsal.scorers.base import Scorer, bounds, numbers
+from lvlmsal.scorers.base import Scorer, bounds, numbers, rules_named
 
 
 @SCORERS.register("vizwiz")
@@ -26,7 +33,7 @@ class Vizwiz(Scorer):
         answers: Answer file: a submission (image, answer) or LLaVA's (question_id, text).
         questions: LLaVA's question file, which says which image a question_id stands for.
         rule: Rule that compares answers with those of people.
-        rules: ``all`` to show the score under every rule as well.
+        rules: Rules to show the score under as well, with commas between; ``all`` for every one.
         seed: Seed of the intervals.
 
     Raises:
@@ -41,8 +48,17 @@ class Vizwiz(Scorer):
     answers: Path
     questions: Path | None = None
     rule: str = "vizwiz-api"
-    rules: Literal["", "all"] = ""
+    rules: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the names of the rules.
+
+        Raises:
+            UnknownName: No rule has that name.
+        """
+        VizwizMetric(rule=self.rule)
+        rules_named("rule", self.rules, VQA_RULES)
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``rules`` holds the figures of every rule, if asked for."""
@@ -54,7 +70,7 @@ class Vizwiz(Scorer):
                 "to compare with",
                 path=self.annotations,
             )
-        given = self._given({question.image for question in asked})
+        given = self._given({question.image: question.question for question in asked})
         said = [given[question.image] for question in asked]
         targets = [vizwiz_target(question) for question in asked]
         rows = metric.rows(said, targets)
@@ -65,15 +81,15 @@ class Vizwiz(Scorer):
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, [q.image for q in asked], self.seed),
         }
-        if self.rules:
-            metrics = {name: VizwizMetric(rule=name) for name in VQA_RULES}
+        if names := rules_named("rule", self.rules, VQA_RULES):
+            metrics = {name: VizwizMetric(rule=name) for name in names}
             result["rules"] = {
                 name: numbers(rule, rule.rows(said, targets)) for name, rule in metrics.items()
             }
         return result
 
-    def _given(self, known: set[str]) -> dict[str, str]:
-        """One answer for each image."""
+    def _given(self, known: dict[str, str]) -> dict[str, str]:
+        """One answer for each image; `known` has the questions."""
         rows = read_json_rows(self.answers)
         images = {}
         if self.questions is not None:
@@ -92,18 +108,11 @@ class Vizwiz(Scorer):
                 raise row.error(f"the question_id {question_id!r} is not in {self.questions}")
             return images[question_id]
 
-        found = match_rows(rows, image_of, known, "image")
-        if missing := sorted(known - found.keys()):
+        found = match_rows(rows, image_of, set(known), "image")
+        if missing := sorted(known.keys() - found.keys()):
             raise DataError(
                 f"{len(missing)} of {len(known)} questions have no answer: {listed(missing)}",
                 path=self.answers,
             )
-        return {image: _answer(row) for image, row in found.items()}
-
-
-def _answer(row: Row) -> str:
-    for key in ("answer", "text"):
-        if key in row.data:
-            return row.text(key)
-    keys = ", ".join(map(repr, row.data))
-    raise row.error(f"there is no answer: expected 'answer' or 'text', got the keys {keys}")
+        texts = answer_texts(list(found.values()), [known[image] for image in found])
+        return dict(zip(found, texts, strict=True))

@@ -77,7 +77,7 @@ def test_rule_files_are_looked_for_in_the_root(tmp_path: Path) -> None:
         ("context.jsonl", CONTEXT[:1], "'002.jpg' has no context"),
         ("context.jsonl", [{"image": "001.jpg", "caption": 3}, CONTEXT[1]], "'caption' must be"),
         ("context.jsonl", [CONTEXT[0], CONTEXT[0]], "already used in line 1"),
-        ("answers_gpt4.jsonl", [{"question_id": 0}], "'text' is missing"),
+        ("answers_gpt4.jsonl", [{"question_id": 0}], "there is no answer: expected"),
         ("questions.jsonl", [{**LLAVA_QUESTIONS[0], "image": "../x.jpg"}], "has no context"),
     ],
 )

@@ -226,8 +226,8 @@ def test_folders_and_options_that_do_not_fit(results: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(LvlmsalError, match="--results"):
             score(**options)
-    with pytest.raises(LvlmsalError, match="must be one of '', 'all'"):
-        score(results=results, parsers="some")
+    with pytest.raises(LvlmsalError, match=r"unknown .* 'oficial'\. Did you mean 'official'"):
+        score(results=results, parsers="strict,oficial")
     with pytest.raises(LvlmsalError, match="unknown parser of MME"):
         score(results=results, parser="llava")
 
@@ -257,6 +257,8 @@ def write(root: Path, rows: list[dict[str, Any]]) -> Path:
         lambda rows: rows[::-1],
         # the text file's name instead of the image's
         lambda rows: [{**r, "question_id": r["question_id"][:-4] + ".txt"} for r in rows],
+        # the question under the key that is the answer elsewhere
+        lambda rows: [{**r, "answer": r["text"], "text": r["prompt"]} for r in rows],
         # ids of this library, with and without prompts
         lambda rows: [
             {**r, "question_id": f"{r['question_id']}#{i % 2 + 1}"} for i, r in enumerate(rows)

@@ -140,7 +140,7 @@ def test_the_answer_key_wins_where_text_repeats_the_question(asked: Path) -> Non
     ]
     assert score(asked, rows)["accuracy"] == 2 / 4
     rows[1]["text"] = "no"
-    with pytest.raises(DataError, match=r"a\.jsonl:2: 'text' is 'no'.*question_id 2"):
+    with pytest.raises(DataError, match=r"a\.jsonl:2: 'answer' is 'No' and 'text' is 'no'"):
         score(asked, rows)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lvlmsal.benchmarks.scienceqa import Scienceqa
-from lvlmsal.errors import DataError
+from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.files import read_scienceqa
 from lvlmsal.registry import BENCHMARKS, SCORERS
 
@@ -202,7 +202,7 @@ def test_what_is_missing_is_refused_or_wrong(root: Path) -> None:
     [
         ([*llava(), {"question_id": "1", "text": "A"}], "unknown question_id: 1;"),
         ([*llava(), llava()[0]], "question_id 4 occurs a second time"),
-        ([{"question_id": "4"}], "'text' is missing"),
+        ([{"question_id": "4"}], "there is no answer: expected 'answer' or 'text'"),
         ([{"text": "A"}], "'question_id' is missing"),
         ([], "the file is empty"),
     ],
@@ -212,5 +212,30 @@ def test_answers_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         score(root, rows)
-    with pytest.raises(Exception, match="'all'"):
-        score(root, llava(), rules="some")
+
+
+def test_rules_are_named_one_by_one_or_all_together(root: Path) -> None:
+    assert list(score(root, llava(), rules="strict, llava")["rules"]) == ["strict", "llava"]
+    with pytest.raises(LvlmsalError, match=r"unknown rule 'strikt'\. Did you mean 'strict'"):
+        score(root, llava(), rules="llava,strikt")
+
+
+def test_the_question_under_text_is_not_the_answer(root: Path) -> None:
+    asked = f"Context: x\n{PROBLEMS['4']['question']}\nA. a cat"
+    rows = [{**row, "text": asked, "answer": row["text"]} for row in llava()]
+    assert score(root, rows) == score(root, llava())
+    with pytest.raises(DataError, match="leave only the model's answer"):
+        score(root, [{**row, "answer": "A"} for row in llava()])
+
+
+def test_unknown_ids_are_refused_or_left_out(root: Path) -> None:
+    rows = [*llava(), {"question_id": "1", "text": "A"}, {"question_id": 99, "text": "A"}]
+    with pytest.raises(DataError, match=r":4: 2 of 5 .*unknown .*: 1, 99;.*--unknown ignore"):
+        score(root, rows)
+    result = score(root, rows, unknown="ignore")
+    assert (result.pop("unknown"), result["n"]) == (2, 3)
+    plain = score(root, llava())
+    assert plain.pop("unknown") == 0
+    assert result == plain
+    official = {"results": {"4": 0, "11": 1, "7": -1, "1": 3}}
+    assert score(root, official, unknown="ignore")["accuracy"] == 2 / 3

@@ -209,6 +209,18 @@ def test_answers_that_do_not_fit_are_refused(
         score(root, rows)
 
 
+def test_text_next_to_answer_is_the_answer_or_the_question(root: Path) -> None:
+    plain = score(root, submission())
+    asked = {entry["image"]: entry["question"] for entry in ENTRIES}
+    rows = [{**row, "text": row["answer"]} for row in submission()]
+    assert score(root, rows) == plain
+    rows = [{**row, "text": asked[row["image"]]} for row in rows]
+    assert score(root, rows) == plain
+    rows[0]["text"] = "something else"
+    with pytest.raises(DataError, match="leave only the model's answer"):
+        score(root, rows)
+
+
 def test_more_that_does_not_fit(root: Path) -> None:
     questions = llava_questions(root)
     rows = [*llava_answers(), {"question_id": 99, "text": "a"}]
@@ -216,6 +228,9 @@ def test_more_that_does_not_fit(root: Path) -> None:
         score(root, rows, questions=questions)
     with pytest.raises(DataError, match="the test split has none"):
         score(root, submission(), annotations=root / "Annotations/test.json")
-    for options, word in (({"rules": "some"}, "'all'"), ({"rule": "x"}, "unknown rule 'x'")):
+    for options, word in (
+        ({"rules": "vizwiz_api"}, "Did you mean 'vizwiz-api'"),
+        ({"rule": "x"}, "unknown rule 'x'"),
+    ):
         with pytest.raises(Exception, match=word):
             score(root, submission(), **options)
