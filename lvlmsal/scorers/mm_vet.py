@@ -16,7 +16,7 @@ from lvlmsal.files.mm_vet import (
     read_mm_vet_answers,
     read_mm_vet_grades,
 )
-from lvlmsal.metrics.functional.mm_vet import mm_vet_counts, mm_vet_grade
+from lvlmsal.metrics.functional.mm_vet import TRIES, mm_vet_counts, mm_vet_grade
 from lvlmsal.metrics.mm_vet import MmVet as MmVetMetric
 from lvlmsal.metrics.prompts import OWN
 from lvlmsal.registry import SCORERS
@@ -33,7 +33,9 @@ class MmVet(Scorer):
         questions: Question file, mm-vet.json.
         grades: Grade file of the official script: id -> score, content.
         answers: Answer file: id -> text.
-        replies: The judge's replies, such as RUN/judge.jsonl, needed with answers.
+        replies: The judge's replies, needed with answers: RUN/judge.jsonl, or lines with id, reply
+            and attempt, which is 5 * run + try (both counted from 0), so that the first run has the
+            attempts 0 to 4 and the second 5 to 9; without attempt it is 0.
         judge: Which judge counts where the replies are those of several: its model.
         judge_prompt: The prompt that the replies were fetched with: lvlmsal-1, or a text file.
         judge_runs: How often every answer was judged; grade files tell.
@@ -108,5 +110,16 @@ class MmVet(Scorer):
             question.question_id: partial(metric.requests, answer, question.target)
             for question, answer in zip(asked, answers, strict=True)
         }
-        warnings = give_replies(metric, self.replies, asks, judge=self.judge)
+        warnings = give_replies(
+            metric,
+            self.replies,
+            asks,
+            judge=self.judge,
+            last_attempt=TRIES * self.judge_runs - 1,
+            numbering=(
+                f"MM-Vet's attempts are {TRIES} * run + try, both counted from 0: 0 to {TRIES - 1} "
+                f"are the tries of the first run, and the second begins with {TRIES}. judge_runs "
+                f"(--judge-runs) says how many runs there are, now {self.judge_runs}."
+            ),
+        )
         return metric, metric.rows(answers, targets), warnings

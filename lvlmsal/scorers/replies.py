@@ -16,6 +16,8 @@ def give_replies(
     asks: Mapping[str, Callable[[], list[JudgeRequest]]],
     *,
     judge: str = "",
+    last_attempt: int | None = None,
+    numbering: str = "",
 ) -> list[str]:
     """Give a metric the replies of a file.
 
@@ -29,13 +31,17 @@ def give_replies(
         path: JSON lines or a JSON array.
         asks: What the metric has to ask next, by id.
         judge: Take the lines of this judge model only; by default all lines must be of one judge.
+        last_attempt: The highest ``attempt`` that the metric can ask for; None: it is not checked.
+        numbering: How attempts are counted, one sentence for messages; needed where attempts are
+            more than tries one after the other.
 
     Returns:
         Warnings: ids for which a reply is missing, and ids whose reply another one stands for.
 
     Raises:
-        DataError: A line has neither key nor id, an unknown id, or an id and attempt twice; or the
-            replies are those of several judges, or of none that is called `judge`.
+        DataError: A line has neither key nor id, an unknown id, or an id and attempt twice; an
+            attempt is out of range, or an id lacks one and has another that nothing asks for; or
+            the replies are those of several judges, or of none that is called `judge`.
     """
     by_key: dict[str, str] = {}
     by_id: dict[tuple[str, int], Row] = {}
@@ -46,6 +52,10 @@ def give_replies(
         attempt = row.identifier("attempt") if "attempt" in row.data else 0
         if not isinstance(attempt, int) or attempt < 0:
             raise row.error(f"'attempt' must be 0, 1, ..., got {attempt!r}")
+        if last_attempt is not None and attempt > last_attempt:
+            raise row.error(
+                f"'attempt' must be from 0 to {last_attempt}, got {attempt}. {numbering}".rstrip()
+            )
         place = (str(row.identifier("id")), attempt)
         if place[0] not in asks:
             raise row.error(
@@ -59,17 +69,25 @@ def give_replies(
         by_id[place] = row
     found: dict[str, str] = {}
     metric.replies = found
-    missing = []
+    missing: dict[str, int] = {}
+    asked = set()
     for name, ask in asks.items():
         while requests := ask():
             request = requests[0]
+            asked.add((name, request.attempt))
             reply = by_key.get(request.key)
             if reply is None and (row_of := by_id.get((name, request.attempt))) is not None:
                 reply = row_of.text("reply")
             if reply is None:
-                missing.append(name)
+                missing[name] = request.attempt
                 break
             found[request.key] = reply
+    for (name, attempt), row in by_id.items():
+        if name in missing and (name, attempt) not in asked:
+            raise row.error(
+                f"nothing asks for attempt {attempt} of {name!r}, and its attempt {missing[name]} "
+                f"is missing. {numbering}".rstrip()
+            )
     metric.replies = {}  # so that all first requests are asked for
     differing = [
         name
@@ -79,7 +97,7 @@ def give_replies(
         and found[request.key] != row_of.text("reply")
     ]
     metric.replies = found
-    return _warnings(missing, differing, len(asks))
+    return _warnings(list(missing), differing, len(asks))
 
 
 def _of_one_judge(rows: list[Row], judge: str) -> list[Row]:

@@ -128,6 +128,8 @@ def llava_bench_figures(counts: Tensor) -> dict[str, Tensor]:
         ``official`` and ``official_CATEGORY``: as the official script prints them, in percent with
         its roundings (means to 3 decimals, their ratio to 1), with -1 in both means for every pair
         that failed, and nan where a score is nan, infinite or beyond a million;
+        ``official_reference``, ``official_answer`` and the same with ``_CATEGORY``: the script's
+        other two columns, ten times those means to 1 decimal;
         ``failed``: pairs outside of ``ratio``; ``unjudged``: questions without a review; ``n``.
     """
     inner, (failed, unjudged, n) = counts[..., :-3], counts[..., -3:].unbind(-1)
@@ -136,26 +138,29 @@ def llava_bench_figures(counts: Tensor) -> dict[str, Tensor]:
     pairs, reference, answer, judged, all_reference, all_answer, odd = each.unbind(-1)
     ratios = answer / reference
     ratios = torch.where(reference > 0, ratios, math.nan)
-    official = torch.where(
-        odd > 0, math.nan, _printed(all_reference / (judged * UNIT), all_answer / (judged * UNIT))
+    first, second = (
+        torch.where(odd > 0, math.nan, _rounded(total / (judged * UNIT), 3))
+        for total in (all_reference, all_answer)
     )
+    official = {
+        "official": _rounded(torch.where(first == 0, math.nan, second / first * 100), 1),
+        "official_reference": _rounded(first * 10, 1),
+        "official_answer": _rounded(second * 10, 1),
+    }
     names = ("", *(f"_{category}" for category in CATEGORIES))
     return {
         **{f"ratio{name}": ratios[..., place] for place, name in enumerate(names)},
         "reference": (reference / (pairs * UNIT))[..., 0],
         "answer": (answer / (pairs * UNIT))[..., 0],
-        **{f"official{name}": official[..., place] for place, name in enumerate(names)},
+        **{
+            f"{column}{name}": values[..., place]
+            for column, values in official.items()
+            for place, name in enumerate(names)
+        },
         "failed": failed,
         "unjudged": unjudged,
         "n": n,
     }
-
-
-def _printed(reference: Tensor, answer: Tensor) -> Tensor:
-    """The ratio of two means in percent, rounded as the official script does."""
-    means = _rounded(reference, 3)
-    ratio = _rounded(answer, 3) / means * 100
-    return torch.where(means == 0, math.nan, _rounded(ratio, 1))
 
 
 def _rounded(values: Tensor, decimals: int) -> Tensor:

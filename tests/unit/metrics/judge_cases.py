@@ -92,6 +92,8 @@ def llava_reference(answers: Sequence[str], targets: Sequence[Any]) -> dict[str,
         figures[f"ratio{end}"] = above / below if mine else math.nan
         means = [round(fmean(column), 3) for column in zip(*every, strict=True)]
         figures[f"official{end}"] = round(means[1] / means[0] * 100, 1) if every else math.nan
+        for column, place in (("official_reference", 0), ("official_answer", 1)):
+            figures[column + end] = round(means[place] * 10, 1) if every else math.nan
     return figures
 
 

@@ -72,6 +72,11 @@ def test_a_failed_pair_enters_the_official_figure_as_minus_one_and_the_other_not
     assert found["ratio"] == found["ratio_conv"] == 0.75
     # means (8 - 1) / 2 and (6 - 1) / 2
     assert found["official"] == found["official_conv"] == round(2.5 / 3.5 * 100, 1) == 71.4
+    # the script's line: ratio, then ten times each of these means, not those of the usable pairs
+    assert (found["official_reference"], found["official_answer"]) == (35.0, 25.0)
+    assert (found["official_reference_conv"], found["official_answer_conv"]) == (35.0, 25.0)
+    assert (found["reference"], found["answer"]) == (8, 6)
+    assert math.isnan(found["official_answer_detail"])
     assert (found["failed"], found["unjudged"], found["n"]) == (1, 1, 3)
     assert math.isnan(found["ratio_detail"])
     assert math.isnan(found["official_detail"])
@@ -87,7 +92,7 @@ def test_what_is_no_score_makes_the_official_figure_undefined_and_no_other() -> 
     for odd in ("7 nan", "inf 3", "1e300 2"):
         found = figures(["8 6", odd])
         assert found["ratio"] == 0.75
-        assert math.isnan(found["official"])
+        assert all(math.isnan(found[name]) for name in ("official", "official_reference"))
         assert found["failed"] == 1
 
 
@@ -103,6 +108,8 @@ def test_the_official_figure_is_that_of_plain_python(pairs: list[tuple[int, int]
     found = figures([f"{a / 2} {b / 2}" for a, b in pairs])
     first, second = (round(sum(column) / 2 / len(pairs), 3) for column in zip(*pairs, strict=True))
     assert found["official"] == round(second / first * 100, 1)
+    assert found["official_reference"] == round(first * 10, 1)
+    assert found["official_answer"] == round(second * 10, 1)
 
 
 def test_wrong_categories_and_readings_are_refused() -> None:

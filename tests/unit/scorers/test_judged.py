@@ -230,3 +230,31 @@ def test_mm_vet_answers_with_stored_replies(tmp_path: Path) -> None:
     answers.write_text(json.dumps({**given, "v1_0": 3}))
     with pytest.raises(DataError, match="must be a string"):
         score("mm-vet", **files)
+
+
+def test_attempts_of_mm_vet_count_five_for_each_run(tmp_path: Path) -> None:
+    root = write_mm_vet(tmp_path / "data")
+    answers, replies = tmp_path / "answers.json", tmp_path / "replies.jsonl"
+    answers.write_text(json.dumps({key: f"mine {key}" for key in MM_VET_QUESTIONS}))
+    files = {"questions": root / "mm-vet.json", "answers": answers, "replies": replies}
+
+    def write(*attempts: tuple[int, str]) -> None:
+        rows = [
+            {"id": key, "attempt": attempt, "reply": reply}
+            for key in MM_VET_QUESTIONS
+            for attempt, reply in attempts
+        ]
+        replies.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    # the second run has no grade at once, but at its second try
+    write((0, "1.0"), (5, "well"), (6, "0.5"))
+    found = score("mm-vet", judge_runs=2, **files)
+    assert (found["total"], found["total_std"]) == (0.75, 0.25)
+    assert (found["unjudged"], found["warnings"]) == (0, [])
+    with pytest.raises(DataError, match=r"jsonl:2: 'attempt' must be from 0 to 4, got 5\. .*5 \*"):
+        score("mm-vet", **files)
+    write((0, "1.0"), (1, "0.5"))
+    with pytest.raises(
+        DataError, match=r"jsonl:2: nothing asks for attempt 1 of 'v1_\d', and its attempt 5 is"
+    ):
+        score("mm-vet", judge_runs=2, **files)
