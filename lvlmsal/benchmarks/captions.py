@@ -68,4 +68,4 @@ class Captions(Benchmark):
 
     def metric(self) -> CountMetric:
         """CIDEr-D and its company with `tokeniser`."""
-        return METRICS.build("cider", tokeniser=self.tokeniser)
+        return METRICS.build("captions", tokeniser=self.tokeniser)

@@ -22,7 +22,7 @@ from lvlmsal.registry import METRICS
 _SIZES = range(1, NGRAMS + 1)
 
 
-@METRICS.register("cider")
+@METRICS.register("captions")
 @dataclass(eq=False, repr=False)
 class Cider(SetMetric):
     """CIDEr-D of captions: how much they say what people say of this image and not of others.

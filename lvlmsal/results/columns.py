@@ -76,7 +76,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("grade_7_12", "G7-12"),
         Column("unparsed", "unparsed", percent=False, bare=True),
     ),
-    "cider": (
+    "captions": (
         Column("cider", "CIDEr"),
         Column("bleu_4", "BLEU-4"),
         Column("rouge_l", "ROUGE-L"),

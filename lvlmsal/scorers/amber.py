@@ -22,14 +22,17 @@ from lvlmsal.metrics.amber import AmberDiscriminative, AmberGenerative
 from lvlmsal.metrics.amber_nouns import AmberVariant
 from lvlmsal.metrics.functional.amber_discriminative import (
     AMBER_GROUPS,
+    AMBER_PARSERS,
     amber_group_figures,
     amber_parser,
 )
 from lvlmsal.registry import SCORERS
-from lvlmsal.scorers.base import Scorer, bounds, numbers, or_none
+from lvlmsal.scorers.base import Scorer, bounds, numbers, or_none, rules_named
 
 _KINDS: Final = ("generative", "existence", "attribute", "relation")
 """The files that AMBER has queries in: what one of them begins, it must finish."""
+_SHOWN: Final = ("accuracy", "precision", "recall", "f1", "unparsed", "n")
+"""What the table of rules has of the answers."""
 
 
 @SCORERS.register("amber")
@@ -48,6 +51,8 @@ class Amber(Scorer):
         variant: How nouns are found in descriptions: official (needs NLTK and spaCy with their
             data) or words (needs nothing; does not compare with published figures).
         parser: Rule that reads yes or no off an answer: official, lmms-eval, vlmevalkit, strict.
+        parsers: Rules to show the answers' figures under as well, with commas between; ``all`` for
+            every one.
         partial: Score a file that lacks some of the queries of a kind it has.
         seed: Seed of the intervals.
 
@@ -66,12 +71,14 @@ class Amber(Scorer):
     queries: Path | None = None
     variant: AmberVariant = "official"
     parser: str = "official"
+    parsers: str = ""
     partial: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the name of the rule."""
+        """Check the names of the rules."""
         amber_parser(self.parser)
+        self._parsers()
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``categories`` holds the figures by group of questions.
@@ -95,9 +102,8 @@ class Amber(Scorer):
             result["amber_score"] = _mean(1, result["chair"], result["f1"])
             official = (result["official/chair"], result["official/f1"])
             result["official/amber_score"] = _mean(100, *official)
-        categories = result.pop("categories", None)
-        result |= {"intervals": intervals, "warnings": warnings}
-        return result if categories is None else {**result, "categories": categories}
+        tables = {name: result.pop(name) for name in ("categories", "parsers") if name in result}
+        return {**result, "intervals": intervals, "warnings": warnings, **tables}
 
     def _generative(
         self, items: list[AmberItem], given: dict[int, str], intervals: dict[str, Any]
@@ -133,7 +139,8 @@ class Amber(Scorer):
         warnings: list[str],
     ) -> dict[str, Any]:
         metric = AmberDiscriminative(parser=self.parser)
-        rows = metric.rows([given[i.id] for i in items], [amber_target(item) for item in items])
+        said, targets = [given[i.id] for i in items], [amber_target(item) for item in items]
+        rows = metric.rows(said, targets)
         images = self._images()
         if unknown := [item.id for item in items if item.id not in images]:
             warnings.append(
@@ -144,7 +151,13 @@ class Amber(Scorer):
             intervals |= bounds(metric, rows, [images[item.id] for item in items], self.seed)
         counts = rows.sum(0)
         groups = {name: amber_group_figures(counts, name) for name in AMBER_GROUPS if name}
+        others = {}
+        for name in self._parsers():
+            rule = AmberDiscriminative(parser=name)
+            figures = numbers(rule, rule.rows(said, targets))
+            others[name] = {figure: figures[figure] for figure in _SHOWN}
         return {
+            **({"parsers": others} if others else {}),
             "parser": self.parser,
             **numbers(metric, rows),
             "categories": {
@@ -156,6 +169,9 @@ class Amber(Scorer):
                 if figures["n"]
             },
         }
+
+    def _parsers(self) -> list[str]:
+        return rules_named("parser of AMBER", self.parsers, AMBER_PARSERS)
 
     def _images(self) -> dict[int, str]:
         """Images by id, as far as a query file says."""

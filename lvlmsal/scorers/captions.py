@@ -69,7 +69,7 @@ class Captions(Scorer):
                 f"weighed over the {len(images)} others"
             )
         return {
-            "metric": "cider",
+            "metric": "captions",
             "variant": metric.variant,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, images, self.seed),

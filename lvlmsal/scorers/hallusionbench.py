@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from lvlmsal.metrics.hallusionbench import HallusionBench as HallusionMetric
 from lvlmsal.metrics.hallusionbench import HallusionRule
 from lvlmsal.metrics.prompts import OWN
 from lvlmsal.registry import SCORERS
-from lvlmsal.scorers.base import Scorer, bounds, numbers
+from lvlmsal.scorers.base import Scorer, bounds, numbers, rules_named
 from lvlmsal.scorers.replies import give_replies
 
 
@@ -30,6 +30,8 @@ class HallusionBench(Scorer):
         questions: The official question file, to find missing and unknown questions; without it
             the results are taken to be complete.
         rule: judge (official), or strict, lmms-eval, vlmevalkit, which read the answers.
+        rules: Rules that read the answers, to show the figures under as well: strict, lmms-eval,
+            vlmevalkit, with commas between; ``all`` for every one.
         replies: With the rule judge: file of the judge's replies, by id (such as VD_ocr_0_1_2) or
             key; without it the verdicts in the results are taken.
         judge: Which judge counts where the replies are those of several: its model.
@@ -46,6 +48,7 @@ class HallusionBench(Scorer):
     results: Path
     questions: Path | None = None
     rule: HallusionRule = "judge"
+    rules: str = ""
     replies: Path | None = None
     judge: str = ""
     verdict_key: str = "gpt4v_output_gpt_check"
@@ -58,9 +61,11 @@ class HallusionBench(Scorer):
 
         Raises:
             ValueError: There are replies of a judge, and a rule that asks none.
+            UnknownName: One of `rules` reads no answers.
         """
         if self.replies is not None and self.rule != "judge":
             raise ValueError(f"replies are of a judge, and the rule {self.rule!r} asks none")
+        self._rules()
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; ``categories`` holds VD, VS and every subcategory."""
@@ -72,7 +77,7 @@ class HallusionBench(Scorer):
         names = [(item.category, f"{item.category} {item.subcategory}") for item in items]
         kinds = list(dict.fromkeys(name for pair in sorted(names) for name in pair))
         groups = [item.group for item in items]
-        return {
+        result = {
             "metric": "hallusionbench",
             "variant": metric.variant if self._asks else self._source,
             **numbers(metric, rows),
@@ -82,6 +87,19 @@ class HallusionBench(Scorer):
             },
             "warnings": warnings,
         }
+        if names := self._rules():
+            said = [item.row.text(self.answer_key) for item in items]
+            targets = [item.target for item in items]
+            metrics = {name: HallusionMetric(rule=name) for name in names}
+            result["rules"] = {
+                name: numbers(rule, rule.rows(said, targets)) for name, rule in metrics.items()
+            }
+        return result
+
+    def _rules(self) -> list[HallusionRule]:
+        """The rules of the option; that of a judge has no verdict but the one of `rule`."""
+        reading = {name: name for name in get_args(HallusionRule) if name != "judge"}
+        return [reading[name] for name in rules_named("rule", self.rules, reading)]
 
     @property
     def _asks(self) -> bool:

@@ -190,6 +190,11 @@ def test_both_parts_counted_by_hand(root: Path) -> None:
 def test_answers_under_another_rule(root: Path) -> None:
     found = score(root, RESPONSES, parser="strict")
     assert (found["accuracy"], found["unparsed"]) == (4 / 6, 0)
+    found = score(root, RESPONSES, parsers="strict,official")
+    assert found["accuracy"] == found["parsers"]["official"]["accuracy"] == 3 / 6
+    assert found["parsers"]["strict"]["accuracy"] == 4 / 6
+    with pytest.raises(LvlmsalError, match="unknown parser of AMBER 'strickt'"):
+        score(root, RESPONSES, parsers="strickt")
 
 
 def test_one_part_needs_nothing_of_the_other(root: Path) -> None:

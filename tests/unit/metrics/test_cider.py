@@ -209,4 +209,4 @@ def test_wrong_input_is_refused() -> None:
         with pytest.raises(ValueError, match="list of at least one reference"):
             metric.update(["a dog"], [wrong])
     with pytest.raises(ConfigError, match="one of 'plain', 'ptb'"):
-        METRICS.build("cider", tokeniser="java")
+        METRICS.build("captions", tokeniser="java")

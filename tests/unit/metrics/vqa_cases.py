@@ -12,7 +12,7 @@ from lvlmsal.metrics.vizwiz import Vizwiz
 from tests.unit.metrics import test_cider, test_scienceqa, test_vizwiz
 
 CASES: dict[str, tuple[Callable[[], CountMetric], list[tuple[str, Any]], Callable[..., Any]]] = {
-    "cider": (Cider, test_cider.SAMPLES, test_cider.reference),
+    "captions": (Cider, test_cider.SAMPLES, test_cider.reference),
     "scienceqa": (Scienceqa, test_scienceqa.SAMPLES, test_scienceqa.reference),
     "vizwiz": (Vizwiz, test_vizwiz.SAMPLES, test_vizwiz.reference),
 }

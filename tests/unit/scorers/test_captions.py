@@ -11,6 +11,7 @@ import pytest
 from lvlmsal.benchmarks.captions import Captions
 from lvlmsal.errors import DataError
 from lvlmsal.registry import SCORERS
+from lvlmsal.results.columns import COLUMNS
 
 REFERENCES = {
     3: ["A dog runs home.", "the dog"],
@@ -80,6 +81,8 @@ def test_scores_of_a_file(root: Path) -> None:
     assert (result["bleu_4"], result["rouge_l"], result["n"]) == (pytest.approx(1), 1, 3)
     assert result["length"] == pytest.approx((4 + 4 + 6) / 3)
     assert result["warnings"] == []
+    assert result["metric"] == Captions(root=str(root)).metric().name == "captions"
+    assert {column.figure for column in COLUMNS["captions"]} <= result.keys()
     assert result["variant"].startswith("CIDEr-D of pycocoevalcap 1.2, words in lower case")
     assert result["intervals"]["cider"]["low"] <= result["cider"]
     json.dumps(result, allow_nan=False)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lvlmsal.cli import main
-from lvlmsal.errors import ConfigError, DataError
+from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.metrics.video_qa import VideoQa as VideoQaMetric
 from lvlmsal.registry import SCORERS
 from tests.unit.metrics.video_cases import HALLUSION, VERDICTS
@@ -54,6 +54,13 @@ def test_hallusionbench_reads_answers_under_a_rule(tmp_path: Path) -> None:
     results = write(tmp_path / "r.json", rows)
     assert score("hallusionbench", results=results, rule="lmms-eval")["aacc"] == 5 / 8
     assert score("hallusionbench", results=results, rule="strict")["unclear"] == 3
+    found = score("hallusionbench", results=results, rule="strict", rules="lmms-eval,strict")
+    assert found["unclear"] == found["rules"]["strict"]["unclear"] == 3
+    assert found["rules"]["lmms-eval"]["aacc"] == 5 / 8
+    with pytest.raises(
+        LvlmsalError, match=r"unknown rule 'judge'\..*Known: all, lmms-eval, strict"
+    ):
+        score("hallusionbench", results=results, rule="strict", rules="judge")
     with pytest.raises(DataError, match=r"r\.json:1.*no verdict.*strict"):
         score("hallusionbench", results=results)
 
