@@ -102,7 +102,9 @@ class Amber(Scorer):
             result["amber_score"] = _mean(1, result["chair"], result["f1"])
             official = (result["official/chair"], result["official/f1"])
             result["official/amber_score"] = _mean(100, *official)
-        tables = {name: result.pop(name) for name in ("categories", "parsers") if name in result}
+        tables: dict[str, Any] = {
+            name: result.pop(name) for name in ("categories", "parsers") if name in result
+        }
         return {**result, "intervals": intervals, "warnings": warnings, **tables}
 
     def _generative(

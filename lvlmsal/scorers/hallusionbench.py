@@ -77,7 +77,7 @@ class HallusionBench(Scorer):
         names = [(item.category, f"{item.category} {item.subcategory}") for item in items]
         kinds = list(dict.fromkeys(name for pair in sorted(names) for name in pair))
         groups = [item.group for item in items]
-        result = {
+        result: dict[str, Any] = {
             "metric": "hallusionbench",
             "variant": metric.variant if self._asks else self._source,
             **numbers(metric, rows),
@@ -87,10 +87,10 @@ class HallusionBench(Scorer):
             },
             "warnings": warnings,
         }
-        if names := self._rules():
+        if rules := self._rules():
             said = [item.row.text(self.answer_key) for item in items]
             targets = [item.target for item in items]
-            metrics = {name: HallusionMetric(rule=name) for name in names}
+            metrics = {name: HallusionMetric(rule=name) for name in rules}
             result["rules"] = {
                 name: numbers(rule, rule.rows(said, targets)) for name, rule in metrics.items()
             }
