@@ -24,6 +24,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 import lvlmsal
 from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.versions import CACHE
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Bench:
             began = time.perf_counter()
             with torch.no_grad():
                 cache = DynamicCache()
-                self.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                self.model(**inputs, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
             return time.perf_counter() - began
 
         return run
@@ -93,9 +94,9 @@ class Bench:
         def run() -> float:
             with torch.no_grad():
                 cache = DynamicCache()
-                self.model(**inputs, past_key_values=cache, use_cache=True)
+                self.model(**inputs, **{CACHE: cache}, use_cache=True)
                 began = time.perf_counter()
-                self.model(input_ids=ids, attention_mask=mask, past_key_values=cache)
+                self.model(input_ids=ids, attention_mask=mask, **{CACHE: cache})
                 return time.perf_counter() - began
 
         return run

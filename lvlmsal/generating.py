@@ -21,6 +21,7 @@ from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.spans import TokenSpans
+from lvlmsal.versions import CACHE
 
 Spec = str | Mapping[str, Any]
 """A registered name, or ``{"name": ..., option: value, ...}``."""
@@ -81,7 +82,7 @@ def generate_answers(
             generative: Any = adapter.model  # `generate` is a mixin of the concrete classes
             output = generative.generate(
                 **inputs,
-                **({} if cache is None else {"past_key_values": cache}),
+                **({} if cache is None else {CACHE: cache}),
                 max_new_tokens=max_new_tokens,
                 return_dict_in_generate=True,
                 **decoder.generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer),

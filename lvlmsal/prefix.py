@@ -21,6 +21,7 @@ from lvlmsal.decoders.base import Decoder
 from lvlmsal.generating import generate_answers
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.versions import CACHE
 
 
 def can_share(decoder: Decoder, interventions: Sequence[Intervention]) -> bool:
@@ -102,9 +103,7 @@ class SharedPrefix:
         """Keys and values of the shared tokens, shape (1, heads, n, d) a layer."""
         cache = DynamicCache()
         with torch.no_grad(), AttentionSession(self.adapter, interventions, recording=False):
-            self.adapter.model(
-                **self.inputs, past_key_values=cache, use_cache=True, logits_to_keep=1
-            )
+            self.adapter.model(**self.inputs, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
         return cache
 
     def answers(

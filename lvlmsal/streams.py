@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
+from lvlmsal.versions import CACHE
+
 T = TypeVar("T")
 
 
@@ -83,7 +85,7 @@ class Stream:
         self.cache: Cache = DynamicCache() if cache is None else cache
         # They describe input_ids and nothing beyond, or, once there is a cache, one token more:
         # the convention of generate's own loop.
-        self._kwargs = {**model_kwargs, "past_key_values": self.cache, "use_cache": True}
+        self._kwargs = {**model_kwargs, CACHE: self.cache, "use_cache": True}
         self.forwards = 0
 
     @classmethod

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from lvlmsal.versions import CACHE, given_cache
+
 ENCODED = ("pixel_values", "mm_encoder_outputs")
 PER_TOKEN = ("position_ids", "mm_token_type_ids", "token_type_ids")
 
@@ -47,14 +49,14 @@ def shared_prefix(model: PreTrainedModel, inputs: Mapping[str, Any]) -> Iterator
     one = {name: value[: len(value) // batch] for name, value in inputs.items()}
     cache = DynamicCache()
     with torch.no_grad():
-        model(**one, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        model(**one, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
     cache.crop(-1)
     stored = [(layer.keys, layer.values) for layer in cache.layers]
     prefills, forward = Prefills(), model.forward
 
     @wraps(forward)
     def answered(*args: Any, **kwargs: Any) -> Any:
-        cache, ids = kwargs.get("past_key_values"), kwargs.get("input_ids")
+        cache, ids = given_cache(kwargs), kwargs.get("input_ids")
         known = cache is not None and ids is not None and ids.shape[1] == length
         if not known or cache.get_seq_length():
             return forward(*args, **kwargs)

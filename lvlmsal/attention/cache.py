@@ -8,6 +8,7 @@ from transformers.cache_utils import DynamicLayer
 
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.versions import CACHE
 
 CHUNK = 64
 """Positions by which a layer's memory grows."""
@@ -97,7 +98,7 @@ class RecordingCache(DynamicCache):
             if len(plain) < len(cache.layers):
                 kinds = {type(layer).__name__ for layer in cache.layers}
                 raise UnsupportedError(
-                    f"past_key_values holds layers of type {', '.join(sorted(kinds))}, which "
+                    f"{CACHE} holds layers of type {', '.join(sorted(kinds))}, which "
                     f"cannot be taken back token by token (a sliding window has dropped what "
                     f"would come into view again): pass a transformers.DynamicCache() without "
                     f"arguments, or none"

@@ -188,6 +188,6 @@ def state_of(states: Mapping[int, Any], owner: object) -> Any:
     if id(owner) not in states:
         raise UnsupportedError(
             f"{type(owner).__name__} has not seen the prompt of this cache: run the prompt "
-            "inside of the same intervene(...) scope, without past_key_values of another one"
+            "inside of the same intervene(...) scope, without the cache of another one"
         )
     return states[id(owner)]

@@ -21,6 +21,7 @@ from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, prompt_
 from lvlmsal.attention.second import SecondStream, leave
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
+from lvlmsal.versions import CACHE, given_cache
 
 Look = Callable[..., None]
 
@@ -91,7 +92,7 @@ class Passes:
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A pass begins; at each prefill, find the spans in the ids that the model is given."""
-        cache = kwargs.get("past_key_values")
+        cache = given_cache(kwargs)
         ids = kwargs.get("input_ids", args[0] if args else None)
         past = 0 if cache is None else int(cache.get_seq_length())
         # For a pass that is handed a ready mask: the mask function will not be asked for one.
@@ -121,7 +122,7 @@ class Passes:
     def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The pass is over, by an error perhaps; neither cache nor states are held any longer."""
         place, self.place = self.place, Place()
-        made = getattr(output, "past_key_values", None)
+        made = getattr(output, CACHE, None)
         if place.cache is None and place.prefill is not None and isinstance(made, Cache):
             self._of_cache[made] = place.prefill  # the model's own, for passes that go on from it
 

@@ -24,6 +24,7 @@ from lvlmsal.attention.tape import Tape, frozen
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 from lvlmsal.streams import Stream, positions_kept
+from lvlmsal.versions import CACHE, without_cache
 
 
 @dataclass
@@ -182,7 +183,7 @@ class AttentionSession:
         if kv_offset and (self.editors or self.tape):
             raise UnsupportedError(
                 "this pass runs on a sliding-window cache, whose columns are no longer the "
-                "sequence's: pass past_key_values=transformers.DynamicCache() to generate"
+                f"sequence's: pass {CACHE}=transformers.DynamicCache() to generate"
             )
         self.passes.starts_at(offset)
 
@@ -209,8 +210,8 @@ class AttentionSession:
             if inputs is not None:
                 Stream.of(self.model, inputs).prefill()
             else:
-                given = {"past_key_values": None, "use_cache": False, "logits_to_keep": 1}
-                self.model(**{**kwargs, **given})
+                given = {"use_cache": False, "logits_to_keep": 1}
+                self.model(**{**without_cache(kwargs), **given})
 
 
 def intervene(

@@ -26,6 +26,7 @@ from lvlmsal.decoders.search import Beam
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.streams import Stream
+from lvlmsal.versions import CACHE, given_cache
 
 PAPER: Final[Mapping[str, Any]] = {
     "score_factor": 1.0,
@@ -242,7 +243,7 @@ class OPERA(Beam):
         watcher = LastLayer()
         watchers = [watcher] if self.looks else []
         with AttentionSession(model, watchers, recording=False) as session:
-            cache = RecordingCache.adopt(model_kwargs.get("past_key_values"))
+            cache = RecordingCache.adopt(given_cache(model_kwargs))
             if cache.get_seq_length():
                 spans = session.adapter.spans(input_ids, model_kwargs.get("attention_mask"))
                 session.use_spans(spans, cache)
@@ -253,10 +254,11 @@ class OPERA(Beam):
             search.run()
         ids, scores = search.sequences()
         if config.return_dict_in_generate:
+            cached: dict[str, Any] = {CACHE: stream.cache}
             return OPERAOutput(
                 sequences=ids,
                 sequences_scores=scores.to(ids.device) if config.output_scores else None,
-                past_key_values=stream.cache,
+                **cached,
                 rollbacks=[sample.rollbacks for sample in search.samples],
                 forwards=stream.forwards,
             )

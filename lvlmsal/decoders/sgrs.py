@@ -29,6 +29,7 @@ from lvlmsal.registry import DECODERS
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
 from lvlmsal.saliency.stepping import Stepper
 from lvlmsal.spans import ContextName
+from lvlmsal.versions import CACHE
 
 
 @dataclass
@@ -38,8 +39,9 @@ class SGRSOutput(GenerateDecoderOnlyOutput):
     Attributes:
         records: for each sample, one :class:`TokenRecord` a generated token.
         forwards: forward passes of the whole batch, the prefill included.
-        past_key_values: the decoder's own cache; one that was passed in is left as it was. It may
-            hold a token more or less of the answer than ``generate``'s would.
+        cache: the decoder's own cache (``past_key_values`` before transformers 5.24); one that was
+            passed in is left as it was. It may hold a token more or less of the answer than
+            ``generate``'s would.
     """
 
     records: list[list[TokenRecord]] | None = None
@@ -245,10 +247,11 @@ class SGRS(Decoder):
             )
             ids = loop.run()
         if generation_config.return_dict_in_generate:
+            cached: dict[str, Any] = {CACHE: stepper.cache}
             return SGRSOutput(
                 sequences=ids,
                 records=loop.records,
                 forwards=stepper.forwards,
-                past_key_values=stepper.cache,
+                **cached,
             )
         return ids

@@ -17,6 +17,7 @@ from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import fuse, normalise
 from lvlmsal.streams import prepared
+from lvlmsal.versions import without_cache
 
 
 def full_graph_rows(
@@ -53,7 +54,7 @@ def full_graph_rows(
     real = extended["attention_mask"].bool()[:, :, None]
 
     def run(input_ids: Tensor, kwargs: dict[str, Any]) -> dict[FusionName, Tensor]:
-        kwargs = {**kwargs, "logits_to_keep": 0, "use_cache": False, "past_key_values": None}
+        kwargs = {**without_cache(kwargs), "logits_to_keep": 0, "use_cache": False}
         generative: Any = adapter.model  # the method comes from a mixin of the concrete classes
         prepared_inputs = generative.prepare_inputs_for_generation(
             input_ids, is_first_iteration=True, **kwargs

@@ -19,6 +19,7 @@ from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.reduce import check_finite, context_mask, layer_rows, token_saliency
 from lvlmsal.spans import TokenSpans
 from lvlmsal.streams import Mark, Stream
+from lvlmsal.versions import given_cache
 
 
 class Stepper(Stream):
@@ -52,7 +53,7 @@ class Stepper(Stream):
     ) -> None:
         if model_kwargs.get("use_cache") is False:
             raise UnsupportedError("this decoder needs the KV cache: drop use_cache=False")
-        cache = RecordingCache.adopt(model_kwargs.get("past_key_values"))
+        cache = RecordingCache.adopt(given_cache(model_kwargs))
         super().__init__(model, input_ids, model_kwargs, cache)
         self.session, self.layers = session, list(layers)
         self.spans: list[TokenSpans] = session.adapter.spans(

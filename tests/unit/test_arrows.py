@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 TIERS = [
     {"errors"},
     {"files", "registry"},
-    {"spans"},
+    {"spans", "versions"},
     {"adapters"},
     {"streams"},
     {"attention", "inputs", "tiny"},
