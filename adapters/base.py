@@ -219,7 +219,7 @@ class ModelAdapter(ABC):
         Returns:
             The longer inputs; what does not depend on the text is shared with `inputs`.
         """
-        return append_tokens(inputs, ids)
+        return append_tokens(self.model, inputs, ids)
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """Text of generated ids, shape (n,), without special tokens."""

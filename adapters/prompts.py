@@ -243,7 +243,7 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return pieces
 
 
-def append_tokens(inputs: Mapping[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
+def append_tokens(model: Any, inputs: Mapping[str, Tensor], ids: Tensor) -> dict[str, Tensor]:
     """Add text tokens (B, n) behind a prompt; what does not depend on the text is shared."""
     longer = dict(inputs)
     prompt = inputs["input_ids"]
@@ -252,6 +252,21 @@ def append_tokens(inputs: Mapping[str, Tensor], ids: Tensor) -> dict[str, Tensor
     longer["attention_mask"] = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
     for name in ("mm_token_type_ids", "token_type_ids"):
         if name in inputs:
-            kinds = inputs[name]
-            longer[name] = torch.cat([kinds, kinds.new_zeros(ids.shape)], dim=1)
+            longer[name] = with_kinds(model, name, inputs[name], ids.shape[1])
     return longer
+
+
+def with_kinds(model: Any, name: str, kinds: Tensor, count: int) -> Tensor:
+    """Token types (B, n) with those of ``count`` generated tokens behind them.
+
+    Families differ in what a generated token is, and in PaliGemma it decides who sees whom; so this
+    is what the model's own ``generate`` appends, which is written for one token at a time.
+
+    Args:
+        model: that generates.
+        name: of the input, such as ``"token_type_ids"``.
+        kinds: of the tokens so far.
+        count: how many follow.
+    """
+    longer: Tensor = model._update_model_kwargs_for_generation({}, {name: kinds})[name]
+    return torch.cat([kinds, longer[:, -1:].expand(-1, count)], dim=1)

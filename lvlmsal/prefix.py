@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -15,6 +15,7 @@ from transformers import DynamicCache
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.prompts import behind_mark, build_inputs, check_placeholders, render
 from lvlmsal.answer import Answer
+from lvlmsal.attention.holding import first_layers
 from lvlmsal.attention.prompt import TEXT
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
@@ -67,8 +68,9 @@ class SharedPrefix:
 
         Returns:
             The prefix, or None where prompts share no image: no image was given, a question has
-            its own text before the last one, or the processor writes another sequence than its
-            tokenizer would, so that only running it on each question would tell.
+            its own text before the last one, the processor writes another sequence than its
+            tokenizer would, so that only running it on each question would tell, or the tokens of a
+            prompt see those that follow (a prefix-LM).
         """
         processor = adapter.require_processor()
         mark = getattr(processor, "image_token", "")
@@ -97,6 +99,8 @@ class SharedPrefix:
         if not last or last[-1][1] > length:
             return None
         cut = {name: v[:, :length] if name in TEXT else v for name, v in whole.items()}
+        if "token_type_ids" in cut and _sees_ahead(adapter, cut):
+            return None
         return cls(adapter, cut, [tail[shared:] for tail in tails], length - last[-1][1])
 
     def run(self, interventions: Sequence[Intervention]) -> DynamicCache:
@@ -179,6 +183,15 @@ class SharedPrefix:
         layers: list[Any] = cache.layers  # of a kind with keys and values
         pairs = [(_shifted(layer.keys, pads), _shifted(layer.values, pads)) for layer in layers]
         return DynamicCache(pairs)
+
+
+def _sees_ahead(adapter: ModelAdapter, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether tokens of a prefix see its last one, and so would see what stands behind it."""
+    session = AttentionSession(adapter)
+    watching = session.watching_last_column()
+    with torch.no_grad(), session, watching as seen, first_layers(adapter, 1):
+        adapter.model(**inputs, use_cache=False, logits_to_keep=1)
+    return bool(seen.found)
 
 
 def _shifted(states: Tensor, pads: Sequence[int]) -> Tensor:

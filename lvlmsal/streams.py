@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
+from lvlmsal.adapters.prompts import with_kinds
 from lvlmsal.versions import CACHE
 
 T = TypeVar("T")
@@ -179,6 +180,9 @@ class Stream:
         extended: dict[str, Any] = self.model._update_model_kwargs_for_generation(
             outputs, dict(kwargs), is_encoder_decoder=False, num_new_tokens=count
         )
+        if (kinds := kwargs.get("token_type_ids")) is not None:
+            # The last `count` ones are repeated there, which is right for a single token.
+            extended["token_type_ids"] = with_kinds(self.model, "token_type_ids", kinds, count)
         return extended
 
     def _logits(self, outputs: Any) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
-from lvlmsal.attention.tape import Tape
+from lvlmsal.attention.tape import Own, Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.versions import CACHE
 
@@ -115,9 +115,9 @@ class RecordingCache(DynamicCache):
         **kwargs: object,
     ) -> tuple[Tensor, Tensor]:
         """Append, as :class:`transformers.DynamicCache` does, and tell the tape."""
-        if self.tape is not None and not self.tape.full and layer_idx >= self.tape.layers[0]:
-            self.tape.own[layer_idx] = (key_states, value_states)
         keys, values = super().update(
             key_states.detach(), value_states.detach(), layer_idx, *args, **kwargs
         )
+        if self.tape is not None and not self.tape.full:
+            self.tape.own[layer_idx] = Own(key_states, value_states, keys, values)
         return keys, values

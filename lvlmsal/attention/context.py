@@ -44,6 +44,8 @@ class AttentionContext:
             keys hold the ``id`` of the intervention.
         states: what interventions keep of the prompt; see :meth:`state`.
         scores: where weights are edited, the masked scores that they were made of, (B, H, q, k).
+        sink: likewise, a score of each head that took its share of the softmax, (H,); ``None``
+            where the model has no attention sinks.
     """
 
     spans: Sequence[TokenSpans]
@@ -57,6 +59,7 @@ class AttentionContext:
     carried: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     states: Mapping[int, Any] = field(default_factory=dict, repr=False)
     scores: Tensor | None = field(default=None, repr=False)
+    sink: Tensor | None = field(default=None, repr=False)
 
     @property
     def pad(self) -> Tensor:
@@ -127,6 +130,8 @@ class AttentionContext:
     def log_sum_exp(self) -> Tensor:
         """Of each row's scores over the keys that it sees, (B, H, q); where weights are edited.
 
+        The head's attention sink is one of them, in models that have sinks.
+
         It is what the softmax divided by: ``A[q, j] = exp(s(q, j) - log_sum_exp[q])``.
 
         Raises:
@@ -134,7 +139,8 @@ class AttentionContext:
         """
         if self.scores is None:
             raise UnsupportedError("the log-sum-exp is known to AttentionIntervention.weights only")
-        return self.scores.logsumexp(-1)
+        found = self.scores.logsumexp(-1)
+        return found if self.sink is None else torch.logaddexp(found, self.sink.to(found)[:, None])
 
     def state(self, owner: object) -> Any:
         """What an intervention's :meth:`prepare` returned for the prompt of this pass.
@@ -163,6 +169,7 @@ class AttentionContext:
             first_query_column=self.first_query_column + rows.start,
             first_key_column=self.first_key_column + keys.start,
             scores=None,
+            sink=None,
         )
 
     def cached(self, owner: object, make: Callable[[], Tensor]) -> Tensor:

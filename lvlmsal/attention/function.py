@@ -1,13 +1,14 @@
 """The attention function that is registered with transformers.
 
 With no session it is transformers' own sdpa. With one it computes the rows that an intervention can
-change, or that a tape records, explicitly, and leaves all others to sdpa.
+change, or that a tape records, explicitly, and leaves all others to sdpa. What sdpa cannot do (soft
+caps, attention sinks) is explicit in all rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,22 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from lvlmsal.attention.arguments import (
+    Call,
+    check_arguments,
+    is_causal,
+    sees_ahead,
+    sink_of,
+    split_mask,
+)
+from lvlmsal.attention.calls import active_pass, note_mask, note_offset
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Editor
-from lvlmsal.attention.holding import ATTENTION_NAME
+from lvlmsal.attention.explicit import apply, edited_rows, plain_rows, weights_of
+from lvlmsal.attention.holding import ATTENTION_NAME, was_sdpa
 from lvlmsal.attention.kernel import plain_attention
-from lvlmsal.attention.session import active_pass, note_offset
 from lvlmsal.attention.tape import Tape
+from lvlmsal.errors import UnsupportedError
 
 EXPLICIT_ROWS = 64
 """Up to so many rows are computed explicitly where a closed form is there: that is cheaper then."""
@@ -43,113 +54,159 @@ def attention_forward(
         query: (B, H, q, d), after the rotary embedding.
         key: (B, Hkv, k, d), after the cache's update.
         value: (B, Hkv, k, d).
-        attention_mask: boolean (B, 1, q, k) or ``None`` (causal), as ``sdpa_mask`` makes it.
+        attention_mask: boolean (B, 1, q, k) or ``None`` (causal), as ``sdpa_mask`` makes it; or
+            what is added to the scores.
         scaling: factor on the scores.
         dropout: as transformers gives it; interventions and tapes are for evaluation only.
-        **kwargs: passed on to sdpa.
+        **kwargs: ``softcap``, ``s_aux`` and ``is_causal`` are followed; others are passed on to
+            sdpa, see :data:`~lvlmsal.attention.arguments.HARMLESS`.
 
     Returns:
         Output (B, q, H, d), and the weights where a full-graph tape is on.
+
+    Raises:
+        UnsupportedError: rows are edited or recorded, and an argument is not known here, the model
+            is in training mode with dropout or checkpoints, or what the call attends to is not what
+            would be recorded.
     """
-    batch, _, rows, _ = query.shape
-    current = active_pass(module, batch, rows, key.shape[2], query.device)
+    rows = query.shape[2]
+    if rows > 1:
+        note_mask(module, attention_mask, causal=is_causal(module, kwargs))
+    given = _Given(module, query, key, value, attention_mask, scaling, kwargs)
+    current = active_pass(module, query.shape[0], rows, key.shape[2], query.device)
     if current is not None:
-        layer = current.context.layer
-        tape = (
-            current.tape if current.tape is not None and layer >= current.tape.layers[0] else None
-        )
-        editors = [editor for editor in current.editors if editor.applies_to(layer)]
-        if tape is not None or editors:
-            scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-            if tape is not None:
-                out, weights = _recorded(
-                    query, key, value, attention_mask, scale, editors, current.context, tape
-                )
-                return out.transpose(1, 2).contiguous(), weights if tape.full else None
-            first = min(editor.first_row(current.context) for editor in editors)
+        context, tape = current.context, current.tape
+        if tape is not None and context.layer < tape.layers[0]:
+            tape = None
+        editors = [editor for editor in current.editors if editor.applies_to(context.layer)]
+        if tape is not None:
+            current.check_mode(module, dropout)
+            out, weights = _recorded(given, editors, context, tape)
+            return out.transpose(1, 2).contiguous(), weights if tape.full else None
+        if editors:
+            first = min(editor.first_row(context) for editor in editors)
             if first < rows:
-                return _edited(
-                    module,
-                    query,
-                    key,
-                    value,
-                    attention_mask,
-                    scale,
-                    editors,
-                    current.context,
-                    first,
-                ), None
+                current.check_mode(module, dropout)
+                return _edited(given, editors, context, first), None
+    return _plain(given, dropout), None
+
+
+class _Given(NamedTuple):
+    """The arguments of a call."""
+
+    module: nn.Module
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    scaling: float | None
+    more: Mapping[str, Any]
+
+    @property
+    def causal(self) -> bool:
+        """Whether rows see the keys up to their own only, where no mask says what they see."""
+        return is_causal(self.module, self.more)
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether sdpa leaves out what these scores or weights need."""
+        return self.more.get("softcap") is not None or self.more.get("s_aux") is not None
+
+    def call(self, memo: dict[tuple[Any, ...], Any] | None = None) -> Call:
+        """What explicit rows are made of."""
+        visible, bias = split_mask(self.mask, self.query, self.key, causal=self.causal, memo=memo)
+        scale = self.query.shape[-1] ** -0.5 if self.scaling is None else self.scaling
+        return Call(
+            self.query,
+            self.key,
+            self.value,
+            scale,
+            visible,
+            bias,
+            self.more.get("softcap"),
+            sink_of(self.more, self.query.shape[1]),
+        )
+
+    def head(self, rows: int) -> _Given:
+        """The same, of the first rows."""
+        query = self.query[:, :, :rows]
+        if self.mask is not None:
+            return self._replace(query=query, mask=self.mask[:, :, :rows])
+        if not self.causal:
+            return self._replace(query=query)
+        # Without a mask the pass is causal and starts at column 0: its head is one as well.
+        return self._replace(query=query, key=self.key[:, :, :rows], value=self.value[:, :, :rows])
+
+
+def _plain(given: _Given, dropout: float = 0.0) -> Tensor:
+    """Rows without an edit, as the model computes them by itself; (B, q, H, d)."""
+    if given.is_explicit or not was_sdpa(given.module):
+        # Sdpa swallows arguments that it does not know; so would the model that chose it.
+        check_arguments(given.module, given.more)
+    if given.is_explicit:
+        return plain_rows(given.call(), dropout).transpose(1, 2).contiguous()
+    module, query, key, value, mask, scaling, more = given
+    out: Tensor
     out, _ = sdpa_attention_forward(
-        module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        module, query, key, value, mask, dropout=dropout, scaling=scaling, **more
     )
-    return out, None
+    return out
 
 
-def _edited(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    scale: float,
-    editors: list[Editor],
-    context: AttentionContext,
-    first: int,
-) -> Tensor:
-    """Rows before ``first`` by sdpa, the others with their edits; (B, q, H, d)."""
-    rows = query.shape[2] - first
-    closed = len(editors) == 1 and editors[0].has_closed_form
+def _edited(given: _Given, editors: list[Editor], context: AttentionContext, first: int) -> Tensor:
+    """Rows before ``first`` without an edit, the others with theirs; (B, q, H, d)."""
+    check_arguments(given.module, given.more)
+    query, key, value = given.query, given.key, given.value
+    call, rows = given.call(context.memo), query.shape[2] - first
     graph = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
-    if rows > EXPLICIT_ROWS and closed and not graph:
-        causal = mask is None and query.shape[2] == key.shape[2]
-        seen = None if causal else _visible(mask, context)
-        if seen is None and not causal:  # a single row sees everything, which is not causal
+    closed = len(editors) == 1 and editors[0].has_closed_form and not graph
+    if rows > EXPLICIT_ROWS and closed and call.softcap is None and call.bias is None:
+        causal = given.mask is None and given.causal and query.shape[2] == key.shape[2]
+        seen = None if causal else call.visible
+        if seen is None and not causal:  # rows that see everything, which is not causal
             seen = torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool).to(key.device)
-        plain = plain_attention(query, key, value, seen, scale)
+        plain = plain_attention(query, key, value, seen, call.scale, call.sink)
         tail = editors[0].closed_form(plain.rows_from(first), context.rows_from(first))
         return torch.cat([plain.output[:, :, :first], tail], dim=2).transpose(1, 2).contiguous()
-    visible = _visible(mask, context)
-    tail_visible = None if visible is None else visible[:, :, first:]
-    weights = _weights(
-        query[:, :, first:], key, tail_visible, scale, editors, context.rows_from(first)
-    )
-    out = _apply(weights, value).transpose(1, 2)
-    if first:
-        # Without a mask the pass is causal and starts at column 0: its head is one as well.
-        head_keys = (key, value) if mask is not None else (key[:, :, :first], value[:, :, :first])
-        head_mask = None if mask is None else mask[:, :, :first]
-        head, _ = sdpa_attention_forward(
-            module, query[:, :, :first], *head_keys, head_mask, scaling=scale
-        )
-        out = torch.cat([head, out], dim=1)
-    return out.contiguous()
+    tail_call, tail_context = call.rows(slice(first, None)), context.rows_from(first)
+    if rows > EXPLICIT_ROWS and closed:
+        out = edited_rows(tail_call, editors[0], tail_context)
+    else:
+        out = apply(weights_of(tail_call, editors, tail_context), value)
+    out = out.transpose(1, 2)
+    return torch.cat([_plain(given.head(first)), out], dim=1) if first else out.contiguous()
 
 
 def _recorded(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    scale: float,
-    editors: list[Editor],
-    context: AttentionContext,
-    tape: Tape,
+    given: _Given, editors: list[Editor], context: AttentionContext, tape: Tape
 ) -> tuple[Tensor, Tensor]:
     """The pass with its probe; output (B, H, q, d) and weights (B, H, q, k)."""
-    visible, layer = _visible(mask, context), context.layer
+    check_arguments(given.module, given.more)
+    call, layer = given.call(context.memo), context.layer
+    query, key, value = given.query, given.key, given.value
+    if layer in tape.weights:
+        raise UnsupportedError(
+            f"layer {layer} calls its attention more than once in a pass (differential attention): "
+            f"there is no one matrix of weights whose saliency could be taken"
+        )
     if tape.full:
-        weights = _weights(query, key, visible, scale, editors, context)
+        weights = weights_of(call, editors, context)
         if layer in tape.layers:
             probe = torch.zeros_like(weights, requires_grad=True)
             weights = weights + probe
             tape.probes[layer], tape.weights[layer] = probe, weights.detach()
-        return _apply(weights, value), weights
-    own_key, own_value = (_repeat(states, query) for states in tape.own[layer])
+        return apply(weights, value), weights
+    if sees_ahead(given.mask, query.shape[2], causal=given.causal):
+        raise UnsupportedError(
+            "rows of this pass see later ones, so no row carries its gradient alone: record its "
+            "tokens one by one with block_size=1, or use full_graph_rows"
+        )
+    own_key, own_value = (_repeat(own, query) for own in tape.own_of(layer, key, value))
     # A row's own key and value carry gradient, on the diagonal alone: differences of value zero.
-    diagonal = (query * (own_key - own_key.detach())).sum(-1) * scale
+    diagonal = (query * (own_key - own_key.detach())).sum(-1) * call.scale
     extra = _on_diagonal(diagonal, key.shape[2])
-    weights = _weights(query, key, visible, scale, editors, context, extra)
-    out = _apply(weights, value)
+    weights = weights_of(call, editors, context, extra)
+    out = apply(weights, value)
     rows = torch.arange(query.shape[2], device=query.device)
     own_weights = weights[:, :, rows, key.shape[2] - query.shape[2] + rows]
     own = own_weights[..., None].to(out.dtype) * (own_value - own_value.detach())
@@ -160,52 +217,6 @@ def _recorded(
         tape.probes[layer], tape.weights[layer] = probe, weights.detach()
         tape.values[layer] = value
     return out, weights
-
-
-def _weights(
-    query: Tensor,
-    key: Tensor,
-    visible: Tensor | None,
-    scale: float,
-    editors: list[Editor],
-    context: AttentionContext,
-    extra: Tensor | None = None,
-) -> Tensor:
-    """Softmaxed and edited weights (B, H, q, k), in float32 or better."""
-    batch, heads, rows, width = query.shape
-    # Three dimensions and a scaled query: a decode step is short, so each call and copy counts.
-    grouped = (query * scale).reshape(batch * key.shape[1], -1, width)
-    scores = torch.bmm(grouped, key.flatten(0, 1).transpose(1, 2))
-    scores = scores.view(batch, heads, rows, key.shape[2])
-    if extra is not None:
-        scores = scores + extra
-    if scores.dtype not in (torch.float32, torch.float64):
-        scores = scores.float()
-    for editor in editors:
-        scores = editor.scores(scores, context)
-    if visible is not None:
-        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
-    weights = torch.softmax(scores, dim=-1)
-    context = replace(context, scores=scores) if editors else context
-    for editor in editors:
-        weights = editor.weights(weights, context)
-    return weights
-
-
-def _apply(weights: Tensor, value: Tensor) -> Tensor:
-    """Weighted sum of the values for grouped heads: (B, H, q, k) with (B, Hkv, k, d)."""
-    batch, heads, rows, keys = weights.shape
-    grouped = weights.to(value.dtype).reshape(batch * value.shape[1], -1, keys)
-    return torch.bmm(grouped, value.flatten(0, 1)).view(batch, heads, rows, value.shape[3])
-
-
-def _visible(mask: Tensor | None, context: AttentionContext) -> Tensor | None:
-    """Which keys a row may see, boolean (B or 1, 1, q, k); ``None`` for all of them."""
-    if mask is None:
-        if len(context.query_columns) == 1:
-            return None
-        return (context.key_columns[None] <= context.query_columns[:, None])[None, None]
-    return mask if mask.dtype == torch.bool else mask == 0
 
 
 def _repeat(states: Tensor, query: Tensor) -> Tensor:

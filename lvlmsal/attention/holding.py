@@ -39,6 +39,11 @@ def release(adapter: ModelAdapter) -> None:
         adapter.set_attention(previous)
 
 
+def was_sdpa(module: nn.Module) -> bool:
+    """Whether an attention module is on sdpa when no session holds it."""
+    return _HELD.get(id(getattr(module, "config", None)), (0, "sdpa"))[1] == "sdpa"
+
+
 class _EnoughSeen(Exception):
     """Ends a pass after the last layer that is of interest."""
 

@@ -25,8 +25,8 @@ class PlainAttention:
         key: (B, H, k, d), repeated for grouped heads.
         value: (B, H, k, d), likewise.
         output: (B, H, q, d).
-        log_sum_exp: of each row's scaled scores over the keys that it sees, float32 or better,
-            (B, H, q).
+        log_sum_exp: of each row's scaled scores over the keys that it sees and its head's sink,
+            where there are sinks; float32 or better, (B, H, q).
         visible: which keys a row sees, boolean (B or 1, 1, q, k); ``None`` for all up to its own.
         scale: factor on the scores.
     """
@@ -53,7 +53,12 @@ class PlainAttention:
 
 
 def plain_attention(
-    query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, scale: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    visible: Tensor | None,
+    scale: float,
+    sink: Tensor | None = None,
 ) -> PlainAttention:
     """Attention by the fused kernel; the matrix is never held as a whole.
 
@@ -64,11 +69,13 @@ def plain_attention(
         visible: which keys a row sees, boolean (B or 1, 1, q, k); ``None`` for a causal pass over
             its own keys alone, q = k.
         scale: factor on the scores.
+        sink: a score of each head that takes its share of the softmax and has no value, (H,).
     """
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
-    if query.device.type == "cpu" and _CPU_KERNEL is not None:
+    same_width = key.shape[-1] == value.shape[-1]  # it is not in latent attention
+    if query.device.type == "cpu" and _CPU_KERNEL is not None and same_width:
         mask = None
         if visible is not None:
             mask = torch.zeros_like(visible, dtype=query.dtype).masked_fill_(~visible, -torch.inf)
@@ -80,6 +87,10 @@ def plain_attention(
             query, key, value, visible, is_causal=visible is None, scale=scale
         )
         log_sum_exp = log_sum_exps(query, key, visible, scale)
+    if sink is not None:
+        together = torch.logaddexp(log_sum_exp, sink.to(log_sum_exp)[None, :, None])
+        share = torch.exp(log_sum_exp - together)[..., None]
+        output, log_sum_exp = (output.to(share) * share).to(output), together
     return PlainAttention(query, key, value, output, log_sum_exp, visible, scale)
 
 

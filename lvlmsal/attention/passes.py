@@ -224,14 +224,29 @@ class Passes:
             return None
         return prefill if torch.equal(ids[:, : prefill.ids.shape[1]], prefill.ids) else None
 
+    def _first_draft(self, ids: Tensor) -> int | None:
+        """Column of the first drafted token, where some stand behind the prompt.
+
+        Assisted decoding runs the prompt and its first drafts in one pass, and asks for the logits
+        of the rows that predict these and one more.
+        """
+        kept = self.place.kept
+        if self.place.cache is None or isinstance(kept, Tensor) or not 1 < kept < ids.shape[1]:
+            return None
+        first: int = ids.shape[1] - kept + 1
+        visual = ids.new_tensor(self.adapter.image_token_ids)
+        return None if bool(torch.isin(ids[:, first:], visual).any()) else first
+
     def _prefill(self, ids: Tensor, kwargs: Mapping[str, Any]) -> Prefill:
         """Look at a prompt, and let the edits prepare for it."""
         inputs = prompt_inputs(ids, kwargs)
-        spans = self.fixed_spans or self.adapter.spans(ids, inputs["attention_mask"])
+        spans = self.fixed_spans or self.adapter.spans(
+            ids, inputs["attention_mask"], output_start=self._first_draft(ids)
+        )
         encoded = kwargs.get("mm_encoder_outputs") or None
         if encoded is not None:
             inputs = {**inputs, **self._images.inputs(spans, encoded)}
-        # Spans that were given may say that an answer stands behind the prompt.
+        # An answer may stand behind the prompt, or tokens that were drafted.
         until = max(of_sample.output_column for of_sample in spans)
         inputs |= {name: inputs[name][:, :until] for name in TEXT if name in inputs}
         prefill = Prefill(spans, ids)

@@ -5,36 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import Cache, PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
-from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.arguments import LastColumn
 from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor
 from lvlmsal.attention.holding import first_layers, hold, release, watch_layer
-from lvlmsal.attention.passes import Passes, aside, check_batch, is_aside
+from lvlmsal.attention.passes import Passes, aside, is_aside
 from lvlmsal.attention.rows import edit_logits
 from lvlmsal.attention.tape import Tape, frozen
+from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 from lvlmsal.streams import Stream, positions_kept
 from lvlmsal.versions import CACHE, without_cache
-
-
-@dataclass
-class Pass:
-    """One attention call, as the active sessions see it."""
-
-    context: AttentionContext
-    editors: list[Editor]
-    tape: Tape | None
-
 
 _ACTIVE: ContextVar[tuple[AttentionSession, ...]] = ContextVar("lvlmsal_sessions", default=())
 
@@ -81,6 +70,7 @@ class AttentionSession:
             self.adapter, active, spans, self._look, _open_passes, edits_logits=edits_logits
         )
         self.tape: Tape | None = None
+        self._last_column: LastColumn | None = None
         depth = self.adapter.num_layers
         self._exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
         if outside := sorted(self._exits - set(range(depth))):
@@ -159,14 +149,30 @@ class AttentionSession:
         """Record the forward passes of this block; see :class:`~lvlmsal.attention.tape.Tape`.
 
         Raises:
-            UnsupportedError: under ``torch.inference_mode``, which knows no gradients.
+            UnsupportedError: under ``torch.inference_mode``, which knows no gradients, and in
+                training mode with dropout or gradient checkpointing.
         """
+        check_mode(self.adapter, recorded=True)
         with frozen(self.model):
             self.tape = Tape(tuple(layers), full=full)
             try:
                 yield self.tape
             finally:
                 self.tape = None
+
+    @contextmanager
+    def watching_last_column(self) -> Iterator[LastColumn]:
+        """See whether earlier rows of a pass in this block see its last column."""
+        self._last_column = LastColumn()
+        try:
+            yield self._last_column
+        finally:
+            self._last_column = None
+
+    def note_mask(self, module: nn.Module, mask: Tensor | None, *, causal: bool) -> None:
+        """Told of each attention call of several rows what they see."""
+        if self._last_column is not None and self.layer_of(module) is not None:
+            self._last_column.note(mask, causal=causal)
 
     def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
         """Go by these spans in passes on a cache whose prefill this session has not seen."""
@@ -246,44 +252,5 @@ def intervene(
     return AttentionSession(model, interventions, spans=spans, recording=False)
 
 
-def active_pass(
-    module: nn.Module, batch: int, rows: int, keys: int, device: torch.device
-) -> Pass | None:
-    """What the open sessions want of one attention call; ``None`` where they want nothing."""
-    found = [
-        (session, layer)
-        for session in _ACTIVE.get()
-        if session.is_open and (layer := session.layer_of(module)) is not None
-    ]
-    editors = [edit for session, _ in found for edit in session.editors if not is_aside(edit)]
-    tape = next((session.tape for session, _ in reversed(found) if session.tape is not None), None)
-    tape = None if is_aside() else tape
-    if not editors and tape is None:
-        return None
-    session, layer = found[-1]
-    # Those that were given win over those that a session read off the ids.
-    known = [s.passes for s, _ in reversed(found) if s.passes.spans is not None]
-    fixed = (passes.spans for passes in known if passes.fixed_spans)
-    spans = next(fixed, known[0].spans if known else None)
-    if spans is None and editors:
-        raise UnsupportedError(
-            "no input_ids were passed to the model, so the image tokens cannot be found: "
-            "give their places with intervene(model, ..., spans=[...])"
-        )
-    if spans is not None:
-        check_batch(spans, batch)
-    columns = session.passes.columns(rows, keys, device)
-    prefills = [s.passes.place.prefill for s, _ in found]
-    states = {k: v for p in prefills if p is not None for k, v in p.states.items()}
-    return Pass(session.passes.context(layer, columns, spans or (), states), editors, tape)
-
-
 def _open_passes() -> list[Passes]:
     return [session.passes for session in _ACTIVE.get() if session.is_open]
-
-
-def note_offset(config: object, offset: int, kv_offset: int) -> None:
-    """Tell every open session where a forward pass of the given text config starts."""
-    for session in _ACTIVE.get():
-        if session.is_open:
-            session.begin_pass(config, offset, kv_offset)

@@ -5,11 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lvlmsal.errors import UnsupportedError
+
+
+class Own(NamedTuple):
+    """What a layer adds to a recording cache in one pass, and what the cache gives it for that.
+
+    Attributes:
+        key: of the pass, with its graph, (B, Hkv, m, d).
+        value: likewise.
+        keys: all of them, without a graph, (B, Hkv, k, d).
+        values: likewise.
+    """
+
+    key: Tensor
+    value: Tensor
+    keys: Tensor
+    values: Tensor
+
+    def is_in(self, keys: Tensor, values: Tensor) -> bool:
+        """Whether the last columns of these are the numbers of the pass."""
+        return all(
+            of_call.shape == cached.shape and torch.equal(of_call[:, :, -new.shape[2] :], new)
+            for of_call, cached, new in (
+                (keys, self.keys, self.key),
+                (values, self.values, self.value),
+            )
+        )
 
 
 @dataclass
@@ -29,7 +56,7 @@ class Tape:
         weights: per layer, the weights that the model used, shape (B, H, q, k), detached.
         values: per layer, shape (B, Hkv, k, d), detached (row and block only).
         probes: per layer, the tensor whose gradient is asked for.
-        own: per layer, new key and value of the pass with their graph, from
+        own: per layer, new key and value of the pass, from
             :class:`~lvlmsal.attention.cache.RecordingCache`.
         edited_logits: what interventions made of the pass's logits (B, r, V), from which tokens are
             chosen; ``None`` where none edits them.
@@ -40,12 +67,36 @@ class Tape:
     weights: dict[int, Tensor] = field(default_factory=dict, repr=False)
     values: dict[int, Tensor] = field(default_factory=dict, repr=False)
     probes: dict[int, Tensor] = field(default_factory=dict, repr=False)
-    own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    own: dict[int, Own] = field(default_factory=dict, repr=False)
     edited_logits: Tensor | None = field(default=None, repr=False)
 
     def chosen_from(self, logits: Tensor) -> Tensor:
         """What tokens are chosen from after the pass, given its raw logits (B, r, V)."""
         return logits.detach() if self.edited_logits is None else self.edited_logits
+
+    def own_of(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """New key and value of the pass (B, Hkv, m, d) among those that a layer attends to.
+
+        They are those of another layer where layers share them.
+
+        Args:
+            layer: its index.
+            keys: of the attention call, (B, Hkv, k, d).
+            values: likewise.
+
+        Raises:
+            UnsupportedError: the call attends to something else than what was cached.
+        """
+        for own in self.own.values():
+            if own.keys is keys and own.values is values:
+                return own.key, own.value
+        if layer in self.own and self.own[layer].is_in(keys, values):  # they were copied
+            return self.own[layer].key, self.own[layer].value
+        raise UnsupportedError(
+            f"layer {layer} attends to keys or values that are not those that it caches, as in "
+            f"differential, latent and cross attention: their gradients by row are not known, so "
+            f"saliency and decoders that use it are not for this model"
+        )
 
     def gradients(
         self, logits: Tensor, direction: Tensor, scale: Tensor, *, retain_graph: bool = False

@@ -72,7 +72,7 @@ class PredictingRow(BlockReading):
     def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
         super().__init__(stepper, options)
         # Where the row that predicts begins; it is run again when it has to be recorded.
-        self._start = stepper.before_last
+        self._start = stepper.lone_last
         self._rows: _Rows | None = None
 
     def judge(self, tokens: Sequence[int]) -> list[float]:

@@ -141,11 +141,18 @@ class AttentionIntervention(Intervention):
         return 0
 
     def scores(self, scores: Tensor, context: AttentionContext) -> Tensor:
-        """Edit the scaled scores (B, H, q, k), before the mask and the softmax."""
+        """Edit the scaled scores (B, H, q, k), before the mask and the softmax.
+
+        They are what the softmax is taken of: behind the soft cap of models that have one, and
+        without attention sinks and biases of the mask, which take their part in it afterwards.
+        """
         return scores
 
     def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
-        """Edit the weights (B, H, q, k), after the softmax; masked entries are zero."""
+        """Edit the weights (B, H, q, k), after the softmax; masked entries are zero.
+
+        Rows sum to one, or to less than that in models with attention sinks.
+        """
         return weights
 
     @property

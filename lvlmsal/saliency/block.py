@@ -16,6 +16,7 @@ from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import check_finite, fuse, normalise
@@ -60,6 +61,9 @@ def block_saliency(
     carry theirs on the diagonal: the summed loss then gives each row its own gradient. No attention
     matrix is in the graph, for dL/dA[r, j] = g[r] . v[j] with g the gradient at the head's output.
 
+    Where the rows of a prompt see one another (a prefix-LM mask), the one that predicts the first
+    token reaches the logits through the others as well: it is taken from the full graph then.
+
     Args:
         model: a model that an adapter is registered for, or its adapter.
         inputs: prompts, left-padded, as a processor returns them.
@@ -93,15 +97,23 @@ def block_saliency(
     session = AttentionSession(model, interventions, edits_logits=False)
     adapter = session.adapter
 
-    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> ResponseRows:
+    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> tuple[ResponseRows, bool]:
         layers = resolve_layers(options.layers, adapter.num_layers)
         stepper = Stepper(adapter.model, session, input_ids, kwargs, layers)
         most = block_size or _rows_per_block(adapter, response.shape, layers, input_ids)
-        return _walked(stepper, response.to(input_ids), options, most)
+        walked = _walked(stepper, response.to(input_ids), options, most)
+        return walked, stepper.prefix_sees_last
 
     # Open while the images are encoded, for edits that want to see their pixels.
     with session:
-        return prepared(adapter.model, inputs, run)
+        found, prefix_sees_last = prepared(adapter.model, inputs, run)
+    if prefix_sees_last and options.row == "predicting":
+        first = full_graph_rows(
+            adapter, inputs, response[:, :1], options, interventions=interventions
+        )
+        for fusion, rows in first.items():
+            found.maps[fusion][:, :1, :, : rows.shape[-1]] = rows
+    return found
 
 
 def _walked(stepper: Stepper, tokens: Tensor, options: SaliencyOptions, most: int) -> ResponseRows:

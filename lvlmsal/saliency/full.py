@@ -13,9 +13,11 @@ from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import fuse, normalise
+from lvlmsal.saliency.stepping import NO_IDS
 from lvlmsal.streams import prepared
 from lvlmsal.versions import without_cache
 
@@ -43,7 +45,13 @@ def full_graph_rows(
     Returns:
         For each fusion the normalised rows, shape (B, T, L, k) with k = prompt columns + T, on the
         CPU; columns that the row of a token cannot see are zero.
+
+    Raises:
+        UnsupportedError: the prompt came as ``inputs_embeds``, or the model is in training mode
+            with dropout or gradient checkpointing.
     """
+    if "inputs_embeds" in inputs or "input_ids" not in inputs:
+        raise UnsupportedError(NO_IDS)
     start = inputs["input_ids"].shape[1]
     adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
     extended = adapter.append(inputs, response)

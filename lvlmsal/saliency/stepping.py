@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from lvlmsal.attention.cache import RecordingCache
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.tape import Tape
+from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import LossGradient
 from lvlmsal.saliency.options import SaliencyOptions
@@ -20,6 +21,11 @@ from lvlmsal.saliency.reduce import check_finite, context_mask, layer_rows, toke
 from lvlmsal.spans import TokenSpans
 from lvlmsal.streams import Mark, Stream
 from lvlmsal.versions import given_cache
+
+NO_IDS = (
+    "this prompt came as inputs_embeds, in which no image can be found: hand input_ids (and "
+    "pixel_values) over, without inputs_embeds"
+)
 
 
 class Stepper(Stream):
@@ -36,9 +42,12 @@ class Stepper(Stream):
 
     Attributes:
         spans: of the prompt, one for each sample.
+        prefix_sees_last: whether earlier rows of the prompt see its last one (a prefix-LM), once it
+            was run: then that row reaches the logits through them as well.
 
     Raises:
-        UnsupportedError: the cache is switched off, or it cannot be taken back.
+        UnsupportedError: the cache is switched off or cannot be taken back, the prompt came as
+            ``inputs_embeds``, or the model is in training mode with dropout or checkpoints.
     """
 
     cache: RecordingCache
@@ -51,6 +60,9 @@ class Stepper(Stream):
         model_kwargs: dict[str, Any],
         layers: Sequence[int],
     ) -> None:
+        if model_kwargs.get("inputs_embeds") is not None:
+            raise UnsupportedError(NO_IDS)
+        check_mode(session.adapter, recorded=True)
         if model_kwargs.get("use_cache") is False:
             raise UnsupportedError("this decoder needs the KV cache: drop use_cache=False")
         cache = RecordingCache.adopt(given_cache(model_kwargs))
@@ -66,7 +78,10 @@ class Stepper(Stream):
         if self.cache.get_seq_length():
             # An earlier turn's keys and values: the session has not seen their pass.
             self.session.use_spans(self.spans, self.cache)
-        return super().prefill()
+        with self.session.watching_last_column() as watched:
+            logits = super().prefill()
+        self.prefix_sees_last = bool(watched.found)
+        return logits
 
     def record(self, tokens: Tensor) -> tuple[Tensor, Tape]:
         """Commit tokens (B, m) in one recorded pass, whose rows do not leak into each other.
@@ -94,6 +109,20 @@ class Stepper(Stream):
                 "patch of it: put text behind the image, or read row='candidate'"
             )
         return self._before_last
+
+    @property
+    def lone_last(self) -> Mark:
+        """The same, where that row is recorded without the rows before it.
+
+        Raises:
+            UnsupportedError: as :attr:`before_last`, and where rows before it see it.
+        """
+        if self.prefix_sees_last:
+            raise UnsupportedError(
+                "the rows of this prompt see one another (a prefix-LM mask), so the row that "
+                "predicts the first token has no gradient of its own: read row='candidate'"
+            )
+        return self.before_last
 
     def saliency(
         self,

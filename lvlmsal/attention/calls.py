@@ -1,0 +1,87 @@
+"""What the attention function asks of the open sessions, and tells them, at each call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.editor import Editor
+from lvlmsal.attention.passes import check_batch, is_aside
+from lvlmsal.attention.session import _ACTIVE
+from lvlmsal.attention.tape import Tape
+from lvlmsal.attention.training import check_mode
+from lvlmsal.errors import UnsupportedError
+
+
+@dataclass
+class Pass:
+    """One attention call, as the active sessions see it."""
+
+    context: AttentionContext
+    editors: list[Editor]
+    tape: Tape | None
+    adapter: ModelAdapter
+
+    def check_mode(self, module: nn.Module, dropout: float) -> None:
+        """Refuse to edit or record the call where training mode would make it another one.
+
+        Raises:
+            UnsupportedError: dropout of the attention is on, or gradient checkpointing.
+        """
+        if dropout:
+            raise UnsupportedError(
+                f"this model drops attention weights at a rate of {dropout}, as it is in training "
+                f"mode, which edits and recordings of attention do not: call model.eval() first"
+            )
+        if module.training and self.tape is None:  # record() has looked already
+            check_mode(self.adapter, recorded=False)
+
+
+def active_pass(
+    module: nn.Module, batch: int, rows: int, keys: int, device: torch.device
+) -> Pass | None:
+    """What the open sessions want of one attention call; ``None`` where they want nothing."""
+    found = [
+        (session, layer)
+        for session in _ACTIVE.get()
+        if session.is_open and (layer := session.layer_of(module)) is not None
+    ]
+    editors = [edit for session, _ in found for edit in session.editors if not is_aside(edit)]
+    tape = next((session.tape for session, _ in reversed(found) if session.tape is not None), None)
+    tape = None if is_aside() else tape
+    if not editors and tape is None:
+        return None
+    session, layer = found[-1]
+    # Those that were given win over those that a session read off the ids.
+    known = [s.passes for s, _ in reversed(found) if s.passes.spans is not None]
+    fixed = (passes.spans for passes in known if passes.fixed_spans)
+    spans = next(fixed, known[0].spans if known else None)
+    if spans is None and editors:
+        raise UnsupportedError(
+            "no input_ids were passed to the model, so the image tokens cannot be found: "
+            "give their places with intervene(model, ..., spans=[...])"
+        )
+    if spans is not None:
+        check_batch(spans, batch)
+    columns = session.passes.columns(rows, keys, device)
+    prefills = [s.passes.place.prefill for s, _ in found]
+    states = {k: v for p in prefills if p is not None for k, v in p.states.items()}
+    context = session.passes.context(layer, columns, spans or (), states)
+    return Pass(context, editors, tape, session.adapter)
+
+
+def note_mask(module: nn.Module, mask: Tensor | None, *, causal: bool) -> None:
+    """Tell every open session what the rows of an attention call see."""
+    for session in _ACTIVE.get():
+        session.note_mask(module, mask, causal=causal)
+
+
+def note_offset(config: object, offset: int, kv_offset: int) -> None:
+    """Tell every open session where a forward pass of the given text config starts."""
+    for session in _ACTIVE.get():
+        if session.is_open:
+            session.begin_pass(config, offset, kv_offset)
