@@ -46,7 +46,7 @@ def load_checkpoint(
     trust_remote_code: bool = False,
     device_map: Any | None = None,
     image_backend: str = "auto",
-    max_image_pixels: int = MAX_IMAGE_PIXELS,
+    max_image_pixels: int | None = None,
 ) -> Loaded:
     """Load a model and its processor, or take those that are given.
 
@@ -64,7 +64,7 @@ def load_checkpoint(
             with `device`.
         image_backend: What resizes images: ``"pil"``, ``"torchvision"``, or ``"auto"`` for what
             transformers chooses.
-        max_image_pixels: Of the largest image that the model is shown.
+        max_image_pixels: Of the largest image that the model is shown; None: 100 million.
 
     Returns:
         What was loaded.
@@ -80,8 +80,9 @@ def load_checkpoint(
     problem = backend_problem(image_backend)
     if problem:
         raise UnsupportedError(problem)
-    if max_image_pixels < 1:
-        raise UnsupportedError(f"max_image_pixels must be at least 1, got {max_image_pixels}")
+    limit = MAX_IMAGE_PIXELS if max_image_pixels is None else max_image_pixels
+    if limit < 1:
+        raise UnsupportedError(f"max_image_pixels must be at least 1, got {limit}")
     if not isinstance(source, str | Path):
         given = (dtype, device, revision, device_map)
         chosen = trust_remote_code or image_backend != "auto"
@@ -91,7 +92,7 @@ def load_checkpoint(
                 "loading; a (model, processor) pair is taken as it is"
             )
         pair = _take_pair(source)
-        pair.adapter.max_image_pixels = max_image_pixels
+        pair.adapter.max_image_pixels = limit
         return pair
     found = find_source(source, revision)
     config = _read_config(found, trust_remote_code)
@@ -107,7 +108,7 @@ def load_checkpoint(
     if device is not None:
         torch.nn.Module.to(model, device)
     adapter = adapter_for(model, processor)
-    adapter.max_image_pixels = max_image_pixels
+    adapter.max_image_pixels = limit
     return Loaded(model, processor, adapter, found.card)
 
 

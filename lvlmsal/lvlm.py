@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import Loaded, load_checkpoint
-from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
 from lvlmsal.adapters.prompts import check_text
 from lvlmsal.answer import Answer
 from lvlmsal.decoders.base import Decoder
@@ -266,7 +265,7 @@ def load(
     trust_remote_code: bool = False,
     device_map: str | dict[str, Any] | None = None,
     image_backend: str = "auto",
-    max_image_pixels: int = MAX_IMAGE_PIXELS,
+    max_image_pixels: int | None = None,
 ) -> Lvlm:
     """Load a model that can be asked, diagnosed and evaluated.
 
@@ -279,7 +278,7 @@ def load(
         trust_remote_code: whether code from the hub may run.
         device_map: as in transformers, for models that are spread over devices.
         image_backend: ``"pil"`` or ``"torchvision"``; by default what transformers chooses.
-        max_image_pixels: images of more pixels (width times height) are refused.
+        max_image_pixels: larger images are refused, by default those over 100 million pixels.
 
     Raises:
         UnsupportedError: no adapter for the architecture.

@@ -45,7 +45,7 @@ def load_plugins(registry: Registry[Any], group: str) -> dict[str, str]:
                 registry.register(entry.name)(loaded)
         # A plugin is code of others and may fail in any way; whichever it is, the library goes on
         # without that plugin and says so.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             warnings.warn(
                 f"the {registry.kind} plugin {entry.name!r} of {distribution} ({entry.value}) is "
                 f"left out: {type(error).__name__}: {error}",

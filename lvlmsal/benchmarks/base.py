@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from lvlmsal.benchmarks.sample import Sample, repeated_ids, shortened
 from lvlmsal.benchmarks.subsets import Recipe, Subset, choose
 from lvlmsal.errors import DataError, LvlmsalError
+from lvlmsal.files.digests import is_file
 from lvlmsal.metrics.base import CountMetric
 
 
@@ -62,6 +63,9 @@ class Benchmark(LightningDataModule):
 
     batch_size: int = field(default=1, init=False)
     """How many samples `predict_dataloader` puts into a batch."""
+
+    may_fail: int = field(default=0, init=False)
+    """How many samples may lack an image before that is one of the `problems`."""
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -133,7 +137,10 @@ class Benchmark(LightningDataModule):
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the files, found without opening an image."""
-        texts = [f"{source}: there is no image {p}" for p, source in self.missing_images().items()]
+        missing, texts = self.missing_images(), []
+        samples = self._load()[0]
+        if sum(not missing.keys().isdisjoint(s.images) for s in samples) > self.may_fail:
+            texts = [f"{source}: there is no image {_short(p)}" for p, source in missing.items()]
         return [*shortened(self.reading_problems()), *shortened(texts)]
 
     def reading_problems(self) -> list[str]:
@@ -150,7 +157,7 @@ class Benchmark(LightningDataModule):
 
     def missing_images(self) -> dict[Path, str]:
         """The images that are not there, and where they are first asked about."""
-        return {path: text for path, text in self.image_files().items() if not path.is_file()}
+        return {path: text for path, text in self.image_files().items() if not is_file(path)}
 
     def chosen(self) -> Subset | None:
         """The groups that `subset` or `limit` chose, or None where all are used.
@@ -271,6 +278,12 @@ class Benchmark(LightningDataModule):
                     samples = [sample for sample in samples if sample.group in kept]
             self._read = samples, problems
         return self._read
+
+
+def _short(path: Path) -> str:
+    """A path for a message; base64 in place of a name would fill the screen."""
+    text = str(path)
+    return text if len(text) <= 300 else f"{text[:80]}... ({len(text):,} characters)"
 
 
 def _images_of_groups(samples: Iterable[Sample]) -> dict[str, list[str]]:

@@ -101,7 +101,7 @@ class Subset:
     def digest(self) -> str:
         """SHA-256 over the sorted groups, one per line: equal for equal choices in any order."""
         lines = "".join(f"{group}\n" for group in sorted(self.groups))
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
 
     def text(self) -> str:
         """The content of an id list file that chooses the same groups."""
@@ -125,7 +125,8 @@ def drawn(keys: Sequence[str], recipe: Recipe) -> list[str]:
     """
 
     def rank(key: str) -> str:
-        return hashlib.sha256(f"{recipe.population}-seed{recipe.seed}/{key}".encode()).hexdigest()
+        text = f"{recipe.population}-seed{recipe.seed}/{key}"
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     return sorted(keys, key=rank)[: recipe.count]
 

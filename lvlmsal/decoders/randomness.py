@@ -41,7 +41,7 @@ def vocabulary_gumbel(size: int, *, seed: int, sample_id: str, position: int) ->
 
 
 def _digest(*parts: object) -> int:
-    text = "\x00".join(map(str, parts)).encode()
+    text = "\x00".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule
 from PIL import Image
 
 from lvlmsal.answer import Answer
+from lvlmsal.errors import DataError, is_out_of_memory
 from lvlmsal.evaluation.loading import Batch, Pictures, Task
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.results.records import Record
@@ -24,7 +25,8 @@ class AnswerModule(LightningModule):
     """Answers batches of samples with one model and one method.
 
     A batch that does not fit into memory is answered in halves, and later ones are no larger than
-    what did fit; a sample that does not fit alone becomes a failure.
+    what did fit; a sample that does not fit alone becomes a failure. So is a batch with a sample
+    that the model's processor refuses, until that one is alone.
 
     Args:
         lvlm: The model.
@@ -73,10 +75,13 @@ class AnswerModule(LightningModule):
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
         started = time.perf_counter()
+        refused = False
         try:
             answers = self._ask(tasks, [images for _, images in entries], shared=shared)
+        except DataError as error:
+            reason, refused = str(error), True
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             reason = f"out of memory: {str(error).splitlines()[0] if str(error) else 'no detail'}"
         else:
@@ -94,9 +99,9 @@ class AnswerModule(LightningModule):
         if cuda:
             torch.cuda.empty_cache()
         size = min(self.size, len(entries))
-        if size == 1 and len(entries) == 1:
+        if len(entries) == 1:
             return {tasks[0].key: make_record(tasks[0], error=reason)}
-        if size > 1:
+        if size > 1 and not refused:
             self.size = size // 2
             logger.warning("%d samples at once do not fit, going on with %d", size, self.size)
             return self._answered(entries, shared=shared)
@@ -126,14 +131,6 @@ class AnswerModule(LightningModule):
         if shared and len(tasks) > 1:
             return self.lvlm.ask(images[0], prompts, batch_size=self.size, **options)
         return self.lvlm.generate(images, prompts, **options)
-
-
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
 
 
 def make_record(

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from lvlmsal.adapters import open_image
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.loading import OpenedBatches, Task, make_batches
 from lvlmsal.evaluation.run import load_model
@@ -125,7 +124,7 @@ def _answers(
     batches = list(make_batches(cells, frozenset(), size=size, share=share))
     module = AnswerModule(lvlm, batches, size)
     module.to(device)
-    opened = OpenedBatches(batches)
+    opened = OpenedBatches(batches, lvlm.adapter.max_image_pixels)
     return {
         record["key"]: record
         for number in range(len(batches))
@@ -178,8 +177,7 @@ def _margin(lvlm: Lvlm, task: Task, before: Sequence[int]) -> float | None:
     if task.cell.interventions or task.cell.decoder.is_random:
         return None
     adapter = lvlm.adapter
-    images = [open_image(path) for path in task.sample.images]
-    inputs = adapter.encode([images], [task.sample.prompt])
+    inputs = adapter.encode([task.sample.images], [task.sample.prompt])
     if before:
         ids = torch.tensor([list(before)], device=inputs["input_ids"].device)
         inputs = adapter.append(inputs, ids)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lvlmsal.adapters.backends import image_backend
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.folder import SUBSETS, read_environment, subset_name, write_text
-from lvlmsal.files.digests import file_digest, images_digest
+from lvlmsal.files.digests import file_digest, image_digest, images_digest
 from lvlmsal.planning.plan import Plan
 from lvlmsal.planning.trainer import make_trainer
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
     from lvlmsal.lvlm import Lvlm
 
-PACKAGES = ("lvlmsal", "torch", "transformers", "lightning", "torchmetrics", "omegaconf", "pillow")
+PACKAGES = (
+    *("lvlmsal", "torch", "torchvision", "transformers", "lightning", "torchmetrics", "omegaconf"),
+    "pillow",
+)
 
 
 def describe_environment(plan: Plan) -> dict[str, Any]:
@@ -58,6 +62,9 @@ def describe_model(lvlm: Lvlm, source: str) -> dict[str, Any]:
         "dtype": str(lvlm.model.dtype).removeprefix("torch."),
         "parameters": sum(parameter.numel() for parameter in parameters),
         "attention": getattr(config, "_attn_implementation", None),
+        "processor": type(lvlm.processor).__name__,
+        "image_processor": type(getattr(lvlm.processor, "image_processor", None)).__name__,
+        "image_backend": image_backend(lvlm.processor),
         "weights": {path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))}
         if folder.is_dir() and folder != Path()
         else {},
@@ -71,7 +78,7 @@ def _data(label: str, benchmark: Benchmark) -> dict[str, Any]:
         "samples": len(benchmark.samples()),
         "samples_digest": benchmark.digest(),
         "images_digest": images_digest(
-            (path.name, file_digest(path)) for path in benchmark.image_files()
+            (path.name, image_digest(path)) for path in benchmark.image_files()
         ),
         "files": {
             benchmark.relative_name(path): file_digest(path) for path in benchmark.data_files()
@@ -135,8 +142,8 @@ def refuse_changes(folder: Path, environment: dict[str, Any]) -> None:
         # either can change an answer, and records do not say under which they were made
         found += [
             f"{name} began with the {what} {before[what]} and would go on with {entry[what]}"
-            for what in ("dtype", "attention")
-            if entry[what] != before[what]
+            for what in ("dtype", "attention", "processor", "image_processor", "image_backend")
+            if what in before and entry[what] != before[what]
         ]
     if found:
         raise ConfigError(

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
-from lvlmsal.planning.plan import NO_ANSWER
+from lvlmsal.planning.plan import NEW, NO_ANSWER
 from lvlmsal.planning.schema import RunConfig
 
 CONFIG = "config.yaml"
@@ -62,12 +62,14 @@ def subset_name(label: str) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is either whole or not there.
 
+    Half of a surrogate pair, which no encoding takes, becomes its escape.
+
     Raises:
         LvlmsalError: It cannot be written: the disk is full, or the folder read-only or gone.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        scratch.write_text(text, encoding="utf-8", newline="\n")
+        scratch.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         scratch.replace(path)
     except OSError as error:
         with suppress(OSError):
@@ -196,7 +198,8 @@ def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
             for entry in value:
                 name = entry.get("label") or entry["name"]
                 for path, leaf in _leaves(entry, ""):
-                    if path.lstrip("/") not in NO_ANSWER:
+                    option = path.lstrip("/")
+                    if option not in NO_ANSWER and (option, leaf) not in NEW:
                         leaves[f"{key}[{name}]{path}"] = leaf
         else:
             leaves.update(

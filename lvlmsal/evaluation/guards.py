@@ -20,6 +20,9 @@ from transformers.utils.logging import (
 
 from lvlmsal.errors import LvlmsalError
 
+_TERMINATED = 128 + signal.SIGTERM
+"""Exit code after SIGTERM."""
+
 
 class Interruptible(Protocol):
     """Something that has noted whether Ctrl+C was pressed."""
@@ -41,13 +44,23 @@ def no_loading_bar() -> Iterator[None]:
 
 @contextmanager
 def interrupts(callback: Interruptible) -> Iterator[None]:
-    """Turn Lightning's exit after Ctrl+C back into the KeyboardInterrupt that it was."""
+    """Turn Lightning's exit after Ctrl+C back into the KeyboardInterrupt that it was.
+
+    Raises:
+        LvlmsalError: Something else wanted to end Python: a plugin, or what it calls.
+    """
     try:
         yield
-    except SystemExit:
+    except SystemExit as end:
         if callback.interrupted:
             raise KeyboardInterrupt from None
-        raise
+        # ours on SIGTERM, and Lightning's own kinds
+        if end.code == _TERMINATED or type(end) is not SystemExit:
+            raise
+        raise LvlmsalError(
+            f"a model, method or plugin of this run called sys.exit({end.code!r}): have it raise "
+            "an error that says what is wrong. Answers that were written before stay"
+        ) from end
 
 
 @contextmanager
@@ -90,7 +103,7 @@ def ends_on_sigterm() -> Iterator[None]:
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     # once is enough: a second one must not disturb what the first one has begun
     signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+    raise SystemExit(_TERMINATED)
 
 
 class _LogFile(logging.FileHandler):
@@ -113,7 +126,7 @@ class _LogFile(logging.FileHandler):
 def log_file(path: Path) -> Iterator[None]:
     """Append what the library and Lightning log, and every warning, to a file."""
     try:
-        handler = _LogFile(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise LvlmsalError(f"{path} cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

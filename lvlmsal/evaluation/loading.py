@@ -10,9 +10,10 @@ from lightning.pytorch import LightningDataModule
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from lvlmsal.adapters import open_image
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
+from lvlmsal.inputs import opened
 from lvlmsal.planning.plan import Cell
 
 Pictures = list[Image.Image] | str
@@ -97,9 +98,15 @@ def _length(task: Task) -> tuple[int, int, int]:
 
 
 class OpenedBatches(Dataset[tuple[int, list[Pictures]]]):
-    """The number of each batch with the images of its samples, in their order."""
+    """The number of each batch with the images of its samples, in their order.
 
-    def __init__(self, batches: Sequence[Batch]) -> None:
+    Args:
+        batches: What is to be answered.
+        max_pixels: A sample with an image of more pixels fails.
+    """
+
+    def __init__(self, batches: Sequence[Batch], max_pixels: int = MAX_IMAGE_PIXELS) -> None:
+        self._max_pixels = max_pixels
         # paths only: this object is sent to worker processes
         self._paths = [[task.sample.images for task in batch.tasks] for batch in batches]
         self._shared = [batch.shared for batch in batches]
@@ -110,15 +117,14 @@ class OpenedBatches(Dataset[tuple[int, list[Pictures]]]):
     def __getitem__(self, number: int) -> tuple[int, list[Pictures]]:
         paths = self._paths[number]
         if self._shared[number]:
-            return number, [_open(paths[0])] * len(paths)
-        return number, [_open(entry) for entry in paths]
+            return number, [self._open(paths[0])] * len(paths)
+        return number, [self._open(entry) for entry in paths]
 
-
-def _open(paths: Sequence[Any]) -> Pictures:
-    try:
-        return [open_image(path) for path in paths]
-    except DataError as error:
-        return str(error)
+    def _open(self, paths: Sequence[Any]) -> Pictures:
+        try:
+            return opened(list(paths), max_pixels=self._max_pixels)
+        except DataError as error:
+            return str(error)
 
 
 def _as_it_is(entry: Any) -> Any:
@@ -132,21 +138,25 @@ class AnswerData(LightningDataModule):
     Args:
         batches: What is to be answered.
         workers: Processes that open images while the model answers; 0 opens them in between.
+        max_pixels: A sample with an image of more pixels fails.
     """
 
-    def __init__(self, batches: Sequence[Batch], workers: int) -> None:
+    def __init__(
+        self, batches: Sequence[Batch], workers: int, max_pixels: int = MAX_IMAGE_PIXELS
+    ) -> None:
         super().__init__()
         # a run may have fewer batches left than processes
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.batches = list(batches)
         self._workers = workers
+        self._max_pixels = max_pixels
 
     def predict_dataloader(self) -> DataLoader[tuple[int, list[Pictures]]]:
         """One batch an item: what belongs together is decided here and not by the loader."""
         trainer = self.trainer
         first, step = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
-            OpenedBatches(self.batches),
+            OpenedBatches(self.batches, self._max_pixels),
             # Lightning's own sampler fails where a process is left without a batch
             sampler=range(first, len(self.batches), step),
             batch_size=None,

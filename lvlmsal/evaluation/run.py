@@ -242,7 +242,7 @@ class _Run:
         with interrupts(callback), disk_errors():
             trainer.predict(
                 AnswerModule(lvlm, batches, config.batch_size),
-                datamodule=AnswerData(batches, config.workers),
+                datamodule=AnswerData(batches, config.workers, lvlm.adapter.max_image_pixels),
                 return_predictions=False,
             )
             # the first process reads what the others have written
@@ -268,6 +268,8 @@ def load_model(model: ModelConfig, ready: Any = None) -> Lvlm:
             revision=model.revision,
             trust_remote_code=model.trust_remote_code,
             device_map=model.device_map,
+            image_backend=model.image_backend,
+            max_image_pixels=model.max_image_pixels,
         )
 
 

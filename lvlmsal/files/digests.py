@@ -17,9 +17,23 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; False for names that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def image_digest(path: Path) -> str:
+    """`file_digest` of an image, or ``missing`` where there is none."""
+    return file_digest(path) if is_file(path) else "missing"
+
+
 def images_digest(digests: Iterable[tuple[str, str]]) -> str:
     """Digest of images: their names and `file_digest`, in the order of the samples."""
     total = hashlib.sha256()
     for name, digest in digests:
-        total.update(f"{name} {digest}\n".encode())
+        # names that are no text in UTF-8 have a digest, too
+        total.update(f"{name} {digest}\n".encode("utf-8", "surrogatepass"))
     return total.hexdigest()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lvlmsal.adapters.backends import backend_problem
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import ConfigError, UnknownName, UnsupportedError, close_matches
@@ -96,6 +97,11 @@ def model_problems(model: ModelConfig) -> list[str]:
             f"there is no dtype {model.dtype!r}.{close_matches(model.dtype, DTYPES)} "
             f"Known: {', '.join(DTYPES)}"
         )
+    problem = backend_problem(model.image_backend)
+    if problem:
+        problems.append(problem)
+    if model.max_image_pixels is not None and model.max_image_pixels < 1:
+        problems.append(f"max_image_pixels must be at least 1, got {model.max_image_pixels}")
     if model.source in CATALOGUE:
         card = CATALOGUE.get(model.source)
         return problems + (_folder_problems(card.folder) if card.folder else [])

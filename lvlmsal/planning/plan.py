@@ -38,10 +38,14 @@ if TYPE_CHECKING:
 NO_ANSWER = (
     *("root", "images", "questions", "annotations", "vocabulary", "ids", "subset"),
     *("dataset", "variant", "context", "reference"),
+    "max_image_pixels",
     *("parser", "rule", "reading", "tokeniser", "judge_prompt", "judge_prompts", "judge_runs"),
 )
-"""Options of benchmarks that change no answer: places of files, whose content counts instead, and
-how answers are read."""
+"""Options of benchmarks and models that change no answer: places of files, whose content counts
+instead, how answers are read, and what is not answered at all."""
+
+NEW = (("image_backend", "auto"),)
+"""Options of models that earlier versions lacked, at their defaults: keys of records go without."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,11 @@ class Cell:
         unused = {*NO_ANSWER, "limit", "subset_seed"}
         options = options_of(self.benchmark)
         return {
-            "model": asdict(self.model),
+            "model": {
+                key: value
+                for key, value in asdict(self.model).items()
+                if key not in NO_ANSWER and (key, value) not in NEW
+            },
             # two methods may have the same settings, to see that they answer alike
             "method": self.method,
             "decoder": {"name": self.decoder.name, **options_of(self.decoder)},
@@ -214,7 +222,7 @@ def read_draft(
         is_open = "root" not in entry.options and any(p.startswith("data.root:") for p in problems)
         wrong = benchmark_problems(entry, root="unset" if is_open else "")
         if not wrong and not is_open:
-            wrong = _add_benchmark(entry, benchmarks)
+            wrong = _add_benchmark(entry, benchmarks, may_fail=config.max_failures)
         problems += _placed(where, wrong)
     if not problems:
         problems += paper_problems(
@@ -236,14 +244,18 @@ def import_plugins(modules: Iterable[str]) -> list[str]:
     for module in modules:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            problems.append(f"plugins: the module {module!r} cannot be imported: {error}")
+        except (ImportError, SystemExit) as error:
+            why = error if isinstance(error, ImportError) else "it calls sys.exit"
+            problems.append(f"plugins: the module {module!r} cannot be imported: {why}")
     return problems
 
 
-def _add_benchmark(entry: BenchmarkConfig, benchmarks: dict[str, Benchmark]) -> list[str]:
+def _add_benchmark(
+    entry: BenchmarkConfig, benchmarks: dict[str, Benchmark], *, may_fail: int
+) -> list[str]:
     """Build a benchmark under its label."""
     benchmark = BENCHMARKS.build(entry.name, **entry.options)
+    benchmark.may_fail = may_fail
     label = entry.label or benchmark.label
     entry.label = label
     if label in benchmarks:

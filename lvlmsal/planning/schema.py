@@ -21,6 +21,9 @@ class ModelConfig:
         revision: Commit of the hub repository.
         trust_remote_code: Allow code from the hub to run.
         device_map: Passed to transformers, to spread a model over devices.
+        image_backend: What resizes images: ``pil``, ``torchvision``, or ``auto`` for what
+            transformers chooses.
+        max_image_pixels: A sample with an image of more pixels fails; by default 100 million.
     """
 
     source: str = MISSING
@@ -29,6 +32,8 @@ class ModelConfig:
     revision: str | None = None
     trust_remote_code: bool = False
     device_map: str | None = None
+    image_backend: str = "auto"
+    max_image_pixels: int | None = None
 
 
 @dataclass
@@ -172,8 +177,9 @@ class RunConfig:
         share_images: Run the image once for all questions about it, where decoder and interventions
             allow that; changes speed only.
         workers: Processes that open images while the model answers; 0 opens them in between.
-        max_failures: How many samples of one model, method and benchmark may fail (an image
-            that cannot be opened) before the run stops.
+        max_failures: How many samples of one model, method and benchmark may fail (an image that
+            is missing or cannot be opened, a question that cannot be tokenized, whatever the
+            processor refuses) before the run stops.
         trainer: Options of Lightning's Trainer.
         bootstrap: How intervals are drawn.
         judge: The model that ``lvlmsal judge`` asks about the answers.

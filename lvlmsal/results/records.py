@@ -100,7 +100,8 @@ class RecordWriter:
                 be written, or another process writes to it.
         """
         texts = (json.dumps(finite(r), ensure_ascii=False, allow_nan=False) for r in records)
-        content = "".join(text + "\n" for text in texts).encode()
+        # half of a surrogate pair in an id or a question becomes an escape, as JSON has it
+        content = "".join(text + "\n" for text in texts).encode("utf-8", "backslashreplace")
         try:
             if self._file is None:
                 self._file = self._opened()
