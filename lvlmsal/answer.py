@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.spans import TokenSpans
 
@@ -28,7 +29,7 @@ class Answer:
         seconds: wall time of the batch, divided by its size.
         forwards: forward passes of the model that its batch took.
         diagnose: runs the saliency of this very answer, under the interventions that made it and,
-            after SGRS, with its options.
+            after SGRS, with its options; takes ``options`` for others.
     """
 
     text: str
@@ -38,8 +39,19 @@ class Answer:
     spans: TokenSpans
     seconds: float
     forwards: int
-    diagnose: Callable[[], SaliencyReport] = field(repr=False)
+    diagnose: Callable[..., SaliencyReport] = field(repr=False)
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Diagnose this answer and draw its saliency; see :meth:`SaliencyReport.plot`."""
-        return self.diagnose().plot(path)
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        options: SaliencyOptions | None = None,
+    ) -> Figure:
+        """Diagnose this answer and draw its saliency; see :meth:`SaliencyReport.plot`.
+
+        Args:
+            path: where to save it; the suffix chooses the format.
+            options: which saliency: by default the same for every decoder, so that pictures can
+                stand side by side. ``answer.diagnose().plot()`` draws what SGRS itself read.
+        """
+        return self.diagnose(options=options or SaliencyOptions()).plot(path)

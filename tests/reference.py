@@ -25,13 +25,15 @@ NAME = "brute_force_of_the_tests"
 
 @dataclass
 class Rule:
-    """LocoRE's options, and per sample its padding and where its context begins (a position)."""
+    """LocoRE's options, and per sample its padding, where its context begins and the first row
+    that is edited (positions)."""
 
     beta: float
     window: int
     mode: str
     starts: Sequence[int]
     pads: Sequence[int]
+    first_rows: Sequence[int]
     layers: Sequence[int] | None = None
     heads: Sequence[int] | None = None
 
@@ -41,7 +43,7 @@ class Rule:
         result = torch.ones(batch, heads, columns, columns, dtype=torch.float64)
         for row in range(batch):
             start, pad = self.starts[row // each], self.pads[row // each]
-            for query in range(columns - pad):
+            for query in range(self.first_rows[row // each], columns - pad):
                 for key in range(query):
                     if key >= start and query - key <= self.window:
                         result[row, :, pad + query, pad + key] = 1 + self.beta
@@ -131,12 +133,15 @@ def context_start(sample: TinySample, context: str) -> int:
     return sample.images[-1][1] if sample.images else 0
 
 
-def rule_for(samples: Sequence[TinySample], context: str, **options: Any) -> Rule:
+def rule_for(
+    samples: Sequence[TinySample], context: str, rows: str = "all", **options: Any
+) -> Rule:
     """A rule for a left-padded batch of these samples."""
     lengths = [sample.inputs["input_ids"].shape[1] for sample in samples]
     return Rule(
         starts=[context_start(sample, context) for sample in samples],
         pads=[max(lengths) - length for length in lengths],
+        first_rows=[{"all": 0, "predicting": length - 1}[rows] for length in lengths],
         **options,
     )
 
@@ -160,9 +165,13 @@ def judge(
     heads: str = "abs_then_sum",
     fusion: str = "product",
     context: str = "after_image",
+    summed: bool = False,
     rule: Rule | None = None,
 ) -> Judged:
-    """Eq. 1-6 for every token of an answer: one forward of the whole, one backward a token."""
+    """Eq. 1-6 for every token of an answer: one forward of the whole, one backward a token.
+
+    ``summed`` takes the losses of all tokens together, as Eq. 2 has it.
+    """
     prompt = sample.inputs["input_ids"].shape[1]
     start = context_start(sample, context)
     with brute_force(model, rule) as brute, torch.enable_grad():
@@ -170,14 +179,14 @@ def judge(
     kept = [brute.weights[layer] for layer in layers]
     rows: list[list[Tensor]] = []
     values: list[float | None] = []
+    losses = []
     for index, token in enumerate(answer):
+        logs = torch.log_softmax(logits[prompt + index - (row == "predicting")], dim=-1)
+        losses.append(-logs[token] if row == "predicting" else -logs.max())
+    for index in range(len(answer)):
         position = prompt + index
-        if row == "predicting":
-            at = position - 1
-            loss = -torch.log_softmax(logits[at], dim=-1)[token]
-        else:
-            at = position
-            loss = -torch.log_softmax(logits[at], dim=-1).max()
+        at = position - 1 if row == "predicting" else position
+        loss = torch.stack(losses).sum() if summed else losses[index]
         gradients = torch.autograd.grad(loss, kept, retain_graph=True)
         of_token = []
         for weights, gradient in zip(kept, gradients, strict=True):

@@ -98,6 +98,11 @@ class AttentionContext:
         """
         return max(0, self.spans[0].output_column - 1 - self.first_query_column)
 
+    def predicting_rows(self) -> Tensor:
+        """Which query rows predict a generated token, boolean (B, q)."""
+        starts = [[spans.output_start] for spans in self.spans]
+        return self.query_positions >= torch.tensor(starts, device=self.key_columns.device) - 1
+
     def image_keys(self) -> Tensor:
         """Which keys are visual tokens, boolean (B, k)."""
         key = ("image keys", self.first_key_column, len(self.key_columns))

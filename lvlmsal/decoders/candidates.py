@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lvlmsal.decoders.randomness import token_gumbel
+
+OrderName = Literal["probability", "uniform"]
 
 
 def ordered_candidates(
@@ -20,6 +23,7 @@ def ordered_candidates(
     seed: int,
     sample_ids: Sequence[str],
     positions: Sequence[int],
+    order: OrderName = "probability",
 ) -> list[dict[int, float]]:
     """Sampling without replacement from the top K, all draws made at once.
 
@@ -34,6 +38,7 @@ def ordered_candidates(
         seed: of the run.
         sample_ids: one for each sample.
         positions: of the token to be chosen, one for each sample.
+        order: ``"uniform"`` walks by the noise alone, whatever the probabilities.
 
     Returns:
         For each sample its candidates in the order in which they are tried, each with its
@@ -66,7 +71,8 @@ def ordered_candidates(
                     noise = token_gumbel(
                         token, seed=seed, sample_id=sample_ids[row], position=positions[row]
                     )
-                keys[token], probabilities[token] = value + noise, math.exp(value)
-        order = sorted(keys, key=keys.__getitem__, reverse=True)
-        found.append({token: probabilities[token] for token in order})
+                keys[token] = noise if order == "uniform" else value + noise
+                probabilities[token] = math.exp(value)
+        walked = sorted(keys, key=keys.__getitem__, reverse=True)
+        found.append({token: probabilities[token] for token in walked})
     return found

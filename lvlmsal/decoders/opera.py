@@ -72,7 +72,10 @@ class OPERA(Beam):
 
     Sums of logarithms in float64 stand for the products, which are taken in the model's own
     precision in the public code (shikiw/OPERA): in float16 phi is infinite above 0.0066, so that
-    the code's penalty is all or nothing there. That is not offered here. A penalty that stands more
+    the code's penalty is all or nothing there. Its argmax c is taken on those numbers too: of
+    columns whose products overflowed, vanished or round to one number it takes the first, the logs
+    here the largest. So c can be another column here, and the search can go back where the public
+    code in float16 would not, or the reverse. That is not offered here. A penalty that stands more
     than 1e5 logits above the least one of a beam (above none, with ``normalize="vocabulary"``)
     counts as 1e5.
 

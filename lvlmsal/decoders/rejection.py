@@ -190,6 +190,7 @@ class RejectionLoop:
             seed=self.seed,
             sample_ids=self.names,
             positions=[spans.length + step for spans in self.stepper.spans],
+            order=self.sgrs.order,
         )
         for row, runs in enumerate(running):
             if not runs:
@@ -227,9 +228,11 @@ class RejectionLoop:
         """Make one decided position final."""
         for row, trial in enumerate(trials):
             if self.running[row]:
-                self.records[row].append(trial.record)
-                if trial.record.saliency is not None:
-                    self.history[row].append(trial.record.saliency)
+                record = trial.record
+                self.records[row].append(record)
+                remembered = self.sgrs.history == "all" or not record.fallback
+                if record.saliency is not None and remembered:
+                    self.history[row].append(record.saliency)
         self.ids, self.running = ids, running
         if self.streamer is not None:
             self.streamer.put(ids[:, -1].cpu())

@@ -19,13 +19,14 @@ from transformers.generation.utils import GenerateDecoderOnlyOutput
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.candidates import OrderName
 from lvlmsal.decoders.randomness import sample_names
 from lvlmsal.decoders.readings import CandidateRow, Control, PredictingRow, Reading
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.rejection import RejectionLoop
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.registry import DECODERS
+from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
 from lvlmsal.saliency.stepping import Stepper
 from lvlmsal.spans import ContextName
@@ -59,9 +60,8 @@ class SGRS(Decoder):
         tau = alpha * mean of the S of the last W chosen tokens
 
     and the first candidate is taken while there is no history or no context. After R rejections the
-    candidate of highest S among all of C is taken. The chosen token's S enters the history either
-    way (the paper's listing appends on acceptance only, which would leave holes). Temperature and
-    logits processors shape C and its order; S always comes from the raw logits.
+    candidate of highest S among all of C is taken. Temperature and logits processors shape C and
+    its order; S always comes from the raw logits.
 
     Use it as ``model.generate(**inputs, custom_generate=SGRS(...))``, through
     :meth:`lvlmsal.Lvlm.generate`, or by name in a config. transformers drops ``streamer`` for every
@@ -91,6 +91,13 @@ class SGRS(Decoder):
             Logits processors and stopping criteria that may keep state force 1.
         rejection: ``False`` is the control: the same candidates in the same order, the first is
             always taken and nothing is recorded.
+        history: whose S make up tau's mean: ``"all"``, the last W chosen tokens, or ``"accepted"``,
+            the last W that reached their threshold, as in the paper's listing, where the S of a
+            fallback enters no mean.
+        order: ``"probability"`` draws candidates without replacement by their probability,
+            ``"uniform"`` each as likely as the other (the listing's ``Sample(C)`` read literally);
+            the latter needs a temperature above 0.
+        loss: only ``"token"`` is known while decoding: later tokens have no loss yet.
 
     >>> SGRS(alpha=0.6).max_tries
     3
@@ -110,6 +117,9 @@ class SGRS(Decoder):
     layers: LayerSpec = DEFAULT_LAYERS
     block_size: int = 16
     rejection: bool = True
+    history: Literal["all", "accepted"] = "all"
+    order: OrderName = "probability"
+    loss: Literal["token"] = "token"
 
     summary: ClassVar[str] = "rejects candidate tokens of low saliency"
     paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
@@ -132,6 +142,16 @@ class SGRS(Decoder):
             raise ValueError(
                 f"norm={self.norm!r} needs the full graph: SGRS decodes with norm='row'"
             )
+        if self.loss != "token":
+            raise ValueError(
+                f"loss={self.loss!r} needs the tokens that follow: SGRS decodes with loss='token'"
+            )
+        if self.order == "uniform" and self.temperature == 0:
+            raise ValueError(
+                "order='uniform' draws candidates at random, which temperature=0 rules out: give a "
+                "temperature above 0, or order='probability'"
+            )
+        check_choices(self)
         self.saliency_options()
 
     @property
@@ -155,6 +175,7 @@ class SGRS(Decoder):
             k=self.k,
             temperature=self.temperature,
             plausibility=self.plausibility,
+            order=self.order,
             rejection=False,
         )
 
@@ -163,6 +184,7 @@ class SGRS(Decoder):
         return SaliencyOptions(
             row=self.row,
             norm=self.norm,
+            loss=self.loss,
             heads=self.heads,
             fusion=self.fusion,
             context=self.context,

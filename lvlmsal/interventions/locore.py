@@ -30,8 +30,12 @@ class LocoRE(AttentionIntervention):
         gain(q, j) = 1 + beta   if q - j <= window,   else 1
 
     The query's own position is not boosted. It depends on positions alone, so it is the same in a
-    prefill, a decode step, a block of drafted tokens and teacher forcing, and it acts on every row,
-    the one that predicts the first generated token included.
+    prefill, a decode step, a block of drafted tokens and teacher forcing.
+
+    Eq. 8-10 are written for any query, Algorithm 2 edits the row of the decoding step only: with
+    ``rows="all"`` the rows of the question are edited in the prefill as well, which changes the
+    keys and values that every later layer keeps of them; with ``rows="predicting"`` they are those
+    of the plain model. The row that predicts the first generated token is edited either way.
 
     The paper's public code holds no LocoRE; this follows the equations. Section 4.5 gives a beta of
     1.2, where Table 3 shows that beta = 1.0 wrecks the model: that is taken for a misprint. The
@@ -49,6 +53,9 @@ class LocoRE(AttentionIntervention):
             ``"output"``, generated tokens only.
         layers: see :data:`~lvlmsal.attention.layers.LayerSpec`; all by default.
         heads: indices of the heads that are edited; all by default.
+        rows: ``"all"`` edits every row that has a key of J in reach, those of the question
+            included; ``"predicting"`` the prompt's last row and those of generated tokens only,
+            as Algorithm 2 does.
 
     >>> LocoRE(beta=0.15, window=5).mode
     'weights'
@@ -60,8 +67,8 @@ class LocoRE(AttentionIntervention):
     context: ContextName = "after_image"
     layers: LayerSpec = None
     heads: Sequence[int] | None = None
+    rows: Literal["all", "predicting"] = "all"
 
-    shares_prefix: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"beta": 1.0}
     off: ClassVar[Mapping[str, Any]] = {"beta": 0.0}
     summary: ClassVar[str] = "multiplies the attention to the most recent context by 1 + beta"
@@ -83,9 +90,15 @@ class LocoRE(AttentionIntervention):
         """Whether beta is zero."""
         return self.beta == 0
 
+    @property
+    def shares_prefix(self) -> bool:  # type: ignore[override]  # depends on an option here
+        """Whether it edits rows without asking which of them is the prompt's last one."""
+        return self.rows == "all"
+
     def first_row(self, context: AttentionContext) -> int:
         """Rows before the context begins have no key to boost."""
-        return context.first_context_row(self.context)
+        first = context.first_context_row(self.context)
+        return first if self.rows == "all" else max(first, context.first_predicting_row)
 
     def scores(self, scores: Tensor, context: AttentionContext) -> Tensor:
         """Add log(1 + beta) or multiply by it, in the modes that act before the softmax."""
@@ -136,6 +149,8 @@ class LocoRE(AttentionIntervention):
             distance = query - key
             start = context.context_start(self.context)[:, :, None]
             boosted = (key >= start) & (distance >= 1) & (distance <= self.window)
+            if self.rows == "predicting":
+                boosted &= context.predicting_rows()[:, :, None]
             if self.heads is not None:
                 outside = [head for head in self.heads if not 0 <= head < like.shape[1]]
                 if outside:

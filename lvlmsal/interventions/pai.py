@@ -119,10 +119,8 @@ class PAI(AttentionIntervention, LogitsIntervention):
         """Raise the scores of visual tokens by alpha times their size."""
 
         def make() -> Tensor:
-            starts = [[spans.output_start] for spans in context.spans]
-            start = torch.tensor(starts, device=scores.device)
-            predicting = context.query_positions >= start - 1
-            return (predicting[:, :, None] & context.image_keys()[:, None])[:, None]
+            rows = context.predicting_rows()[:, :, None]
+            return (rows & context.image_keys()[:, None])[:, None]
 
         return torch.where(context.cached(self, make), scores + self.alpha * scores.abs(), scores)
 

@@ -75,8 +75,8 @@ def block_saliency(
 
     Raises:
         ValueError: ``block_size`` is no positive number.
-        UnsupportedError: ``norm="matrix"``, which needs the full graph; or the predicting row of a
-            prompt that ends in an image.
+        UnsupportedError: ``norm="matrix"`` or ``loss="sum"``, which need the full graph; or the
+            predicting row of a prompt that ends in an image.
         LvlmsalError: the saliency overflowed in the model's dtype.
 
     >>> from lvlmsal.testing import tiny_inputs, tiny_model
@@ -92,6 +92,11 @@ def block_saliency(
         raise UnsupportedError(
             "norm='matrix' divides by the norm of the whole matrix, which a single row does not "
             "know: use full_graph_rows, or norm='row'"
+        )
+    if options.loss == "sum":
+        raise UnsupportedError(
+            "loss='sum' follows the losses of later tokens through every position, which a block "
+            "of rows cuts off: use full_graph_rows, or loss='token'"
         )
 
     session = AttentionSession(model, interventions, edits_logits=False)

@@ -35,7 +35,7 @@ def diagnose_response(
         adapter: of the model, with a processor.
         inputs: one encoded prompt (a batch of one).
         response: token ids of the answer.
-        options: which saliency; ``norm="matrix"`` takes the slow full-graph way.
+        options: which saliency; ``norm="matrix"`` and ``loss="sum"`` take the slow full-graph way.
         prompt: the question, for the report.
         interventions: in the order in which they act.
         images: kept for plots, without margins that the processor cuts off.
@@ -46,11 +46,12 @@ def diagnose_response(
         adapter,
         inputs,
         ids,
-        replace(options, norm="row"),  # what stands beside the maps needs no norm
+        # What stands next to the maps needs neither norm nor loss.
+        replace(options, norm="row", loss="token"),
         interventions=interventions,
     )
     maps = found.maps
-    if options.norm == "matrix":
+    if options.needs_full_graph:
         maps = full_graph_rows(adapter, inputs, ids, options, interventions=interventions)
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
     everything = [*inputs["input_ids"][0, spans.pad :].tolist(), *response]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
+from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.saliency.losses import loss_gradient
+from lvlmsal.saliency.losses import LossGradient, loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import fuse, normalise
 from lvlmsal.saliency.stepping import NO_IDS
@@ -33,7 +35,8 @@ def full_graph_rows(
     """Saliency rows of every token of an answer, from gradients of full attention matrices.
 
     Memory grows with the square of the sequence and each token takes a backward pass: this is for
-    tests and for ``norm="matrix"``. The block way gives the same numbers (Eq. 1-5).
+    tests, for ``norm="matrix"`` and for ``loss="sum"``, for which one pass serves all tokens. Where
+    the block way is defined it gives the same numbers (Eq. 1-5).
 
     Args:
         model: a model that an adapter is registered for, or its adapter.
@@ -71,12 +74,10 @@ def full_graph_rows(
         with session.record(layers, full=True) as tape:
             logits = generative(**prepared_inputs, return_dict=True).logits
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            for column in range(start, input_ids.shape[1]):
-                row = column - 1 if options.row == "predicting" else column
-                loss = loss_gradient(logits[:, row], input_ids[:, column], options.row)
-                gradients = tape.gradients(
-                    loss.logits, loss.direction, loss.scale, retain_graph=True
-                )
+            columns = torch.arange(start, input_ids.shape[1], device=logits.device)
+            places = columns - 1 if options.row == "predicting" else columns
+            loss = loss_gradient(logits[:, places], input_ids[:, columns], options.row)
+            for row, gradients in zip(places.tolist(), _each_row(tape, loss, options), strict=True):
                 for fusion, rows in found.items():
                     of_layers = []
                     for layer in layers:
@@ -96,3 +97,19 @@ def full_graph_rows(
 
     with session:  # open while the images are encoded, for edits that want to see their pixels
         return prepared(adapter.model, extended, run)
+
+
+def _each_row(
+    tape: Tape, loss: LossGradient, options: SaliencyOptions
+) -> Iterator[dict[int, Tensor]]:
+    """For each token dL/dA of its own loss, or that of the sum, which serves all of them."""
+    rows = loss.scale.shape[1]
+    if options.loss == "sum":
+        common = loss.scale.amax(-1)
+        direction = loss.direction * (loss.scale / common[:, None])[..., None]
+        yield from repeat(tape.gradients(loss.logits, direction, common), rows)
+        return
+    for row in range(rows):
+        yield tape.gradients(
+            loss.logits[:, row], loss.direction[:, row], loss.scale[:, row], retain_graph=True
+        )

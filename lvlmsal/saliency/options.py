@@ -12,6 +12,7 @@ RowName = Literal["predicting", "candidate"]
 NormName = Literal["row", "matrix"]
 HeadsName = Literal["abs_then_sum", "sum_then_abs"]
 FusionName = Literal["product", "add", "max", "attention", "gradient"]
+LossName = Literal["token", "sum"]
 FUSIONS: tuple[FusionName, ...] = get_args(FusionName)
 
 DEFAULT_LAYERS = "0.5:1.0"
@@ -43,6 +44,10 @@ class SaliencyOptions:
             ``"output"`` (generated tokens only).
         layers: target layers; the cost of a recorded step grows with the share of the weights above
             the lowest one.
+        loss: what G is the gradient of: ``"token"``, the loss of the token that is judged, or
+            ``"sum"``, that of all tokens of the answer (Eq. 2 read literally), which later tokens
+            make through every position between them and the row; full graph only, for while
+            decoding there are no later tokens yet.
 
     Raises:
         ValueError: an option has no such value.
@@ -57,6 +62,7 @@ class SaliencyOptions:
     fusion: FusionName = "product"
     context: ContextName = "after_image"
     layers: LayerSpec = DEFAULT_LAYERS
+    loss: LossName = "token"
 
     def __post_init__(self) -> None:
         allowed = {
@@ -65,6 +71,7 @@ class SaliencyOptions:
             "heads": ("abs_then_sum", "sum_then_abs"),
             "fusion": FUSIONS,
             "context": ("after_image", "output"),
+            "loss": ("token", "sum"),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:
@@ -75,3 +82,8 @@ class SaliencyOptions:
         if self.layers is not None and not isinstance(self.layers, str):
             # Ranges and tuples too become what a file gives back.
             object.__setattr__(self, "layers", [int(layer) for layer in self.layers])
+
+    @property
+    def needs_full_graph(self) -> bool:
+        """Whether rows alone do not tell: then a diagnosis takes the slow way."""
+        return self.norm == "matrix" or self.loss == "sum"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.registry import CATALOGUE
 from lvlmsal.saliency import SaliencyOptions
+from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 from tests.unit.decoders.test_sgrs import Listener
 
@@ -157,6 +159,16 @@ def test_a_report_is_of_the_answer_that_it_came_from(family: str) -> None:
     report = answer.diagnose()
     assert report.token_ids == answer.token_ids
     assert report.saliency == pytest.approx([record.saliency for record in answer.tokens])
+    assert report.options.row == "candidate"
+    shown: list[SaliencyReport] = []
+    with patch.object(SaliencyReport, "plot", lambda self, path: shown.append(self)):
+        answer.plot()
+        answer.plot(options=SaliencyOptions(context="output"))
+    # what is shown is read from the same row for every decoder, unless something else is asked for
+    assert [drawn.options for drawn in shown] == [
+        SaliencyOptions(),
+        SaliencyOptions(context="output"),
+    ]
     assert report.spans.output == answer.spans.output
     assert report.rows.shape == (3, 1, report.spans.length)
     assert report.attention.sum(-1) == pytest.approx(torch.ones(3, 1), rel=1e-6)
@@ -194,6 +206,12 @@ def test_options_of_a_report() -> None:
     assert torch.all(report.rows[:, 0].norm(dim=-1) < row.rows[:, 0].norm(dim=-1))
     # In the last layer no other row reaches the loss: its matrix is its row.
     assert torch.allclose(report.rows[:, 1], row.rows[:, 1])
+    summed = lvlm.diagnose(
+        picture(), QUESTION, [9, 8, 7], options=SaliencyOptions(layers=[0, 1], loss="sum")
+    )
+    assert torch.allclose(summed.rows[-1], row.rows[-1], atol=1e-6)  # nothing comes after it
+    assert not torch.allclose(summed.rows[:-1], row.rows[:-1], atol=1e-3)
+    assert summed.log_probabilities == row.log_probabilities
     locore: list[Any] = [LocoRE(beta=1.0)]
     edited = lvlm.diagnose(picture(), QUESTION, [9, 8, 7], interventions=locore)
     assert edited.saliency != row.saliency

@@ -91,7 +91,9 @@ class Listener(BaseStreamer):
         fusion=st.sampled_from(["product", "max"]),
         context=st.sampled_from(["after_image", "output"]),
         layers=st.sampled_from(["0.5:1.0", [0, 2], [1]]),
+        history=st.sampled_from(["all", "accepted"]),
     ),
+    uniform=st.booleans(),
     block_size=st.integers(2, 16),
     # One token in `ends` ends a sample, so that many blocks are cut short by it.
     ends=st.sampled_from([1000, 20, 7]),
@@ -104,6 +106,7 @@ class Listener(BaseStreamer):
     family="llava",
     images=(1, 2),
     sgrs=SGRS(alpha=1.0, row="candidate"),
+    uniform=False,
     block_size=16,
     ends=7,
     cache=None,
@@ -115,6 +118,7 @@ def test_blocks_choose_what_the_loop_chooses(
     family: str,
     images: tuple[int, ...],
     sgrs: SGRS,
+    uniform: bool,
     block_size: int,
     ends: int,
     cache: str | None,
@@ -124,6 +128,8 @@ def test_blocks_choose_what_the_loop_chooses(
 ) -> None:
     model = tiny_model(family, layers=3, dtype=F64)
     batch = collate(tiny_samples(family, images, dtype=F64))
+    if uniform and sgrs.temperature:
+        sgrs = replace(sgrs, order="uniform")
     kwargs: dict[str, Any] = {
         "seed": seed,
         "repetition_penalty": penalty,
@@ -153,12 +159,14 @@ def test_blocks_choose_what_the_loop_chooses(
         assert first.told == second.told
 
 
+@pytest.mark.parametrize("history", ["all", "accepted"])
 @pytest.mark.parametrize("row", ["predicting", "candidate"])
-def test_the_cases_above_do_reject_inside_blocks(row: str) -> None:
+def test_the_cases_above_do_reject_inside_blocks(row: str, history: str) -> None:
     """Or the property would hold without ever going back."""
     model = tiny_model("llava", layers=3, dtype=F64)
     batch = collate(tiny_samples("llava", (1, 2), dtype=F64))
-    output = run(model, batch, SGRS(row=row, alpha=1.0, block_size=6), eos_token_id=None)
+    sgrs = SGRS(row=row, alpha=1.0, block_size=6, history=history)
+    output = run(model, batch, sgrs, eos_token_id=None)
     tries = [[record.tries for record in records] for records in output.records or []]
     assert any(1 < place < STEPS - 1 and tried > 1 for t in tries for place, tried in enumerate(t))
     assert any(tried == 1 for of_sample in tries for tried in of_sample[1:])

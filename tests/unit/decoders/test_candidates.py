@@ -67,6 +67,25 @@ def test_order_is_sampling_without_replacement(temperature: float) -> None:
     assert statistic < 43.82  # the 99.9 % point of chi-square with 19 degrees of freedom
 
 
+def test_a_uniform_order_is_a_shuffle_of_the_same_candidates() -> None:
+    """Every ordered pair as often as any other; the probabilities told are the model's."""
+    logits = torch.tensor([[*PROBABILITIES, 0.001]]).log()
+    draws = 8_000
+    walked = order(
+        logits.expand(draws, -1),
+        order="uniform",
+        plausibility=0.01,
+        k=6,
+        seed=11,
+        sample_ids=[f"sample {index}" for index in range(draws)],
+        positions=[7] * draws,
+    )
+    assert all(sorted(row) == [0, 1, 2, 3, 4] for row in walked)
+    exact = dict.fromkeys(itertools.permutations(range(5), 2), 1 / 20)
+    statistic = chi_square(Counter((row[0], row[1]) for row in walked), exact)
+    assert statistic < 43.82  # the 99.9 % point of chi-square with 19 degrees of freedom
+
+
 def test_the_cut_to_k_renormalises() -> None:
     logits = torch.tensor([PROBABILITIES]).log()
     walked = order(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -78,12 +79,13 @@ def test_alpha_zero_is_the_control(family: str, row: str) -> None:
     assert not torch.equal(control.sequences, run(model, batch, SGRS(row=row, alpha=1.5)).sequences)
 
 
+@pytest.mark.parametrize("kept", ["all", "accepted"])
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_records_tell_what_the_rule_did(family: str, row: str) -> None:
+def test_records_tell_what_the_rule_did(family: str, row: str, kept: str) -> None:
     """S by the reference, tau, acceptance, fallback and history, token by token."""
     model, samples, batch = setting(family)
-    sgrs = SGRS(row=row, alpha=1.05, k=4, max_tries=2, window=2, layers=[1, 2])
+    sgrs = SGRS(row=row, alpha=1.05, k=4, max_tries=2, window=2, layers=[1, 2], history=kept)
     output = run(model, batch, sgrs, seed=1)
     assert output.records is not None
     fallbacks = 0
@@ -117,8 +119,45 @@ def test_records_tell_what_the_rule_did(family: str, row: str) -> None:
                 else:
                     assert record.saliency >= record.threshold
                     assert record.tries == len(others) + 1 <= 2
-            history.append(record.saliency)
-    assert fallbacks  # their S enters the history too, or the thresholds above had failed
+            if kept == "all" or not record.fallback:
+                history.append(record.saliency)
+    assert fallbacks  # or nothing would tell the two histories apart
+
+
+@pytest.mark.parametrize("block_size", [1, 4])
+def test_a_history_of_accepted_tokens_by_hand(block_size: int) -> None:
+    """With a threshold that nothing reaches, every token but the first is a fallback.
+
+    Then the mean is the first token's S for good where fallbacks are left out, and that of the
+    last W tokens where they are not.
+    """
+    model, _, batch = setting(images=(1,))
+    shared: dict[str, Any] = {"alpha": 1e6, "window": 2, "block_size": block_size}
+    records = (run(model, batch, SGRS(history="accepted", **shared)).records or [])[0]
+    assert [record.fallback for record in records] == [False] + [True] * (STEPS - 1)
+    first = records[0].saliency
+    assert first is not None
+    assert [record.threshold for record in records[1:]] == pytest.approx(
+        [1e6 * first] * (STEPS - 1)
+    )
+    everything = (run(model, batch, SGRS(history="all", **shared)).records or [])[0]
+    values = [record.saliency or 0.0 for record in everything]
+    wanted = [values[0], *((a + b) / 2 for a, b in pairwise(values[:-1]))]
+    assert [record.threshold for record in everything[1:]] == pytest.approx(
+        [1e6 * value for value in wanted]
+    )
+
+
+def test_a_uniform_order_has_the_same_candidates_and_its_control_draws_alike() -> None:
+    model, _, batch = setting()
+    sgrs = SGRS(order="uniform", alpha=0.0)
+    twin = sgrs.twin()
+    assert twin == SGRS(order="uniform", rejection=False)
+    found = run(model, batch, sgrs, seed=4)
+    assert torch.equal(found.sequences, run(model, batch, twin, seed=4).sequences)
+    assert not torch.equal(found.sequences, run(model, batch, SGRS(alpha=0.0), seed=4).sequences)
+    with pytest.raises(ValueError, match="temperature=0 rules out"):
+        SGRS(order="uniform", temperature=0.0)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -313,11 +352,14 @@ def test_decoding_without_a_cache_is_refused() -> None:
         {"temperature": -1.0},
         {"plausibility": 1.5},
         {"norm": "matrix"},
+        {"loss": "sum"},
         {"row": "next"},
         {"fusion": "mean"},
         {"heads": "abs"},
         {"context": "image"},
         {"layers": "deep"},
+        {"history": "some"},
+        {"order": "random"},
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:

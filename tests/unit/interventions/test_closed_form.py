@@ -37,6 +37,7 @@ F64 = torch.float64
         context=st.sampled_from(["after_image", "output"]),
         layers=st.none() | st.sets(st.integers(0, 2), min_size=1).map(sorted),
         heads=st.none() | st.sets(st.integers(0, 3)).map(sorted),
+        rows=st.sampled_from(["all", "predicting"]),
     ),
     kv_heads=st.sampled_from([1, 2, 4]),
     tile=st.sampled_from([1, 3, 128]),

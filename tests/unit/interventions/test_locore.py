@@ -9,17 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from lvlmsal.attention import intervene
+from lvlmsal.attention.context import AttentionContext
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.spans import find_spans
+from lvlmsal.spans import TokenSpans, find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
 
 FAMILIES = sorted(TINY)
 MODES = ("weights", "renormalized", "scores")
 CONTEXTS = ("after_image", "output")
+ROWS = ("all", "predicting")
 F64 = torch.float64
 
 
@@ -30,6 +32,7 @@ def options_of(locore: LocoRE) -> dict[str, Any]:
         "mode": locore.mode,
         "layers": None if locore.layers is None else list(locore.layers),
         "heads": locore.heads,
+        "rows": locore.rows,
     }
 
 
@@ -73,12 +76,13 @@ def check_decoding(
 
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_decoding_is_the_brute_force_model(
-    family: str, mode: str, context: str, use_cache: bool
+    family: str, mode: str, rows: str, context: str, use_cache: bool
 ) -> None:
-    locore = LocoRE(beta=0.8, window=3, mode=mode, context=context)
+    locore = LocoRE(beta=0.8, window=3, mode=mode, context=context, rows=rows)
     check_decoding(family, (1, 2, 0), locore, use_cache=use_cache)
 
 
@@ -96,6 +100,7 @@ def test_decoding_is_the_brute_force_model(
         context=st.sampled_from(CONTEXTS),
         layers=st.none() | st.sets(st.integers(0, 2), min_size=1).map(sorted),
         heads=st.none() | st.sets(st.integers(0, 3)).map(sorted),
+        rows=st.sampled_from(ROWS),
     ),
 )
 def test_any_options_are_the_brute_force_model(
@@ -104,11 +109,15 @@ def test_any_options_are_the_brute_force_model(
     check_decoding(family, images, locore, seed=seed, use_cache=use_cache)
 
 
+@pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_pass_over_prompt_and_answer_is_the_brute_force_model(family: str, mode: str) -> None:
+def test_a_pass_over_prompt_and_answer_is_the_brute_force_model(
+    family: str, mode: str, rows: str
+) -> None:
     """Teacher forcing: many rows at once, spans given because the answer is in the input."""
-    locore = LocoRE(beta=0.6, window=4, mode=mode, context="output")
+    context = "output" if rows == "all" else "after_image"
+    locore = LocoRE(beta=0.6, window=4, mode=mode, context=context, rows=rows)
     model = tiny_model(family, layers=2, dtype=F64)
     sample = tiny_samples(family, dtype=F64)[0]
     answer = [9, 30, 41, 8, 77]
@@ -122,15 +131,17 @@ def test_a_pass_over_prompt_and_answer_is_the_brute_force_model(family: str, mod
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize(
+    ("context", "rows"), [("after_image", "all"), ("output", "all"), ("after_image", "predicting")]
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_beam_search_is_that_of_the_brute_force_model(
-    family: str, context: str, use_cache: bool
+    family: str, context: str, rows: str, use_cache: bool
 ) -> None:
     model = tiny_model(family, layers=2, dtype=F64)
     samples = tiny_samples(family, (1, 2), dtype=F64)
     batch = collate(samples)
-    locore = LocoRE(beta=1.5, window=4, context=context)
+    locore = LocoRE(beta=1.5, window=4, context=context, rows=rows)
     search: dict[str, Any] = {
         "num_beams": 3,
         "max_new_tokens": 6,
@@ -147,6 +158,52 @@ def test_beam_search_is_that_of_the_brute_force_model(
     assert torch.equal(ours.sequences, theirs.sequences)
     assert torch.allclose(ours.sequences_scores, theirs.sequences_scores, rtol=1e-9)
     assert not torch.equal(ours.sequences, model.generate(**batch, **search).sequences)
+
+
+def test_rows_by_hand() -> None:
+    """One head over equal scores, worked out on paper.
+
+    The prompt is (image, a, b, c) and d is generated, so the rows of c and d predict. With beta = 1
+    and a window of 1 an edited row doubles the weight of the key before it where that is in J.
+    """
+    spans = (TokenSpans(pad=0, images=((0, 1),), output_start=4, length=5),)
+    columns = torch.arange(5)
+    visible = torch.ones(5, 5, dtype=F64).tril()
+    plain = visible / visible.sum(-1, keepdim=True)
+    third, fourth, fifth = 1 / 3, 1 / 4, 1 / 5
+    predicting = [[fourth, fourth, 2 * fourth, fourth, 0], [fifth, fifth, fifth, 2 * fifth, fifth]]
+    wanted = {
+        "all": [*plain[:2].tolist(), [third, 2 * third, third, 0, 0], *predicting],
+        "predicting": [*plain[:3].tolist(), *predicting],
+    }
+    for rows, matrix in wanted.items():
+        context = AttentionContext(
+            spans, columns, columns, layer=0, num_layers=1, first_query_column=0
+        )
+        found = LocoRE(beta=1.0, window=1, rows=rows).weights(plain[None, None], context)
+        assert torch.allclose(found[0, 0], torch.tensor(matrix, dtype=F64)), rows
+
+
+def test_only_the_rows_that_predict_leave_the_prompts_keys_alone() -> None:
+    """What the cache holds of the question is the plain model's, and the answer is not."""
+    model = tiny_model("llava", layers=3, dtype=F64)
+    batch = collate(tiny_samples("llava", (1, 2), dtype=F64))
+    width = batch["input_ids"].shape[1]
+
+    def run(*edits: LocoRE) -> tuple[Tensor, Tensor]:
+        cache = DynamicCache()
+        with torch.no_grad(), intervene(model, *edits):
+            logits = model(**batch, past_key_values=cache).logits[:, -1]
+        return cache.layers[-1].keys[:, :, : width - 1], logits
+
+    keys, logits = run()
+    everywhere, of_everywhere = run(LocoRE(beta=1.0))
+    predicting, of_predicting = run(LocoRE(beta=1.0, rows="predicting"))
+    real = batch["attention_mask"][:, None, :-1, None].bool().expand_as(keys)
+    assert torch.equal(predicting[real], keys[real])
+    assert not torch.allclose(everywhere[real], keys[real])
+    assert not torch.allclose(of_predicting, logits)
+    assert not torch.allclose(of_predicting, of_everywhere)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -247,6 +304,7 @@ def test_a_head_that_the_model_lacks_is_named(head: int) -> None:
         {"layers": "deep"},
         {"mode": "weight"},
         {"context": "image"},
+        {"rows": "last"},
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:

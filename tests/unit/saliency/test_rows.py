@@ -46,7 +46,7 @@ def check_against_reference(
     batch, response = collate(samples), answers(len(samples), 3, seed)
     edits = () if locore is None else (locore,)
     found = [full_graph_rows(model, batch, response, options, interventions=edits)[options.fusion]]
-    if options.norm == "row":
+    if not options.needs_full_graph:
         for block_size in (1, 2, 3):  # the row way; two blocks of unequal size; one block
             rows = block_saliency(
                 model, batch, response, options, interventions=edits, block_size=block_size
@@ -65,6 +65,7 @@ def check_against_reference(
                 mode=locore.mode,
                 layers=None if locore.layers is None else list(locore.layers),
                 heads=locore.heads,
+                rows=locore.rows,
             )
         wanted = reference.judge(
             model,
@@ -76,6 +77,7 @@ def check_against_reference(
             heads=options.heads,
             fusion=options.fusion,
             context=options.context,
+            summed=options.loss == "sum",
             rule=rule,
         )
         pad = width - sample.inputs["input_ids"].shape[1]
@@ -121,6 +123,7 @@ def test_rows_are_those_of_the_modified_weights_under_locore(
     fusion=st.sampled_from(["product", "add", "max", "attention", "gradient"]),
     context=st.sampled_from(["after_image", "output"]),
     norm=st.sampled_from(["row", "matrix"]),
+    loss=st.sampled_from(["token", "sum"]),
     layers=st.sets(st.integers(0, 2), min_size=1).map(sorted),
     kv_heads=st.sampled_from([1, 2, 4]),
     locore=st.none()
@@ -132,6 +135,7 @@ def test_rows_are_those_of_the_modified_weights_under_locore(
         context=st.sampled_from(["after_image", "output"]),
         layers=st.none() | st.sets(st.integers(0, 2), min_size=1).map(sorted),
         heads=st.none() | st.sets(st.integers(0, 3)).map(sorted),
+        rows=st.sampled_from(["all", "predicting"]),
     ),
     seed=st.integers(0, 50),
 )
@@ -143,13 +147,14 @@ def test_every_option_is_its_definition(
     fusion: str,
     context: str,
     norm: str,
+    loss: str,
     layers: list[int],
     kv_heads: int,
     locore: LocoRE | None,
     seed: int,
 ) -> None:
     options = SaliencyOptions(
-        row=row, heads=heads, fusion=fusion, context=context, norm=norm, layers=layers
+        row=row, heads=heads, fusion=fusion, context=context, norm=norm, layers=layers, loss=loss
     )
     check_against_reference(
         family, images, options, layers, kv_heads=kv_heads, locore=locore, seed=seed
@@ -186,11 +191,33 @@ def test_recording_leaves_the_logits_and_the_model_as_they_were() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_the_matrix_norm_is_refused_where_only_a_row_is_known() -> None:
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_summed_loss_is_the_definition(family: str, row: str) -> None:
+    """Eq. 2 read literally: the losses of later tokens reach a row through every position."""
+    options = SaliencyOptions(row=row, loss="sum", layers=[0, 1])
+    check_against_reference(family, (1, 2, 0), options, [0, 1])
+
+
+def test_the_last_token_knows_no_later_loss() -> None:
+    """Its row is that of its own loss; the others are not."""
+    model = tiny_model("llava", layers=3, dtype=F64)
+    batch, response = collate(tiny_samples("llava", (1, 0), dtype=F64)), answers(2, 4)
+    both = [SaliencyOptions(layers=[0, 1], loss=loss) for loss in ("token", "sum")]
+    own, summed = (full_graph_rows(model, batch, response, each)["product"] for each in both)
+    assert torch.allclose(summed[:, -1], own[:, -1], rtol=1e-9, atol=1e-12)
+    distance = (summed - own).norm(dim=-1)[:, :-1] / own.norm(dim=-1)[:, :-1]
+    assert float(distance.min()) > 1e-4
+
+
+@pytest.mark.parametrize("options", [{"norm": "matrix"}, {"loss": "sum"}])
+def test_what_needs_the_whole_graph_is_refused_where_only_rows_are_known(
+    options: dict[str, str],
+) -> None:
     model = tiny_model("llava")
     batch = collate(tiny_samples("llava"))
     with pytest.raises(UnsupportedError, match="full_graph_rows"):
-        block_saliency(model, batch, answers(1, 1), SaliencyOptions(norm="matrix"))
+        block_saliency(model, batch, answers(1, 1), SaliencyOptions(**options))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
