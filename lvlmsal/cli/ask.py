@@ -18,7 +18,7 @@ from lvlmsal.planning.check import model_problems
 from lvlmsal.planning.schema import ModelConfig
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.registry.options import bind
-from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.options import RowName, SaliencyOptions
 
 Spec = dict[str, Any]
 """``name`` and options."""
@@ -34,16 +34,18 @@ class Reply:
         text: The answer.
         tokens: Its tokens; saliency is filled in whatever the decoder.
         seconds: How long the decoding took.
+        row: Which row the saliency was read from: by the decoder, or by the diagnosis.
     """
 
     text: str
     tokens: list[TokenRecord]
     seconds: float
+    row: RowName
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         tokens = [token.to_dict() for token in self.tokens]
-        return {"text": self.text, "tokens": tokens, "seconds": self.seconds}
+        return {"text": self.text, "tokens": tokens, "seconds": self.seconds, "row": self.row}
 
 
 def components(
@@ -100,19 +102,22 @@ def ask(
     """
     lvlm = _load(image, model)
     edits = [lvlm.build_intervention(spec) for spec in interventions]
+    search = lvlm.build_decoder(decoder)
     answer = lvlm.generate(
         image,
         prompt,
-        decoder=lvlm.build_decoder(decoder),
+        decoder=search,
         interventions=edits,
         seed=seed,
         max_new_tokens=max_new_tokens,
     )
+    options = search.saliency_options() or SaliencyOptions()
     if answer.token_ids and all(token.saliency is None for token in answer.tokens):
+        options = SaliencyOptions()
         report = lvlm.diagnose(image, prompt, answer.token_ids, interventions=edits)
         for token, value in zip(answer.tokens, report.saliency, strict=True):
             token.saliency = value
-    return Reply(answer.text, answer.tokens, answer.seconds)
+    return Reply(answer.text, answer.tokens, answer.seconds, options.row)
 
 
 def saliency_options(values: Mapping[str, Any]) -> tuple[SaliencyOptions, list[str]]:
@@ -193,8 +198,8 @@ def draw(
 def coloured(reply: Reply) -> Text:
     """The answer with a background per token, light where saliency is high, red where it is low.
 
-    A line below says which saliency the two ends of the scale stand for, and which tokens were
-    taken after a rejection.
+    A line below says which saliency the two ends of the scale stand for, from which row it was
+    read, and which tokens were taken after a rejection.
     """
     values = [token.saliency for token in reply.tokens if token.saliency is not None]
     text = Text()
@@ -204,7 +209,7 @@ def coloured(reply: Reply) -> Text:
             style += " underline"
         text.append(token.text, style=style.strip())
     if values:
-        text.append("\n\nsaliency: ")
+        text.append(f"\n\nsaliency, {reply.row} row: ")
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
             value = min(values) + share * (max(values) - min(values))
             text.append(f" {value:.3f} ", style=_style(value, values))

@@ -29,15 +29,24 @@ def explore(
         typer.Option(help="Benchmark of the run, by default that of the longest answers."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Questions of each benchmark.")] = 20,
+    row: Annotated[
+        str | None,
+        typer.Option(
+            help="Which row S is read from, for all answers of the page: predicting (the default) "
+            "or candidate, whatever the decoders read.",
+        ),
+    ] = None,
 ) -> None:
     """Write answers and what their tokens rest on as one page, for any browser, without a network.
 
     Answers to one question about one image stand side by side: those of two methods, two runs or
-    two reports.
+    two reports. All of them are judged by one definition of S, which the page names; what SGRS saw
+    itself is in the records of its tokens.
     """
     from rich.console import Console
     from rich.progress import track
 
+    from lvlmsal.cli.ask import saliency_options
     from lvlmsal.errors import ConfigError
     from lvlmsal.explorer import write_page
     from lvlmsal.explorer.sources import (
@@ -53,7 +62,11 @@ def explore(
     if not output.absolute().parent.is_dir():
         raise ConfigError([f"--output {output}: there is no folder {output.absolute().parent}"])
     wanted = Choice(tuple(model or ()), tuple(method or ()), tuple(benchmark or ()))
-    runs, reports = split_sources(sources, wanted)
+    options, problems = saliency_options({} if row is None else {"row": row})
+    if problems:
+        raise ConfigError([f"--row {row}: expected predicting or candidate"])
+    runs, reports = split_sources(sources, wanted, row)
+    saved = list(report_answers(reports, beside=options if runs else None))
     chosen, notes = [], []
     for run in runs:
         choice, more = choose(run, wanted)
@@ -61,14 +74,14 @@ def explore(
         notes += more
     errors = Console(stderr=True)
     judged = track(
-        run_answers(chosen, limit=limit),
+        run_answers(chosen, limit=limit, options=options),
         description="judging answers",
         total=None,
         console=errors,
         transient=True,
         disable=not errors.is_terminal,
     )
-    answers = [*judged, *report_answers(reports)]
+    answers = [*judged, *saved]
     written = write_page(output, answers, title=_title(runs, reports))
     for note in (*notes, *written.notes):
         print(f"note: {note}")

@@ -24,7 +24,7 @@ from lvlmsal.comparison.layout import (
 from lvlmsal.comparison.pairs import pairs_between
 from lvlmsal.comparison.reading import Row, chosen, read_rows, run_names, scored
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.results.table import NARROW
+from lvlmsal.results.table import NARROW, readers_text
 
 FORMATS = ("md", "latex", "csv", "html", "json")
 
@@ -61,6 +61,7 @@ class Comparison:
         entries = [row.entry for block in self.blocks for row in block.rows]
         if any("seeds" in entry for entry in entries):
             text += " ±: standard deviation over seeds, around their mean."
+        text += readers_text((row.title, row.entry) for block in self.blocks for row in block.rows)
         if any("*" in cell for grid in self.grids() for row in grid.rows for cell in row[3:]):
             text += " *: several answers are about one image, which McNemar's test does not allow."
         return [text, *(f"Allowed to differ: {note}" for note in self.notes)]

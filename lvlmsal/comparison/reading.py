@@ -13,7 +13,7 @@ from typing import Any
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.replies import give_replies
 from lvlmsal.evaluation.result import OpenRun, open_run
-from lvlmsal.planning.twins import opponents, way_of
+from lvlmsal.planning.twins import opponents, saliency_rows, way_of
 from lvlmsal.registry import options_of
 from lvlmsal.registry.options import declared_options
 from lvlmsal.results.scored import Scored
@@ -145,6 +145,7 @@ def scored(rows: Sequence[Row]) -> list[Row]:
             source.metrics,
             baseline=source.config.baseline,
             against=against,
+            saliency_rows=saliency_rows(source.environment["cells"].values()),
             samples=source.config.bootstrap.samples,
             seed=source.config.bootstrap.seed,
         )

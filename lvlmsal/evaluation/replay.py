@@ -32,6 +32,8 @@ class Replayed:
         model: What the config calls it.
         method: Name of the method.
         benchmark: Where the sample comes from.
+        own: Which saliency the decoder computed itself, which is that of the record's tokens; None
+            where it computes none.
     """
 
     record: Record
@@ -41,6 +43,7 @@ class Replayed:
     model: str
     method: str
     benchmark: Benchmark
+    own: SaliencyOptions | None = None
 
     @property
     def cell(self) -> tuple[str, str, str]:
@@ -61,7 +64,8 @@ def replay(
     """Diagnose the answers of a run.
 
     The recorded token ids are judged as they stand, nothing is decoded again. Answers of a decoder
-    that computes saliency are judged by its own options, so that the report shows what it saw.
+    that computes saliency are judged by its own options, so that the report shows what it saw; give
+    `options` where answers of several methods shall be compared.
 
     Args:
         run: A run folder that `evaluate` has finished.
@@ -117,7 +121,14 @@ def replay(
                         interventions=cell.interventions,
                     )
                     yield Replayed(
-                        record, sample, report, lvlm, model.name, cell.method, cell.benchmark
+                        record,
+                        sample,
+                        report,
+                        lvlm,
+                        model.name,
+                        cell.method,
+                        cell.benchmark,
+                        cell.decoder.saliency_options(),
                     )
 
     return judged()

@@ -18,7 +18,7 @@ from lvlmsal.metrics.base import CountMetric
 from lvlmsal.planning.config import read_config
 from lvlmsal.planning.plan import import_plugins
 from lvlmsal.planning.schema import RunConfig
-from lvlmsal.planning.twins import opponents
+from lvlmsal.planning.twins import opponents, saliency_rows
 from lvlmsal.registry import BENCHMARKS
 from lvlmsal.results.cost_table import cost_markdown
 from lvlmsal.results.paper import beside_paper, paper_markdown, paper_table
@@ -213,6 +213,7 @@ def score(run: Path | str) -> Result:
         metrics,
         baseline=config.baseline,
         against=opponents(opened.environment["cells"].values(), config.baseline),
+        saliency_rows=saliency_rows(opened.environment["cells"].values()),
         samples=config.bootstrap.samples,
         seed=config.bootstrap.seed,
     )

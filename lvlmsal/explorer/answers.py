@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvlmsal.explorer.quantise import pack
+from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 
 Array = npt.NDArray[np.float32]
@@ -32,6 +33,7 @@ class ShownAnswer:
         hallucinated: for each token whether it belongs to the name of an object that is not in the
             image; ``None`` where it belongs to no object's name.
         records: how each token was chosen, as :meth:`TokenRecord.to_dict` has it.
+        own: which saliency the decoder computed while it chose them, that of the records.
 
     Raises:
         ValueError: labels or records are not as many as tokens.
@@ -43,6 +45,7 @@ class ShownAnswer:
     title: str | None = None
     hallucinated: Sequence[bool | None] | None = None
     records: Sequence[dict[str, Any]] | None = None
+    own: SaliencyOptions | None = None
 
     def __post_init__(self) -> None:
         for name in ("hallucinated", "records"):
@@ -125,6 +128,7 @@ def encode_answer(shown: ShownAnswer, detail: Detail) -> dict[str, Any]:
         "fusion": own,
         "fusions": fusions,
         "options": _options(report),
+        "own": None if shown.own is None else in_words(shown.own),
         "layers": report.layers,
         "saliency": {
             # the mean over layers of what is shown for each; null where there is no context
@@ -189,21 +193,34 @@ def _patches(report: SaliencyReport, rows: Array, pool: int) -> Array:
     return np.concatenate(maps, -1)
 
 
-def _options(report: SaliencyReport) -> str:
-    """Which saliency, in words for a reader."""
-    options = report.options
-    first, *rest = report.layers
-    count = len(report.layers)
-    layers = f"{count} layers from {first} to {rest[-1]}" if rest else f"layer {first}"
+def in_words(options: SaliencyOptions) -> str:
+    """Which saliency, for a reader; layers aside.
+
+    >>> in_words(SaliencyOptions(heads="sum_then_abs")).split(", ")[:4]
+    ['predicting row', "token's loss", 'product fusion', 'sum_then_abs of heads']
+    """
+    loss = {"token": "token's loss", "sum": "summed loss"}[options.loss]
     return (
-        f"{options.row} row, {options.fusion} fusion, {options.norm} norm, "
-        f"context {options.context}, {layers}"
+        f"{options.row} row, {loss}, {options.fusion} fusion, {options.heads} of heads, "
+        f"{options.norm} norm, context {options.context}"
     )
 
 
+def _options(report: SaliencyReport) -> str:
+    """Which saliency of which layers, for a reader."""
+    first, *rest = report.layers
+    count = len(report.layers)
+    layers = f"{count} layers from {first} to {rest[-1]}" if rest else f"layer {first}"
+    return f"{in_words(report.options)}, {layers}"
+
+
 def _record(record: dict[str, Any]) -> dict[str, Any]:
-    """How one token was chosen, without what the report says already."""
+    """How one token was chosen, without what the report says already.
+
+    S is the decoder's own: it may be of another row than the report's.
+    """
     return {
+        "saliency": _rounded(record.get("saliency")),
         "threshold": _rounded(record.get("threshold")),
         "probability": _rounded(record.get("probability")),
         "tries": record.get("tries", 1),

@@ -8,16 +8,16 @@ import html
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lvlmsal.errors import DataError
-from lvlmsal.explorer.answers import Detail, ShownAnswer, encode_answer
+from lvlmsal.errors import DataError, UnsupportedError
+from lvlmsal.explorer.answers import Detail, ShownAnswer, encode_answer, in_words
 from lvlmsal.explorer.pictures import encode_image
 
-FORMAT = 1
+FORMAT = 2
 """Version of the data format."""
 
 LIMIT = 2_000_000
@@ -79,6 +79,7 @@ def write_page(
 
     Raises:
         DataError: there is no folder for the file.
+        UnsupportedError: the answers are judged by different definitions.
         ValueError: there is no answer.
     """
     target = Path(path)
@@ -102,10 +103,12 @@ def build_page(
         title: of the page.
 
     Raises:
+        UnsupportedError: the answers are judged by different definitions.
         ValueError: there is no answer.
     """
     if not answers:
         raise ValueError("there is no answer to show")
+    _check_one_definition(answers)
     images, samples = _gather(answers)
     for detail in LADDER:
         encoded = _encoded(samples, detail)
@@ -114,6 +117,8 @@ def build_page(
         data = {
             "format": FORMAT,
             "title": title,
+            "row": answers[0].report.options.row,
+            "definition": in_words(answers[0].report.options),
             "notes": _left_out(detail),
             "detail": asdict(detail),
             "images": images,
@@ -137,6 +142,22 @@ def embedded_json(data: Any) -> str:
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
+
+
+def _check_one_definition(answers: Sequence[ShownAnswer]) -> None:
+    """Colours of one page stand for one quantity, or words look grounded by definition alone."""
+    first = answers[0]
+    for other in answers[1:]:
+        one, two = (replace(shown.report.options, layers=None) for shown in (first, other))
+        # A share of the depth is other layers in another model, and a list may be a share.
+        layers = first.report.options.layers == other.report.options.layers
+        if one != two or not (layers or first.report.layers == other.report.layers):
+            raise UnsupportedError(
+                f"one page shows one definition of S, but {first.label!r} is judged by "
+                f"{in_words(one)}, layers {first.report.layers}, and {other.label!r} by "
+                f"{in_words(two)}, layers {other.report.layers}: diagnose them with the same "
+                "options, or write a page for each"
+            )
 
 
 def _gather(

@@ -15,6 +15,7 @@ from lvlmsal.explorer.answers import ShownAnswer, content_key
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.metrics.vocabulary import Vocabulary
 from lvlmsal.results.records import read_records
+from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 
 
@@ -75,13 +76,17 @@ def run_answers(
     runs: Sequence[tuple[Path, Choice]],
     *,
     limit: int | None = None,
+    options: SaliencyOptions | None = None,
     lvlms: Mapping[str, Lvlm] | None = None,
 ) -> Iterator[ShownAnswer]:
-    """Diagnose the recorded answers of run folders.
+    """Diagnose the recorded answers of run folders, all by one definition of S.
+
+    What a decoder computed itself, maybe by another definition, stays in the records of its tokens.
 
     Args:
         runs: run folders, each with what is taken from it.
         limit: at most so many samples of a benchmark: the first ones.
+        options: which saliency.
         lvlms: models that are already loaded, by name.
 
     Raises:
@@ -102,6 +107,7 @@ def run_answers(
                 methods=choice.methods,
                 benchmarks=choice.benchmarks,
                 limit=limit,
+                options=options or SaliencyOptions(),
                 lvlms=lvlms,
             )
         )
@@ -128,31 +134,47 @@ def run_answers(
                 title=f"{label}: {pictures}" if several else pictures,
                 hallucinated=_labels(found, vocabularies[key]),
                 records=found.record["tokens"] or None,
+                own=found.own,
             )
 
 
-def report_answers(paths: Sequence[Path]) -> Iterator[ShownAnswer]:
+def report_answers(
+    paths: Sequence[Path], *, beside: SaliencyOptions | None = None
+) -> Iterator[ShownAnswer]:
     """Read saved reports.
 
     Args:
         paths: files that ``SaliencyReport.save`` wrote. Those of the same question about the same
             images stand side by side.
+        beside: how answers of runs will be judged that stand on the same page, if any will.
 
     Raises:
+        ConfigError: a report reads another row than those answers.
         DataError: a file is no report.
     """
     stems = [path.stem for path in paths]
     for path, stem in zip(paths, stems, strict=True):
         label = stem if stems.count(stem) == 1 else str(path)
-        yield ShownAnswer(SaliencyReport.load(path), label=label)
+        report = SaliencyReport.load(path)
+        if beside is not None and report.options.row != beside.row:
+            raise ConfigError(
+                [
+                    f"{path} was judged by its {report.options.row} row, the runs of this page are "
+                    f"by the {beside.row} row: type --row {report.options.row}, or leave it out"
+                ]
+            )
+        yield ShownAnswer(report, label=label)
 
 
-def split_sources(sources: Sequence[Path], wanted: Choice) -> tuple[list[Path], list[Path]]:
+def split_sources(
+    sources: Sequence[Path], wanted: Choice, row: str | None = None
+) -> tuple[list[Path], list[Path]]:
     """Tell run folders from reports.
 
     Args:
         sources: paths as they were given.
         wanted: what is to be taken from run folders.
+        row: by which row their answers are to be judged, where that was asked for.
 
     Returns:
         Run folders, and files of reports.
@@ -173,6 +195,13 @@ def split_sources(sources: Sequence[Path], wanted: Choice) -> tuple[list[Path], 
     if not runs and wanted != Choice():
         raise ConfigError(
             ["--model, --method and --benchmark choose from run folders, and none was given"]
+        )
+    if not runs and row is not None:
+        raise ConfigError(
+            [
+                "--row judges the answers of run folders, and none was given: a saved report keeps "
+                "the row that it was made with (lvlmsal saliency --set row=...)"
+            ]
         )
     return runs, reports
 

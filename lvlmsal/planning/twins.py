@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lvlmsal.planning.check import build_component, card_of
 from lvlmsal.planning.schema import MethodConfig, RunConfig
 from lvlmsal.registry import DECODERS, options_of
+from lvlmsal.saliency.options import RowName
 
 if TYPE_CHECKING:
     from lvlmsal.decoders.base import Decoder
@@ -98,6 +99,26 @@ def opponents(
             elif other is not None and other is not way:
                 differs = other.decoder.twin() != way.decoder.twin()
                 found[model, name] = Opponent(other.method, differs)
+    return found
+
+
+def saliency_rows(settings: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], RowName]:
+    """From which row those methods read saliency that choose tokens by it, by model and method.
+
+    Two methods of one name (SGRS, say) can read different ones, so results tell it.
+
+    Args:
+        settings: The settings of the run's cells, as in `opponents`.
+
+    Raises:
+        ConfigError: A decoder is not registered: its plugin is missing.
+    """
+    found: dict[tuple[str, str], RowName] = {}
+    for entry in settings:
+        decoder = way_of(entry).decoder
+        options = decoder.saliency_options() if decoder.mitigates else None
+        if options is not None:
+            found[entry["model"]["name"], entry["method"]] = options.row
     return found
 
 

@@ -24,6 +24,7 @@ def score_records(
     *,
     baseline: str = "",
     against: Opponents | None = None,
+    saliency_rows: Mapping[tuple[str, str], str] | None = None,
     samples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -40,6 +41,8 @@ def score_records(
         metrics: The metric of each benchmark, by label.
         baseline: Name of the method that all others are compared with, if there is one.
         against: What each method is compared with; by default `baseline` for all.
+        saliency_rows: From which row methods that choose tokens by saliency read it, by model and
+            method; told beside the figures.
         samples: Number of resamples.
         seed: Seed of the resamples.
 
@@ -63,6 +66,8 @@ def score_records(
         opponent = against.get((cell.model, cell.method))
         other = _find(cells, cell, opponent.method) if opponent else None
         entry = _scores(cell, other, opponent if other else None, samples=samples, seed=seed)
+        if row := (saliency_rows or {}).get((cell.model, cell.method)):
+            entry["saliency_row"] = row
         results.append(entry)
         way = (cell.model, cell.method, cell.benchmark)
         by_way.setdefault(way, []).append((cell, other, entry))

@@ -49,6 +49,7 @@ def over_seeds(
     kept = ("model", "method", "benchmark", "metric", "metric_options", "variant")
     return {
         **{key: first[key] for key in kept},
+        **({"saliency_row": first["saliency_row"]} if "saliency_row" in first else {}),
         "seeds": [cell.seed for cell in cells],
         "n": sum(entry["n"] for entry in entries),
         "failed": sum(entry["failed"] for entry in entries),

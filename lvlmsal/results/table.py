@@ -253,12 +253,32 @@ def _legend(results: Mapping[str, Any]) -> str:
     for metric, variant in variants:
         if metric != "chair":
             text += f" Variant of {metric}: {variant}."
+    text += readers_text((cell["method"], cell) for cell in cells)
     judges = {(c["judge"]["judge"], c["judge"]["prompt"]) for c in cells if c.get("judge")}
     text += "".join(
         f" Judged by {judge or 'nobody yet'}, prompt {prompt}."
         for judge, prompt in sorted(judges, key=str)
     )
     return text
+
+
+def readers_text(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """From which row those read saliency that choose tokens by it; empty where none does.
+
+    Args:
+        cells: What a table calls them, and their entries in ``results.json``.
+
+    >>> readers_text([("a", {"saliency_row": "candidate"}), ("b", {})])
+    " Saliency is read from the candidate row by 'a'."
+    """
+    readers: dict[str, dict[str, None]] = {}
+    for title, cell in cells:
+        if row := cell.get("saliency_row"):
+            readers.setdefault(row, {})[repr(title)] = None
+    return "".join(
+        f" Saliency is read from the {row} row by {', '.join(titles)}."
+        for row, titles in readers.items()
+    )
 
 
 def markdown_row(texts: Iterable[str]) -> str:

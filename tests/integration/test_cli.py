@@ -137,9 +137,10 @@ def test_generate_gives_every_token_its_saliency(run: Run, world: Path, tiny_fol
     code, out, _ = run(*words, *options, "--set", "locore.beta=0.5", "--json")
     assert code == 0
     assert json.loads(out)["tokens"][0]["saliency"] != greedy["tokens"][0]["saliency"]
+    assert (greedy["row"], json.loads(out)["row"]) == ("predicting", "candidate")
     code, out, _ = run(*words)
     assert code == 0
-    assert "saliency:" in out
+    assert "saliency, predicting row:" in out
 
 
 def test_saliency_writes_a_picture(

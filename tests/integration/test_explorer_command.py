@@ -11,8 +11,10 @@ import pytest
 
 from lvlmsal.cli import main
 from lvlmsal.evaluation import evaluate
+from lvlmsal.evaluation.replay import replay
 from lvlmsal.pocket.language import plural
 from lvlmsal.pocket.scene import SHAPES
+from lvlmsal.saliency.options import SaliencyOptions
 from tests.unit.explorer.reports import make_report
 
 if TYPE_CHECKING:
@@ -63,6 +65,27 @@ def check_marks(page: Page, run: Path) -> None:
     page.wait_for_selector("main[data-sample='0']")
 
 
+def check_definitions(page: Page, run: Path, row: str = "predicting") -> None:
+    """The chosen token of the left side: S by the page's row, the decoder's own in the record."""
+    assert f"{row} row" in page.inner_text(".legend-title")
+    assert f"one definition of S: {row} row" in page.inner_text("footer")
+    own = page.locator(".record-box .own").first.inner_text()
+    assert own.startswith("S of the decoder and τ: candidate row")
+    texts = page.locator(".record").first.inner_text().split("\n")
+    record = dict(zip(texts[::2], texts[1::2], strict=True))
+    sample = int(page.get_attribute("main", "data-sample") or -1)
+    place = int(page.get_attribute(".token[aria-selected=true]", "data-token") or -1)
+    options = SaliencyOptions(row=row)  # type: ignore[arg-type]
+    found = list(
+        replay(run, methods=["SGRS + LocoRE"], benchmarks=["chair"], options=options, limit=20)
+    )[sample]
+    told = found.record["tokens"][place]["saliency"]
+    # a page shows three significant digits, two of small numbers
+    assert float(record["S of the decoder"]) == pytest.approx(told, rel=0.06)
+    assert float(record["S"]) == pytest.approx(found.report.saliency[place], rel=0.06)
+    assert page.locator(".strips .tau").count() == 0
+
+
 def test_a_run_of_a_shipped_model(
     show: Open, pocket_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +118,7 @@ def test_a_run_of_a_shipped_model(
     record = dict(zip(texts[::2], texts[1::2], strict=True))
     assert int(record["tries"]) >= 2
     assert 0 < float(record["τ"]) < 1
+    check_definitions(page, pocket_run)
     left, right = page.locator(".side").all()
     selected = ".token[aria-selected=true]"
     before = left.locator(selected).get_attribute("data-token")
@@ -106,6 +130,31 @@ def test_a_run_of_a_shipped_model(
     page.wait_for_function("document.querySelectorAll('.side').length === 1")
     page.select_option("select[aria-label=Left]", "greedy")
     page.wait_for_function("document.querySelector('.side h2').textContent === 'greedy'")
+
+
+def test_the_row_of_a_page_is_an_option(
+    show: Open, pocket_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the row that SGRS read, the page's S and the decoder's are one number."""
+    path = tmp_path / "page.html"
+    words = ["--method", "SGRS + LocoRE", "--limit", "3", "-o", str(path)]
+    assert main(["explore", str(pocket_run), *words, "--row", "candidate"]) == 0
+    page = show(path)
+    page.keyboard.press("End")
+    check_definitions(page, pocket_run, "candidate")
+    texts = page.locator(".record").first.inner_text().split("\n")
+    record = dict(zip(texts[::2], texts[1::2], strict=True))
+    assert record["S"] == record["S of the decoder"]
+    saved = tmp_path / "report.safetensors"
+    make_report().save(saved)
+    capfd.readouterr()
+    for sources, row, message in (
+        ([pocket_run], "own", "expected predicting or candidate"),
+        ([saved], "candidate", "--row judges the answers of run folders"),
+        ([pocket_run, saved], "candidate", "type --row predicting"),
+    ):
+        assert main(["explore", *map(str, sources), "-o", str(path), "--row", row]) == 2
+        assert message in capfd.readouterr().err
 
 
 def test_reports_and_mistakes(

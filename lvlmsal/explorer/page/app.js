@@ -64,6 +64,7 @@ function makeHelp() {
     "The colour of a word is its S: the mean saliency, over layers and over the words before it that count as its context. Words that name an object that is not in the image have a wavy line and a triangle; words that name one that is there have a plain line.",
     "Choose a word: arcs lead to the earlier words that it rests on most, and the bar under each word, and the maps of the image, show the whole row. Each map has a scale of its own.",
     "Attention is the mean over heads of the same row, before any gradient.",
+    `All answers of this page are judged by one definition of S: ${DATA.definition}. What a decoder computed itself, and the threshold that it compared it with, stand in the record of a word and nowhere else.`,
   ];
   return el(
     "dialog",
@@ -89,6 +90,7 @@ function header() {
 
 function footer() {
   const notes = [
+    `All answers are judged by one definition of S: ${DATA.definition}.`,
     "Maps hold one byte a value on a square-root scale: no value is off by more than 0.4 % of the largest of its answer.",
     ...DATA.notes.map((note) => `To keep the page small, ${note}.`),
   ];
@@ -139,7 +141,8 @@ function refresh() {
     side.node.classList.toggle("active", sides.length > 1 && at === state.active);
   });
   const layer = state.layer === null ? "mean over layers" : `layer ${state.layer}`;
-  legendBox.replaceChildren(scale.legend(`${state.kind === "saliency" ? "S of a word" : "attention of a word to its context"}, ${layer}`), marks());
+  const quantity = state.kind === "saliency" ? "S of a word" : "attention of a word to its context";
+  legendBox.replaceChildren(scale.legend(`${quantity}, ${DATA.row} row, ${layer}`), marks());
   kindButtons.forEach((button) => button.setAttribute("aria-pressed", button.dataset.kind === state.kind));
   drawList();
 }

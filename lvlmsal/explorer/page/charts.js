@@ -1,4 +1,4 @@
-// Small charts along the answer: S with the threshold, log-probability and entropy, one column a token.
+// Small charts along the answer: S, log-probability and entropy, one column a token.
 
 const STRIP = 1000; // width of a strip in its own units; it is stretched to the page
 
@@ -26,15 +26,12 @@ class Strips {
 
   update(view) {
     this.scores = this.answer.scores(view.measure, view.layer);
-    // the threshold belongs to S as the decoder saw it
-    const thresholds = view.measure === `saliency/${this.answer.fusion}` && view.layer === null;
     const step = STRIP / this.answer.tokens.length;
     for (const row of this.rows) {
       const values = row.values();
       const known = values.filter((value) => value !== null);
-      const taus = row.name === "S" && thresholds ? (this.answer.records ?? []).map((one) => one.threshold) : [];
-      if (row.name === "S") row.title.textContent = taus.some((tau) => tau !== null) ? "S, line: τ" : view.name;
-      const top = Math.max(1e-9, ...known.map(Math.abs), ...taus.filter((tau) => tau !== null));
+      if (row.name === "S") row.title.textContent = view.name;
+      const top = Math.max(1e-9, ...known.map(Math.abs));
       const shapes = [svg("rect", { class: "cursor", x: view.token * step, y: 0, width: step, height: row.height })];
       values.forEach((value, at) => {
         if (value === null) return;
@@ -49,11 +46,6 @@ class Strips {
             height: Math.max(size, 0.5),
           }),
         );
-      });
-      taus.forEach((tau, at) => {
-        if (tau === null) return;
-        const y = row.height - 1 - (tau / top) * (row.height - 3);
-        shapes.push(svg("line", { class: "tau", x1: at * step, x2: (at + 1) * step, y1: y, y2: y }));
       });
       if (row.name === "S") {
         this.answer.hallucinated?.forEach((found, at) => {

@@ -11,7 +11,8 @@ class Panel {
     this.layerTitle = el("h3");
     this.groupTitle = el("h3");
     this.title = el("h3");
-    this.recordBox = el("section", { class: "panel record-box" }, this.title, this.record);
+    this.ownNote = el("p", { class: "own quiet" });
+    this.recordBox = el("section", { class: "panel record-box" }, this.title, this.record, this.ownNote);
     this.details = el(
       "div",
       { class: "panel details" },
@@ -29,7 +30,10 @@ class Panel {
   showRecord(view) {
     const { answer } = this;
     const record = answer.records?.[view.token];
-    const own = answer.scores(`saliency/${answer.fusion}`, null)[view.token];
+    const score = answer.scores(`saliency/${answer.fusion}`, null)[view.token];
+    // S and τ as the decoder saw them, which may be by another definition than the page's
+    const judged = record !== undefined && (record.saliency !== null || record.threshold !== null);
+    const reading = answer.own ?? "by options of its own";
     const found = answer.hallucinated?.[view.token];
     const logProbability = answer.logProbability[view.token];
     this.title.replaceChildren(
@@ -37,8 +41,9 @@ class Panel {
       el("span", { class: "quiet", text: `token ${view.token + 1} of ${answer.tokens.length}` }),
     );
     const lines = [
-      ["S", shown(own), "mean saliency of its context, under the options of the report"],
-      record && ["τ", shown(record.threshold), "what S had to reach"],
+      ["S", shown(score), `mean saliency of its context: ${DATA.definition}`],
+      judged && ["S of the decoder", shown(record.saliency), `what it compared with τ: ${reading}`],
+      record && ["τ", shown(record.threshold), "what the decoder's S had to reach"],
       ["p", logProbability === null ? "–" : shown(Math.exp(logProbability)), "probability under the model"],
       ["log p", shown(logProbability), "natural logarithm of p"],
       ["entropy", shown(answer.entropy[view.token]), "of the distribution it was drawn from, in nats"],
@@ -48,10 +53,11 @@ class Panel {
     this.record.replaceChildren(
       ...lines.map(([name, value, title]) => el("div", { title }, el("dt", { text: name }), el("dd", { text: value }))),
     );
-    this.showRejected(record, own, label(answer.tokens[view.token]));
+    this.ownNote.textContent = judged ? `S of the decoder and τ: ${reading}.` : "";
+    this.showRejected(record, label(answer.tokens[view.token]));
   }
 
-  showRejected(record, own, name) {
+  showRejected(record, name) {
     if (!record) {
       this.rejections.replaceChildren();
       return;
@@ -63,7 +69,7 @@ class Panel {
     }
     const rows = [
       ...record.rejected.map((one) => ({ ...one, name: label(one.text), state: "rejected" })),
-      { name, saliency: own, probability: record.probability, state: "taken" },
+      { name, saliency: record.saliency, probability: record.probability, state: "taken" },
     ];
     const known = rows.some((row) => row.probability !== null);
     const top = Math.max(1e-9, record.threshold ?? 0, ...rows.map((row) => row.saliency ?? 0));

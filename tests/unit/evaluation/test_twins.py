@@ -14,7 +14,7 @@ from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.pope import Pope
 from lvlmsal.planning.plan import make_plan
 from lvlmsal.planning.schema import MethodConfig, ModelConfig, RunConfig
-from lvlmsal.planning.twins import Opponent, add_twins, opponents
+from lvlmsal.planning.twins import Opponent, add_twins, opponents, saliency_rows
 from lvlmsal.results.scoring import score_records
 from lvlmsal.results.table import markdown_tables
 
@@ -75,6 +75,21 @@ def test_twins_are_kept_apart_by_model() -> None:
         ("m", "greedy + LocoRE"): Opponent("greedy", False),
         ("n", "greedy + LocoRE"): None,
     }
+
+
+def test_tables_say_from_which_row_methods_read_saliency() -> None:
+    """Two methods called SGRS can read different rows; controls and others read none."""
+    rows = saliency_rows([GREEDY, EDITED, CONTROL, SGRS_4, BOTH])
+    assert rows == {("m", "sgrs"): "predicting", ("m", "both"): "candidate"}
+    records = [record(0, "yes", method, 0) for method in ("greedy", "sgrs", "both")]
+    results = scored(records, saliency_rows=rows)
+    found = {cell["method"]: cell.get("saliency_row") for cell in results["cells"]}
+    assert found == {"greedy": None, "sgrs": "predicting", "both": "candidate"}
+    table = markdown_tables(results)
+    assert "read from the predicting row by 'sgrs'." in table
+    assert "read from the candidate row by 'both'." in table
+    several = [record(0, "yes", "sgrs", seed) for seed in (0, 1)]
+    assert scored(several, saliency_rows=rows)["over_seeds"][0]["saliency_row"] == "predicting"
 
 
 def test_missing_twins_are_added_once() -> None:

@@ -144,6 +144,7 @@ def test_records_are_carried_with_what_is_known() -> None:
     shown = ShownAnswer(make_report(tokens=["A", " red"]), records=records)
     first, second = encode_answer(shown, LEAST)["records"]
     nothing = {
+        "saliency": 0.5,
         "probability": None,
         "threshold": None,
         "tries": 1,
@@ -151,12 +152,22 @@ def test_records_are_carried_with_what_is_known() -> None:
         "rejected": [],
     }
     assert first == nothing
+    assert second["saliency"] is None
     assert (second["probability"], second["threshold"]) == (0.5, 0.1235)
     assert second["fallback"] is True
     assert second["rejected"] == [
         {"text": " blue", "saliency": 0.1, "probability": 0.25},
         {"text": "token 9", "saliency": None, "probability": None},
     ]
+
+
+def test_what_the_decoder_read_is_told_apart_from_what_the_page_shows() -> None:
+    own = SaliencyOptions(row="candidate", fusion="max")
+    data = encode_answer(ShownAnswer(make_report(), own=own), LEAST)
+    assert data["options"].startswith("predicting row")
+    assert data["own"].startswith("candidate row")
+    assert "max fusion" in data["own"]
+    assert encode_answer(ShownAnswer(make_report()), LEAST)["own"] is None
 
 
 @pytest.mark.parametrize("name", ["hallucinated", "records"])

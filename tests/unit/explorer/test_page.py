@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lvlmsal.errors import DataError
+from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.explorer import ShownAnswer, build_page, write_page
 from lvlmsal.explorer.page import LIMIT, SCRIPTS, embedded_json
 from lvlmsal.explorer.pictures import encode_image
+from lvlmsal.saliency.options import SaliencyOptions
 from tests.unit.explorer.reports import make_report
 
 FOLDER = Path(__file__).parents[3] / "lvlmsal/explorer/page"
@@ -105,6 +106,39 @@ def test_answers_to_one_question_stand_side_by_side_and_share_the_image() -> Non
     assert [sample["images"] for sample in data["samples"]] == [[0], [0]]
     with pytest.raises(ValueError, match="no answer"):
         build_page([])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"row": "candidate"},
+        {"norm": "matrix"},
+        {"heads": "sum_then_abs"},
+        {"fusion": "max"},
+        {"context": "output"},
+        {"loss": "sum"},
+    ],
+)
+def test_one_page_shows_one_definition(options: dict[str, Any]) -> None:
+    """Two questions share the colour scale as well, so it does not matter whose answers differ."""
+    plain, other = make_report(), make_report(options=SaliencyOptions(**options), prompt="Why?")
+    (value,) = options.values()
+    with pytest.raises(UnsupportedError, match=f"'two' by .*{value}"):
+        build_page([ShownAnswer(plain, "one"), ShownAnswer(other, "two")])
+    page, _, _ = build_page([ShownAnswer(other)])
+    data = json.loads(parts(page)[2])
+    assert data["row"] == other.options.row
+    assert str(value) in data["definition"]
+
+
+def test_layers_of_one_page_are_the_same_share_or_the_same_layers() -> None:
+    def of(spec: Any, *layers: int) -> ShownAnswer:
+        return ShownAnswer(make_report(options=SaliencyOptions(layers=spec), layers=layers))
+
+    build_page([of("0.5:1.0", 2, 3), of("0.5:1.0", 4, 5)])  # of models of different depth
+    build_page([of("0.5:1.0", 2, 3), of([2, 3], 2, 3)])
+    with pytest.raises(UnsupportedError, match=r"layers \[2, 3\].*layers \[0, 1\]"):
+        build_page([of("0.5:1.0", 2, 3), of([0, 1], 0, 1)])
 
 
 def test_detail_is_given_up_until_the_page_is_small_enough(tmp_path: Path) -> None:
