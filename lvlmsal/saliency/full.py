@@ -74,7 +74,7 @@ def full_graph_rows(
         with session.record(layers, full=True) as tape:
             logits = generative(**prepared_inputs, return_dict=True).logits
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            columns = torch.arange(start, input_ids.shape[1], device=logits.device)
+            columns = torch.arange(start, input_ids.shape[1])
             places = columns - 1 if options.row == "predicting" else columns
             loss = loss_gradient(logits[:, places], input_ids[:, columns], options.row)
             for row, gradients in zip(places.tolist(), _each_row(tape, loss, options), strict=True):
