@@ -125,6 +125,8 @@ def argument_helps(cls: type) -> dict[str, str]:
 
 def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     """Print figures with their intervals, then whatever else was said of them."""
+    from rich.console import Console
+
     if as_json:
         print_json(scores)
         return
@@ -146,7 +148,15 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
             print(f"{name}: {'undefined' if value is None else value}")
     for name, entries in tables.items():
         print(f"{name}:")
-        new_console().print(_table(entries))
+        console, table = new_console(), _table(entries)
+        if Console(width=10_000).measure(table).maximum > console.width:
+            # names of figures are longer than those of rules and categories
+            turned: dict[str, dict[str, Any]] = {}
+            for row, figures in entries.items():
+                for figure, value in figures.items():
+                    turned.setdefault(figure, {})[row] = value
+            table = _table(turned)
+        console.print(table)
 
 
 def _table(entries: dict[str, dict[str, Any]]) -> Any:
@@ -154,7 +164,8 @@ def _table(entries: dict[str, dict[str, Any]]) -> Any:
     from rich.table import Table
 
     columns = list(dict.fromkeys(name for figures in entries.values() for name in figures))
-    table = Table("")
+    table = Table(pad_edge=False)
+    table.add_column("", overflow="fold")
     for column in columns:
         table.add_column(column, overflow="fold")  # names that differ at their end only
     for name, figures in entries.items():

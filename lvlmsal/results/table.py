@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lvlmsal.results.columns import COLUMNS, Column
 
+_MORE = " (continued)"
 NARROW = 125
 """Below this width, intervals stand under their values instead of beside them."""
 
@@ -26,23 +27,58 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
     parts: list[RenderableType] = []
     for model, metric, cells in _blocks(results):
         title, columns = f"{model}: {metric}", columns_of(metric, cells)
-        table = _terminal_table(title, columns, cells, " ")
-        if Console(width=10_000).measure(table).maximum > width:
-            table = _terminal_table(title, columns, cells, "\n")
-        parts += [table, Text()]
+        for table in _fitting(title, columns, cells, width):
+            parts += [table, Text()]
     parts.append(Text(_legend(results), style="dim"))
     parts += [Text(f"note: {warning}", style="yellow") for warning in results["warnings"]]
     return Group(*parts)
 
 
+def _fitting(
+    title: str, columns: Sequence[Column], cells: Sequence[Mapping[str, Any]], width: int
+) -> list[Table]:
+    """One table, or several below one another where words and numbers would be broken in one."""
+    ruler = Console(width=10_000)
+    table = _terminal_table(title, columns, cells, " ")
+    if ruler.measure(table).maximum <= width:
+        return [table]
+    most = len(columns)
+    while most > 1 and ruler.measure(_part(title, columns, 0, most, cells)).minimum > width:
+        most -= 1
+    size = math.ceil(len(columns) / math.ceil(len(columns) / most))  # parts of one width
+    return [
+        _part(title if start == 0 else title + _MORE, columns, start, start + size, cells)
+        for start in range(0, len(columns), size)
+    ]
+
+
+def _part(
+    title: str,
+    columns: Sequence[Column],
+    start: int,
+    stop: int,
+    cells: Sequence[Mapping[str, Any]],
+) -> Table:
+    """Some of the columns; the last of all has the speed next to it."""
+    some = columns[start:stop]
+    return _terminal_table(title, some, cells, "\n", speed=stop >= len(columns))
+
+
 def _terminal_table(
-    title: str, columns: Sequence[Column], cells: Sequence[Mapping[str, Any]], gap: str
+    title: str,
+    columns: Sequence[Column],
+    cells: Sequence[Mapping[str, Any]],
+    gap: str,
+    *,
+    speed: bool = True,
 ) -> Table:
     table = Table(title=title, title_justify="left", pad_edge=False)
     table.add_column("method")
     for column in columns:
-        table.add_column(heading_of(column, cells), justify="right", overflow="fold")
-    table.add_column("tokens/s", justify="right", overflow="fold")
+        head = heading_of(column, cells).replace(f"{column.title} ", column.title + gap)
+        table.add_column(head, justify="right", overflow="fold")
+    if speed:
+        table.add_column("tokens/s", justify="right", overflow="fold")
     several = len({cell["benchmark"] for cell in cells}) > 1
     shown = ""
     for cell in cells:
@@ -51,7 +87,8 @@ def _terminal_table(
             if table.row_count:
                 table.add_section()
             table.add_row(Text(f"{shown} ({cell['n']})", style="bold italic"))
-        table.add_row(Text(name_of(cell)), *(_value(cell, c, gap) for c in columns), _speed(cell))
+        values = [_value(cell, c, gap) for c in columns]
+        table.add_row(Text(name_of(cell)), *values, *([_speed(cell)] if speed else []))
         if compared := _compared(cell):  # a row of its own: both may wrap, and stay level
             table.add_row(compared, *(_difference(cell, c, gap) for c in columns))
     return table

@@ -190,8 +190,12 @@ def test_differences_stand_beside_what_they_are_against(width: int) -> None:
         console.print(terminal_tables(scored([*base, *other]), width=width))
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= width
-    (line,) = [line for line in lines if "│ against" in line]
+    line = next(line for line in lines if "│ against" in line)
     assert "Δ +50.0" in line
+    # where the columns do not fit they stand in a second table, and no word is broken
+    assert sum("│ against" in line for line in lines) == (2 if width < 70 else 1)
+    for title in ("accuracy", "F1", "yes ratio", "unparsed", "tokens/s"):
+        assert sum(title in line for line in lines) == 1
     assert not any("…" in line for line in lines)
     text = " ".join(" ".join(lines).split())
     assert "by the rule: strict." in text
