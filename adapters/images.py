@@ -125,7 +125,9 @@ def _checked_path(given: str | os.PathLike[str]) -> Path:
                 "base64.b64decode(text), or write them to a file"
             ) from error
         number = error.errno if isinstance(error, OSError) else None
-        if number in (errno.ENOENT, errno.ENOTDIR):
+        if _ADDRESS.match(text.replace(":/", "://", 1)):  # a Path has taken a slash out of it
+            what = "this is an address, and images are not fetched: give a file or its bytes"
+        elif number in (errno.ENOENT, errno.ENOTDIR):
             what = "there is no such image file"
         elif number == errno.ENAMETOOLONG:
             what = "the name is longer than names of files can be"

@@ -132,7 +132,9 @@ def _decoded(paths: list[Path]) -> tuple[dict[str, str], dict[Path, str]]:
             with Image.open(io.BytesIO(content)) as image:
                 image.load()
             digests[path] = hashlib.sha256(content).hexdigest()
-        # Pillow's readers raise these for damaged files, each format in its own way
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except MemoryError:
+            raise
+        # Pillow's readers raise anything for damaged files, each format in its own way
+        except Exception as error:
             unreadable[str(path)] = str(error) or type(error).__name__
     return unreadable, digests

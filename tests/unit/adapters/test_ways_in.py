@@ -230,6 +230,7 @@ def test_the_first_frame_of_several(kind: str) -> None:
     [
         ("https://example.org/cat.png", "is an address.*download it and give the path"),
         ("file:///tmp/cat.png", "is an address"),
+        (Path("https://example.org/cat.png"), "this is an address, and images are not fetched"),
         ("data:image/png;base64,iVBORw0KGgoAAAA=", "base64 text, not a path.*b64decode"),
         ("/9j/" + "4AAQSkZJRg" * 40, r"base64 text, not a path"),
         ("images/iVBORw0KGgo" + "AAAANSUhEUg/" * 400, "base64 text, not a path"),
