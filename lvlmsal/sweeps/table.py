@@ -190,10 +190,13 @@ def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measu
 def _legend(measured: Sequence[Measured], results: Mapping[str, Any]) -> str:
     sizes = sorted({entry.cost.batch_size for entry in measured})
     batches = " to ".join(map(str, sizes if len(sizes) == 1 else (sizes[0], sizes[-1])))
+    rows = {cell["saliency_row"] for cell in results["cells"] if "saliency_row" in cell}
     tries = any(entry.cost.tries is not None for entry in measured)
     return (
         f"In brackets: 95 % intervals. Δ: paired difference to {results['baseline']!r}. "
         "ms/token: wall-clock time of a batch over its tokens, median of the batches (of at most "
         f"{batches}), a reading on this machine and no benchmark."
         + (" tries/token: candidates looked at." if tries else "")
+        # Where it is swept over itself, the points say it.
+        + (f" S is read from the {next(iter(rows))} row." if len(rows) == 1 else "")
     )

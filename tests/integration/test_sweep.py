@@ -231,6 +231,7 @@ def test_the_commands(command: Callable[..., tuple[int, str, str]], tmp_path: Pa
     assert code == 0, err
     for words in ("CHAIR_I", "tries/token", "ms/token", "sgrs.alpha by locore.beta", "sweep.csv"):
         assert words in out
+    assert "S is read from the candidate row." in " ".join(out.split())
     code, out, err = command("analyze", "ablation", "CONFIG", "benchmarks.chair.limit=1")
     assert code == 0, err
     assert "no benchmark" in out
