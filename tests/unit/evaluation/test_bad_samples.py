@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lvlmsal.evaluation.folder import write_text
 from lvlmsal.evaluation.guards import interrupts
 from lvlmsal.evaluation.loading import Batch, OpenedBatches, Task
 from lvlmsal.lvlm import Lvlm, load
+from lvlmsal.planning.plan import import_plugins
+from lvlmsal.planning.schema import ModelConfig
 from lvlmsal.results.records import RecordWriter, read_records
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 from lvlmsal.tiny.processors import MARKS
@@ -162,3 +165,21 @@ def test_sys_exit_of_a_plugin_is_a_message_and_that_of_a_signal_is_kept() -> Non
     with pytest.raises(SystemExit) as ended, interrupts(Quiet()):
         raise SystemExit(143)
     assert ended.value.code == 143
+
+
+def test_a_module_of_plugins_that_ends_python_is_a_problem_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugin_that_exits.py").write_text("import sys\nsys.exit(4)\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    (problem,) = import_plugins(["plugin_that_exits"])
+    assert problem.endswith("'plugin_that_exits' cannot be imported: it calls sys.exit")
+
+
+def test_records_of_earlier_versions_keep_their_keys() -> None:
+    cell = cell_of("p", [])
+    names = {"source", "name", "dtype", "revision", "trust_remote_code", "device_map"}
+    assert cell.settings["model"].keys() == names
+    raised = replace(cell, model=ModelConfig("tiny", "tiny", max_image_pixels=9))
+    chosen = replace(cell, model=ModelConfig("tiny", "tiny", image_backend="pil"))
+    assert raised.digest == cell.digest != chosen.digest

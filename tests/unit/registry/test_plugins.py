@@ -46,6 +46,7 @@ def test_a_decorated_class_may_also_be_its_entry_point(workshop: Workshop, outsi
     [
         ("import no_such_module_at_all", "ModuleNotFoundError"),
         ("raise OSError('no disk')", "OSError: no disk"),
+        ("raise SystemExit('wrong machine')", "SystemExit: wrong machine"),
         ("def broken(:", "SyntaxError"),
         ("class Saw: ...", "is no tool: it must derive from"),
         ("Sax = 1", "AttributeError"),
