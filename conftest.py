@@ -41,6 +41,7 @@ hypothesis.settings.load_profile("lvlmsal")
 SLOW = (
     "tests/integration/",
     "tests/conformance/",
+    "tests/unit/attention/test_drafts.py",
     "tests/unit/attention/test_second_stream.py",
     "tests/unit/attention/test_waiting.py",
     "tests/unit/decoders/test_blocks.py",
@@ -60,6 +61,7 @@ SLOW = (
     "tests/unit/metrics/test_chair.py",
     "tests/unit/metrics/test_conformance.py",
     "tests/unit/pocket/",
+    "tests/unit/saliency/test_other_decoders.py",
     "tests/unit/sweeps/",
     "tests/unit/test_bench_scripts.py",
     "tests/unit/test_contributing.py",

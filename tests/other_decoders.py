@@ -63,6 +63,14 @@ def text_config(kind: str, **options: Any) -> Any:
         return transformers.GptOssConfig(
             layer_types=_FULL, rope_parameters=rope, **{**_TEXT, **options}
         )
+    if kind == "gemma3n":  # its last two layers attend to the keys and values of the one before
+        sizes = {"head_dim": 8, "hidden_size_per_layer_input": 8, "laurel_rank": 4}
+        sizes |= {"num_kv_shared_layers": 2, "vocab_size_per_layer_input": 40}
+        text = {**_TEXT, "num_hidden_layers": 4, "intermediate_size": [32] * 4}
+        sparse = {"activation_sparsity_pattern": [0.0] * 4}
+        return transformers.Gemma3nTextConfig(
+            layer_types=[*_FULL, _FULL[0]], **{**text, **sizes, **sparse, **options}
+        )
     if kind == "diffllama":
         return transformers.DiffLlamaConfig(**_TEXT, **options)
     if kind == "deepseek_v3":
@@ -93,10 +101,10 @@ def llava(kind: str, dtype: torch.dtype = F64, **options: Any) -> PreTrainedMode
     return model.eval().to(dtype)
 
 
-class PaliAdapter(ModelAdapter):
-    """PaliGemma, whose prompt is a prefix: all of its rows see all of it."""
+class PrefixAdapter(ModelAdapter):
+    """PaliGemma, all of whose prompt sees all of it, and Gemma 3, whose images see themselves."""
 
-    name = "pali_of_the_tests"
+    name = "prefixes_of_the_tests"
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
@@ -104,7 +112,8 @@ class PaliAdapter(ModelAdapter):
         return [(2, 2) for sample in spans for _ in sample.images]
 
 
-def paligemma(dtype: torch.dtype = F64) -> PaliAdapter:
+def paligemma(dtype: torch.dtype = F64) -> PrefixAdapter:
+    """PaliGemma."""
     text = {**_TEXT, "model_type": "gemma", "head_dim": 8}
     config = transformers.PaliGemmaConfig(
         vision_config={"model_type": "siglip_vision_model", **_VISION},
@@ -116,7 +125,26 @@ def paligemma(dtype: torch.dtype = F64) -> PaliAdapter:
         torch.manual_seed(0)
         model = transformers.PaliGemmaForConditionalGeneration(config)
     model.generation_config.pad_token_id = 0
-    return PaliAdapter(model.eval().to(dtype))
+    return PrefixAdapter(model.eval().to(dtype))
+
+
+def gemma3(dtype: torch.dtype = F64) -> PrefixAdapter:
+    """Gemma 3, with layers that see everything before them only."""
+    text = transformers.Gemma3TextConfig(
+        head_dim=8, query_pre_attn_scalar=8, layer_types=_FULL, **_TEXT
+    )
+    config = transformers.Gemma3Config(
+        text_config=text,
+        vision_config={"model_type": "siglip_vision_model", **_VISION},
+        image_token_index=IMAGE,
+        mm_tokens_per_image=PATCHES,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.Gemma3ForConditionalGeneration(config)
+        nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)
+    model.generation_config.pad_token_id = 0
+    return PrefixAdapter(model.eval().to(dtype))
 
 
 def inputs_of(
@@ -129,6 +157,8 @@ def inputs_of(
     found = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
     if "PaliGemma" in type(model).__name__:  # its suffix is causal, and of type 1
         found["token_type_ids"] = (torch.arange(ids.shape[1]) >= len(prompt)).long()[None]
+    if "Gemma3For" in type(model).__name__:
+        found["token_type_ids"] = (ids == IMAGE).long()
     return found
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import LayerEditor
 from lvlmsal.attention.passes import Passes, is_aside
+from lvlmsal.errors import UnsupportedError
 
 ATTENTION_NAME = "lvlmsal"
 """Name of the attention and mask functions in transformers' interfaces."""
@@ -25,6 +26,7 @@ def hold(adapter: ModelAdapter) -> None:
     config = adapter.text_config
     count, previous = _HELD.get(id(config), (0, config._attn_implementation))
     if count == 0:
+        _check_known(previous)
         adapter.set_attention(ATTENTION_NAME)
     _HELD[id(config)] = (count + 1, previous)
 
@@ -37,6 +39,20 @@ def release(adapter: ModelAdapter) -> None:
         _HELD[id(config)] = (count - 1, previous)
     else:
         adapter.set_attention(previous)
+
+
+def _check_known(name: str) -> None:
+    """Refuse an attention of the user's own, which would be another one inside of a scope.
+
+    Those of transformers compute the same thing, as do kernels of the hub, named with a slash.
+    """
+    same = ("eager", "sdpa", "flex_attention", ATTENTION_NAME)
+    if name not in same and not name.startswith(("flash_attention", "paged|")) and "/" not in name:
+        raise UnsupportedError(
+            f"this model is on the attention {name!r}, which is none of transformers' own, and "
+            f"edits and recordings would replace it: choose one that they can stand for, for "
+            f"instance with model.set_attn_implementation('sdpa')"
+        )
 
 
 def was_sdpa(module: nn.Module) -> bool:

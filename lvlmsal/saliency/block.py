@@ -191,6 +191,8 @@ def _rows_per_block(
     # Scores, weights and what the backward pass keeps of them, in float32; then the hidden states
     # of attention and MLP; then logits, log-softmax and their gradients.
     attention = 6 * 4 * config.num_attention_heads * size
-    hidden = 4 * (12 * config.hidden_size + 4 * config.intermediate_size)
+    inner: int | Sequence[int] = config.intermediate_size  # Gemma 3n has one for each layer
+    widest = inner if isinstance(inner, int) else max(inner)
+    hidden = 4 * (12 * config.hidden_size + 4 * widest)
     row = (adapter.num_layers - layers[0]) * (attention + hidden) + 16 * config.vocab_size
     return max(1, BLOCK_MEMORY // int(response[0] * row))

@@ -61,7 +61,7 @@ def test_strong_edits_are_their_restatement(kind: str, mode: Any, closed: bool) 
     model = other.llava(kind)
     inputs = other.inputs_of(model, ANSWER)
     start = other.PROMPT.index(other.IMAGE) + other.PATCHES
-    wanted = other.restated_logits(model, inputs, Rule(1.5, 4, mode, [start], [0]))
+    wanted = other.restated_logits(model, inputs, Rule(1.5, 4, mode, [start], [0], [0]))
     short = patch.multiple(function, EXPLICIT_ROWS=2 if closed else 64)
     edit = LocoRE(beta=1.5, window=4, mode=mode)
     with short, patch.object(explicit, "CHUNK", 5), intervene(model, edit):
@@ -104,7 +104,7 @@ def test_an_additive_mask_is_added() -> None:
         plain = model(**inputs, output_attentions=True)
     assert apart(plain.logits[0], logits_of(model, other.inputs_of(model, ANSWER))) > 1e-2
     start = other.PROMPT.index(other.IMAGE) + other.PATCHES
-    strong = other.restated_logits(model, inputs, Rule(1.5, 4, "weights", [start], [0]))
+    strong = other.restated_logits(model, inputs, Rule(1.5, 4, "weights", [start], [0], [0]))
     for rows in (2, 64):
         short = patch.multiple(function, EXPLICIT_ROWS=rows)
         with short, patch.object(explicit, "CHUNK", 5):
@@ -155,6 +155,17 @@ def test_a_model_that_is_not_on_sdpa_may_follow_what_sdpa_drops() -> None:
     inputs = other.inputs_of(model)
     with AttentionSession(model), pytest.raises(UnsupportedError, match="'slopes'"):
         logits_of(model, inputs, slopes=torch.ones(4))
+
+
+def test_an_attention_of_the_users_own_is_not_replaced() -> None:
+    model = other.llava("llama")
+    inputs = other.inputs_of(model)
+    refused = pytest.raises(UnsupportedError, match=other.NAME)
+    with other.attention(model, other.NAME):
+        with refused, intervene(model, LocoRE(beta=1.0)):
+            pass
+        assert model.config.text_config._attn_implementation == other.NAME
+        logits_of(model, inputs)
 
 
 def test_attention_that_is_not_causal() -> None:

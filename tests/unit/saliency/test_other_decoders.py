@@ -10,6 +10,7 @@ import torch
 from lvlmsal.attention import AttentionSession
 from lvlmsal.decoders.sgrs import SGRS
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.prefix import _sees_ahead
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
 from tests import other_decoders as other
 
@@ -18,11 +19,12 @@ ROWS = ("predicting", "candidate")
 
 
 @pytest.mark.parametrize("row", ROWS)
-@pytest.mark.parametrize("kind", ["gemma2", "gpt_oss", "paligemma"])
+@pytest.mark.parametrize("kind", ["gemma2", "gpt_oss", "gemma3n", "gemma3", "paligemma"])
 def test_rows_are_those_of_eager_attention(kind: str, row: Any) -> None:
     """In PaliGemma the rows of the prompt see the one that predicts the first token."""
-    adapter: Any = other.paligemma() if kind == "paligemma" else other.llava(kind)
-    model = adapter.model if kind == "paligemma" else adapter
+    prefixes = {"paligemma": other.paligemma, "gemma3": other.gemma3}
+    adapter: Any = prefixes[kind]() if kind in prefixes else other.llava(kind)
+    model = adapter.model if kind in prefixes else adapter
     wanted, attention = other.saliency_by_autograd(model, ANSWER, row)
     inputs, response = other.inputs_of(model), torch.tensor([ANSWER])
     options = SaliencyOptions(row=row, layers=None)
@@ -54,6 +56,20 @@ def test_rejection_sampling_in_a_prefix_lm(monkeypatch: pytest.MonkeyPatch) -> N
     adapter.model.generate(**inputs, max_new_tokens=3, custom_generate=SGRS(row="candidate"))
     with pytest.raises(UnsupportedError, match="row='candidate'"):
         adapter.model.generate(**inputs, max_new_tokens=3, custom_generate=SGRS(row="predicting"))
+
+
+@pytest.mark.parametrize("layers", [[2], [1, 3]])
+def test_layers_that_share_keys_with_one_that_is_not_recorded(layers: list[int]) -> None:
+    model = other.llava("gemma3n")
+    wanted, _ = other.saliency_by_autograd(model, ANSWER, "candidate")
+    options = SaliencyOptions(row="candidate", layers=layers)
+    found = block_saliency(model, other.inputs_of(model), torch.tensor([ANSWER]), options)
+    assert torch.allclose(found.maps["product"][0], wanted[:, layers], rtol=1e-4, atol=1e-6)
+
+
+def test_only_a_prefix_that_sees_what_follows_is_not_shared() -> None:
+    for adapter, ahead in ((other.paligemma(), True), (other.gemma3(), False)):
+        assert _sees_ahead(adapter, other.inputs_of(adapter.model)) is ahead
 
 
 @pytest.mark.parametrize("kind", ["diffllama", "deepseek_v3"])
