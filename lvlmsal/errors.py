@@ -12,6 +12,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lvlmsal.secrets import hide
+
 __all__ = [
     "ConfigError",
     "DataError",
@@ -26,7 +28,13 @@ _LISTED_NAMES = 30
 
 
 class LvlmsalError(Exception):
-    """Base of every error that lvlmsal raises on purpose; ``str(error)`` is meant for the user."""
+    """Base of every error that lvlmsal raises on purpose; ``str(error)`` is meant for the user.
+
+    What a config takes from the environment is not shown: a message may end in a file.
+    """
+
+    def __str__(self) -> str:
+        return hide(super().__str__())
 
 
 class ConfigError(LvlmsalError):
@@ -63,9 +71,9 @@ class ConfigError(LvlmsalError):
     def __str__(self) -> str:
         prefix = f"{self.source}: " if self.source else ""
         if len(self.problems) == 1:
-            return f"{prefix}{self.problems[0]}"
+            return hide(f"{prefix}{self.problems[0]}")
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
-        return f"{prefix}{len(self.problems)} problems:{lines}"
+        return hide(f"{prefix}{len(self.problems)} problems:{lines}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return _config_error, (self.problems, self.source)
@@ -101,7 +109,7 @@ class UnknownName(LvlmsalError, KeyError):
         more = len(self.known) - _LISTED_NAMES
         tail = f", and {more} more" if more > 0 else ""
         hint = close_matches(self.name, self.known)
-        return f"unknown {self.kind} {self.name!r}.{hint} Known: {listed}{tail}"
+        return hide(f"unknown {self.kind} {self.name!r}.{hint} Known: {listed}{tail}")
 
 
 class DataError(LvlmsalError):
@@ -127,9 +135,9 @@ class DataError(LvlmsalError):
 
     def __str__(self) -> str:
         if self.path is None:
-            return self.message if self.line is None else f"line {self.line}: {self.message}"
+            return hide(self.message if self.line is None else f"line {self.line}: {self.message}")
         place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.message}"
+        return hide(f"{place}: {self.message}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return _data_error, (self.message, self.path, self.line)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from lvlmsal.secrets import hide
+
 __all__ = ["describe", "fit", "show"]
 
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
@@ -167,7 +169,8 @@ def show(value: object) -> str:
         >>> show(True), show("0.2"), show([1, 2])
         ('true', "the text '0.2'", '[1, 2]')
     """
-    shown = reprlib.repr(value)
+    # before it is cut: half a secret could not be told any more
+    shown = reprlib.repr(hide(value) if isinstance(value, str) else value)
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -99,7 +99,7 @@ def read_rows(folder: Path, name: str) -> list[Row]:
         ConfigError: Its config needs something that is not there.
     """
     opened = open_run(folder)
-    give_replies(folder, opened.config.judge, opened.metrics.values())
+    give_replies(folder, opened.config, opened.metrics.values())
     cells: dict[tuple[str, str, str], list[Scored]] = {}
     for cell in cells_of(opened.records, opened.metrics):
         cells.setdefault((cell.model, cell.method, cell.benchmark), []).append(cell)

@@ -30,6 +30,7 @@ from lvlmsal.prefix import can_share
 from lvlmsal.registry import BENCHMARKS, options_of
 from lvlmsal.results.records import Record
 from lvlmsal.results.scoring import score_records
+from lvlmsal.secrets import hide
 from lvlmsal.tiny.models import FAMILIES
 
 SAMPLES = 2
@@ -92,7 +93,7 @@ class DryRun:
         yield Group(
             Text(title, style="bold"),
             table,
-            Text("\n".join([*lines, self._end()])),
+            Text(hide("\n".join([*lines, self._end()]))),
         )
 
     def _end(self) -> str:
@@ -145,7 +146,8 @@ class _Rehearsal:
     notes: list[str] = field(default_factory=list)
 
     def run(self, source: ConfigSource, overrides: list[str]) -> DryRun:
-        root = (load_content(source)[0].get("data") or {}).get("root")
+        data = load_content(source)[0].get("data")
+        root = data.get("root") if isinstance(data, dict) else None
         if root == "???" and not any(o.split("=")[0].strip() == "data.root" for o in overrides):
             overrides.append(f"data.root={self.scratch / 'absent'}")
         draft = read_draft(source, overrides, given=list(self.given))
@@ -290,7 +292,7 @@ def _try(lvlm: Lvlm, cells: Sequence[Cell], plan: Plan) -> list[Tried]:
             raise LvlmsalError(
                 f"{record['benchmark']}, sample {record['sample_id']}: {record['error']}"
             )
-    against = opponents((cell.settings for cell in plan.cells), config.baseline)
+    against = opponents((cell.shown for cell in plan.cells), config.baseline)
     metrics = {cell.label: cell.benchmark.metric() for cell in cells}
     results = score_records(records, metrics, against=against, samples=100)
     return [Tried(c["model"], c["method"], c["benchmark"]) for c in results["cells"]]

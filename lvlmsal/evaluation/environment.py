@@ -17,6 +17,7 @@ from lvlmsal.evaluation.folder import SUBSETS, read_environment, subset_name, wr
 from lvlmsal.files.digests import file_digest, image_digest, images_digest
 from lvlmsal.planning.plan import Plan
 from lvlmsal.planning.trainer import make_trainer
+from lvlmsal.secrets import hide
 
 if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
@@ -40,7 +41,7 @@ def describe_environment(plan: Plan) -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "seeds": {"run": plan.config.all_seeds(), "bootstrap": plan.config.bootstrap.seed},
         "data": {label: _data(label, benchmark) for label, benchmark in plan.benchmarks.items()},
-        "cells": {cell.digest: cell.settings for cell in plan.cells},
+        "cells": {cell.digest: cell.shown for cell in plan.cells},
         "models": {},
     }
 
@@ -56,7 +57,7 @@ def describe_model(lvlm: Lvlm, source: str) -> dict[str, Any]:
     folder = Path(str(getattr(config, "_name_or_path", "") or ""))
     parameters = list(lvlm.model.parameters())
     return {
-        "source": source,
+        "source": hide(source),
         "class": type(lvlm.model).__name__,
         "revision": getattr(config, "_commit_hash", None),
         "dtype": str(lvlm.model.dtype).removeprefix("torch."),

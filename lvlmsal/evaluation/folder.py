@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.planning.plan import NEW, NO_ANSWER
 from lvlmsal.planning.schema import RunConfig
+from lvlmsal.planning.unresolved import resolve, unresolved
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -88,7 +89,7 @@ def write_json(path: Path, content: object) -> None:
 
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write the config with every default filled in; it can be evaluated again as it is."""
-    write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config.to_dict())))
+    write_text(folder / CONFIG, config.to_yaml())
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:
@@ -148,17 +149,25 @@ def differences(folder: Path, config: RunConfig) -> list[str]:
         raise DataError(f"cannot be read: {error}. {_MEND}", path=path) from None
     if not isinstance(earlier, dict):
         raise DataError(f"is damaged: it holds no keys and values. {_MEND}", path=path)
-    old = _comparable({str(key): value for key, value in earlier.items()})
-    new = _comparable(config.to_dict())
     texts = []
+    try:
+        found, unset = resolve({str(key): value for key, value in earlier.items()})
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError([str(error).splitlines()[0]], source=str(path)) from None
+    old, new = _comparable(found), _comparable(config.to_dict())
+    shown_old = _comparable(unresolved(found, unset))
+    shown_new = _comparable(config.shown())
     for key in sorted(old.keys() | new.keys()):
         before, now = old.get(key, "not set"), new.get(key, "not set")
         entry = key.split("/", 1)[0]
-        if before == now or ("[" in entry and not _has(old, entry)):
+        # what the environment holds is text, whatever the key wants
+        is_text = before != shown_old.get(key) and str(before).lower() == str(now).lower()
+        if before == now or is_text or ("[" in entry and not _has(old, entry)):
             continue
         if "[" in entry and not _has(new, entry):
             texts.append(f"{entry}: the run has it, the config does not")
         else:
+            before, now = shown_old.get(key, "not set"), shown_new.get(key, "not set")
             texts.append(f"{key.replace('/', '.')}: the run has {before!r}, the config {now!r}")
     return list(dict.fromkeys(texts))
 

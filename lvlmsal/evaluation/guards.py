@@ -19,6 +19,7 @@ from transformers.utils.logging import (
 )
 
 from lvlmsal.errors import LvlmsalError
+from lvlmsal.secrets import hide
 
 _TERMINATED = 128 + signal.SIGTERM
 """Exit code after SIGTERM."""
@@ -108,6 +109,10 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 class _LogFile(logging.FileHandler):
     """A log that may fail, on a full disk, without a traceback for every line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without what the config takes from the environment."""
+        return hide(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:  # the name is logging's
         """Say once that the log is not written."""

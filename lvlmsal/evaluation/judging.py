@@ -53,19 +53,19 @@ def judge_run(
         raise ConfigError(
             [f"nothing to judge in {run}: no answer to {', '.join(opened.metrics)} needs a judge"]
         )
-    config = opened.config.judge
-    if config is None:
+    config, endpoint = opened.config.judge, endpoint_of(opened.config)
+    if config is None or endpoint is None:
         models = sorted({metric.judge_model for metric, _, _ in parts.values()})
         raise ConfigError(
             [f"no judge is named: add judge.model=NAME (the official judge is {', '.join(models)})"]
         )
-    if problems := judge_problems(config):
+    if problems := judge_problems(opened.config):
         raise ConfigError(problems)
     with RunLock(run):
         write_config(run, opened.config)
         went = judge(
             list(parts.values()),
-            endpoint_of(config),
+            endpoint,
             ReplyStore(run / names.REPLIES),
             budget_of(config),
             advance=advance,

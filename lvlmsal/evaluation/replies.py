@@ -13,7 +13,7 @@ from lvlmsal.judges.judging import Part
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.judged import JudgedMetric
 from lvlmsal.planning.judge_config import endpoint_of
-from lvlmsal.planning.schema import JudgeConfig
+from lvlmsal.planning.schema import RunConfig
 from lvlmsal.results.records import Record
 
 Place = tuple[str, str, str, int]
@@ -63,13 +63,13 @@ def _place(entry: Mapping[str, Any]) -> Place:
     return (entry["model"], entry["method"], entry["benchmark"], entry.get("seed", 0))
 
 
-def give_replies(run: Path, config: JudgeConfig | None, metrics: Iterable[CountMetric]) -> str:
+def give_replies(run: Path, config: RunConfig, metrics: Iterable[CountMetric]) -> str:
     """Give metrics the stored replies of the judge that counts.
 
     Args:
         run: A run folder.
-        config: The judge that the run's config names. Without one, the only judge whose replies
-            are there counts, and none where there are several.
+        config: The run's config. Where it names no judge, the only judge whose replies are there
+            counts, and none where there are several.
         metrics: The metrics of the run.
 
     Returns:
@@ -79,8 +79,9 @@ def give_replies(run: Path, config: JudgeConfig | None, metrics: Iterable[CountM
         DataError: The store is damaged.
     """
     store = ReplyStore(run / names.REPLIES)
-    if config is not None:
-        judge = endpoint_of(config).judge
+    endpoint = endpoint_of(config)
+    if endpoint is not None:
+        judge = endpoint.judge
     else:
         judge = store.judges[0] if len(store.judges) == 1 else ""
     for metric in metrics:

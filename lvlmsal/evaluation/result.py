@@ -207,7 +207,7 @@ def score(run: Path | str) -> Result:
     opened = open_run(run)
     config, records, metrics = opened.config, opened.records, opened.metrics
     judged = judged_parts(records, metrics)
-    judge = give_replies(run, config.judge, metrics.values())
+    judge = give_replies(run, config, metrics.values())
     results = score_records(
         records,
         metrics,

@@ -15,7 +15,9 @@ from typing import Any, Self
 
 from lvlmsal.errors import ConfigError, LvlmsalError, UnsupportedError
 from lvlmsal.judges.endpoint import Endpoint
+from lvlmsal.judges.reading import SHOWN, Answered, Reader, TooLong
 from lvlmsal.metrics.judged import JudgeRequest
+from lvlmsal.secrets import hide
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
@@ -97,6 +99,11 @@ class JudgeClient:
             base_url=endpoint.base_url,
             timeout=endpoint.timeout,
             max_retries=0,
+            default_headers={"Accept-Encoding": "gzip, deflate"},
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=endpoint.timeout,
+                event_hooks={"response": [Reader(endpoint.max_reply_bytes)]},
+            ),
         )
 
     async def __aenter__(self) -> Self:
@@ -132,17 +139,18 @@ class JudgeClient:
             try:
                 # the client's own limit starts anew with every byte that arrives
                 async with asyncio.timeout(endpoint.timeout):
-                    return self._reply(
-                        await self._create(request), time.perf_counter() - started, attempt
-                    )
+                    answered = await self._send(request)
+                if answered.status == 200:
+                    return self._reply(answered, time.perf_counter() - started, attempt)
+                self._refuse(answered)
+                problem = self._said(answered)
+                pause = max(pause, retry_after(answered.headers.get("retry-after")))
+            except TooLong as error:
+                raise RequestRefused(f"the reply is not read: {error}") from None
             except (TimeoutError, openai.APITimeoutError):
                 problem = f"no reply within {endpoint.timeout:g} seconds"
             except openai.APIConnectionError as error:
                 problem = f"the connection failed ({error.__cause__ or error})"
-            except openai.APIStatusError as error:
-                self._refuse(error)
-                problem = self._said(error)
-                pause = max(pause, retry_after(error.response.headers.get("retry-after")))
             except _Unusable as error:
                 problem = str(error)
             if attempt <= endpoint.retries:
@@ -152,7 +160,12 @@ class JudgeClient:
             f"{problem}"
         )
 
-    async def _create(self, request: JudgeRequest) -> Any:
+    async def _send(self, request: JudgeRequest) -> Answered:
+        """Send a request, and what came back.
+
+        Raises:
+            TooLong: The reply is longer than allowed.
+        """
         fields: dict[str, Any] = {
             "temperature": request.temperature,
             "max_tokens": request.max_tokens,
@@ -164,45 +177,67 @@ class JudgeClient:
             for role, text in request.messages
         ]
         try:
-            return await self._client.chat.completions.create(
+            await self._client.chat.completions.create(
                 model=self._endpoint.model,
                 messages=messages,
                 extra_body={key: value for key, value in fields.items() if value is not None},
             )
-        except ValueError as error:
-            raise _Unusable(f"the reply is no JSON ({error})") from None
+        except (Answered, TooLong) as read:
+            return _answered(read)
+        except self._openai.APIConnectionError as error:
+            # the client library takes whatever a hook raises for a failure of the connection
+            if isinstance(error.__cause__, Answered | TooLong):
+                return _answered(error.__cause__)
+            raise
+        raise _Unusable("the client library read the reply past its limit")
 
-    def _reply(self, response: Any, seconds: float, attempt: int) -> Reply:
-        # the client library checks no types, so anything may stand anywhere
-        choices = getattr(response, "choices", None)
+    def _reply(self, answered: Answered, seconds: float, attempt: int) -> Reply:
+        try:
+            content = answered.content()
+        except (ValueError, RecursionError) as error:
+            raise _Unusable(f"the reply is no JSON ({type(error).__name__}: {error})") from None
+        # anything may stand anywhere
+        choices = _entry(content, "choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
-        message = getattr(choice, "message", None)
-        text = getattr(message, "content", None) or ""
-        if not hasattr(message, "content") or not isinstance(text, str):
-            raise _Unusable(f"the reply is no chat completion: {str(response)[:80]!r}")
-        usage = getattr(response, "usage", None)
+        message = _entry(choice, "message")
+        text = _entry(message, "content") or ""
+        if not isinstance(message, dict) or "content" not in message or not isinstance(text, str):
+            raise _Unusable(f"the reply is no chat completion: {str(content)[:80]!r}")
+        usage = _entry(content, "usage")
         return Reply(
             text=text,
-            prompt_tokens=_whole(getattr(usage, "prompt_tokens", None)),
-            completion_tokens=_whole(getattr(usage, "completion_tokens", None)),
+            prompt_tokens=_whole(_entry(usage, "prompt_tokens")),
+            completion_tokens=_whole(_entry(usage, "completion_tokens")),
             seconds=round(seconds, 3),
             attempt=attempt,
-            model=str(getattr(response, "model", None) or ""),
-            finish=str(getattr(choice, "finish_reason", None) or ""),
+            model=str(_entry(content, "model") or ""),
+            finish=str(_entry(choice, "finish_reason") or ""),
         )
 
-    def _refuse(self, error: Any) -> None:
+    def _refuse(self, answered: Answered) -> None:
         """Raise where sending the request again cannot help."""
-        code = error.status_code
-        if code in REFUSED:
-            raise RequestRefused(self._said(error))
-        passing = code in (408, 409, 429) or code >= 500
-        if not passing or error.code == "insufficient_quota":
-            raise JudgeFailed(f"{self._endpoint.judge}: {self._said(error)}")
+        status, (_, code) = answered.status, answered.error()
+        if status in REFUSED:
+            raise RequestRefused(self._said(answered))
+        passing = status in (408, 409, 429) or status >= 500
+        if not passing or code == "insufficient_quota":
+            raise JudgeFailed(f"{self._endpoint.judge}: {self._said(answered)}")
 
-    def _said(self, error: Any) -> str:
+    def _said(self, answered: Answered) -> str:
         """Status and message, without the key, which some servers repeat."""
-        return f"status {error.status_code}: {error.message.replace(self._key, '***')[:300]}"
+        message, _ = answered.error()
+        return f"status {answered.status}: {hide(message.replace(self._key, '***'))[:SHOWN]}"
+
+
+def _answered(read: Answered | TooLong) -> Answered:
+    if isinstance(read, TooLong):
+        raise read
+    return read
+
+
+def _entry(content: Any, key: str) -> Any:
+    """What a mapping holds under a key; None where it is none."""
+    return content.get(key) if isinstance(content, dict) else None
 
 
 def _whole(value: object) -> int | None:

@@ -22,8 +22,11 @@ class Endpoint:
         concurrency: How many requests are under way at once.
         timeout: Seconds that one try may take.
         retries: How often a request is sent again after a failure that may pass.
+        max_reply_bytes: A longer reply is not read, and counts as refused.
         options: Further fields of every request, such as ``seed`` or ``reasoning_effort``. They
             stand above what the metric asks for; None takes a field out (``max_tokens``).
+        shown: What files and messages have in place of `model`, `base_url` and `options`, by these
+            names, where their values come from the environment.
     """
 
     model: str
@@ -32,12 +35,20 @@ class Endpoint:
     concurrency: int = 8
     timeout: float = 60.0
     retries: int = 5
+    max_reply_bytes: int = 1_000_000
     options: Mapping[str, Any] = field(default_factory=dict)
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def judge(self) -> str:
         """What tells judges apart: replies of one are never taken for those of another."""
-        return judge_name(self.model, self.base_url, self.options)
+        return judge_name(**self.written)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """Model, address and options as files have them."""
+        own = {"model": self.model, "base_url": self.base_url, "options": dict(self.options)}
+        return {key: self.shown.get(key, value) for key, value in own.items()}
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the settings, without touching the network."""
@@ -64,6 +75,7 @@ class Endpoint:
         for name, value, lowest in (
             ("concurrency", self.concurrency, 1),
             ("retries", self.retries, 0),
+            ("max_reply_bytes", self.max_reply_bytes, 1000),
         ):
             if value < lowest:
                 found.append(f"{name}: must be at least {lowest}, got {value}")

@@ -88,11 +88,12 @@ class ReplyStore:
                     file.truncate(self._whole)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="ascii", newline="\n")
+        written = endpoint.written
         line = {
             "key": request.key,
-            "model": endpoint.model,
-            "endpoint": endpoint.base_url.rstrip("/"),
-            "options": dict(endpoint.options),
+            "model": written["model"],
+            "endpoint": written["base_url"].rstrip("/"),
+            "options": written["options"],
             "reply": reply.text,
             "usage": {
                 "prompt_tokens": reply.prompt_tokens,

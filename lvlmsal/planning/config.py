@@ -15,6 +15,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.planning.overrides import apply_override
 from lvlmsal.planning.schema import BenchmarkConfig, RunConfig, spell_out
+from lvlmsal.planning.unresolved import Place, Unresolved, resolve
 
 ConfigSource = str | Path | Mapping[str, Any] | DictConfig
 """A YAML file, the name of a packaged config, a dictionary or an OmegaConf object."""
@@ -49,17 +50,18 @@ def read_config(
         ConfigError: The config cannot be read at all.
     """
     content, name = load_content(source)
-    content, problems = settle_content(content, overrides, name=name)
+    content, problems, texts = settle_content(content, overrides, name=name)
     if content.pop("sweep", None) is not None:
         problems.append("sweep: only `lvlmsal sweep CONFIG` takes a config that spans a sweep")
     config: RunConfig = _fill(RunConfig, content, "", problems)
+    config.texts = texts
     _default_roots(config)
     return config, problems, name
 
 
 def settle_content(
     content: dict[str, Any], overrides: Iterable[str], *, name: str
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], list[str], Unresolved]:
     """Spell a config's short forms out, put overrides in and resolve its interpolations.
 
     Args:
@@ -68,7 +70,8 @@ def settle_content(
         name: What to call the config in messages.
 
     Returns:
-        The config as plain Python objects, and one sentence for each override that does not fit.
+        The config as plain Python objects, one sentence for each override that does not fit, and
+        the texts that take something from the environment.
 
     Raises:
         ConfigError: An interpolation leads nowhere.
@@ -81,15 +84,14 @@ def settle_content(
         except ValueError as error:
             problems.append(f"override {override!r}: {error}")
     try:
-        resolved = OmegaConf.to_container(OmegaConf.create(spell_out(content)), resolve=True)
+        resolved, texts = resolve(spell_out(content))
     except InterpolationToMissingValueError as error:
         key = _first_line(error).rpartition(" ")[2]
         problems.append(f"{key}: needs a value; add {key}=... or write it into the config")
         raise ConfigError(problems, source=name) from None
     except OmegaConfBaseException as error:
         raise ConfigError([*problems, _first_line(error)], source=name) from None
-    assert isinstance(resolved, dict)  # content is a dictionary
-    return {str(key): value for key, value in resolved.items()}, problems
+    return resolved, problems, texts
 
 
 def load_content(source: ConfigSource) -> tuple[dict[str, Any], str]:
@@ -227,9 +229,12 @@ def _unset(value: object, here: str) -> Iterator[str]:
 
 def _default_roots(config: RunConfig) -> None:
     root = config.data.root or (config.world.root if config.world else None)
-    for benchmark in config.benchmarks:
+    key: Place = ("data" if config.data.root else "world", "root")
+    for index, benchmark in enumerate(config.benchmarks):
         if root and root != "???" and "root" not in benchmark.options:
             benchmark.options = {"root": root, **benchmark.options}
+            if key in config.texts:
+                config.texts["benchmarks", index, "root"] = config.texts[key]
 
 
 def _first_line(error: Exception) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from lvlmsal.judges import Budget, Endpoint
-from lvlmsal.planning.schema import JudgeConfig
+from lvlmsal.planning.schema import JudgeConfig, RunConfig
 
 
-def endpoint_of(config: JudgeConfig) -> Endpoint:
-    """The judge model and how it is reached."""
+def endpoint_of(config: RunConfig) -> Endpoint | None:
+    """The judge model and how it is reached; None where a config names no judge."""
+    judge = config.judge
+    if judge is None:
+        return None
     return Endpoint(
-        model=config.model,
-        base_url=config.base_url,
-        api_key_env=config.api_key_env,
-        concurrency=config.concurrency,
-        timeout=config.timeout,
-        retries=config.retries,
-        options=config.options,
+        model=judge.model,
+        base_url=judge.base_url,
+        api_key_env=judge.api_key_env,
+        concurrency=judge.concurrency,
+        timeout=judge.timeout,
+        retries=judge.retries,
+        max_reply_bytes=judge.max_reply_bytes,
+        options=judge.options,
+        shown=config.shown()["judge"],
     )
 
 
@@ -29,9 +34,11 @@ def budget_of(config: JudgeConfig) -> Budget:
     )
 
 
-def judge_problems(config: JudgeConfig | None) -> list[str]:
+def judge_problems(config: RunConfig) -> list[str]:
     """Everything that is wrong with the judge of a config; nothing is asked to find out."""
-    if config is None or config.model == "???":  # a missing model was told when it was read
+    judge, endpoint = config.judge, endpoint_of(config)
+    # a missing model was told when it was read
+    if judge is None or endpoint is None or judge.model == "???":
         return []
-    found = [*endpoint_of(config).problems(), *budget_of(config).problems()]
+    found = [*endpoint.problems(), *budget_of(judge).problems()]
     return [f"judge.{problem}" for problem in found]

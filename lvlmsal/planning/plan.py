@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,10 @@ from lvlmsal.planning.config import ConfigSource, read_config
 from lvlmsal.planning.judge_config import judge_problems
 from lvlmsal.planning.loggers import logger_problems
 from lvlmsal.planning.paper import paper_problems
-from lvlmsal.planning.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
+from lvlmsal.planning.schema import BenchmarkConfig, ModelConfig, RunConfig
 from lvlmsal.planning.trainer import trainer_problems
 from lvlmsal.planning.twins import add_twins
+from lvlmsal.planning.unresolved import Unresolved, below, literal
 from lvlmsal.planning.world import ensure_world, world_problems
 from lvlmsal.registry import BENCHMARKS, DECODERS, INTERVENTIONS, options_of
 
@@ -60,6 +61,7 @@ class Cell:
         label: Name of the benchmark in tables and records.
         benchmark: The benchmark.
         seed: Seed of its random numbers.
+        texts: What in `settings` comes from the environment, by its place there.
     """
 
     model: ModelConfig
@@ -69,6 +71,7 @@ class Cell:
     label: str
     benchmark: Benchmark
     seed: int
+    texts: Unresolved = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -99,9 +102,15 @@ class Cell:
             "seed": self.seed,
         }
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """`settings` as files have them: what the environment holds stays ``${oc.env:NAME}``."""
+        shown: dict[str, Any] = literal(self.settings, self.texts)
+        return shown
+
     @cached_property
     def digest(self) -> str:
-        """Digest of `settings`; the first part of a record's key."""
+        """Digest of `settings`, resolved; the first part of a record's key."""
         text = json.dumps(self.settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -189,9 +198,9 @@ class Draft:
             add_twins(config)
         cells = tuple(
             cell
-            for model in config.models
-            for method in config.methods
-            for cell in _cells(model, method, self.benchmarks, config.all_seeds())
+            for model in range(len(config.models))
+            for method in range(len(config.methods))
+            for cell in _cells(config, model, method, self.benchmarks)
         )
         return Plan(config, self.benchmarks, cells)
 
@@ -209,7 +218,7 @@ def read_draft(
     problems += import_plugins(config.plugins)
     problems += run_problems(config)
     problems += logger_problems(config.logger)
-    problems += judge_problems(config.judge)
+    problems += judge_problems(config)
     for index, model in enumerate(config.models):
         if model.name not in given:
             problems += _placed(f"models[{index}]", model_problems(model))
@@ -280,13 +289,19 @@ def waits_for_world(config: RunConfig, benchmark: Benchmark) -> bool:
 
 
 def _cells(
-    model: ModelConfig, method: MethodConfig, benchmarks: dict[str, Benchmark], seeds: list[int]
+    config: RunConfig, model_at: int, method_at: int, benchmarks: dict[str, Benchmark]
 ) -> list[Cell]:
+    """A model with a method on all benchmarks, by their places in the config."""
+    model, method, seeds = config.models[model_at], config.methods[method_at], config.all_seeds()
+    places = {entry.label: at for at, entry in enumerate(config.benchmarks)}
     card = card_of(model)
     decoder = build_component(DECODERS, method.decoder, card)
     edits = tuple(build_component(INTERVENTIONS, e, card) for e in method.interventions)
+    texts = below(config.texts, ("models", model_at), ("model",))
+    texts |= below(config.texts, ("methods", method_at), ())
+    asked = {k: below(config.texts, ("benchmarks", places[k]), ("benchmark",)) for k in benchmarks}
     return [
-        Cell(model, method.name, decoder, edits, label, benchmark, seed)
+        Cell(model, method.name, decoder, edits, label, benchmark, seed, texts | asked[label])
         for seed in (seeds if decoder.is_random else seeds[:1])
         for label, benchmark in benchmarks.items()
     ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from lvlmsal.planning.paper import PaperConfig
+from lvlmsal.planning.unresolved import Unresolved, literal, unresolved
 
 
 @dataclass
@@ -137,6 +138,7 @@ class JudgeConfig:
         concurrency: How many requests are under way at once.
         timeout: Seconds that one try may take.
         retries: How often a request is sent again after a failure that may pass.
+        max_reply_bytes: A longer reply is not read; the request counts as refused.
         options: Further fields of every request; null takes a field out (``max_tokens: null``).
         price_in: Price of a million tokens of requests.
         price_out: Price of a million tokens of replies.
@@ -150,6 +152,7 @@ class JudgeConfig:
     concurrency: int = 8
     timeout: float = 60.0
     retries: int = 5
+    max_reply_bytes: int = 1_000_000
     options: dict[str, Any] = field(default_factory=dict)
     price_in: float | None = None
     price_out: float | None = None
@@ -187,6 +190,9 @@ class RunConfig:
         paper: Published figures to show beside the run's own.
         plugins: Modules to import first, because they register something.
         resume: Continue a run that is already in `output`; if false, such a run is an error.
+
+    Not of the config, but about it: `texts` are the interpolations of the environment in it, by
+    their place, for `shown` and `to_yaml`.
     """
 
     output: str = MISSING
@@ -211,16 +217,29 @@ class RunConfig:
     plugins: list[str] = field(default_factory=list)
     resume: bool = True
 
+    def __post_init__(self) -> None:
+        """Nothing is known of the environment; whoever reads a config notes what is."""
+        self.texts: Unresolved = {}
+
     def all_seeds(self) -> list[int]:
         """The seeds of decoders that draw; the first one is that of all others."""
         return self.seeds or [self.seed]
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as it would be written in YAML, with every default filled in."""
+        """The config with every default filled in and every interpolation resolved."""
         content = asdict(self)
         for entry in content["benchmarks"]:
             entry.update(entry.pop("options"))
         return content
+
+    def shown(self) -> dict[str, Any]:
+        """`to_dict` for people: what the environment holds stays ``${oc.env:NAME}``."""
+        shown: dict[str, Any] = unresolved(self.to_dict(), self.texts)
+        return shown
+
+    def to_yaml(self) -> str:
+        """`shown` as YAML that gives this config again, read with the same environment."""
+        return OmegaConf.to_yaml(OmegaConf.create(literal(self.to_dict(), self.texts)))
 
 
 def spell_out(content: dict[str, Any]) -> dict[str, Any]:
@@ -257,8 +276,14 @@ def _model(entry: Any) -> Any:
     if isinstance(entry, str):
         entry = {"source": entry}
     if isinstance(entry, dict) and isinstance(entry.get("source"), str) and not entry.get("name"):
-        entry = {**entry, "name": entry["source"].rstrip("/\\").replace("\\", "/").split("/")[-1]}
+        entry = {**entry, "name": _last_part(entry["source"])}
     return entry
+
+
+def _last_part(source: str) -> str:
+    """What a model is called: the end of its path, or all of an interpolation."""
+    last = source.rstrip("/\\").replace("\\", "/").split("/")[-1]
+    return last if "${" not in source or "}" not in last or "${" in last else source
 
 
 def _method(entry: Any) -> Any:

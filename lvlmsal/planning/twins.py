@@ -11,8 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from omegaconf.errors import OmegaConfBaseException
+
+from lvlmsal.errors import ConfigError
 from lvlmsal.planning.check import build_component, card_of
 from lvlmsal.planning.schema import MethodConfig, RunConfig
+from lvlmsal.planning.unresolved import below, resolve, unresolved
 from lvlmsal.registry import DECODERS, options_of
 from lvlmsal.saliency.options import RowName
 
@@ -75,7 +79,7 @@ def opponents(
     """What each model's methods are compared with.
 
     Args:
-        settings: The settings of the run's cells (`lvlmsal.planning.plan.Cell.settings`).
+        settings: The settings of the run's cells (`lvlmsal.planning.plan.Cell.shown`).
         baseline: The method that all others are compared with; empty for each one's twin.
 
     Returns:
@@ -129,9 +133,13 @@ def way_of(settings: Mapping[str, Any]) -> Way:
         settings: The cell's settings, as ``environment.json`` keeps them.
 
     Raises:
-        ConfigError: The decoder is not registered: its plugin is missing.
+        ConfigError: The decoder is not registered: its plugin is missing; or an option takes
+            a variable of the environment that is not set.
     """
-    options = dict(settings["decoder"])
+    try:
+        options, _ = resolve(settings["decoder"])
+    except OmegaConfBaseException as error:
+        raise ConfigError([f"{settings['method']}: {str(error).splitlines()[0]}"]) from None
     decoder = DECODERS.build(options.pop("name"), **options)
     return Way(settings["method"], decoder, bool(settings["interventions"]))
 
@@ -154,15 +162,19 @@ def add_twins(config: RunConfig) -> None:
                 continue
             twin = mine.decoder.twin()
             entry = {"name": twin.name, **options_of(twin)}
+            place = ("methods", config.methods.index(method), "decoder")
+            texts = below(config.texts, place, ("methods", len(config.methods), "decoder"))
+            config.texts |= {at: text for at, text in texts.items() if at[3] in entry}
+            options = unresolved(options_of(twin), below(config.texts, place, ()))
             config.methods.append(
-                MethodConfig(name=_free_name(twin, config.methods), decoder=entry)
+                MethodConfig(name=_free_name(twin, options, config.methods), decoder=entry)
             )
 
 
-def _free_name(decoder: Decoder, methods: Sequence[MethodConfig]) -> str:
+def _free_name(decoder: Decoder, shown: Mapping[str, Any], methods: Sequence[MethodConfig]) -> str:
     """A name that says what decodes, and that no method has."""
     usual = DECODERS.options(decoder.name)
-    options = [f"{k}={v}" for k, v in options_of(decoder).items() if v != usual[k].default]
+    options = [f"{k}={v}" for k, v in shown.items() if v != usual[k].default]
     name = f"{decoder.name} twin" + (f" ({', '.join(options)})" if options else "")
     taken = {method.name for method in methods}
     while name in taken:

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from lvlmsal.planning.schema import RunConfig
 from lvlmsal.results.cost_table import cost_markdown
 from lvlmsal.results.paper import paper_markdown
@@ -69,10 +67,10 @@ def report_page(
         for cell in results["cells"]
         if cell["compared_with"] is not None
     }
-    name = html.escape(Path(config.output).name)
+    name = html.escape(Path(config.shown()["output"]).name)
     warnings = "".join(f"<p class='warning'>{html.escape(w)}</p>" for w in results["warnings"])
     failures = failures_table(cells)
-    settings = OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
+    settings = config.to_yaml()
     made = {key: value for key, value in environment.items() if key != "cells"}
     parts = [
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",

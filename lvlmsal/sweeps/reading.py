@@ -14,6 +14,7 @@ from lvlmsal.planning.check import card_of, method_problems
 from lvlmsal.planning.config import ConfigSource, load_content, read_config, settle_content
 from lvlmsal.planning.plan import Plan, import_plugins, make_plan
 from lvlmsal.planning.schema import spell_out
+from lvlmsal.planning.unresolved import Place, Unresolved, below, literal
 from lvlmsal.sweeps.grids import Expansion, Grid, expand
 
 KEYS = ("method", "grids", "diagnose")
@@ -74,7 +75,7 @@ def read_sweep(
     content, name = _with_base(*load_content(source), source)
     content = deepcopy(content)
     _spell_method(content.get("sweep"))  # so that overrides find its decoder
-    content, problems = settle_content(content, overrides, name=name)
+    content, problems, texts = settle_content(content, overrides, name=name)
     spec = content.pop("sweep", None)
     _spell_method(spec)
     shape_problems = _shape_problems(spec)
@@ -94,7 +95,8 @@ def read_sweep(
     if content.get("seeds"):
         problems.append("seeds: a sweep answers each point with one seed; give `seed`")
     if not problems and isinstance(ordinary, list):
-        content["methods"] = [*ordinary, *found.methods.values()]
+        content = literal({**content, "methods": ordinary}, texts)
+        content["methods"] += _written(found.methods.values(), spec["method"], texts)
         # points have no twins among each other: one method stands for all as the reference
         first = content["methods"][0]
         if isinstance(first, dict) and not content.get("baseline"):
@@ -123,6 +125,23 @@ def _with_base(
     except ConfigError as error:
         raise ConfigError([f"base: {problem}" for problem in error.problems], source=name) from None
     return {**under, **content}, name
+
+
+def _written(
+    points: Iterable[Mapping[str, Any]], start: Mapping[str, Any], texts: Unresolved
+) -> list[Any]:
+    """The methods of points as a config has them, with the texts of what no axis has changed."""
+    own = below(texts, ("sweep", "method"), ())
+    return [
+        literal(point, {at: text for at, text in own.items() if _at(point, at) == _at(start, at)})
+        for point in points
+    ]
+
+
+def _at(method: Any, place: Place) -> Any:
+    for key in place:
+        method = method[key]
+    return method
 
 
 def _spell_method(spec: object) -> None:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the bottom up; a part may import those in the lines above its own.
 TIERS = [
+    {"secrets"},
     {"errors"},
     {"files", "registry"},
     {"spans", "versions"},
@@ -42,11 +43,11 @@ TIERS = [
 ]
 # Parts that know less than their tier would let them.
 ONLY = {
-    "registry": {"errors"},
+    "registry": {"errors", "secrets"},
     "metrics": {"errors", "files", "registry"},
     "benchmarks": {"errors", "files", "registry", "metrics"},
     "data": {"errors", "files", "registry", "benchmarks"},
-    "judges": {"errors", "files", "registry", "metrics"},
+    "judges": {"errors", "secrets", "files", "registry", "metrics"},
     "scorers": {"errors", "files", "registry", "metrics", "benchmarks", "judges"},
 }
 

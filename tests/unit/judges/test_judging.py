@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,6 +213,62 @@ def test_a_server_that_repeats_the_key_does_not_get_it_printed(tmp_path: Path) -
         judge(items(1), at(server.url), ReplyStore(tmp_path / "judge.jsonl"))
     assert KEY not in str(caught.value)
     assert "***" in str(caught.value)
+
+
+def huge(size: int = 50_000_000) -> bytes:
+    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "5" * size}}]}
+    return json.dumps(body).encode()
+
+
+TOO_LONG = [
+    Act(text="5" * 2000),
+    Act(body=huge(2000), status=500),
+    Act(body=gzip.compress(huge()), headers={"Content-Encoding": "gzip"}),
+    Act(body=b"x", headers={"Content-Encoding": "br"}),
+]
+
+
+@pytest.mark.parametrize("fault", TOO_LONG, ids=["plain", "error", "packed", "unknown"])
+def test_a_reply_beyond_the_limit_is_a_failed_one(tmp_path: Path, fault: Act) -> None:
+    tracemalloc.start()
+    try:
+        with serving(lambda body, number: fault if number == 0 else Act("5")) as server:
+            done = judge(
+                items(3),
+                at(server.url, concurrency=1, max_reply_bytes=1500),
+                ReplyStore(tmp_path / "judge.jsonl"),
+            )
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (done.added, done.refused) == (2, 1)
+    assert "the reply is not read: it is" in done.reason
+    assert most < 20_000_000
+
+
+def test_a_redirect_is_told_and_not_followed(tmp_path: Path) -> None:
+    with (
+        serving(lambda body, number: Act("5")) as other,
+        serving(
+            lambda body, number: Act(
+                status=308, headers={"Location": f"{other.url}/chat/completions"}
+            )
+        ) as server,
+        pytest.raises(LvlmsalError, match=r"redirected to http.*set judge.base_url"),
+    ):
+        judge(items(1), at(server.url), ReplyStore(tmp_path / "judge.jsonl"))
+    assert other.requests == []
+
+
+def test_settings_of_the_environment_are_sent_and_not_stored(tmp_path: Path) -> None:
+    path = tmp_path / "judge.jsonl"
+    endpoint = {"options": {"user": "me-myself"}, "shown": {"options": {"user": "${oc.env:ME}"}}}
+    with serving(lambda body, number: Act("5")) as server:
+        judge(items(1), at(server.url, **endpoint), ReplyStore(path))
+        assert server.requests[0]["user"] == "me-myself"
+        assert "me-myself" not in path.read_text()
+        again = judge(items(1), at(server.url, **endpoint), ReplyStore(path))
+        assert (again.added, again.missing) == (0, 0)
 
 
 def test_refused_requests_are_left_out_and_many_of_them_stop(tmp_path: Path) -> None:
