@@ -27,15 +27,24 @@ Spec = str | Mapping[str, Any]
 """A registered name, or ``{"name": ..., option: value, ...}``."""
 
 
+Edits = Intervention | Spec | Sequence[Intervention | Spec]
+"""Interventions in the order in which they act; one may stand in place of a list of one."""
+
+
 class GenerateOptions(TypedDict, total=False):
     """Options of :meth:`lvlmsal.lvlm.Lvlm.generate`, which describes them."""
 
     decoder: Decoder | Spec
-    interventions: Sequence[Intervention | Spec]
+    interventions: Edits
     max_new_tokens: int
     seed: int
     sample_ids: Sequence[str]
     streamer: BaseStreamer | None
+
+
+def listed(edits: Edits) -> Sequence[Intervention | Spec]:
+    """Interventions as a list: a name, read as one, would be its letters."""
+    return [edits] if isinstance(edits, str | Mapping | Intervention) else edits
 
 
 def generate_answers(

@@ -17,7 +17,7 @@ from lvlmsal.answer import Answer
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import ConfigError
-from lvlmsal.generating import GenerateOptions, Spec, generate_answers
+from lvlmsal.generating import Edits, GenerateOptions, Spec, generate_answers, listed
 from lvlmsal.inputs import Images, one_entry_each, opened, opened_batch
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.prefix import SharedPrefix, can_share
@@ -82,7 +82,7 @@ class Lvlm:
         prompts: str | Sequence[str],
         *,
         decoder: Decoder | Spec = "greedy",
-        interventions: Sequence[Intervention | Spec] = (),
+        interventions: Edits = (),
         max_new_tokens: int = 64,
         seed: int = 0,
         sample_ids: Sequence[str] = (),
@@ -95,7 +95,7 @@ class Lvlm:
                 tensors, bytes or open files; for a batch, one such entry a question.
             prompts: the question, or a list of questions. The chat template is applied.
             decoder: a decoder, its name, or ``{"name": "sgrs", "alpha": 0.6}``.
-            interventions: likewise, in the order in which they act.
+            interventions: likewise, one or a list of them in the order in which they act.
             max_new_tokens: length limit of the answer.
             seed: random numbers depend on it, the sample's id and the position.
             sample_ids: one for each question; the row's number by default.
@@ -113,7 +113,7 @@ class Lvlm:
         questions = [prompts] if isinstance(prompts, str) else list(prompts)
         entries: list[Any] = [images] if single else one_entry_each(images, questions)
         chosen = self.build_decoder(decoder)
-        edits = [self.build_intervention(spec) for spec in interventions]
+        edits = [self.build_intervention(spec) for spec in listed(interventions)]
         check_combination(chosen, edits)
         pictures, again = opened_batch(
             entries, max_pixels=self.adapter.max_image_pixels, sample_ids=sample_ids
@@ -158,7 +158,8 @@ class Lvlm:
         if isinstance(prompts, str):
             raise TypeError("ask takes a list of questions; for one question take generate")
         decoder = self.build_decoder(options.get("decoder", "greedy"))
-        edits = [self.build_intervention(spec) for spec in options.get("interventions", ())]
+        given = listed(options.get("interventions", ()))
+        edits = [self.build_intervention(spec) for spec in given]
         check_combination(decoder, edits)
         pictures = opened(images, max_pixels=self.adapter.max_image_pixels)
         names = list(options.get("sample_ids") or map(str, range(len(prompts))))
@@ -190,7 +191,7 @@ class Lvlm:
         response: str | Sequence[int] | None = None,
         *,
         options: SaliencyOptions | None = None,
-        interventions: Sequence[Intervention | Spec] = (),
+        interventions: Edits = (),
         max_new_tokens: int = 64,
     ) -> SaliencyReport:
         """Saliency of every token of an answer (Eq. 1-6).
@@ -210,7 +211,7 @@ class Lvlm:
         Raises:
             ValueError: the answer holds no token.
         """
-        edits = [self.build_intervention(spec) for spec in interventions]
+        edits = [self.build_intervention(spec) for spec in listed(interventions)]
         pictures = opened(images, max_pixels=self.adapter.max_image_pixels)
         if response is None:
             answer = self.generate(

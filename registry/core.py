@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import importlib
-import inspect
 import pkgutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError, UnknownName
 from lvlmsal.registry.catalogue import CheckpointCard
-from lvlmsal.registry.options import Option, bind, declared_options
+from lvlmsal.registry.options import Option, bind, declared_options, fields_are_lost
 from lvlmsal.registry.plugins import load_plugins
 
 __all__ = ["Registry"]
@@ -34,16 +33,6 @@ class _Entry:
     target: str
     names: tuple[str, ...]
     cls: type | None
-
-
-def _fields_are_lost(cls: type, base: type) -> bool:
-    """Whether a class annotates fields that no constructor of it or of its base will take."""
-    if {"__dataclass_fields__", "__init__"} & set(vars(cls)):
-        return False
-    constructors = [parent for parent in base.__mro__[:-1] if "__init__" in vars(parent)]
-    if constructors and not dataclasses.is_dataclass(base):
-        return False  # the options are the arguments of the base's constructor
-    return any("ClassVar" not in str(hint) for hint in inspect.get_annotations(cls).values())
 
 
 class Registry(Generic[T]):
@@ -137,7 +126,7 @@ class Registry(Generic[T]):
         base = getattr(importlib.import_module(module), name)
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise TypeError(f"{cls!r} is no {self.kind}: it must derive from {self._base}")
-        if _fields_are_lost(cls, base):
+        if fields_are_lost(cls, base):
             raise TypeError(
                 f"{cls.__qualname__} annotates options and is no dataclass when it is registered: "
                 "put the registering decorator above @dataclass"
@@ -151,15 +140,26 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownName: If there is none; with the most similar name and the list.
+            ConfigError: If its target cannot be imported, or is no class of this kind.
         """
         entry = self._entry(name)
         if entry.cls is None:
-            module, _, attribute = entry.target.partition(":")
-            loaded = getattr(importlib.import_module(module), attribute)
-            self._check(loaded)
+            loaded = self._loaded(entry.target, name)
             entry = dataclasses.replace(entry, cls=loaded)
             self._add(entry)
         return cast(type[T], entry.cls)
+
+    def _loaded(self, target: str, name: str) -> type:
+        """What a target names, which is code of others and may fail in any way."""
+        module, _, attribute = target.partition(":")
+        try:
+            loaded = getattr(importlib.import_module(module), attribute)
+            self._check(loaded)
+        except (Exception, SystemExit) as error:
+            raise ConfigError(
+                [f"the {self.kind} {name!r} cannot be used ({target}): {error}"]
+            ) from error
+        return cast(type, loaded)
 
     def _entry(self, name: str) -> _Entry:
         if name not in self._entries:
@@ -230,7 +230,7 @@ class Registry(Generic[T]):
     def _try(self, name: str, options: Mapping[str, object]) -> tuple[T | None, list[str]]:
         try:
             cls = self.get(name)
-        except UnknownName as error:
+        except (UnknownName, ConfigError) as error:
             return None, [str(error)]
         prefix = f"{self.kind} {name!r}: "
         values, problems = bind(cls, options)
@@ -239,7 +239,7 @@ class Registry(Generic[T]):
                 return cls(**values), []
             except ConfigError as error:
                 problems = error.problems
-            except (ValueError, LvlmsalError) as error:
+            except (ValueError, ArithmeticError, LvlmsalError) as error:
                 problems = [str(error)]
         return None, [prefix + problem for problem in problems]
 

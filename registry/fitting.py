@@ -80,7 +80,10 @@ def _fit_plain(value: object, kind: Any) -> tuple[bool, Any]:
     if isinstance(value, bool):
         return kind in (bool, object), value
     if kind is float and isinstance(value, int):
-        return True, float(value)
+        try:
+            return True, float(value)
+        except OverflowError:
+            return False, value
     if kind is Path and isinstance(value, str):
         return True, Path(value)
     if kind is collections.abc.Callable:
@@ -106,7 +109,12 @@ def _fit_items(value: object, arguments: tuple[Any, ...], build: type) -> tuple[
         return False, value
     item = arguments[0] if arguments else Any
     fitted = [fit(entry, item) for entry in value]
-    return all(fits for fits, _ in fitted), build(bound for _, bound in fitted)
+    if not all(fits for fits, _ in fitted):
+        return False, value  # what does not fit need not go into a set either
+    try:
+        return True, build(bound for _, bound in fitted)
+    except TypeError:
+        return False, value
 
 
 def _fit_tuple(value: object, arguments: tuple[Any, ...]) -> tuple[bool, Any]:

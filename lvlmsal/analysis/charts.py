@@ -10,7 +10,7 @@ from lvlmsal.analysis.compare import Comparison
 from lvlmsal.analysis.panels import CORRECT, HALLUCINATED, save
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.metrics.statistics import Interval
-from lvlmsal.saliency.plot import new_figure
+from lvlmsal.saliency.plot import as_text, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def plot_intervals(
         axes.set_title(name, fontsize=9)
         _plain(axes)
     figure.suptitle(title, fontsize=10)
-    return save(figure, path)
+    return save(as_text(figure), path)
 
 
 def plot_bins(
@@ -116,7 +116,7 @@ def plot_bins(
         )
     if grid[0][0].get_legend_handles_labels()[0]:
         grid[0][0].legend(fontsize=7, frameon=False)
-    return save(figure, path)
+    return save(as_text(figure), path)
 
 
 def plot_layers(
@@ -163,7 +163,7 @@ def plot_layers(
     panels[0].set_ylabel("AUROC", fontsize=8)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
-    return save(figure, path)
+    return save(as_text(figure), path)
 
 
 def _distributions(axes: Axes, entry: Comparison) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
+from lvlmsal.escaping import csv_cell, visible
 from lvlmsal.metrics.statistics import Interval
 
 Cell = tuple[str, str, str]
@@ -44,10 +46,10 @@ def interval_text(interval: Interval | None, sign: str = "") -> str:
 
 def new_table(title: str, first: str, *others: str) -> Table:
     """An empty table for the terminal; all columns but the first are set to the right."""
-    table = Table(title=title, title_justify="left", pad_edge=False)
+    table = Table(title=Text(visible(title)), title_justify="left", pad_edge=False)
     table.add_column(first)
     for heading in others:
-        table.add_column(heading, justify="right")
+        table.add_column(Text(visible(heading)), justify="right")
     return table
 
 
@@ -55,7 +57,7 @@ def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[object
     """Write a table: truth values as 1 and 0, floats with nine digits, nothing for None and nan."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
+        writer.writerow(map(csv_cell, header))
         writer.writerows([_cell(value) for value in line] for line in lines)
 
 
@@ -64,4 +66,4 @@ def _cell(value: object) -> object:
         return int(value)
     if isinstance(value, float):
         return "" if value != value else f"{value:.9g}"
-    return "" if value is None else value
+    return "" if value is None else csv_cell(value)

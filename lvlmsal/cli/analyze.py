@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lvlmsal.cli.console import new_console
+from lvlmsal.escaping import visible
 
 if TYPE_CHECKING:
     from lvlmsal.saliency.options import SaliencyOptions
@@ -133,4 +134,4 @@ def _report(
     for table in tables:
         console.print(table)
     for line in [*notes, *(f"written: {folder / name}" for name in files)]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from lvlmsal.cli.methods import methods
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError
+from lvlmsal.escaping import visible
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -36,7 +37,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except LvlmsalError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(visible(f"error: {error}", keep="\n\t"), file=sys.stderr)
             raise SystemExit(USER_ERROR) from None
         except KeyboardInterrupt:
             _say_stopped()
@@ -117,7 +118,7 @@ def evaluate(
         return
     console = new_console()
     console.print(result)
-    console.print(f"run folder: {result.folder}", highlight=False, soft_wrap=True)
+    console.print(visible(f"run folder: {result.folder}"), highlight=False, soft_wrap=True)
 
 
 app.command()(compare)
@@ -213,5 +214,5 @@ def saliency(
         max_new_tokens=max_new_tokens,
     )
     console = new_console()
-    console.print(text, markup=False, highlight=False)
+    console.print(visible(text, keep="\n\t"), markup=False, highlight=False)
     console.print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from lvlmsal.adapters import open_image
 from lvlmsal.cli.listing import parse_settings
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.errors import ConfigError, DataError, close_matches
+from lvlmsal.escaping import visible
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.planning.check import model_problems
 from lvlmsal.planning.schema import ModelConfig
@@ -207,7 +208,7 @@ def coloured(reply: Reply) -> Text:
         style = "" if token.saliency is None else _style(token.saliency, values)
         if token.rejected:
             style += " underline"
-        text.append(token.text, style=style.strip())
+        text.append(visible(token.text, keep="\n\t"), style=style.strip())
     if values:
         text.append(f"\n\nsaliency, {reply.row} row: ")
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from lvlmsal.escaping import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -13,10 +15,17 @@ def new_console() -> Console:
     """Standard output; wide enough for tables where it is not a terminal."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+    # names may hold anything, so nothing that is printed is markup
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(width=140, markup=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """Print lines of text, in which no escape code acts."""
+    print(visible(text, keep="\n\t"))
 
 
 def print_json(content: Any) -> None:
     """Print what a program is to read."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))
+    # what is spelled as \uXXXX is the same in JSON
+    print(visible(json.dumps(content, indent=2, ensure_ascii=False), keep="\n"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.cli.frames import frames
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ def show_data(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    print(f"{name}: {found['summary']}\n\n{found['description']}\n")
+    say(f"{name}: {found['summary']}\n\n{found['description']}\n")
     for title in ("paper", "url"):
         if found[title]:
-            print(f"{title}: {found[title]}")
+            say(f"{title}: {found[title]}")
     for label, counts in found["expected"].items():
-        print(f"official release, {label}: {_counted(counts)}")
-    print("\noptions:")
+        say(f"official release, {label}: {_counted(counts)}")
+    say("\noptions:")
     for option, entry in found["options"].items():
         default = f" = {_typed(entry['default'])}" if "default" in entry else " (required)"
-        print(f"  {option}{default}\n      {entry['help']}")
+        say(f"  {option}{default}\n      {entry['help']}")
 
 
 @data_app.command("check")
@@ -115,7 +115,7 @@ def check(
         _print_check(found, difference)
         if write_manifest:
             what = "written" if found.good else "not written, since something is wrong"
-            print(f"manifest: {what}: {write_manifest}")
+            say(f"manifest: {what}: {write_manifest}")
     if not content["good"]:
         raise SystemExit(WRONG)
 
@@ -141,8 +141,8 @@ def export_data(
     rows = load_rows(dataset, split, config, revision)
     source = {"dataset": dataset, "config": config, "split": split, "revision": revision}
     folder = export(rows, LAYOUTS[name], root, split=split, source=source)
-    print(f"{folder.samples} samples and {len(folder.images)} images: {root}")
-    print(f"next: lvlmsal data check {name} --root {root}")
+    say(f"{folder.samples} samples and {len(folder.images)} images: {root}")
+    say(f"next: lvlmsal data check {name} --root {root}")
 
 
 def _build(name: str, root: Path, options: list[str]) -> Benchmark:
@@ -153,19 +153,19 @@ def _build(name: str, root: Path, options: list[str]) -> Benchmark:
 
 
 def _print_check(found: DataCheck, difference: Difference | None) -> None:
-    print(f"{found.label} in {found.root}")
+    say(f"{found.label} in {found.root}")
     counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items())
     official = f" (official release: {_counted(found.expected)})" if found.expected else ""
-    print(f"found: {counts}{official}")
+    say(f"found: {counts}{official}")
     if found.subset:
-        print(
+        say(
             f"subset: {found.subset['chosen']}: {found.subset['groups']} of {found.subset['of']} "
             f"groups, sha256 {found.subset['digest']}"
         )
     for title, digest in (("samples", found.samples_digest), ("images", found.images_digest)):
-        print(f"sha256 of {title}: {digest or 'not taken'}")
+        say(f"sha256 of {title}: {digest or 'not taken'}")
     for file, digest in list(found.files.items())[:SHOWN]:
-        print(f"sha256 of {file}: {digest}")
+        say(f"sha256 of {file}: {digest}")
     _print_some("files", [], len(found.files))
     _print_some("wrong", found.problems)
     _print_some("missing", [f"{path} (asked at {at})" for path, at in found.missing.items()])
@@ -175,16 +175,16 @@ def _print_check(found: DataCheck, difference: Difference | None) -> None:
             _print_some(f"against the manifest, {kind}", getattr(difference, kind))
     if found.good and not difference:
         opened = "every image was opened" if found.images_opened else "no image was opened"
-        print(f"nothing is wrong; {opened}")
+        say(f"nothing is wrong; {opened}")
 
 
 def _print_some(title: str, texts: list[str], number: int | None = None) -> None:
     """The first of many, with how many there are; --json has them all."""
     number = len(texts) if number is None else number
     for text in texts[:SHOWN]:
-        print(f"{title}: {text}")
+        say(f"{title}: {text}")
     if number > SHOWN:
-        print(f"{title}: {number} in all; --json lists every one")
+        say(f"{title}: {number} in all; --json lists every one")
 
 
 def _counted(counts: dict[str, int]) -> str:

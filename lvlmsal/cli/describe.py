@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.cli.console import new_console, print_json, say
 
 Described = dict[str, Any]
 
@@ -37,7 +37,7 @@ def describe(
         print_json(found)
         return
     width = min(new_console().width, WIDEST)
-    print("\n\n".join(_page(entry, width) for entry in found))
+    say("\n\n".join(_page(entry, width) for entry in found))
 
 
 def described(name: str) -> list[Described]:

@@ -47,6 +47,7 @@ def explore(
     from rich.progress import track
 
     from lvlmsal.cli.ask import saliency_options
+    from lvlmsal.cli.console import say
     from lvlmsal.errors import ConfigError
     from lvlmsal.explorer import write_page
     from lvlmsal.explorer.sources import (
@@ -84,8 +85,8 @@ def explore(
     answers = [*judged, *saved]
     written = write_page(output, answers, title=_title(runs, reports))
     for note in (*notes, *written.notes):
-        print(f"note: {note}")
-    print(
+        say(f"note: {note}")
+    say(
         f"written: {written.path} ({written.size / 1e6:.2f} MB, {written.samples} questions, "
         f"{written.answers} answers)"
     )

@@ -20,6 +20,7 @@ def frames(
 
     A folder that is there already is left as it is, so a stopped extraction goes on.
     """
+    from lvlmsal.cli.console import say
     from lvlmsal.errors import DataError
     from lvlmsal.files.frames import extract_frames, video_files
 
@@ -34,12 +35,12 @@ def frames(
             written = extract_frames(path, folder, count)
         except DataError as error:
             failures.append(str(error))
-            print(error)
+            say(str(error))
             continue
         done += 1
         if len(written) < count:
-            print(f"{path}: has {len(written)} frames only")
+            say(f"{path}: has {len(written)} frames only")
     kept = len(found) - done - len(failures)
-    print(f"{done} videos extracted, {kept} were there already, {len(failures)} failed: {output}")
+    say(f"{done} videos extracted, {kept} were there already, {len(failures)} failed: {output}")
     if failures:
         raise SystemExit(FAILED)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.escaping import visible
 
 
 def judge(
@@ -55,4 +56,4 @@ def judge(
     if went.refused:
         lines.append(f"{went.refused} requests were refused: {went.reason}")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(visible(line), highlight=False, markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.errors import UnknownName, close_matches
 from lvlmsal.registry import SCORERS, Option
 
@@ -137,17 +137,17 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     for name, value in scores.items():
         if isinstance(value, float) and intervals.get(name, {}).get("low") is not None:
             low, high = intervals[name]["low"], intervals[name]["high"]
-            print(f"{name}: {value:.4f} [{low:.4f}, {high:.4f}]")
+            say(f"{name}: {value:.4f} [{low:.4f}, {high:.4f}]")
         elif isinstance(value, float):
-            print(f"{name}: {value:.4f}")
+            say(f"{name}: {value:.4f}")
         elif isinstance(value, list):
-            print(f"{name}: {'; '.join(map(str, value)) or 'none'}")
+            say(f"{name}: {'; '.join(map(str, value)) or 'none'}")
         elif isinstance(value, dict):
-            print(f"{name}: {json.dumps(value, ensure_ascii=False)}")
+            say(f"{name}: {json.dumps(value, ensure_ascii=False)}")
         else:
-            print(f"{name}: {'undefined' if value is None else value}")
+            say(f"{name}: {'undefined' if value is None else value}")
     for name, entries in tables.items():
-        print(f"{name}:")
+        say(f"{name}:")
         console, table = new_console(), _table(entries)
         if Console(width=10_000).measure(table).maximum > console.width:
             # names of figures are longer than those of rules and categories

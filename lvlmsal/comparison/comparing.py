@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from lvlmsal.comparison.alike import differing, known_traits
-from lvlmsal.comparison.grids import Grid, to_html, to_latex, to_markdown
+from lvlmsal.comparison.grids import to_html, to_latex, to_markdown
 from lvlmsal.comparison.layout import (
     Block,
     csv_text,
@@ -24,7 +24,10 @@ from lvlmsal.comparison.layout import (
 from lvlmsal.comparison.pairs import pairs_between
 from lvlmsal.comparison.reading import Row, chosen, read_rows, run_names, scored
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.results.table import NARROW, readers_text
+from lvlmsal.escaping import visible
+from lvlmsal.results.columns import readers_text
+from lvlmsal.results.grid import Grid
+from lvlmsal.results.terminal import NARROW, shown
 
 FORMATS = ("md", "latex", "csv", "html", "json")
 
@@ -76,7 +79,9 @@ class Comparison:
             UnknownName: There is no such format.
         """
         if form == "json":
-            return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+            # what is spelled as \uXXXX is the same in JSON
+            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+            return visible(text, keep="\n") + "\n"
         if form == "csv":
             return csv_text(self.blocks)
         writers = {"md": to_markdown, "latex": to_latex, "html": to_html}
@@ -116,7 +121,7 @@ class Comparison:
             parts += [row_table(block, gap), Text()]
             if block.pairs:
                 parts += [pair_table(block), Text()]
-        parts += [Text(note, style="dim") for note in self.legend()]
+        parts += [shown(note, style="dim") for note in self.legend()]
         yield Group(*parts)
 
 

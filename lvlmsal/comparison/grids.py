@@ -1,39 +1,19 @@
-"""Tables of texts, and the formats that they are written in."""
+"""The formats that tables of texts are written in."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from lvlmsal.results.table import markdown_row, markdown_text
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table.
-
-    Attributes:
-        title: What stands above it.
-        heads: Headings.
-        rows: Texts, as many a row as there are headings.
-        names: How many of the first columns are names; the others are numbers.
-    """
-
-    title: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    names: int
+from lvlmsal.escaping import html_text, markdown_text, one_line
+from lvlmsal.results.grid import Grid, markdown_grid
 
 
 def to_markdown(grids: Sequence[Grid], notes: Sequence[str]) -> str:
     """Tables in Markdown, with notes under them."""
     lines: list[str] = []
     for grid in grids:
-        ruler = ["---"] * grid.names + ["---:"] * (len(grid.heads) - grid.names)
-        lines += [f"### {markdown_text(grid.title)}", "", markdown_row(grid.heads)]
-        lines += [markdown_row(ruler), *(markdown_row(row) for row in grid.rows), ""]
+        lines += [*markdown_grid(grid), ""]
     lines += [f"{markdown_text(note)}\n" for note in notes]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -43,10 +23,10 @@ def to_latex(grids: Sequence[Grid], notes: Sequence[str]) -> str:
     lines: list[str] = []
     for grid in grids:
         shape = "l" * grid.names + "r" * (len(grid.heads) - grid.names)
-        lines += [f"% {_one_line(grid.title)}", f"\\begin{{tabular}}{{{shape}}}", "\\hline"]
+        lines += [f"% {one_line(grid.title)}", f"\\begin{{tabular}}{{{shape}}}", "\\hline"]
         lines += [_latex_row(grid.heads), "\\hline", *(_latex_row(row) for row in grid.rows)]
         lines += ["\\hline", "\\end{tabular}", ""]
-    lines += [f"% {_one_line(note)}" for note in notes]
+    lines += [f"% {one_line(note)}" for note in notes]
     return "\n".join(lines) + "\n"
 
 
@@ -97,7 +77,7 @@ def latex_text(text: str) -> str:
         >>> latex_text("a-1 [-0.5, +0.2] --")
         'a-1 [$-$0.5, +0.2] -{}-'
     """
-    found = "".join(_latex_character(c) for c in _one_line(text))
+    found = "".join(_latex_character(c) for c in re.sub(r"\s+", " ", text))
     found = re.sub(r"(?<![\w.)}-])-(?=\d)", "$-$", found)  # the minus of a number
     return re.sub(r"-(?=-)", "-{}", found)  # two hyphens are no dash
 
@@ -121,21 +101,17 @@ def to_html(grids: Sequence[Grid], notes: Sequence[str]) -> str:
         "td { white-space: nowrap }</style></head>\n<body>"
     ]
     for grid in grids:
-        parts.append(f"<h2>{html.escape(grid.title)}</h2>\n<table>")
+        parts.append(f"<h2>{html_text(grid.title)}</h2>\n<table>")
         parts.append(_html_row(grid.heads, grid.names, "th"))
         parts += [_html_row(row, grid.names, "td") for row in grid.rows]
         parts.append("</table>")
-    parts += [f"<p>{html.escape(note)}</p>" for note in notes]
+    parts += [f"<p>{html_text(note)}</p>" for note in notes]
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
 def _html_row(texts: Sequence[str], names: int, tag: str) -> str:
     cells = [
-        f"<{tag}{' class=name' if index < names else ''}>{html.escape(text)}</{tag}>"
+        f"<{tag}{' class=name' if index < names else ''}>{html_text(text)}</{tag}>"
         for index, text in enumerate(texts)
     ]
     return "<tr>" + "".join(cells) + "</tr>"
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from lvlmsal.comparison.grids import Grid
 from lvlmsal.comparison.pairs import Pair
 from lvlmsal.comparison.reading import Row
+from lvlmsal.escaping import csv_cell, visible
 from lvlmsal.results.columns import Column
+from lvlmsal.results.grid import Grid
 from lvlmsal.results.table import (
     against_text,
     columns_of,
@@ -22,9 +22,9 @@ from lvlmsal.results.table import (
     heading_of,
     name_of,
     p_text,
-    terminal_text,
     value_text,
 )
+from lvlmsal.results.terminal import shown, terminal_text
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def row_grid(block: Block) -> Grid:
 
 def pair_grid(block: Block) -> Grid:
     """The pairs of a benchmark as texts."""
-    shown = [column for column in block.columns if not column.bare]
-    heads = ["row", "against", *(f"Δ {column.title}" for column in shown)]
+    columns = [column for column in block.columns if not column.bare]
+    heads = ["row", "against", *(f"Δ {column.title}" for column in columns)]
     heads += ["changed", "tokens changed", "McNemar p", "pairs"]
     rows = []
     for pair in block.pairs:
@@ -101,7 +101,7 @@ def pair_grid(block: Block) -> Grid:
             [
                 pair.row.title,
                 pair.other.title,
-                *(difference_text({"figures": figures}, column) or "-" for column in shown),
+                *(difference_text({"figures": figures}, column) or "-" for column in columns),
                 str(found["changed"]),
                 "-" if tokens is None else str(tokens),
                 p_text(found) or "-",
@@ -114,11 +114,11 @@ def pair_grid(block: Block) -> Grid:
 def pair_table(block: Block) -> Table:
     """The pairs of a benchmark for a terminal."""
     grid = pair_grid(block)
-    table = Table(title=grid.title, title_justify="left", pad_edge=False)
+    table = Table(title=shown(grid.title), title_justify="left", pad_edge=False)
     for place, head in enumerate(grid.heads):
-        table.add_column(head, justify="left" if place < grid.names else "right")
+        table.add_column(shown(head), justify="left" if place < grid.names else "right")
     for row in grid.rows:
-        table.add_row(*(Text(text) for text in row))
+        table.add_row(*map(shown, row))
     return table
 
 
@@ -126,19 +126,19 @@ def row_table(block: Block, gap: str) -> Table:
     """The rows of a benchmark for a terminal; ``gap`` stands before intervals."""
     grid = row_grid(block)
     entries = [row.entry for row in block.rows]
-    table = Table(title=grid.title, title_justify="left", pad_edge=False)
+    table = Table(title=shown(grid.title), title_justify="left", pad_edge=False)
     for head in ("run", "model", "method"):
         table.add_column(head)
     for column in block.columns:
-        table.add_column(heading_of(column, entries), justify="right")
+        table.add_column(shown(heading_of(column, entries)), justify="right")
     for head in ("n", "ms/token"):
         table.add_column(head, justify="right")
     for row in block.rows:
-        method = Text(name_of(row.entry))
+        method = shown(name_of(row.entry))
         if other := against_text(row.entry):
-            method.append(f"\n against {other}", style="dim")
+            method.append(f"\n against {visible(other)}", style="dim")
         figures = [terminal_text(row.entry, column, gap) for column in block.columns]
-        names = [Text(row.run), Text(row.model), method]
+        names = [shown(row.run), shown(row.model), method]
         table.add_row(*names, *figures, _count(row.entry), _cost(row.entry))
     return table
 
@@ -183,7 +183,7 @@ def csv_text(blocks: Sequence[Block]) -> str:
     heads += list(_csv_difference(None, blocks[0].rows[0].entry))
     writer = csv.DictWriter(text, heads, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({key: csv_cell(value) for key, value in line.items()} for line in lines)
     return text.getvalue()
 
 

@@ -22,6 +22,7 @@ from lvlmsal.comparison.methods import (
     methods_table,
     read_costs,
 )
+from lvlmsal.escaping import markdown_text
 from lvlmsal.evaluation.result import OpenRun, open_run, read_result
 from lvlmsal.planning.schema import MethodConfig
 from lvlmsal.results.table import markdown_tables, shown_cells
@@ -90,7 +91,7 @@ def _results(run: Path, methods: list[Known], controls: Sequence[str]) -> list[s
     differences = twin_differences(results)
     parts = [
         "## What a run found",
-        _wrapped(_asked(opened, results)),
+        _wrapped(markdown_text(_asked(opened, results))),
         _missing(methods, opened),
         "## Differences to the twin",
         _wrapped(
@@ -102,7 +103,7 @@ def _results(run: Path, methods: list[Known], controls: Sequence[str]) -> list[s
     ]
     for control in controls:
         parts += [
-            f"## Differences to '{control}'",
+            f"## Differences to '{markdown_text(control)}'",
             "The same, beside another row that decodes alike.",
             differences_table(control_differences(run, results, control)).rstrip(),
         ]

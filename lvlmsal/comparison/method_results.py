@@ -10,14 +10,15 @@ from typing import Any
 from lvlmsal.comparison.pairs import compared
 from lvlmsal.comparison.reading import Row, read_rows
 from lvlmsal.errors import UnknownName
+from lvlmsal.escaping import Markdown, markdown_text
 from lvlmsal.planning.twins import way_of
 from lvlmsal.results.columns import Column
+from lvlmsal.results.grid import markdown_row
 from lvlmsal.results.table import (
     columns_of,
     difference_text,
     heading_of,
     is_clear,
-    markdown_row,
     shown_cells,
 )
 
@@ -43,7 +44,7 @@ class Difference:
     def text(self) -> str:
         """With its interval, bold where that leaves zero out."""
         text = difference_text(self.cell, self.column) or "-"
-        return f"**{text}**" if is_clear(self.cell, self.column) else text
+        return Markdown(f"**{markdown_text(text)}**") if is_clear(self.cell, self.column) else text
 
     @property
     def verdict(self) -> str:
@@ -149,7 +150,7 @@ def differences_table(differences: Sequence[Difference]) -> str:
         heads = [f"{name}: Δ {heading_of(d.column, [d.cell])}" for name, d in columns.items()]
         found = {(d.cell["method"], d.cell["benchmark"]): d.text for d in own}
         against = {d.cell["method"]: d.cell["compared_with"] for d in own}
-        lines += [f"### {model}", "", markdown_row(["method", "against", *heads])]
+        lines += [f"### {markdown_text(model)}", "", markdown_row(["method", "against", *heads])]
         lines.append(markdown_row(["---", "---", *["---:"] * len(heads)]))
         for method, other in against.items():
             cells = [found.get((method, benchmark), "-") for benchmark in columns]

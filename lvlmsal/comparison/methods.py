@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import ConfigError, DataError
+from lvlmsal.escaping import Markdown, markdown_text
 from lvlmsal.registry import CATALOGUE, DECODERS, INTERVENTIONS, Registry
-from lvlmsal.results.table import markdown_row
+from lvlmsal.results.grid import markdown_row
 
 HEADS = (
     *("method", "kind", "paper", "acts on", "beams", "SGRS", "shared prefix", "second stream"),
@@ -131,7 +132,7 @@ def read_costs(path: Path) -> Costs:
         return Costs(content["text"], content["command"], machine, content["small"], cells)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path=path) from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (RecursionError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(
             "holds no costs of methods: give the file that benchmarks/methods.py writes", path=path
         ) from error
@@ -149,10 +150,9 @@ def methods_table(methods: list[Known], costs: Costs | None) -> str:
         cost = costs.of(method) if costs else ("not measured", "-", "-")
         paper = method.cls.paper or "-"
         if method.cls.url:
-            paper = f"[{paper}]({method.cls.url})"
-        lines.append(
-            markdown_row([f"`{method.name}`", method.kind, paper, *method.supports(), *cost])
-        )
+            paper = Markdown(f"[{markdown_text(paper)}]({method.cls.url})")
+        name = method.name if "`" in method.name else Markdown(f"`{method.name}`")
+        lines.append(markdown_row([name, method.kind, paper, *method.supports(), *cost]))
     return "\n".join(lines)
 
 

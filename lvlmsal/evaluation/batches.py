@@ -18,6 +18,7 @@ from lvlmsal.planning.plan import Cell, make_plan
 from lvlmsal.planning.trainer import make_trainer, quiet_lightning
 from lvlmsal.prefix import can_share
 from lvlmsal.results.records import Record
+from lvlmsal.results.terminal import shown
 
 
 @dataclass(frozen=True)
@@ -201,14 +202,14 @@ def checks_table(checks: Iterable[BatchCheck]) -> Table:
     for check in checks:
         failed = f" ({check.failed} failed)" if check.failed else ""
         table.add_row(
-            check.model,
-            check.method,
+            shown(check.model),
+            shown(check.method),
             check.dtype,
             str(check.size),
             f"{check.samples}{failed}",
             str(check.answers),
             str(check.tokens),
-            flip_text(check.first) if check.first else "-",
+            shown(flip_text(check.first)) if check.first else "-",
         )
     return table
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, LvlmsalError, UnsupportedError
+from lvlmsal.escaping import visible
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.loading import OpenedBatches, make_batches
 from lvlmsal.evaluation.stand_ins import eased, fitting, tiny_stand_in
@@ -30,6 +31,7 @@ from lvlmsal.prefix import can_share
 from lvlmsal.registry import BENCHMARKS, options_of
 from lvlmsal.results.records import Record
 from lvlmsal.results.scoring import score_records
+from lvlmsal.results.terminal import shown
 from lvlmsal.secrets import hide
 from lvlmsal.tiny.models import FAMILIES
 
@@ -86,14 +88,14 @@ class DryRun:
         for entry in self.tried:
             rows.setdefault((entry.model, entry.method), []).append(entry.benchmark)
         for (model, method), benchmarks in rows.items():
-            table.add_row(model, method, ", ".join(benchmarks))
+            table.add_row(shown(model), shown(method), shown(", ".join(benchmarks)))
         lines = [f"model {name}: {text}" for name, text in self.models.items()]
         lines += [f"benchmark {label}: {text}" for label, text in self.data.items()]
         lines += [f"note: {note}" for note in self.notes]
         yield Group(
             Text(title, style="bold"),
             table,
-            Text(hide("\n".join([*lines, self._end()]))),
+            Text(visible(hide("\n".join([*lines, self._end()])), keep="\n")),
         )
 
     def _end(self) -> str:

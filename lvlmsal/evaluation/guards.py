@@ -19,6 +19,7 @@ from transformers.utils.logging import (
 )
 
 from lvlmsal.errors import LvlmsalError
+from lvlmsal.escaping import visible
 from lvlmsal.secrets import hide
 
 _TERMINATED = 128 + signal.SIGTERM
@@ -111,8 +112,8 @@ class _LogFile(logging.FileHandler):
     """A log that may fail, on a full disk, without a traceback for every line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without what the config takes from the environment."""
-        return hide(super().format(record))
+        """The line, without what the config takes from the environment, and without codes."""
+        return visible(hide(super().format(record)), keep="\n\t")
 
     def handleError(self, record: logging.LogRecord) -> None:  # the name is logging's
         """Say once that the log is not written."""

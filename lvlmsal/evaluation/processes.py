@@ -14,6 +14,7 @@ from typing import Any, Self
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lvlmsal.errors import LvlmsalError
+from lvlmsal.escaping import visible
 
 INTERVAL = 0.5
 """Seconds between two looks at the other processes."""
@@ -66,7 +67,7 @@ class Watch(threading.Thread):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         if not self._over.wait(PATIENCE):
             if self._first:
-                print(f"error: {self._lost}", file=sys.stderr, flush=True)
+                print(visible(f"error: {self._lost}", keep="\n"), file=sys.stderr, flush=True)
                 end_others()
             os._exit(1)
 

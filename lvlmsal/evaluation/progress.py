@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lvlmsal.escaping import visible
+
 
 class RunProgress:
     """Shows how far a run is.
@@ -52,11 +54,11 @@ class RunProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._bar.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def describe(self, text: str) -> None:
         """Say what is going on now."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=visible(text))
 
     def skip(self, parts: int) -> None:
         """Count parts that an earlier run has finished."""

@@ -107,14 +107,20 @@ def note_judge(results: dict[str, Any], parts: Mapping[Place, Part], judge: str,
             continue
         metric, answers, targets = parts[place]
         waiting = len({request.key for request in metric.set_requests(answers, targets)})
+        rows = metric.rows(answers, targets)
+        heard, asked = metric.heard_of(rows) or (None, None)
         cell["judge"] = {
             "judge": judge or None,
             "official_judge": metric.judge_model,
             "prompt": metric.prompt_digest,
             "unjudged": waiting,
+            "read": heard,
+            "of": asked,
         }
+        where = f"{place[0]} with {place[1]} on {place[2]}"
+        results["warnings"] += [f"{where}: {text}" for text in metric.unread(rows)]
         if waiting:
             results["warnings"].append(
-                f"{place[0]} with {place[1]} on {place[2]}: {waiting} questions to the judge "
+                f"{where}: {waiting} questions to the judge "
                 f"have no reply yet, so the figures are of a part of the answers: type `{command}`"
             )

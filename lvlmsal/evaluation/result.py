@@ -16,7 +16,7 @@ from lvlmsal.evaluation.folder import read_environment, write_json, write_text
 from lvlmsal.evaluation.replies import give_replies, judged_parts, note_judge
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.planning.config import read_config
-from lvlmsal.planning.plan import import_plugins
+from lvlmsal.planning.plugins import import_plugins
 from lvlmsal.planning.schema import RunConfig
 from lvlmsal.planning.twins import opponents, saliency_rows
 from lvlmsal.registry import BENCHMARKS
@@ -25,7 +25,8 @@ from lvlmsal.results.paper import beside_paper, paper_markdown, paper_table
 from lvlmsal.results.records import Record, all_records, read_records
 from lvlmsal.results.report import report_page
 from lvlmsal.results.scoring import cells_of, score_records
-from lvlmsal.results.table import markdown_tables, shown_cells, terminal_tables
+from lvlmsal.results.table import markdown_tables, shown_cells
+from lvlmsal.results.terminal import terminal_tables
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import DataError, UnsupportedError
+from lvlmsal.escaping import html_text
 from lvlmsal.explorer.answers import Detail, ShownAnswer, encode_answer, in_words
 from lvlmsal.explorer.pictures import encode_image
 
@@ -227,7 +227,7 @@ def _document(title: str, data: Any) -> str:
         f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     )
     content = {
-        "title": html.escape(title),
+        "title": html_text(title),
         "policy": policy,
         "style": style,
         "script": script,

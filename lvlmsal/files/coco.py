@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import DataError
-from lvlmsal.files.rows import normal_id, read_json_object, short
+from lvlmsal.files.rows import Identifier, normal_id, read_json_object, short
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,14 @@ def _read_instances(path: Path, truth: CocoTruth) -> None:
     content = read_json_object(path, "a JSON object with COCO annotations")
     names: dict[object, str] = {}
     for entry in _entries(path, content, "categories"):
-        names[_field(path, "categories", entry, "id")] = str(
-            _field(path, "categories", entry, "name")
-        )
+        name = _field(path, "categories", entry, "name")
+        if not isinstance(name, str):
+            raise DataError(f"the name of a category must be a string, got {name!r}", path=path)
+        names[_id(path, _field(path, "categories", entry, "id"), "category")] = name
     for image in _read_images(path, content, truth):
         truth.instances.setdefault(image, set())
     for entry in _entries(path, content, "annotations"):
-        category = _field(path, "annotations", entry, "category_id")
+        category = _id(path, _field(path, "annotations", entry, "category_id"), "category")
         if category not in names:
             raise DataError(
                 f"an annotation has category_id {category!r}, which is not among the "
@@ -136,7 +137,10 @@ def _read_images(path: Path, content: dict[str, Any], truth: CocoTruth) -> list[
         image = _whole(path, _field(path, "images", entry, "id"))
         images.append(image)
         if "file_name" in entry:
-            truth.files[image] = str(entry["file_name"])
+            name = entry["file_name"]
+            if not isinstance(name, str):
+                raise DataError(f"'file_name' must be a string, got {name!r}", path=path)
+            truth.files[image] = name
     return images
 
 
@@ -161,10 +165,14 @@ def _image_id(path: Path, entry: dict[str, Any]) -> int:
 
 def _whole(path: Path, value: object) -> int:
     """An image id of COCO, which is always a number."""
-    try:
-        image = normal_id(value)
-    except ValueError as error:
-        raise DataError(f"image id: {error}", path=path) from None
+    image = _id(path, value, "image")
     if isinstance(image, str):
         raise DataError(f"image id: expected a whole number, got {image!r}", path=path)
     return image
+
+
+def _id(path: Path, value: object, what: str) -> Identifier:
+    try:
+        return normal_id(value)
+    except ValueError as error:
+        raise DataError(f"{what} id: {error}", path=path) from None

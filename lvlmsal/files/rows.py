@@ -93,6 +93,15 @@ def normal_id(value: object) -> Identifier:
     return int(value) if value.isascii() and value.isdigit() else value
 
 
+_OTHER_FORMS = {
+    b"\x1f\x8b": "is packed with gzip: unpack it first (gunzip)",
+    b"PK\x03\x04": "is a zip archive: unpack it first (unzip)",
+    b"\xff\xfe": "is UTF-16: convert it first (iconv -f UTF-16 -t UTF-8)",
+    b"\xfe\xff": "is UTF-16: convert it first (iconv -f UTF-16 -t UTF-8)",
+}
+"""How files begin that are no UTF-8 text, and what to do with them."""
+
+
 def read_text(path: Path | str) -> str:
     """The text of a UTF-8 file (a byte order mark at its start is dropped).
 
@@ -100,7 +109,11 @@ def read_text(path: Path | str) -> str:
         DataError: There is no such file, it cannot be read, or it is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        content = Path(path).read_bytes()
+        for start, what in _OTHER_FORMS.items():
+            if content.startswith(start):
+                raise DataError(f"{what}, and a UTF-8 text file is expected", path=path)
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise DataError("there is no such file", path=path) from None
     except UnicodeDecodeError as error:

@@ -123,7 +123,7 @@ class ReplyStore:
         for number, line in enumerate(lines[:-1], start=1):
             try:
                 self._keep(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"is no reply of a judge ({type(error).__name__}: {error}); the file was "
                     "damaged by something other than a stopped run",

@@ -18,7 +18,7 @@ from lvlmsal.metrics.functional.hallusionbench import (
     hallusionbench_failures,
     hallusionbench_figures,
 )
-from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
+from lvlmsal.metrics.judged import HEARD, JudgedMetric, JudgeRequest
 from lvlmsal.metrics.parsers import get_parser
 from lvlmsal.metrics.prompts import OWN, load_prompt
 from lvlmsal.metrics.whole import SetMetric
@@ -106,7 +106,7 @@ class HallusionBench(JudgedMetric, SetMetric):
     )
     url: ClassVar[str] = "https://github.com/tianyi-lab/HallusionBench"
     judge_model: ClassVar[str] = "gpt-4"
-    count_names: ClassVar[tuple[str, ...]] = HALLUSION_COUNTS
+    count_names: ClassVar[tuple[str, ...]] = (*HALLUSION_COUNTS, *HEARD)
     figure_info: ClassVar[dict[str, bool | None]] = {
         "aacc": True,
         "qacc": True,
@@ -170,24 +170,42 @@ class HallusionBench(JudgedMetric, SetMetric):
 
     def rows_of_verdicts(self, verdicts: Sequence[int | None], targets: Sequence[Any]) -> Tensor:
         """`rows` for verdicts that are known, such as those of an official result file."""
-        return hallusionbench_counts(
+        return self._rows(verdicts, targets, [verdict is not None for verdict in verdicts])
+
+    def _rows(
+        self, verdicts: Sequence[int | None], targets: Sequence[Any], heard: Sequence[bool]
+    ) -> Tensor:
+        rows = hallusionbench_counts(
             verdicts,
             targets,
             unclear_without_image=self.rule == "judge",
             figure_without_image=self._figure_without_image,
         )
+        needed = float(self.rule == "judge")
+        return self.with_heard(rows, [needed * one for one in heard], [needed] * len(targets))
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
         """See `hallusionbench_counts`."""
-        return self.rows_of_verdicts(self.verdicts(answers, targets), targets)
+        verdicts = self.verdicts(answers, targets)
+        return self._rows(
+            verdicts,
+            targets,
+            [self._is_heard(*sample) for sample in zip(answers, targets, strict=True)],
+        )
+
+    def _is_heard(self, answer: str, target: Any) -> bool:
+        """Whether the reply holds any of the words that it is to hold; others count as unclear."""
+        reply = self.replies.get(self._request(answer, target).key, "")
+        return any(word in reply.lower() for word in ("correct", "unclear"))
 
     def failed_rows(self, targets: Sequence[Any]) -> Tensor:
         """Failed samples are wrong; see `hallusionbench_failures`."""
-        return hallusionbench_failures(targets, figure_without_image=self._figure_without_image)
+        rows = hallusionbench_failures(targets, figure_without_image=self._figure_without_image)
+        return self.with_heard(rows, [0.0] * len(targets), [0.0] * len(targets))
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """See `hallusionbench_figures`."""
-        return hallusionbench_figures(counts)
+        return self.unless_unheard(hallusionbench_figures(counts[..., :-2]), counts)
 
     def _request(self, answer: str, target: Any) -> JudgeRequest:
         messages = self.prompt.fill(

@@ -5,15 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.prompts import JudgePrompt
+
+TALLIES = ("n", "unjudged", "failed", "given_up", "neither", "unclear")
+"""Figures of judged metrics that count answers, and do so whatever could be read."""
+
+HEARD = ("heard", "asked")
+"""The last counts of a judged metric: replies that could be read, and replies that are needed."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,9 @@ class JudgeRequest:
 class JudgedMetric(CountMetric):
     """A `CountMetric` that reads a judge's replies, which somebody else fetches and stores.
 
+    A metric whose counts end in `HEARD` gives no score where no reply could be read; see
+    `with_heard` and `unless_unheard`. A metric without these counts decides by itself.
+
     A metric never opens a connection: `requests` says what to ask, `replies` holds what came back,
     by the key of the request, and `rows` counts. So a run is scored again without a network.
 
@@ -71,6 +82,54 @@ class JudgedMetric(CountMetric):
         """Digest of the words of all prompts: figures compare only where it is the same."""
         words = [self.prompt.messages, *(p.messages for _, p in sorted(self.prompts.items()))]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
+
+    @property
+    def counts_heard(self) -> bool:
+        """Whether the counts end in `HEARD`."""
+        return self.count_names[-2:] == HEARD
+
+    @staticmethod
+    def with_heard(rows: Tensor, heard: Sequence[float], asked: Sequence[float]) -> Tensor:
+        """Rows with the two counts of `HEARD` behind them.
+
+        Args:
+            rows: Shape (samples, counts).
+            heard: How many replies about each sample could be read.
+            asked: How many are needed.
+        """
+        return torch.cat([rows, rows.new_tensor([heard, asked]).reshape(2, -1).T], -1)
+
+    def heard_of(self, rows: Tensor) -> tuple[int, int] | None:
+        """How many replies could be read and how many are needed; None if that is not counted."""
+        if not self.counts_heard:
+            return None
+        heard, asked = rows.sum(0)[-2:].tolist()
+        return int(heard), int(asked)
+
+    def unread(self, rows: Tensor) -> list[str]:
+        """One sentence where a reply is needed that is not there or cannot be read."""
+        found = self.heard_of(rows)
+        if found is None or found[0] == found[1]:
+            return []
+        rest = "" if found[0] else ", so there is no score"
+        return [f"{found[0]} of {found[1]} replies of the judge could be read{rest}"]
+
+    def unless_unheard(self, figures: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+        """Figures, undefined where replies are needed and none could be read.
+
+        What an official script puts in place of a reply that it cannot read (-1, 0, no) is no
+        judgement, and a score of nothing else says nothing of the answers.
+
+        Args:
+            figures: The figures, numbers of answers (`TALLIES`) among them.
+            counts: Summed counts that end in `HEARD`.
+        """
+        heard, asked = counts[..., -2], counts[..., -1]
+        unheard = (heard == 0) & (asked > 0)
+        return {
+            name: value if name in TALLIES else torch.where(unheard, math.nan, value)
+            for name, value in figures.items()
+        }
 
     @abstractmethod
     def requests(self, answer: str, target: Any) -> list[JudgeRequest]:

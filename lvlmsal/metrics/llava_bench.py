@@ -20,7 +20,7 @@ from lvlmsal.metrics.functional.llava_bench import (
     llava_bench_counts,
     llava_bench_figures,
 )
-from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
+from lvlmsal.metrics.judged import HEARD, JudgedMetric, JudgeRequest
 from lvlmsal.metrics.prompts import OWN, JudgePrompt, read_messages
 from lvlmsal.registry import METRICS
 
@@ -84,7 +84,7 @@ def llava_bench_prompts(given: str) -> dict[str, JudgePrompt]:
         rules = json.loads(text)
         found = [rules[f"llava_bench_{category}"] for category in CATEGORIES]
         words = [(str(rule["role"]), str(rule["prompt"])) for rule in found]
-    except (ValueError, KeyError, TypeError) as error:
+    except (RecursionError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             [
                 f"judge prompt {given!r}: expected LLaVA's rule.json, with 'role' and 'prompt' "
@@ -145,7 +145,7 @@ class LlavaBench(JudgedMetric):
     paper: ClassVar[str] = "Visual Instruction Tuning"
     url: ClassVar[str] = "https://github.com/haotian-liu/LLaVA"
     judge_model: ClassVar[str] = "gpt-4-0314"
-    count_names: ClassVar[tuple[str, ...]] = LLAVA_BENCH_COUNTS
+    count_names: ClassVar[tuple[str, ...]] = (*LLAVA_BENCH_COUNTS, *HEARD)
     figure_info: ClassVar[dict[str, bool | None]] = {
         "ratio": True,
         **{f"ratio_{category}": True for category in CATEGORIES},
@@ -191,11 +191,13 @@ class LlavaBench(JudgedMetric):
 
     def rows_of_reviews(self, reviews: Sequence[str | None], categories: Sequence[str]) -> Tensor:
         """`rows` for reviews that are known, such as those of an official file."""
-        return llava_bench_counts(reviews, categories, self.reading)
+        rows = llava_bench_counts(reviews, categories, self.reading)
+        names = [LLAVA_BENCH_COUNTS.index(f"{category}_pairs") for category in CATEGORIES]
+        return self.with_heard(rows, rows[:, names].sum(-1).tolist(), [1.0] * len(reviews))
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """See `lvlmsal.metrics.functional.llava_bench_figures`."""
-        return llava_bench_figures(counts)
+        return self.unless_unheard(llava_bench_figures(counts[..., :-2]), counts)
 
     def _request(self, answer: str, target: Any) -> JudgeRequest:
         if target["category"] not in self.prompts:

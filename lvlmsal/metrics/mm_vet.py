@@ -21,7 +21,7 @@ from lvlmsal.metrics.functional.mm_vet import (
     mm_vet_figures,
     mm_vet_grade,
 )
-from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
+from lvlmsal.metrics.judged import HEARD, JudgedMetric, JudgeRequest
 from lvlmsal.metrics.prompts import OWN, JudgePrompt
 from lvlmsal.registry import METRICS
 
@@ -109,7 +109,7 @@ class MmVet(JudgedMetric):
     paper: ClassVar[str] = "MM-Vet: Evaluating Large Multimodal Models for Integrated Capabilities"
     url: ClassVar[str] = "https://github.com/yuweihao/MM-Vet"
     judge_model: ClassVar[str] = "gpt-4-0613"
-    count_names: ClassVar[tuple[str, ...]] = MM_VET_COUNTS
+    count_names: ClassVar[tuple[str, ...]] = (*MM_VET_COUNTS, *HEARD)
     figure_info: ClassVar[dict[str, bool | None]] = {
         "total": True,
         "total_std": None,
@@ -152,16 +152,27 @@ class MmVet(JudgedMetric):
             None if self.requests(answer, target) else self._grades(answer, target)
             for answer, target in zip(answers, targets, strict=True)
         ]
-        return mm_vet_counts(grades, [target["capability"] for target in targets])
+        return self.rows_of_grades(grades, [target["capability"] for target in targets])
+
+    def rows_of_grades(
+        self,
+        grades: Sequence[Sequence[float | None] | None],
+        capabilities: Sequence[Sequence[str]],
+    ) -> Tensor:
+        """`rows` for grades that are known, such as those of an official file."""
+        heard = [sum(grade is not None for grade in some or ()) for some in grades]
+        rows = mm_vet_counts(grades, capabilities)
+        return self.with_heard(rows, heard, [float(self.judge_runs)] * len(grades))
 
     def failed_rows(self, targets: Sequence[Any]) -> Tensor:
         """Grade 0 in every run; the judge did not give up on what it was never asked."""
         zeros = [[0.0] * self.judge_runs] * len(targets)
-        return mm_vet_counts(zeros, [target["capability"] for target in targets])
+        rows = mm_vet_counts(zeros, [target["capability"] for target in targets])
+        return self.with_heard(rows, [0.0] * len(targets), [0.0] * len(targets))
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """See `lvlmsal.metrics.functional.mm_vet_figures`."""
-        return mm_vet_figures(counts, self.judge_runs)
+        return self.unless_unheard(mm_vet_figures(counts[..., :-2], self.judge_runs), counts)
 
     def _grades(self, answer: str, target: Any) -> list[float | None]:
         """The first grade of each run; None where the run gave up."""

@@ -51,17 +51,22 @@ class ScoreMetric(JudgedMetric):
     def judgement(
         self, messages: Sequence[tuple[str, str]], with_verdict: bool
     ) -> Judgement | None:
-        """What the first usable reply says; None where the answer stays unjudged."""
+        """`heard`, or what the rule puts in its place; None where the answer stays unjudged."""
+        found = self.heard(messages, with_verdict)
+        if found is None and self._attempt(messages, 0).key in self.replies:
+            return get_reply_rule(self.rule).last
+        return found
+
+    def heard(self, messages: Sequence[tuple[str, str]], with_verdict: bool) -> Judgement | None:
+        """What the first usable reply says; None where there is none."""
         rule = get_reply_rule(self.rule)
-        some = False
         for attempt in range(self.attempts):
             reply = self.replies.get(self._attempt(messages, attempt).key)
             if reply is None:
                 break
-            some = True
             if (found := rule.read(reply, with_verdict)) is not None:
                 return found
-        return rule.last if some else None
+        return None
 
     def _attempt(self, messages: Sequence[tuple[str, str]], attempt: int) -> JudgeRequest:
         # the official scripts set no temperature, so that asking again can help

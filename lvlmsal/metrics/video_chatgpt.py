@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.metrics.judged import JudgeRequest
+from lvlmsal.metrics.judged import HEARD, JudgeRequest
 from lvlmsal.metrics.prompts import OWN, load_prompt
 from lvlmsal.metrics.scored import ScoreMetric
 from lvlmsal.metrics.whole import SetMetric
@@ -60,7 +61,7 @@ OWN_PROMPTS: Final = {
 
 _SINGLE: Final = ("question", "reference", "answer")
 _PAIR: Final = ("question", "question2", "reference", "answer", "answer2")
-_COUNTS: Final = ("n", "judged", "score")
+_COUNTS: Final = ("n", "judged", "score", *HEARD)
 
 Messages = tuple[tuple[str, str], ...]
 
@@ -102,8 +103,9 @@ class VideoChatGpt(ScoreMetric, SetMetric):
     )
     url: ClassVar[str] = "https://github.com/mbzuai-oryx/Video-ChatGPT"
     judge_model: ClassVar[str] = "gpt-3.5-turbo"
-    count_names: ClassVar[tuple[str, ...]] = tuple(
-        f"{aspect}_{count}" for aspect in ASPECTS for count in _COUNTS
+    count_names: ClassVar[tuple[str, ...]] = (
+        *(f"{aspect}_{count}" for aspect in ASPECTS for count in _COUNTS),
+        *HEARD,
     )
     figure_info: ClassVar[dict[str, bool | None]] = {
         **dict.fromkeys(ASPECTS, True),
@@ -170,7 +172,7 @@ class VideoChatGpt(ScoreMetric, SetMetric):
                 self._count(rows[pair[1][0]], "consistency", self._pair(pair))
             elif 1 in pair:
                 _put(rows[pair[1][0]], "consistency", 0.0)
-        return rows
+        return _summed(rows)
 
     def failed_rows(self, targets: Sequence[Any]) -> Tensor:
         """Failed samples have score 0; a failed second part is counted with the first."""
@@ -179,13 +181,14 @@ class VideoChatGpt(ScoreMetric, SetMetric):
             for aspect in target["aspects"]:
                 if aspect != "consistency" or target["part"] == 1:
                     _put(row, aspect, 0.0)
-        return rows
+        return _summed(rows)
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """The mean of each score, and the mean of the five."""
         shape = (*counts.shape[:-1], len(ASPECTS), len(_COUNTS))
-        n, judged, score = counts.reshape(shape).unbind(-1)
-        means = score / judged
+        n, judged, score, heard, asked = counts[..., :-2].reshape(shape).unbind(-1)
+        # each score by itself: the judge may have been read for some of them only
+        means = torch.where((heard == 0) & (asked > 0), math.nan, score / judged)
         return {
             **dict(zip(ASPECTS, means.unbind(-1), strict=True)),
             "mean": means.mean(-1),
@@ -211,7 +214,8 @@ class VideoChatGpt(ScoreMetric, SetMetric):
 
     def _count(self, row: Tensor, aspect: str, messages: Messages) -> None:
         found = self.judgement(messages, False)
-        _put(row, aspect, None if found is None else found.score)
+        heard = self.heard(messages, False) is not None
+        _put(row, aspect, None if found is None else found.score, (float(heard), 1.0))
 
 
 def _pairs(
@@ -228,11 +232,20 @@ def _pairs(
 
 
 def _zeros(samples: int) -> Tensor:
-    return torch.zeros(samples, len(ASPECTS) * len(_COUNTS), dtype=torch.float64)
+    return torch.zeros(samples, len(ASPECTS) * len(_COUNTS) + len(HEARD), dtype=torch.float64)
 
 
-def _put(row: Tensor, aspect: str, score: float | None) -> None:
-    """Count one score; None: the judge has given none."""
+def _put(
+    row: Tensor, aspect: str, score: float | None, heard: tuple[float, float] = (0.0, 0.0)
+) -> None:
+    """Count one score; None: the judge has given none. `heard` are its counts of `HEARD`."""
     start = ASPECTS.index(aspect) * len(_COUNTS)
     values = (1.0, 0.0, 0.0) if score is None else (1.0, 1.0, score)
-    row[start : start + len(_COUNTS)] = torch.tensor(values, dtype=torch.float64)
+    row[start : start + len(_COUNTS)] = torch.tensor((*values, *heard), dtype=torch.float64)
+
+
+def _summed(rows: Tensor) -> Tensor:
+    """Rows with the counts of `HEARD` of all scores together."""
+    each = rows[:, : -len(HEARD)].reshape(len(rows), len(ASPECTS), len(_COUNTS))
+    rows[:, -len(HEARD) :] = each[..., -len(HEARD) :].sum(-2)
+    return rows

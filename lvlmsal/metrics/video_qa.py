@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
-from lvlmsal.metrics.judged import JudgeRequest
+from lvlmsal.metrics.judged import HEARD, JudgeRequest
 from lvlmsal.metrics.prompts import OWN, load_prompt
 from lvlmsal.metrics.scored import ScoreMetric
 from lvlmsal.registry import METRICS
@@ -68,7 +68,7 @@ class VideoQa(ScoreMetric):
     )
     url: ClassVar[str] = "https://github.com/mbzuai-oryx/Video-ChatGPT"
     judge_model: ClassVar[str] = "gpt-3.5-turbo"
-    count_names: ClassVar[tuple[str, ...]] = ("n", "judged", "answered", "yes", "score")
+    count_names: ClassVar[tuple[str, ...]] = ("n", "judged", "answered", "yes", "score", *HEARD)
     figure_info: ClassVar[dict[str, bool | None]] = {
         "accuracy": True,
         "score": True,
@@ -100,19 +100,20 @@ class VideoQa(ScoreMetric):
 
     def failed_rows(self, targets: Sequence[Any]) -> Tensor:
         """Failed samples count as no, with score 0."""
-        row = torch.tensor([1, 1, 1, 0, 0], dtype=torch.float64)
+        row = torch.tensor([1, 1, 1, 0, 0, 0, 0], dtype=torch.float64)
         return row.repeat(len(targets), 1)
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:
         """Accuracy as a fraction and the mean score, as the official script prints them."""
-        n, judged, answered, yes, score = counts.unbind(-1)
-        return {
+        n, judged, answered, yes, score = counts[..., :-2].unbind(-1)
+        figures = {
             "accuracy": yes / answered,
             "score": score / judged,
             "neither": judged - answered,
             "unjudged": n - judged,
             "n": n,
         }
+        return self.unless_unheard(figures, counts)
 
     def _messages(self, answer: str, target: Any) -> tuple[tuple[str, str], ...]:
         return self.prompt.fill(
@@ -120,7 +121,8 @@ class VideoQa(ScoreMetric):
         )
 
     def _row(self, answer: str, target: Any) -> list[float]:
-        found = self.judgement(self._messages(answer, target), True)
+        messages = self._messages(answer, target)
+        found, heard = self.judgement(messages, True), self.heard(messages, True) is not None
         if found is None:
-            return [1, 0, 0, 0, 0]
-        return [1, 1, found.verdict is not None, found.verdict is True, found.score]
+            return [1, 0, 0, 0, 0, 0, 1]
+        return [1, 1, found.verdict is not None, found.verdict is True, found.score, heard, 1]

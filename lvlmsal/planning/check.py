@@ -27,6 +27,9 @@ from lvlmsal.registry import (
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 """What ``dtype`` of a model may say."""
 
+LONGEST_PATH = 1000
+"""Characters; systems allow more, and no name of a table should have them."""
+
 T = TypeVar("T")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -82,7 +85,9 @@ def run_problems(config: RunConfig) -> list[str]:
         )
     if not config.output.strip():
         problems.append("output: is empty; expected a folder to write into, such as runs/NAME")
-    if config.output != "???" and Path(config.output).is_file():
+    if len(config.output) > LONGEST_PATH:
+        problems.append(f"output: has {len(config.output)} characters, which no path can have")
+    elif config.output != "???" and _is_file(config.output):
         problems.append(f"output: {config.output!r} is a file; expected a folder to write into")
     return problems
 
@@ -105,6 +110,8 @@ def model_problems(model: ModelConfig) -> list[str]:
     if model.source in CATALOGUE:
         card = CATALOGUE.get(model.source)
         return problems + (_folder_problems(card.folder) if card.folder else [])
+    if len(model.source) > LONGEST_PATH:
+        return [*problems, f"the source has {len(model.source)} characters, which is no path"]
     if Path(model.source).is_dir():
         return problems + _folder_problems(Path(model.source))
     if not _HUB_ID.fullmatch(model.source):
@@ -139,18 +146,18 @@ def architecture_of(model: ModelConfig) -> str | None:
     if card is not None:
         return card.architecture
     names = _config_of(model).get("architectures")
-    return str(names[0]) if names else None
+    return str(names[0]) if isinstance(names, list) and names else None
 
 
 def _config_of(model: ModelConfig) -> dict[str, Any]:
     """A checkpoint's ``config.json``; empty where it is not at hand, or is none."""
     card = card_of(model)
     folder = Path(model.source) if card is None else card.folder
-    if folder is None or not (folder / "config.json").is_file():
+    if folder is None or not _is_file(folder / "config.json"):
         return {}
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError:  # told of by `model_problems`
+    except (ValueError, RecursionError, OSError):  # told of by `model_problems`
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -165,6 +172,13 @@ def benchmark_problems(entry: BenchmarkConfig, *, root: str = "") -> list[str]:
     if entry.name == "???":
         return []
     return BENCHMARKS.problems(entry.name, {**({"root": root} if root else {}), **entry.options})
+
+
+def _is_file(path: str | Path) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a part of it is longer than names can be: told where it is made
+        return False
 
 
 def _component_problems(
@@ -207,8 +221,9 @@ def _misfits(method: MethodConfig, card: CheckpointCard | None, depth: int) -> l
 def _depth(model: ModelConfig) -> int | None:
     """Layers of a checkpoint's text decoder, where its files are at hand."""
     content = _config_of(model)
-    found = content.get("text_config", content).get("num_hidden_layers")
-    return int(found) if found is not None else None
+    inner = content.get("text_config", content)
+    found = inner.get("num_hidden_layers") if isinstance(inner, dict) else None
+    return found if isinstance(found, int) else None
 
 
 def build_component(
@@ -247,15 +262,15 @@ def _folder_problems(folder: Path) -> list[str]:
         )
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         return [*problems, f"{config}: not valid JSON ({error})"]
     architectures = content.get("architectures") if isinstance(content, dict) else None
-    if not architectures:
-        problems.append(f"{config}: has no `architectures`, which say which adapter to take")
-    elif architectures[0] not in ADAPTERS:
+    if not isinstance(architectures, list) or not architectures:
+        problems.append(f"{config}: has no list `architectures`, which says which adapter to take")
+    elif not isinstance(architectures[0], str) or architectures[0] not in ADAPTERS:
         problems.append(
             f"{config}: no adapter for {architectures[0]!r}."
-            f"{close_matches(architectures[0], ADAPTERS.names())} Known: "
+            f"{close_matches(str(architectures[0]), ADAPTERS.names())} Known: "
             f"{', '.join(ADAPTERS.names())}; CONTRIBUTING.md shows how to add one"
         )
     return problems

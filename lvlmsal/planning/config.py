@@ -14,8 +14,11 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.planning.overrides import apply_override
-from lvlmsal.planning.schema import BenchmarkConfig, RunConfig, spell_out
+from lvlmsal.planning.plain import plain_problems
+from lvlmsal.planning.schema import BenchmarkConfig, RunConfig
+from lvlmsal.planning.short_forms import spell_out
 from lvlmsal.planning.unresolved import Place, Unresolved, resolve
+from lvlmsal.registry.fitting import describe, fit, show
 
 ConfigSource = str | Path | Mapping[str, Any] | DictConfig
 """A YAML file, the name of a packaged config, a dictionary or an OmegaConf object."""
@@ -76,13 +79,17 @@ def settle_content(
     Raises:
         ConfigError: An interpolation leads nowhere.
     """
-    problems: list[str] = []
+    problems = plain_problems(content)
+    if problems:
+        raise ConfigError(problems, source=name)
     content = spell_out(content)
     for override in overrides:
         try:
             apply_override(content, override)
         except ValueError as error:
             problems.append(f"override {override!r}: {error}")
+    if broken := plain_problems(content):  # by an override
+        raise ConfigError([*problems, *broken], source=name)
     try:
         resolved, texts = resolve(spell_out(content))
     except InterpolationToMissingValueError as error:
@@ -91,6 +98,9 @@ def settle_content(
         raise ConfigError(problems, source=name) from None
     except OmegaConfBaseException as error:
         raise ConfigError([*problems, _first_line(error)], source=name) from None
+    except RecursionError:
+        problems.append("an interpolation leads to itself")
+        raise ConfigError(problems, source=name) from None
     return resolved, problems, texts
 
 
@@ -116,7 +126,10 @@ def load_content(source: ConfigSource) -> tuple[dict[str, Any], str]:
             raise ConfigError(
                 [f"not valid YAML: {error.problem}"], source=f"{name}{line}"
             ) from None
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
+        except RecursionError:
+            raise ConfigError(["nested too deeply, or it contains itself"], source=name) from None
+        except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+            # a ValueError is a number of thousands of digits
             raise ConfigError([f"not valid YAML: {_first_line(error)}"], source=name) from None
     else:
         loaded, name = source, "config"
@@ -132,11 +145,16 @@ def load_content(source: ConfigSource) -> tuple[dict[str, Any], str]:
 
 def _text(source: str | Path) -> tuple[str, str]:
     path = Path(source)
-    if path.is_file():
-        try:
+    try:
+        if path.is_file():
             return path.read_text(encoding="utf-8"), str(path)
-        except UnicodeDecodeError:
-            raise ConfigError(["not a UTF-8 text file"], source=str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError(["not a UTF-8 text file"], source=str(path)) from None
+    except OSError as error:
+        shown = str(source) if len(str(source)) < 200 else f"{str(source)[:200]}..."
+        raise ConfigError(
+            [f"expected a file or the name of a packaged config, got {shown!r} ({error.strerror})"]
+        ) from None
     known = packaged_configs()
     name = str(source).removesuffix(".yaml")
     if name in known:
@@ -154,7 +172,7 @@ def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:
     defaults = {f.name: f for f in dataclasses.fields(cls)}
     result = cls()
     if not isinstance(content, dict):
-        problems.append(f"{where}: expected keys and values, got {content!r}")
+        problems.append(f"{where}: expected keys and values, got {show(content)}")
         return result
     if cls is BenchmarkConfig:
         own = {key: value for key, value in content.items() if key in ("name", "label")}
@@ -192,20 +210,29 @@ def _value(
         return _fill(nested, value, here, problems)
     if inner and get_origin(hint) is list:
         if not isinstance(value, list):
-            problems.append(f"{here}: expected a list, got {value!r}")
+            problems.append(f"{here}: expected a list, got {show(value)}")
             return []
         return [_fill(inner[0], e, f"{here}[{i}]", problems) for i, e in enumerate(value)]
     if inner:
         return None if value is None else _fill(inner[0], value, here, problems)
+    kind = get_origin(hint)
+    if kind in (list, dict) and not isinstance(value, kind):
+        expected = "a list" if kind is list else "keys and values"
+        problems.append(f"{here}: expected {expected}, got {show(value)}")
+        return getattr(cls(), key)
     for path in _unset(value, here):
         problems.append(f"{path}: needs a value; add {path}=... or write it into the config")
     try:
         merged = OmegaConf.merge(_structured(cls), {key: value})
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
         problems.append(f"{here}: {_first_line(error)}")
         return getattr(cls(), key)
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)  # cls is a dataclass
+    # OmegaConf lets a list stand among numbers
+    if kind in (list, dict) and not fit(plain[key], hint)[0] and not list(_unset(value, here)):
+        problems.append(f"{here}: expected {describe(hint)}, got {show(value)}")
+        return getattr(cls(), key)
     return plain[key]
 
 

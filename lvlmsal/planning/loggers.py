@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from lvlmsal.errors import close_matches
+from lvlmsal.escaping import csv_cell
 
 LOGGERS = ("csv", "tensorboard", "wandb", "none")
 """What ``logger`` of a config may say."""
@@ -119,6 +120,6 @@ class RunLog(Callback):
                 parts.append(f"seed {cell['seed']}")
             for name, figure in cell["figures"].items():
                 if figure["value"] is not None:
-                    figures["/".join([*parts, name])] = figure["value"]
+                    figures[csv_cell("/".join([*parts, name]))] = figure["value"]
         self.logger.log_metrics(figures, step=self._step)
         self.logger.finalize("success")

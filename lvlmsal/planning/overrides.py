@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import close_matches
-from lvlmsal.planning.schema import spell_out
+from lvlmsal.planning.short_forms import spell_out
 
 _KEY = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 
@@ -31,7 +31,7 @@ def apply_override(content: dict[str, Any], text: str) -> None:
         raise ValueError("expected key=value")
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"the value cannot be read: {first}") from None
     assert isinstance(parsed, dict)  # from_dotlist makes a dictionary

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from lvlmsal.planning.config import ConfigSource, read_config
 from lvlmsal.planning.judge_config import judge_problems
 from lvlmsal.planning.loggers import logger_problems
 from lvlmsal.planning.paper import paper_problems
+from lvlmsal.planning.plugins import import_plugins
 from lvlmsal.planning.schema import BenchmarkConfig, ModelConfig, RunConfig
 from lvlmsal.planning.trainer import trainer_problems
 from lvlmsal.planning.twins import add_twins
@@ -245,18 +245,6 @@ def read_draft(
 
 def _placed(where: str, problems: Iterable[str]) -> list[str]:
     return [f"{where}: {problem}" for problem in problems]
-
-
-def import_plugins(modules: Iterable[str]) -> list[str]:
-    """Import modules that register something; returns one sentence for each that is not there."""
-    problems = []
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except (ImportError, SystemExit) as error:
-            why = error if isinstance(error, ImportError) else "it calls sys.exit"
-            problems.append(f"plugins: the module {module!r} cannot be imported: {why}")
-    return problems
 
 
 def _add_benchmark(

@@ -28,8 +28,10 @@ def world_problems(world: WorldConfig | None) -> list[str]:
         return [f"world.root: {root} exists and is no scene world (it has no world.json)"]
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         return [f"{note}: not valid JSON ({error}); delete the folder to have it written again"]
+    if not isinstance(found, dict):
+        return [f"{note}: expected a JSON object; delete the folder to have it written again"]
     asked = {key: value for key, value in asdict(world).items() if key != "root"}
     return [
         f"world.{key}: {root} was written with {key}={found[key]!r}, the config says {value!r}; "

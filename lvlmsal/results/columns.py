@@ -1,9 +1,10 @@
-"""Which figures of a metric stand in tables, and how."""
+"""Which figures of a metric stand in tables, how, and what is said under them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -104,3 +105,22 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     ),
 }
 """Columns of the metrics that have a table of their own; others show every figure as it is."""
+
+
+def readers_text(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """From which row those read saliency that choose tokens by it; empty where none does.
+
+    Args:
+        cells: What a table calls them, and their entries in ``results.json``.
+
+    >>> readers_text([("a", {"saliency_row": "candidate"}), ("b", {})])
+    " Saliency is read from the candidate row by 'a'."
+    """
+    readers: dict[str, dict[str, None]] = {}
+    for title, cell in cells:
+        if row := cell.get("saliency_row"):
+            readers.setdefault(row, {})[repr(title)] = None
+    return "".join(
+        f" Saliency is read from the {row} row by {', '.join(titles)}."
+        for row, titles in readers.items()
+    )

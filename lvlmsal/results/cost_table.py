@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lvlmsal.results.table import against_text, markdown_row, name_of, shown_cells
+from lvlmsal.results.grid import Grid, markdown_grid
+from lvlmsal.results.table import against_text, name_of, shown_cells
 
 _HEADS = ("model", "method", "benchmark", "against", "changed answers", "changed tokens")
 _COSTS = ("tokens", "ms/token", "passes/token", "peak MB")
 
 
-def cost_markdown(results: Mapping[str, Any]) -> str:
-    """A table of costs and changes in Markdown.
+REMARK = (
+    "Changed tokens: positions at which an answer's tokens are not those of the other method or "
+    "that only one of the two has. Passes are those of the whole batch."
+)
+
+
+def cost_grid(results: Mapping[str, Any]) -> Grid | None:
+    """A table of costs and changes; None where nothing was answered.
 
     Args:
         results: The content of ``results.json``.
@@ -30,17 +37,20 @@ def cost_markdown(results: Mapping[str, Any]) -> str:
                 "-" if peak is None else f"{peak / 1e6:.0f}",
             ]
         )
-    if not rows:
+    return Grid("Costs and changes", [*_HEADS, *_COSTS], rows, names=4) if rows else None
+
+
+def cost_markdown(results: Mapping[str, Any]) -> str:
+    """`cost_grid` in Markdown; empty where nothing was answered.
+
+    Args:
+        results: The content of ``results.json``.
+    """
+    grid = cost_grid(results)
+    if grid is None:
         return ""
-    lines = [
-        "\n### Costs and changes\n",
-        markdown_row([*_HEADS, *_COSTS]),
-        markdown_row([*["---"] * 4, *["---:"] * 6]),
-        *(markdown_row(row) for row in rows),
-        "\nChanged tokens: positions at which an answer's tokens are not those of the other method "
-        "or that only one of the two has. Passes are those of the whole batch.",
-    ]
-    return "\n".join(lines) + "\n"
+    head, *lines = markdown_grid(grid)
+    return "\n".join(["\n" + head, *lines, "\n" + REMARK]) + "\n"
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from lvlmsal.planning.paper import UNITS, PaperConfig
-from lvlmsal.results.table import markdown_row, markdown_text, shown_cells
+from lvlmsal.results.grid import Grid, markdown_grid
+from lvlmsal.results.table import shown_cells
+from lvlmsal.results.terminal import shown
 
 _HEADS = ("model", "method", "benchmark", "figure", "paper", "ours", "ours - paper", "paper's row")
 
@@ -58,19 +60,27 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def paper_markdown(results: Mapping[str, Any]) -> str:
-    """The published figures beside ours in Markdown; empty where the config gives none.
+def paper_grid(results: Mapping[str, Any]) -> Grid | None:
+    """The published figures beside ours; None where the config gives none.
 
     Args:
         results: The content of ``results.json``.
     """
     entries = results.get("paper") or []
     if not entries:
-        return ""
-    align = markdown_row(["---"] * 4 + ["---:"] * 3 + ["---"])
-    rows = [markdown_row(_texts(entry)) for entry in entries]
-    head = f"### {markdown_text(_title(entries))}"
-    return "\n".join(["", head, "", markdown_row(_HEADS), align, *rows, "", _REMARK, ""])
+        return None
+    rows = [_texts(entry) for entry in entries]
+    return Grid(_title(entries), _HEADS, rows, names=4, words=(len(_HEADS) - 1,))
+
+
+def paper_markdown(results: Mapping[str, Any]) -> str:
+    """The published figures beside ours in Markdown; empty where the config gives none.
+
+    Args:
+        results: The content of ``results.json``.
+    """
+    grid = paper_grid(results)
+    return "" if grid is None else "\n".join(["", *markdown_grid(grid), "", REMARK, ""])
 
 
 def paper_table(results: Mapping[str, Any]) -> Table | None:
@@ -79,18 +89,18 @@ def paper_table(results: Mapping[str, Any]) -> Table | None:
     Args:
         results: The content of ``results.json``.
     """
-    entries = results.get("paper") or []
-    if not entries:
+    grid = paper_grid(results)
+    if grid is None:
         return None
-    table = Table(title=_title(entries), caption=_REMARK, title_justify="left", pad_edge=False)
+    table = Table(title=shown(grid.title), caption=REMARK, title_justify="left", pad_edge=False)
     for place, head in enumerate(_HEADS):
         table.add_column(head, justify="right" if 4 <= place <= 6 else "left")
-    for entry in entries:
-        table.add_row(*_texts(entry))
+    for row in grid.rows:
+        table.add_row(*map(shown, row))
     return table
 
 
-_REMARK = (
+REMARK = (
     "The paper's figures are quoted from its text. Data, prompt, decoding and scoring may differ "
     "from ours; no figure of ours depends on them."
 )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvlmsal.escaping import html_text
 from lvlmsal.planning.schema import RunConfig
-from lvlmsal.results.cost_table import cost_markdown
-from lvlmsal.results.paper import paper_markdown
+from lvlmsal.results.cost_table import REMARK as COST_REMARK
+from lvlmsal.results.cost_table import cost_grid
+from lvlmsal.results.grid import html_grid
+from lvlmsal.results.paper import REMARK as PAPER_REMARK
+from lvlmsal.results.paper import paper_grid
 from lvlmsal.results.report_plots import plots
 from lvlmsal.results.report_samples import failures_table, samples_page
 from lvlmsal.results.scored import Scored
-from lvlmsal.results.table import markdown_tables
+from lvlmsal.results.table import legend, run_grids
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 92rem; padding: 0 1rem;
@@ -67,8 +69,8 @@ def report_page(
         for cell in results["cells"]
         if cell["compared_with"] is not None
     }
-    name = html.escape(Path(config.shown()["output"]).name)
-    warnings = "".join(f"<p class='warning'>{html.escape(w)}</p>" for w in results["warnings"])
+    name = html_text(Path(config.shown()["output"]).name)
+    warnings = "".join(f"<p class='warning'>{html_text(w)}</p>" for w in results["warnings"])
     failures = failures_table(cells)
     settings = config.to_yaml()
     made = {key: value for key, value in environment.items() if key != "cells"}
@@ -78,8 +80,8 @@ def report_page(
         "<meta name='viewport' content='width=device-width'>",
         f"<title>{name}</title><style>{_STYLE}</style></head>\n<body>",
         f"<h1>{name}</h1>",
-        f"<p>{html.escape(_asked(config))}</p>",
-        _tables(markdown_tables(results) + cost_markdown(results) + paper_markdown(results)),
+        f"<p>{html_text(_asked(config))}</p>",
+        _tables(results),
         f"<h2>Warnings</h2>{warnings}" if warnings else "",
         "<h2>Figures</h2>",
         "<p>Points with 95 % intervals. In the plots of differences (Δ), what lies clear of zero "
@@ -91,11 +93,11 @@ def report_page(
         "their share: this is no picture of how often they differ. Of several seeds the first.</p>",
         samples_page(cells, config, opponents),
         f"<h2>Settings</h2>\n<details><summary>The config with every default filled in</summary>"
-        f"<pre>{html.escape(settings)}</pre></details>",
+        f"<pre>{html_text(settings)}</pre></details>",
         "<h2>Made with</h2>",
-        f"<p>{html.escape(_versions(environment))}</p>",
+        f"<p>{html_text(_versions(environment))}</p>",
         "<details><summary>Models, data, devices</summary><pre>"
-        f"{html.escape(json.dumps(made, indent=2, ensure_ascii=False))}</pre></details>",
+        f"{html_text(json.dumps(made, indent=2, ensure_ascii=False))}</pre></details>",
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
@@ -117,28 +119,13 @@ def _versions(environment: Mapping[str, Any]) -> str:
     return f"{environment['platform']}; {environment['device']}; {listed}"
 
 
-def _tables(markdown: str) -> str:
-    """HTML of the Markdown that `markdown_tables` writes (headings, tables, lines of text)."""
-    parts: list[str] = []
-    rows: list[str] = []
-    for line in [*markdown.split("\n"), ""]:
-        if line.startswith("|"):
-            # the Markdown has < and > escaped already; unescape first, so as not to do it twice
-            cells = html.unescape(line.strip("| ").replace("\\|", "\0")).split(" | ")
-            if not set(line) <= set("|- :"):
-                tag = "td" if rows else "th"
-                texts = (_cell(c.strip().replace("\0", "|")) for c in cells)
-                rows.append("<tr>" + "".join(f"<{tag}>{t}</{tag}>" for t in texts) + "</tr>")
-            continue
-        if rows:
-            parts.append("<div class='wide'><table>" + "\n".join(rows) + "</table></div>")
-            rows = []
-        text = html.escape(html.unescape(line.lstrip("# ")))
-        if text and not text.startswith("Note: "):  # warnings have a part of their own
-            parts.append(f"<h2>{text}</h2>" if line.startswith("#") else f"<p>{text}</p>")
+def _tables(results: Mapping[str, Any]) -> str:
+    """The tables of the run, each group with what has to be said of it."""
+    parts = [*map(html_grid, run_grids(results)), f"<p>{html_text(legend(results))}</p>"]
+    for grid, remark in (
+        (cost_grid(results), COST_REMARK),
+        (paper_grid(results), PAPER_REMARK),
+    ):
+        if grid is not None:
+            parts += [html_grid(grid), f"<p>{html_text(remark)}</p>"]
     return "\n".join(parts)
-
-
-def _cell(text: str) -> str:
-    """A cell's text, with an interval under its value."""
-    return re.sub(r" (\[[^\[\]]*\])$", r"<br>\1", html.escape(text))

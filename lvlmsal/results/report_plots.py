@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lvlmsal.escaping import html_text
 from lvlmsal.results.columns import Column
 from lvlmsal.results.table import columns_of, name_of, shown_cells
 
@@ -36,7 +36,7 @@ def plots(results: Mapping[str, Any]) -> str:
     parts = []
     for (model, benchmark), cells in blocks.items():
         columns = [c for c in columns_of(cells[0]["metric"], cells) if not c.bare][:_MOST]
-        parts.append(f"<h3>{html.escape(f'{model}: {benchmark}')}</h3><div class='plots'>")
+        parts.append(f"<h3>{html_text(f'{model}: {benchmark}')}</h3><div class='plots'>")
         for column in columns:
             parts.append(_plot(cells, column))
         parts.append("</div>")
@@ -85,8 +85,8 @@ def interval_plot(title: str, bars: Sequence[Bar], *, zero: bool = False) -> str
     width = _LABELS + _PLOT + 20
     parts = [
         f"<svg role='img' width='{width}' height='{height}' viewBox='0 0 {width} {height}'>",
-        f"<title>{html.escape(title)}</title>",
-        f"<text x='{_LABELS}' y='14' class='head'>{html.escape(title)}</text>",
+        f"<title>{html_text(title)}</title>",
+        f"<text x='{_LABELS}' y='14' class='head'>{html_text(title)}</text>",
     ]
     bottom = height - 22
     for number in range(round((high - low) / step) + 1):
@@ -101,8 +101,8 @@ def interval_plot(title: str, bars: Sequence[Bar], *, zero: bool = False) -> str
         long = len(bar.label) > _CHARACTERS
         short = bar.label[: _CHARACTERS - 1] + "…" if long else bar.label
         parts.append(
-            f"<text x='{_LABELS - 8}' y='{y + 4}' class='label'>{html.escape(short)}"
-            f"<title>{html.escape(bar.label)}</title></text>"
+            f"<text x='{_LABELS - 8}' y='{y + 4}' class='label'>{html_text(short)}"
+            f"<title>{html_text(bar.label)}</title></text>"
         )
         if bar.value is None:
             parts.append(f"<text x='{_LABELS + 4}' y='{y + 4}'>undefined</text>")

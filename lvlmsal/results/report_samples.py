@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from lvlmsal.adapters import open_image
 from lvlmsal.errors import LvlmsalError
+from lvlmsal.escaping import html_text
 from lvlmsal.planning.schema import RunConfig
 from lvlmsal.registry import BENCHMARKS
 from lvlmsal.results.records import Record
@@ -57,7 +57,7 @@ def samples_page(cells: Sequence[Scored], config: RunConfig, opponents: Mapping[
                 answers.setdefault(str(record["sample_id"]), {})[cell.method] = record
         chosen = choose_samples(answers)[:most]
         marks = {cell.method: _marks(cell) for cell in own}
-        parts.append(f"<h3>{html.escape(f'{model}: {benchmark}')}</h3>")
+        parts.append(f"<h3>{html_text(f'{model}: {benchmark}')}</h3>")
         for sample in chosen:
             parts.append(_sample(sample, answers[sample], marks, opponents, pictures))
     return "\n".join(parts)
@@ -94,7 +94,7 @@ def failures_table(cells: Sequence[Scored]) -> str:
     rows = [
         "<tr>"
         + "".join(
-            f"<td>{html.escape(str(text))}</td>"
+            f"<td>{html_text(str(text))}</td>"
             for text in (
                 cell.model,
                 cell.method,
@@ -145,20 +145,20 @@ def _sample(
         badges = []
         if sample in marks[method]:
             good, word = marks[method][sample]
-            badges.append(f"<b class='{'good' if good else 'bad'}'>{html.escape(word)}</b>")
+            badges.append(f"<b class='{'good' if good else 'bad'}'>{html_text(word)}</b>")
         other = records.get(opponents.get(method, ""))
         if other is not None and other["answer"] != record["answer"]:
             badges.append("<b class='changed'>changed</b>")
         text = record["answer"] if record["status"] == "ok" else f"failed: {record['error']}"
         rows.append(
-            f"<tr><td>{html.escape(method)}</td><td>{html.escape(_cut(str(text)))}</td>"
+            f"<tr><td>{html_text(method)}</td><td>{html_text(_cut(str(text)))}</td>"
             f"<td>{' '.join(badges)}</td></tr>"
         )
     return (
         f"<div class='sample'><div>{pictures.of(first)}</div><div>"
-        f"<p class='id'>{html.escape(sample)}</p>"
-        f"<p class='prompt'>{html.escape(_cut(first['prompt']))}</p>"
-        f"<p>target: {html.escape(_cut(shown))}</p>"
+        f"<p class='id'>{html_text(sample)}</p>"
+        f"<p class='prompt'>{html_text(_cut(first['prompt']))}</p>"
+        f"<p>target: {html_text(_cut(shown))}</p>"
         f"<table class='text'>{''.join(rows)}</table></div></div>"
     )
 
@@ -183,7 +183,7 @@ class _Pictures:
             return ""
         if not paths:
             names = ", ".join(map(str, record["images"][:4]))
-            return f"<p class='missing'>image not found: {html.escape(names)}</p>"
+            return f"<p class='missing'>image not found: {html_text(names)}</p>"
         return "".join(self._picture(path) for path in paths[:4])
 
     def _files(self, record: Record) -> tuple[Path, ...]:
@@ -210,7 +210,7 @@ class _Pictures:
         return self._made[path]
 
     def _encoded(self, path: Path) -> str:
-        name = html.escape(path.name, quote=True)
+        name = html_text(path.name)
         try:
             image = open_image(path).convert("RGB")
         except LvlmsalError:

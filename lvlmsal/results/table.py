@@ -1,4 +1,4 @@
-"""The tables of a run: compact in the terminal, complete in Markdown."""
+"""The tables of a run as texts: what stands in them, and Markdown of it."""
 
 from __future__ import annotations
 
@@ -6,102 +6,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from lvlmsal.results.columns import COLUMNS, Column
-
-_MORE = " (continued)"
-NARROW = 125
-"""Below this width, intervals stand under their values instead of beside them."""
+from lvlmsal.escaping import markdown_text
+from lvlmsal.results.columns import COLUMNS, Column, readers_text
+from lvlmsal.results.grid import Grid, markdown_grid
 
 
-def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> RenderableType:
-    """Tables for a terminal, one for each model and metric.
-
-    Args:
-        results: The content of ``results.json``.
-        width: Of the terminal, in characters.
-    """
-    parts: list[RenderableType] = []
-    for model, metric, cells in _blocks(results):
-        title, columns = f"{model}: {metric}", columns_of(metric, cells)
-        for table in _fitting(title, columns, cells, width):
-            parts += [table, Text()]
-    parts.append(Text(_legend(results), style="dim"))
-    parts += [Text(f"note: {warning}", style="yellow") for warning in results["warnings"]]
-    return Group(*parts)
-
-
-def _fitting(
-    title: str, columns: Sequence[Column], cells: Sequence[Mapping[str, Any]], width: int
-) -> list[Table]:
-    """One table, or several below one another where words and numbers would be broken in one."""
-    ruler = Console(width=10_000)
-    table = _terminal_table(title, columns, cells, " ")
-    if ruler.measure(table).maximum <= width:
-        return [table]
-    most = len(columns)
-    while most > 1 and ruler.measure(_part(title, columns, 0, most, cells)).minimum > width:
-        most -= 1
-    size = math.ceil(len(columns) / math.ceil(len(columns) / most))  # parts of one width
-    return [
-        _part(title if start == 0 else title + _MORE, columns, start, start + size, cells)
-        for start in range(0, len(columns), size)
-    ]
-
-
-def _part(
-    title: str,
-    columns: Sequence[Column],
-    start: int,
-    stop: int,
-    cells: Sequence[Mapping[str, Any]],
-) -> Table:
-    """Some of the columns; the last of all has the speed next to it."""
-    some = columns[start:stop]
-    return _terminal_table(title, some, cells, "\n", speed=stop >= len(columns))
-
-
-def _terminal_table(
-    title: str,
-    columns: Sequence[Column],
-    cells: Sequence[Mapping[str, Any]],
-    gap: str,
-    *,
-    speed: bool = True,
-) -> Table:
-    table = Table(title=title, title_justify="left", pad_edge=False)
-    table.add_column("method")
-    for column in columns:
-        head = heading_of(column, cells).replace(f"{column.title} ", column.title + gap)
-        table.add_column(head, justify="right", overflow="fold")
-    if speed:
-        table.add_column("tokens/s", justify="right", overflow="fold")
-    several = len({cell["benchmark"] for cell in cells}) > 1
-    shown = ""
-    for cell in cells:
-        if several and cell["benchmark"] != shown:
-            shown = cell["benchmark"]
-            if table.row_count:
-                table.add_section()
-            table.add_row(Text(f"{shown} ({cell['n']})", style="bold italic"))
-        values = [_value(cell, c, gap) for c in columns]
-        table.add_row(Text(name_of(cell)), *values, *([_speed(cell)] if speed else []))
-        if compared := _compared(cell):  # a row of its own: both may wrap, and stay level
-            table.add_row(compared, *(_difference(cell, c, gap) for c in columns))
-    return table
-
-
-def markdown_tables(results: Mapping[str, Any]) -> str:
-    """The same tables in Markdown, with differences in columns of their own.
+def run_grids(results: Mapping[str, Any]) -> list[Grid]:
+    """The same tables as texts, with differences in columns of their own.
 
     Args:
         results: The content of ``results.json``.
     """
-    lines: list[str] = []
-    for model, metric, cells in _blocks(results):
+    grids = []
+    for model, metric, cells in blocks_of(results):
         columns = columns_of(metric, cells)
         heads = ["benchmark", "method"]
         for column in columns:
@@ -109,8 +26,7 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
             if not column.bare:
                 heads.append(f"Δ {column.title}")
         heads += ["against", "changed", "McNemar p", "n", "tokens/s"]
-        lines += [f"### {markdown_text(model)}: {markdown_text(metric)}", "", markdown_row(heads)]
-        lines.append(markdown_row(["---", "---", *["---:"] * (len(heads) - 2)]))
+        rows = []
         for cell in cells:
             row = [cell["benchmark"], name_of(cell)]
             for column in columns:
@@ -119,9 +35,19 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
                     row.append(difference_text(cell, column) or "-")
             changed = "-" if cell["changed"] is None else str(cell["changed"])
             row += [against_text(cell) or "-", changed, p_text(cell) or "-", _count(cell)]
-            lines.append(markdown_row([*row, _speed(cell)]))
-        lines.append("")
-    lines.append(markdown_text(_legend(results)))
+            rows.append([*row, speed_text(cell)])
+        grids.append(Grid(f"{model}: {metric}", heads, rows, names=2))
+    return grids
+
+
+def markdown_tables(results: Mapping[str, Any]) -> str:
+    """The tables in Markdown, with the legend and the warnings under them.
+
+    Args:
+        results: The content of ``results.json``.
+    """
+    lines = [line for grid in run_grids(results) for line in [*markdown_grid(grid), ""]]
+    lines.append(markdown_text(legend(results)))
     lines += [f"\nNote: {markdown_text(warning)}" for warning in results["warnings"]]
     return "\n".join(lines) + "\n"
 
@@ -169,9 +95,16 @@ def value_text(cell: Mapping[str, Any], column: Column) -> str:
     text = f"{entry['value'] * scale:.1f}"
     if entry.get("std") is not None:
         text += f" ± {entry['std'] * scale:.1f}"
-    if entry["low"] is None:
-        return text
-    return f"{text} [{entry['low'] * scale:.1f}, {entry['high'] * scale:.1f}]"
+    if entry["low"] is not None:
+        text += f" [{entry['low'] * scale:.1f}, {entry['high'] * scale:.1f}]"
+    return text + _read_by_judge(cell)
+
+
+def _read_by_judge(cell: Mapping[str, Any]) -> str:
+    """Of how many replies of a judge a figure is, where not all could be read."""
+    judge = cell.get("judge") or {}
+    read, needed = judge.get("read"), judge.get("of")
+    return f" ({read} of {needed} read)" if read is not None and read < needed else ""
 
 
 def difference_text(cell: Mapping[str, Any], column: Column) -> str:
@@ -194,7 +127,7 @@ def is_clear(cell: Mapping[str, Any], column: Column) -> bool:
     return bool(entry["low"] > 0 or entry["high"] < 0)
 
 
-def _blocks(results: Mapping[str, Any]) -> Iterable[tuple[str, str, list[Mapping[str, Any]]]]:
+def blocks_of(results: Mapping[str, Any]) -> Iterable[tuple[str, str, list[Mapping[str, Any]]]]:
     """Model, metric and the cells of both, grouped by benchmark."""
     blocks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in shown_cells(results):
@@ -218,35 +151,8 @@ def heading_of(column: Column, cells: Sequence[Mapping[str, Any]]) -> str:
     return f"{column.title}{arrow}" + (" %" if column.percent else "")
 
 
-def terminal_text(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
-    """A figure above its difference, bold where that is clear; ``gap`` stands before intervals."""
-    text = _value(cell, column, gap)
-    if difference := _difference(cell, column, gap):
-        text.append("\n").append_text(difference)
-    return text
-
-
-def _value(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
-    return Text(value_text(cell, column).replace(" [", gap + "["))
-
-
-def _difference(cell: Mapping[str, Any], column: Column, gap: str) -> Text:
-    text = "" if column.bare else difference_text(cell, column)
-    style = "bold" if is_clear(cell, column) else "dim"
-    return Text(f"Δ {text}".replace(" [", gap + "[") if text else "", style=style)
-
-
-def _compared(cell: Mapping[str, Any]) -> Text:
-    """What a method was compared with, and the p-value; empty where it was with nothing."""
-    lines = []
-    if other := against_text(cell):
-        lines.append(f" against {other}")
-    if test := p_text(cell):
-        lines.append(f" McNemar p {test}")
-    return Text("\n".join(lines), style="dim")
-
-
-def _speed(cell: Mapping[str, Any]) -> str:
+def speed_text(cell: Mapping[str, Any]) -> str:
+    """Tokens a second, or a dash."""
     speed = cell["tokens_per_second"]
     return "-" if speed is None or not math.isfinite(speed) else f"{speed:.0f}"
 
@@ -255,7 +161,12 @@ def _count(cell: Mapping[str, Any]) -> str:
     return f"{cell['n']} ({cell['failed']} failed)" if cell["failed"] else str(cell["n"])
 
 
-def _legend(results: Mapping[str, Any]) -> str:
+def legend(results: Mapping[str, Any]) -> str:
+    """What the tables of a run mean, in a few sentences.
+
+    Args:
+        results: The content of ``results.json``.
+    """
     cells = shown_cells(results)
     text = "In brackets: 95 % intervals. "
     if results["baseline"]:
@@ -297,33 +208,3 @@ def _legend(results: Mapping[str, Any]) -> str:
         for judge, prompt in sorted(judges, key=str)
     )
     return text
-
-
-def readers_text(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
-    """From which row those read saliency that choose tokens by it; empty where none does.
-
-    Args:
-        cells: What a table calls them, and their entries in ``results.json``.
-
-    >>> readers_text([("a", {"saliency_row": "candidate"}), ("b", {})])
-    " Saliency is read from the candidate row by 'a'."
-    """
-    readers: dict[str, dict[str, None]] = {}
-    for title, cell in cells:
-        if row := cell.get("saliency_row"):
-            readers.setdefault(row, {})[repr(title)] = None
-    return "".join(
-        f" Saliency is read from the {row} row by {', '.join(titles)}."
-        for row, titles in readers.items()
-    )
-
-
-def markdown_row(texts: Iterable[str]) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(markdown_text(text) for text in texts) + " |"
-
-
-def markdown_text(text: str) -> str:
-    """Text that cannot break out of a cell of a Markdown table."""
-    text = text.replace("\n", " ").replace("|", "\\|")
-    return text.replace("<", "&lt;").replace(">", "&gt;")

@@ -61,6 +61,16 @@ def plot_report(report: SaliencyReport, path: str | os.PathLike[str] | None = No
     return figure
 
 
+def as_text(figure: Figure) -> Figure:
+    """The figure, in which no dollar sign of a name starts mathematics."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)  # what was asked for
+        text.set_parse_math(False)
+    return figure
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure whose parts make room for each other.
 

@@ -85,7 +85,7 @@ class HallusionBench(Scorer):
             "categories": {
                 kind: numbers(metric, rows[[kind in pair for pair in names]]) for kind in kinds
             },
-            "warnings": warnings,
+            "warnings": [*warnings, *metric.unread(rows)],
         }
         if rules := self._rules():
             said = [item.row.text(self.answer_key) for item in items]

@@ -95,7 +95,7 @@ class LlavaBench(Scorer):
             "variant": self.reading if self.reviews is not None else metric.variant,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, groups, self.seed),
-            "warnings": warnings,
+            "warnings": [*warnings, *metric.unread(rows)],
         }
 
     def _questions(self) -> list[LlavaBenchQuestion]:

@@ -16,7 +16,7 @@ from lvlmsal.files.mm_vet import (
     read_mm_vet_answers,
     read_mm_vet_grades,
 )
-from lvlmsal.metrics.functional.mm_vet import TRIES, mm_vet_counts, mm_vet_grade
+from lvlmsal.metrics.functional.mm_vet import TRIES, mm_vet_grade
 from lvlmsal.metrics.mm_vet import MmVet as MmVetMetric
 from lvlmsal.metrics.prompts import OWN
 from lvlmsal.registry import SCORERS
@@ -81,7 +81,7 @@ class MmVet(Scorer):
             "judge_runs": metric.judge_runs,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, [q.image for q in asked], self.seed),
-            "warnings": warnings,
+            "warnings": [*warnings, *metric.unread(rows)],
         }
 
     def _of_grades(
@@ -97,7 +97,7 @@ class MmVet(Scorer):
             ]
             for some in graded
         ]
-        rows = mm_vet_counts(grades, [question.capabilities for question in asked])
+        rows = metric.rows_of_grades(grades, [question.capabilities for question in asked])
         return metric, rows, []
 
     def _of_answers(self, asked: list[MmVetQuestion]) -> tuple[MmVetMetric, Tensor, list[str]]:

@@ -92,7 +92,7 @@ class VideoChatGpt(Scorer):
             "variant": metric.variant,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, groups, self.seed),
-            "warnings": warnings,
+            "warnings": [*warnings, *metric.unread(rows)],
         }
 
     def _files(self) -> dict[str, Path]:

@@ -70,7 +70,7 @@ class VideoQa(Scorer):
             "variant": metric.variant,
             **numbers(metric, rows),
             "intervals": bounds(metric, rows, [item.video for item in asked], self.seed),
-            "warnings": warnings,
+            "warnings": [*warnings, *metric.unread(rows)],
         }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lvlmsal.results.columns import Column
+from lvlmsal.saliency.plot import as_text
 from lvlmsal.sweeps.grids import Grid, shown
 from lvlmsal.sweeps.table import Block, Measured, blocks, heading
 
@@ -70,7 +71,7 @@ def plot_grid(
         _legend(figure, grid, rows[0], baseline=baseline, start=start)
     else:
         figure.suptitle(f"{grid.axes[0]} (down) by {grid.axes[1]} (across)", fontsize=10)
-    return figure
+    return as_text(figure)
 
 
 def _panels(block: Block) -> dict[str, Value]:

@@ -12,8 +12,9 @@ from typing import Any
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.planning.check import card_of, method_problems
 from lvlmsal.planning.config import ConfigSource, load_content, read_config, settle_content
-from lvlmsal.planning.plan import Plan, import_plugins, make_plan
-from lvlmsal.planning.schema import spell_out
+from lvlmsal.planning.plan import Plan, make_plan
+from lvlmsal.planning.plugins import import_plugins
+from lvlmsal.planning.short_forms import spell_out
 from lvlmsal.planning.unresolved import Place, Unresolved, below, literal
 from lvlmsal.sweeps.grids import Expansion, Grid, expand
 

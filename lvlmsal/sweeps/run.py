@@ -13,6 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.errors import ConfigError
+from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.folder import write_text
 from lvlmsal.planning.config import ConfigSource
@@ -177,5 +178,5 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()

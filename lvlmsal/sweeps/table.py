@@ -10,19 +10,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lvlmsal.escaping import markdown_text
 from lvlmsal.results.columns import Column
-from lvlmsal.results.table import (
-    NARROW,
-    columns_of,
-    difference_text,
-    heading_of,
-    markdown_row,
-    markdown_text,
-    terminal_text,
-    value_text,
-)
+from lvlmsal.results.grid import Grid as TextGrid
+from lvlmsal.results.grid import markdown_grid
+from lvlmsal.results.table import columns_of, difference_text, heading_of, value_text
+from lvlmsal.results.terminal import NARROW, shown, terminal_text
+from lvlmsal.sweeps import grids as axes
 from lvlmsal.sweeps.costs import Cost
-from lvlmsal.sweeps.grids import Grid, shown
+from lvlmsal.sweeps.grids import Grid
 
 
 @dataclass(frozen=True)
@@ -113,10 +109,10 @@ def terminal_tables(
     parts: list[RenderableType] = []
     for block in blocks(measured):
         title = f"{block.model}: {block.benchmark}"
-        table = Table(title=title, title_justify="left", pad_edge=False)
+        table = Table(title=shown(title), title_justify="left", pad_edge=False)
         table.add_column("point")
         for column in block.columns:
-            table.add_column(heading(block, column), justify="right")
+            table.add_column(shown(heading(block, column)), justify="right")
         for _, text in block.costs:
             table.add_column(text, justify="right")
         section = ""
@@ -124,13 +120,13 @@ def terminal_tables(
             if group != section:
                 section = group
                 table.add_section()
-                table.add_row(Text(group, style="bold italic"))
+                table.add_row(shown(group, style="bold italic"))
             figures = [terminal_text(entry.cell, column, gap) for column in block.columns]
             costs = [cost_text(entry.cost, name) for name, _ in block.costs]
-            table.add_row(point, *figures, *costs)
+            table.add_row(shown(point), *figures, *costs)
         parts += [table, Text()]
-    parts.append(Text(_legend(measured, results), style="dim"))
-    parts += [Text(f"note: {warning}", style="yellow") for warning in results["warnings"]]
+    parts.append(shown(_legend(measured, results), style="dim"))
+    parts += [shown(f"note: {warning}", style="yellow") for warning in results["warnings"]]
     return Group(*parts)
 
 
@@ -152,12 +148,7 @@ def markdown_tables(
             if not column.bare:
                 heads.append(f"Δ {column.title}")
         heads += [text for _, text in block.costs]
-        lines += [
-            f"### {markdown_text(block.model)}: {markdown_text(block.benchmark)}",
-            "",
-            markdown_row(heads),
-        ]
-        lines.append(markdown_row(["---", "---", *["---:"] * (len(heads) - 2)]))
+        rows = []
         for group, point, entry in _rows(block, grids):
             row = [group, point]
             for column in block.columns:
@@ -165,8 +156,9 @@ def markdown_tables(
                 if not column.bare:
                     row.append(difference_text(entry.cell, column) or "-")
             row += [cost_text(entry.cost, name) for name, _ in block.costs]
-            lines.append(markdown_row(row))
-        lines.append("")
+            rows.append(row)
+        title = f"{block.model}: {block.benchmark}"
+        lines += [*markdown_grid(TextGrid(title, heads, rows, names=2)), ""]
     lines.append(markdown_text(_legend(measured, results)))
     return "\n".join(lines) + "\n"
 
@@ -184,7 +176,7 @@ def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measu
             yield "", name, entry
     for grid in grids:
         for point in grid.points:
-            yield grid.title, ", ".join(map(shown, point.values)), block.methods[point.method]
+            yield grid.title, ", ".join(map(axes.shown, point.values)), block.methods[point.method]
 
 
 def _legend(measured: Sequence[Measured], results: Mapping[str, Any]) -> str:

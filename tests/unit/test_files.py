@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -241,3 +244,94 @@ def test_missing_folder_and_cut_file(tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text('{"categories": [],\n"annotations": [')
     with pytest.raises(DataError, match=r"instances\.json:2: not valid JSON"):
         read_coco_objects(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"{}"), "packed with gzip: unpack it first"),
+        (lines(*QUESTIONS).encode("utf-16"), "is UTF-16: convert it first"),
+        (b"PK\x03\x04...", "is a zip archive"),
+        ("é".encode("latin-1"), "not a UTF-8 text file"),
+    ],
+    ids=["gzip", "utf-16", "zip", "latin-1"],
+)
+def test_files_in_other_forms_are_called_by_their_name(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.jsonl: .*{words}"):
+        read_json_rows(tmp_path / "a.jsonl")
+
+
+@given(st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
+def test_line_ends_and_a_byte_order_mark_are_no_text(end: str, mark: bool) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.txt")
+        path.write_bytes((("\ufeff" if mark else "") + f"a{end}b").encode())
+        assert read_text(path) == "a\nb"
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+INSTANCES = {
+    "images": [{"id": 1, "file_name": "a.jpg"}],
+    "categories": [{"id": 1, "name": "cat"}],
+    "annotations": [{"image_id": 1, "category_id": 1}],
+}
+CAPTIONS = {"annotations": [{"image_id": 1, "caption": "a cat"}]}
+
+
+@given(
+    st.sampled_from(
+        [
+            ("images", None),
+            ("images", "id"),
+            ("images", "file_name"),
+            ("categories", None),
+            ("categories", "id"),
+            ("categories", "name"),
+            ("annotations", None),
+            ("annotations", "image_id"),
+            ("annotations", "category_id"),
+            ("annotations", "caption"),
+        ]
+    ),
+    ODD,
+)
+def test_odd_values_in_annotations_are_read_or_told(
+    place: tuple[str, str | None], value: object
+) -> None:
+    part, key = place
+    with TemporaryDirectory() as folder:
+        for name, whole in (("instances", INSTANCES), ("captions", CAPTIONS)):
+            content: dict[str, Any] = json.loads(json.dumps(whole))
+            if key is None:
+                content[part] = value
+            elif part in content:
+                content[part][0][key] = value
+            Path(folder, f"{name}.json").write_text(json.dumps(content))
+        told, images = folder, []
+        try:
+            truth = read_coco_objects(folder)
+            images = [*truth.instances, *truth.captions]
+        except DataError as error:
+            told = str(error)
+        assert told.startswith(folder)
+        assert all(isinstance(image, int) for image in images)
+
+
+@given(st.sampled_from(["question_id", "image", "text", "label"]), ODD)
+def test_odd_values_in_questions_are_read_or_told(key: str, value: object) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "q.json")
+        path.write_text(lines(QUESTIONS[0], {**QUESTIONS[1], key: value}))
+        told = f"{path}:2: "
+        try:
+            read_pope_questions(path)
+        except DataError as error:
+            told = str(error)
+        assert told.startswith(f"{path}:2: ")

@@ -92,6 +92,17 @@ def test_interventions_act_and_leave_again() -> None:
     assert edited != plain
     same = lvlm.generate(picture(), QUESTION, max_new_tokens=6, interventions=[LocoRE(beta=3.0)])
     assert same.token_ids == edited
+    # one stands for a list of one, here and where several questions are asked
+    for one in (strong[0], LocoRE(beta=3.0)):
+        found = lvlm.generate(picture(), QUESTION, max_new_tokens=6, interventions=one)
+        assert found.token_ids == edited
+        (asked,) = lvlm.ask(picture(), [QUESTION], max_new_tokens=6, interventions=one)
+        assert asked.token_ids == edited
+    usual = lvlm.generate(picture(), QUESTION, max_new_tokens=6, interventions="locore")
+    assert (
+        usual.text
+        == lvlm.generate(picture(), QUESTION, max_new_tokens=6, interventions=["locore"]).text
+    )
     assert lvlm.generate(picture(), QUESTION, max_new_tokens=6).token_ids == plain
 
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlmsal.comparison.grids import Grid, latex_text, to_html, to_latex, to_markdown
+from lvlmsal.comparison.grids import latex_text, to_html, to_latex, to_markdown
+from lvlmsal.escaping import visible
+from lvlmsal.results.grid import Grid
 
 EVIL = "a&b_{c}%$#~^\\ <script>|\n[x] \"q\" 'é' Δ ± 漢 --"
 
@@ -51,7 +53,7 @@ def test_a_latex_table_is_whole() -> None:
 def test_html_and_markdown_hold_no_markup_of_names(names: list[str]) -> None:
     page = to_html([grid(names)], [names[0]])
     cells = re.findall(r"<td[^>]*>(.*?)</td>", page, flags=re.DOTALL)
-    assert [html.unescape(cell) for cell in cells] == names
+    assert [html.unescape(cell) for cell in cells] == [visible(n, keep="\n\t") for n in names]
     assert not any("<" in cell for cell in cells)
     table = to_markdown([grid([names[0].replace("\r", "").replace("\\", ""), "x"])], [])
     row = table.split("\n")[4]

@@ -117,7 +117,7 @@ def make_config(output: Path, world: Path, **row: Any) -> dict[str, Any]:
         ({"figures": {}}, "needs `benchmarks`"),
         ({"figures": {"F1": 80}}, "'pope/random' has no figure 'F1'. Did you mean 'f1'"),
         ({"figures": {"f1": "much"}}, "could not be converted to Float"),
-        ({"figures": {"f1": float("nan")}}, "nan is no published figure"),
+        ({"figures": {"f1": float("nan")}}, r"not a number \(nan\)"),
         ({"unit": "pct"}, "there is no unit 'pct'"),
         ({"model": "llava"}, "there is no model 'llava'"),
         ({"colour": "red"}, "there is no such key"),

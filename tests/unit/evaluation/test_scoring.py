@@ -12,7 +12,8 @@ from lvlmsal.errors import DataError
 from lvlmsal.metrics.chair import Chair
 from lvlmsal.metrics.pope import Pope
 from lvlmsal.results.scoring import score_records
-from lvlmsal.results.table import markdown_tables, terminal_tables
+from lvlmsal.results.table import markdown_tables
+from lvlmsal.results.terminal import terminal_tables
 
 
 def record(

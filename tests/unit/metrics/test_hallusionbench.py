@@ -177,7 +177,7 @@ def test_failed_samples_are_wrong_in_every_unit(failed: set[int]) -> None:
     )
     right = [place in kept and (VERDICTS[place] == 1 or place in (4, 7)) for place in range(8)]
     expected = hallusion_reference(right, TARGETS, bare=False)
-    found = figures(rows)
+    found = figures(rows[:, :-2])
     assert {name: found[name] for name in expected} == pytest.approx(expected, nan_ok=True)
 
 

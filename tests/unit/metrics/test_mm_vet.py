@@ -47,7 +47,8 @@ def test_unusable_replies_are_asked_for_again_with_suffix_and_temperature() -> N
         attempts.append(request.attempt)
         texts.append(request.messages[0][1])
         assert request.max_tokens == 3
-        assert metric.rows(["a | b"], [TARGET])[0, -2] == 1  # not judged yet
+        row = metric.rows(["a | b"], [TARGET])[0]
+        assert row[metric.count_names.index("unjudged")] == 1
         replies[request.key] = "?"
     assert temperatures == [0.0, 0.0, 0.5, 1.0, 1.5]
     assert attempts == [0, 1, 2, 3, 4]
@@ -55,7 +56,9 @@ def test_unusable_replies_are_asked_for_again_with_suffix_and_temperature() -> N
     assert all(text == texts[0] + RETRY_SUFFIX for text in texts[1:])
     metric.update(["a | b"], [TARGET])
     found = metric.compute()
-    assert (found["total"], found["given_up"], found["unjudged"]) == (0, 1, 0)
+    assert (found["given_up"], found["unjudged"]) == (1, 0)
+    # the script says 0 here; of a judge who was never read nothing is said
+    assert math.isnan(found["total"])
     assert math.isnan(found["total_graded"])
 
 

@@ -76,18 +76,18 @@ def test_an_unusable_reply_is_asked_for_again_up_to_a_limit() -> None:
         keys.append(request.key)
         metric.replies = dict.fromkeys(keys, "hm")
     assert len(set(keys)) == 3
-    assert metric.rows([answer], [target]).tolist() == [[1, 0, 0, 0, 0]]
+    assert metric.rows([answer], [target]).tolist() == [[1, 0, 0, 0, 0, 0, 1]]
     metric.replies = {keys[0]: "hm", keys[1]: "{'pred': 'no', 'score': 2}"}
     assert metric.requests(answer, target) == []
-    assert metric.rows([answer], [target]).tolist() == [[1, 1, 1, 0, 2]]
+    assert metric.rows([answer], [target]).tolist() == [[1, 1, 1, 0, 2, 1, 1]]
 
 
 def test_lmms_eval_counts_what_it_cannot_read_as_no_and_0_but_not_what_nobody_asked() -> None:
     metric = VideoQa(rule="lmms-eval")
     (request,) = metric.requests(*VIDEO[0])
-    assert metric.rows(*map(list, zip(VIDEO[0], strict=True))).tolist() == [[1, 0, 0, 0, 0]]
+    assert metric.rows(*map(list, zip(VIDEO[0], strict=True))).tolist() == [[1, 0, 0, 0, 0, 0, 1]]
     metric.replies = {request.key: "hm"}
-    assert metric.rows(*map(list, zip(VIDEO[0], strict=True))).tolist() == [[1, 1, 1, 0, 0]]
+    assert metric.rows(*map(list, zip(VIDEO[0], strict=True))).tolist() == [[1, 1, 1, 0, 0, 0, 1]]
 
 
 def test_replies_of_one_run_can_be_read_under_every_rule() -> None:

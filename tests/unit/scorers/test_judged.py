@@ -66,7 +66,7 @@ def test_reviews_give_the_official_figures_and_the_sane_ones(tmp_path: Path) -> 
     assert found["ratio_conv"] is None
     assert (found["failed"], found["unjudged"], found["n"]) == (1, 0, 3)
     assert found["intervals"]["ratio"]["low"] <= 0.9 <= found["intervals"]["ratio"]["high"]
-    assert found["warnings"] == []
+    assert found["warnings"] == ["2 of 3 replies of the judge could be read"]
     other = score("llava-bench", reviews=path, reading="lmms-eval")
     assert other["failed"] == 0
     assert other["ratio"] == pytest.approx(20.5 / 24)
@@ -128,7 +128,10 @@ def test_answers_with_stored_replies(tmp_path: Path) -> None:
     found = score("llava-bench", **files)
     assert (found["ratio_conv"], found["ratio_detail"], found["ratio_complex"]) == (0.5, 1.0, None)
     assert found["unjudged"] == 1
-    assert found["warnings"] == ["1 of 3 answers have no usable reply of the judge: 2"]
+    assert found["warnings"] == [
+        "1 of 3 answers have no usable reply of the judge: 2",
+        "2 of 3 replies of the judge could be read",
+    ]
 
     keep(replies, LlavaBench(), given, LLAVA_TARGETS, ["5 5"] * 3, model="other")
     with pytest.raises(DataError, match="several judges"):

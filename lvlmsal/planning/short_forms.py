@@ -1,0 +1,75 @@
+"""The short forms of a config, which people like to type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def spell_out(content: dict[str, Any]) -> dict[str, Any]:
+    """Replace the short forms of a config by the long ones.
+
+    A model may be a string; so may a decoder, an intervention, a method (a decoder of that name)
+    and a benchmark. Any of them may stand in place of a list of one. Options of a benchmark stand
+    next to its name. ``decoder`` and ``interventions`` at the top level are the short form of a
+    single method.
+
+    Args:
+        content: A config as plain Python objects; values of unexpected types are left alone, for
+            the type check to complain about.
+
+    Example:
+        >>> spell_out({"models": ["pocket-llava"], "decoder": "sgrs"})["methods"]
+        [{'name': 'sgrs', 'decoder': {'name': 'sgrs'}, 'interventions': []}]
+    """
+    content = dict(content)
+    if "methods" not in content and ("decoder" in content or "interventions" in content):
+        decoder = _named(content.pop("decoder", "greedy"))
+        edits = content.pop("interventions", [])
+        content["methods"] = [{"decoder": decoder, "interventions": edits}]
+    for key, spell in (("models", _model), ("methods", _method), ("benchmarks", _named)):
+        if isinstance(content.get(key), list | str | dict):
+            content[key] = [spell(entry) for entry in _listed(content[key])]
+    if isinstance(content.get("plugins"), str):
+        content["plugins"] = [content["plugins"]]
+    return content
+
+
+def _listed(entries: Any) -> Any:
+    """A list, or what stands in place of a list of one."""
+    return [entries] if isinstance(entries, str | dict) else entries
+
+
+def _named(entry: Any) -> Any:
+    return {"name": entry} if isinstance(entry, str) else entry
+
+
+def _model(entry: Any) -> Any:
+    if isinstance(entry, str):
+        entry = {"source": entry}
+    if isinstance(entry, dict) and isinstance(entry.get("source"), str) and not entry.get("name"):
+        entry = {**entry, "name": _last_part(entry["source"])}
+    return entry
+
+
+def _last_part(source: str) -> str:
+    """What a model is called: the end of its path, or all of an interpolation."""
+    last = source.rstrip("/\\").replace("\\", "/").split("/")[-1]
+    return last if "${" not in source or "}" not in last or "${" in last else source
+
+
+def _method(entry: Any) -> Any:
+    if isinstance(entry, str):
+        entry = {"name": entry, "decoder": entry}
+    if not isinstance(entry, dict):
+        return entry
+    decoder = _named(entry.get("decoder", "greedy"))
+    edits = entry.get("interventions", [])
+    edits = _listed(edits)
+    if isinstance(edits, list):
+        edits = [_named(edit) for edit in edits]
+    name = entry.get("name")
+    if not name:
+        parts = [decoder, *(edits if isinstance(edits, list) else [])]
+        name = " + ".join(str(part.get("name")) for part in parts if isinstance(part, dict))
+    spelled = {"name": name, "decoder": decoder, "interventions": edits}
+    return {**spelled, **{key: value for key, value in entry.items() if key not in spelled}}
