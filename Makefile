@@ -1,5 +1,7 @@
 # make demo: set everything up and run the demo.     make test: set everything up and run all checks.
 # make bench: measure, in a quarter of an hour, and write docs/performance.md.
+# make compat: try every version that pyproject.toml lets in, and write docs/compatibility.md;
+# make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
 # make methods: ask both shipped models with every method, and write docs/methods.md.
 #
 # On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
@@ -9,13 +11,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+TRANSFORMERS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Compiling every module of every package takes longer than downloading them; imports compile theirs.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: env demo test check bench methods clean
+.PHONY: env demo test check bench compat methods clean
 .DEFAULT_GOAL := demo
 
 env: $(STAMP)
@@ -49,6 +52,10 @@ bench: env
 		|| echo "vl-saliency was not installed: the benchmarks go on without it"
 	$(BIN)/python benchmarks/run.py
 
+# Other versions go into .compat/, in front of those in $(VENV); torch stays what it is.
+compat: env
+	$(BIN)/python tools/compat.py $(if $(TRANSFORMERS),--transformers $(TRANSFORMERS))
+
 # What a token of each method costs comes from the last `make bench`.
 methods: env
 	$(BIN)/lvlmsal evaluate configs/methods.yaml
@@ -56,5 +63,5 @@ methods: env
 		--control 'sample + cut only' --command 'make methods' -o docs/methods.md
 
 clean:
-	rm -rf build dist runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist runs .compat .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,11 +19,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import lvlmsal
+import lvlmsal.versions
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LINKED = ("registry", "adapters", "configs")
-NOT_OURS = {".git", ".venv", "build", "dist", "runs", "__pycache__", "lightning_logs"}
+NOT_OURS = {".git", ".venv", ".compat", "build", "dist", "runs", "__pycache__", "lightning_logs"}
 
 
 def files_of_the_project() -> Iterator[Path]:
@@ -118,6 +121,38 @@ def test_every_requirement_is_pinned_within_its_bounds() -> None:
                 assert requirement.specifier, f"{requirement} has no lower bound"
 
 
+def test_every_dependency_of_users_has_an_upper_bound_but_transformers() -> None:
+    """A newer transformers warns instead, see lvlmsal/versions.py."""
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    sections = [texts for name, texts in extras.items() if name not in ("all", "dev")]
+    open_ended = {
+        requirement.name
+        for section in (PYPROJECT["project"]["dependencies"], *sections)
+        for requirement in map(Requirement, section)
+        if not any(bound.operator in ("<", "<=") for bound in requirement.specifier)
+    }
+    assert open_ended == {"transformers"}
+
+
+def test_bounds_and_pins_agree_with_what_is_tried() -> None:
+    compat = _tool("compat")
+    pins, bounds = _pins(), compat.lower_bounds()
+    assert bounds["transformers"] == lvlmsal.versions.OLDEST
+    series = [".".join(release.split(".")[:2]) for release in compat.SERIES]
+    assert series[0] == lvlmsal.versions.OLDEST
+    assert series[-1] == lvlmsal.versions.NEWEST
+    assert compat.SERIES[-1] == pins["transformers"]
+
+
+def _tool(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_requirements_of_requirements_are_pinned_too() -> None:
     needed: dict[str, Requirement] = {}
     _requirements("lvlmsal", {"all", "dev"}, needed)
@@ -141,7 +176,7 @@ def test_every_release_in_the_changelog_speaks_of_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folders", "limit"), [(("lvlmsal", *LINKED), 300), (("tests", "benchmarks"), 500)]
+    ("folders", "limit"), [(("lvlmsal", *LINKED), 300), (("tests", "benchmarks", "tools"), 500)]
 )
 def test_files_stay_readable(folders: tuple[str, ...], limit: int) -> None:
     lengths = {
