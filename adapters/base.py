@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike
+from lvlmsal.adapters.processors import own_processor
 from lvlmsal.adapters.prompts import append_tokens, build_inputs, token_texts
+from lvlmsal.adapters.unwrapping import check_generate
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans, find_spans
 
@@ -29,7 +31,8 @@ class ModelAdapter(ABC):
         processor: Needed by :meth:`encode`, :meth:`decode` and :meth:`token_texts`.
 
     Raises:
-        UnsupportedError: The model has no text decoder with layers where this family keeps it.
+        UnsupportedError: The model has no text decoder with layers where this family keeps it, or a
+            ``generate`` that runs another model.
     """
 
     name: ClassVar[str]
@@ -49,6 +52,7 @@ class ModelAdapter(ABC):
     max_image_pixels: int = MAX_IMAGE_PIXELS  # images of more pixels are refused
 
     def __init__(self, model: PreTrainedModel, processor: Any | None = None) -> None:
+        check_generate(model)
         self.model = model
         self.processor = processor
         if not self.layers or len(self.attention_modules) != self.num_layers:
@@ -244,16 +248,9 @@ class ModelAdapter(ABC):
         return getattr(processor, "tokenizer", processor)
 
     def require_processor(self) -> Any:
-        """The processor.
-
-        Raises:
-            UnsupportedError: The adapter was built without one.
-        """
+        """The processor, or that of the model's folder; raises UnsupportedError without either."""
         if self.processor is None:
-            raise UnsupportedError(
-                "this needs the model's processor, and only the model was given: "
-                "lvlmsal.load((model, processor))"
-            )
+            self.processor = own_processor(self.model, self.image_only_processor)
         return self.processor
 
     @abstractmethod

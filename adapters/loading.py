@@ -38,7 +38,7 @@ class Loaded:
 
 
 def load_checkpoint(
-    source: str | Path | tuple[PreTrainedModel, Any],
+    source: str | Path | tuple[torch.nn.Module, Any],
     *,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
@@ -55,7 +55,8 @@ def load_checkpoint(
 
     Args:
         source: Name in the catalogue, id on the model hub (``"owner/name"``), folder, or a
-            (model, processor) pair, which is taken as it is.
+            (model, processor) pair, which is taken as it is. The model may be inside of a PEFT,
+            ``torch.compile``, DataParallel or DDP wrapper.
         dtype: Of the weights, such as ``"bfloat16"``; None: as saved.
         device: Where the model goes; None: the CPU.
         revision: Branch, tag or commit on the hub; None: that of the catalogue, else the newest.
@@ -113,14 +114,13 @@ def load_checkpoint(
 
 
 def _take_pair(pair: Any) -> Loaded:
-    whole = isinstance(pair, tuple | list) and len(pair) == 2
-    if not whole or not isinstance(pair[0], PreTrainedModel):
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise UnsupportedError(
             "expected a catalogue name, a folder, a hub id or a pair (model, processor), got "
             f"{type(pair).__name__}"
         )
-    model, processor = pair
-    return Loaded(model, processor, adapter_for(model, processor))
+    adapter = adapter_for(*pair)
+    return Loaded(adapter.model, adapter.processor, adapter)
 
 
 def _read_config(source: Source, trust_remote_code: bool) -> PreTrainedConfig:

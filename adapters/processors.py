@@ -11,18 +11,21 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from transformers import (
     AutoProcessor,
     InternVLProcessor,
     PreTrainedConfig,
+    PreTrainedModel,
     ProcessorMixin,
     Qwen2VLProcessor,
 )
 
 from lvlmsal.adapters.backends import use_backend
 from lvlmsal.adapters.sources import Source
+from lvlmsal.errors import UnsupportedError
 
 logger = logging.getLogger("lvlmsal")
 
@@ -83,6 +86,25 @@ def _whole_processor(
             raise source.error("the processor cannot be loaded", error) from failure
     _say_image_only(config.model_type)
     return processor
+
+
+def own_processor(model: PreTrainedModel, image_only: Any | None) -> Any:
+    """Load the processor of a model's own folder, for one that was handed over by itself.
+
+    Args:
+        model: That was read from a folder.
+        image_only: As for :func:`load_processor`.
+
+    Raises:
+        UnsupportedError: The model does not say in which folder its checkpoint is.
+    """
+    folder = str(model.name_or_path or "")
+    if not folder or not Path(folder, "config.json").is_file():
+        raise UnsupportedError(
+            "this needs the model's processor, and only the model was given: "
+            "lvlmsal.load((model, processor)), and its `.adapter` for intervene(...)"
+        )
+    return load_processor(Source(folder, None, None, local=True), model.config, image_only)
 
 
 @cache

@@ -8,12 +8,47 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.spans import TokenSpans
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class Diagnosis:
+    """Judges one answer, by the model that gave it; copies share it, and pickles do without.
+
+    Args:
+        judge: what does it; ``None`` once it was pickled.
+    """
+
+    def __init__(self, judge: Callable[..., SaliencyReport] | None) -> None:
+        self.judge = judge
+
+    def __call__(self, options: SaliencyOptions | None = None) -> SaliencyReport:
+        """The saliency of the answer.
+
+        Args:
+            options: which saliency; by default what its decoder judged it by, or the usual one.
+
+        Raises:
+            UnsupportedError: the answer was pickled, without the model.
+        """
+        if self.judge is None:
+            raise UnsupportedError(
+                "this answer comes out of a pickle, which holds no model: load the model and call "
+                "lvlm.diagnose(images, answer.prompt, answer.token_ids), with the interventions "
+                "under which the answer was given"
+            )
+        return self.judge() if options is None else self.judge(options=options)
+
+    def __deepcopy__(self, memo: object) -> Diagnosis:
+        return self
+
+    def __reduce__(self) -> tuple[type[Diagnosis], tuple[None]]:
+        return Diagnosis, (None,)
 
 
 @dataclass
@@ -29,7 +64,8 @@ class Answer:
         seconds: wall time of the batch, divided by its size.
         forwards: forward passes of the model that its batch took.
         diagnose: runs the saliency of this very answer, under the interventions that made it and,
-            after SGRS, with its options; takes ``options`` for others.
+            after SGRS, with its options; takes ``options`` for others. Pickling an answer leaves
+            the model out; what comes back is all but this.
     """
 
     text: str

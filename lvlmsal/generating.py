@@ -14,8 +14,8 @@ from transformers import DynamicCache
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.answer import Answer
-from lvlmsal.attention import intervene
+from lvlmsal.answer import Answer, Diagnosis
+from lvlmsal.attention import AttentionSession
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
@@ -84,12 +84,18 @@ def generate_answers(
     # Passes that an intervention ends behind the layer that it looks at are counted, too.
     counter = adapter.model.register_forward_hook(passes, always_call=True)
     try:
-        with intervene(adapter, *edits) if edits else nullcontext() as session:
+        scope = AttentionSession(adapter, edits, recording=False) if edits else nullcontext()
+        with scope as session:
             if session is not None and cache is not None:
                 rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
                 session.use_spans(rows, cache)
-            generative: Any = adapter.model  # `generate` is a mixin of the concrete classes
+            elif edits:
+                cache = _whole_cache(adapter)
+            # `generate` comes from a mixin of the concrete classes. Of the class, never of the
+            # instance, on which others may have put a function of their own.
+            generative: Any = type(adapter.model)
             output = generative.generate(
+                adapter.model,
                 **inputs,
                 **({} if cache is None else {CACHE: cache}),
                 max_new_tokens=max_new_tokens,
@@ -107,6 +113,27 @@ def generate_answers(
         _answer(adapter, *parts, seconds=seconds, forwards=passes.count)
         for parts in zip(questions, records, spans, diagnose, strict=True)
     ]
+
+
+_WHOLE = "full_attention"
+_WINDOWED = {"sliding_attention", "chunked_attention"}
+
+
+def _whole_cache(adapter: ModelAdapter) -> DynamicCache | None:
+    """A cache that keeps what a window hides, which edits can tell the columns of.
+
+    The masks hide the same keys, so answers are those of transformers' own cache, which drops what
+    has left the window. ``None`` where there is no window, or where layers keep something else.
+    """
+    config = adapter.text_config
+    window = getattr(config, "sliding_window", None) or getattr(
+        config, "attention_chunk_size", None
+    )
+    kinds = set(getattr(config, "layer_types", None) or (_WINDOWED if window else ()))
+    chosen = getattr(adapter.model.generation_config, "cache_implementation", None)
+    if chosen or not kinds & _WINDOWED or not kinds <= {_WHOLE, *_WINDOWED}:
+        return None
+    return DynamicCache()
 
 
 class _Passes:
@@ -141,7 +168,7 @@ def _answer(
         spans=replace(spans, length=spans.length + len(kept)),
         seconds=seconds,
         forwards=forwards,
-        diagnose=partial(diagnose, kept),
+        diagnose=Diagnosis(partial(diagnose, kept)),
     )
 
 

@@ -258,7 +258,7 @@ class Lvlm:
 
 
 def load(
-    source: str | Path | tuple[PreTrainedModel, Any],
+    source: str | Path | tuple[torch.nn.Module, Any],
     *,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
@@ -272,7 +272,8 @@ def load(
 
     Args:
         source: a catalogue name (``lvlmsal list checkpoints``), a hub id, a local folder, or a
-            (model, processor) pair of your own.
+            (model, processor) pair of your own. A model in a PEFT, ``torch.compile``, DataParallel
+            or DDP wrapper is taken out of it; what the wrapper does to its layers stays.
         dtype: of the weights, for instance ``"bfloat16"``; as stored by default.
         device: ``"cuda"``, ``"cpu"``; the CPU by default. Not together with ``device_map``.
         revision: of a hub id.

@@ -44,9 +44,11 @@ def prepared(
         results.append(run(input_ids, model_kwargs))
         return input_ids
 
-    generative: Any = model  # `generate` comes from a mixin of the concrete classes
+    # `generate` comes from a mixin of the concrete classes. Of the class, never of the instance,
+    # on which wrappers and hub folders put functions of their own that know no custom_generate.
+    generative: Any = type(model)
     generative.generate(
-        **inputs, custom_generate=loop, max_new_tokens=1, do_sample=False, num_beams=1
+        model, **inputs, custom_generate=loop, max_new_tokens=1, do_sample=False, num_beams=1
     )
     return results[0]
 

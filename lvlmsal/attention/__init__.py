@@ -2,8 +2,9 @@
 
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.function import attention_forward
+from lvlmsal.attention.intervening import intervene
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
-from lvlmsal.attention.session import AttentionSession, intervene
+from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.tape import Tape
 
 __all__ = [

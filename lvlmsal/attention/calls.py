@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Editor
-from lvlmsal.attention.passes import check_batch, is_aside
-from lvlmsal.attention.session import _ACTIVE
+from lvlmsal.attention.passes import check_batch
+from lvlmsal.attention.place import is_aside
+from lvlmsal.attention.scopes import acting
 from lvlmsal.attention.tape import Tape
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
@@ -46,10 +47,11 @@ def active_pass(
 ) -> Pass | None:
     """What the open sessions want of one attention call; ``None`` where they want nothing."""
     found = [
-        (session, layer)
-        for session in _ACTIVE.get()
-        if session.is_open and (layer := session.layer_of(module)) is not None
+        (session, layer) for session in acting() if (layer := session.layer_of(module)) is not None
     ]
+    for session, _ in found:
+        session.passes.place.asked = True
+        session.passes.met()  # layers that are run by themselves, perhaps
     editors = [edit for session, _ in found for edit in session.editors if not is_aside(edit)]
     tape = next((session.tape for session, _ in reversed(found) if session.tape is not None), None)
     tape = None if is_aside() else tape
@@ -76,12 +78,11 @@ def active_pass(
 
 def note_mask(module: nn.Module, mask: Tensor | None, *, causal: bool) -> None:
     """Tell every open session what the rows of an attention call see."""
-    for session in _ACTIVE.get():
+    for session in acting():
         session.note_mask(module, mask, causal=causal)
 
 
 def note_offset(config: object, offset: int, kv_offset: int) -> None:
     """Tell every open session where a forward pass of the given text config starts."""
-    for session in _ACTIVE.get():
-        if session.is_open:
-            session.begin_pass(config, offset, kv_offset)
+    for session in acting():
+        session.begin_pass(config, offset, kv_offset)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import RLock, get_ident
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import LayerEditor
-from lvlmsal.attention.passes import Passes, is_aside
+from lvlmsal.attention.passes import Passes
+from lvlmsal.attention.place import is_aside
 from lvlmsal.errors import UnsupportedError
 
 ATTENTION_NAME = "lvlmsal"
@@ -21,24 +25,90 @@ ATTENTION_NAME = "lvlmsal"
 _HELD: dict[int, tuple[int, str]] = {}
 
 
+_EAGER: list[Any] = []
+"""A mark for each open session; the first holds what the compiler did before."""
+
+_LOCK = RLock()
+
+
 def hold(adapter: ModelAdapter) -> None:
     """Send a text decoder through the library's attention function."""
     config = adapter.text_config
-    count, previous = _HELD.get(id(config), (0, config._attn_implementation))
-    if count == 0:
-        _check_known(previous)
-        adapter.set_attention(ATTENTION_NAME)
-    _HELD[id(config)] = (count + 1, previous)
+    with _LOCK:
+        count, previous = _HELD.get(id(config), (0, config._attn_implementation))
+        if count == 0:
+            _check_known(previous)
+            adapter.set_attention(ATTENTION_NAME)
+        _HELD[id(config)] = (count + 1, previous)
 
 
 def release(adapter: ModelAdapter) -> None:
     """Undo one :func:`hold`; the last one brings the former attention back."""
     config = adapter.text_config
-    count, previous = _HELD.pop(id(config))
-    if count > 1:
-        _HELD[id(config)] = (count - 1, previous)
-    else:
-        adapter.set_attention(previous)
+    with _LOCK:
+        count, previous = _HELD.pop(id(config))
+        if count > 1:
+            _HELD[id(config)] = (count - 1, previous)
+        else:
+            adapter.set_attention(previous)
+
+
+def suspend_compiled() -> None:
+    """Let whatever is compiled run as it is written, until :func:`resume_compiled`.
+
+    Code that was compiled outside of a scope holds no hooks, and what would be compiled inside of
+    one would keep them (torch does not check hooks before it runs compiled code): compiled models,
+    and decode steps that transformers compiles for static caches.
+    """
+    stance: Any = torch.compiler.set_stance
+    with _LOCK:
+        _EAGER.append(None if _EAGER else stance("force_eager"))
+
+
+def resume_compiled() -> None:
+    """Undo one :func:`suspend_compiled`."""
+    with _LOCK:
+        if len(_EAGER) > 1:
+            _EAGER.pop()
+        else:
+            _EAGER.pop().__exit__(None, None, None)
+
+
+def _asleep(*_: object) -> None:
+    """What a copied model has in place of a hook."""
+
+
+class Hook:
+    """A hook on a model that acts while its session does, and on this very model alone.
+
+    Args:
+        adapter: of the model.
+        acts: whether it acts in the thread that runs.
+        hook: what it does then.
+    """
+
+    def __init__(
+        self, adapter: ModelAdapter, acts: Callable[[], bool], hook: Callable[..., Any]
+    ) -> None:
+        self.adapter, self.acts, self.hook = adapter, acts, hook
+
+    def __call__(self, *call: Any) -> Any:
+        """As torch calls hooks."""
+        return self.hook(*call) if self.acts() else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
+        """A copy of the model is a plain one, with the attention that it had before the scope."""
+        config = self.adapter.text_config
+        if id(config) in _HELD:
+            # Copied here and now, for hooks come before it; what is copied later finds this one.
+            copy.deepcopy(config, memo)._attn_implementation = {"": _HELD[id(config)][1]}
+        return _asleep
+
+    def __reduce__(self) -> Any:
+        raise UnsupportedError(
+            "a model on which an intervene(...) scope is open cannot be pickled: do it before the "
+            "scope or after it"
+        )
 
 
 def _check_known(name: str) -> None:
@@ -67,9 +137,11 @@ class _EnoughSeen(Exception):
 @contextmanager
 def first_layers(adapter: ModelAdapter, count: int) -> Iterator[None]:
     """Let a pass end behind so many layers of the decoder; 0 for all of it."""
+    thread = get_ident()
 
     def stop(*_: object) -> None:
-        raise _EnoughSeen
+        if get_ident() == thread:  # others may use the same model
+            raise _EnoughSeen
 
     handle = adapter.layers[count - 1].register_forward_hook(stop) if count else None
     try:
@@ -79,6 +151,16 @@ def first_layers(adapter: ModelAdapter, count: int) -> Iterator[None]:
     finally:
         if handle is not None:
             handle.remove()
+
+
+def before_others(module: nn.Module) -> None:
+    """Let hooks of sessions run before others, which shall see what a layer makes of the edits.
+
+    transformers collects hidden states by hooks that it leaves on the layers at first use.
+    """
+    hooks: Any = module._forward_hooks  # an OrderedDict, which its type does not say
+    for key in [key for key, hook in hooks.items() if not isinstance(hook, Hook)]:
+        hooks.move_to_end(key)
 
 
 def watch_layer(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,7 +14,8 @@ from transformers import Cache
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
-from lvlmsal.attention.pixels import PIXELS, EncodedImages
+from lvlmsal.attention.pixels import PIXELS
+from lvlmsal.attention.place import PerThread, Place, is_aside
 from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, prompt_inputs
 from lvlmsal.attention.second import SecondStream, leave
 from lvlmsal.errors import UnsupportedError
@@ -24,35 +23,6 @@ from lvlmsal.spans import TokenSpans
 from lvlmsal.versions import CACHE, given_cache
 
 Look = Callable[..., None]
-
-
-@dataclass
-class Place:
-    """The forward pass that runs.
-
-    Attributes:
-        prefill: what is known of its prompt; ``None`` where nothing is.
-        cache: that it goes on from.
-        past: columns before it.
-        ids: that it was given, (B, q).
-        offset: column of its first query; ``None`` where only its keys tell.
-        columns: by device, number of rows and number of keys.
-        carried: what layers leave for later ones.
-        hidden: what entered layers, for edits of the logits.
-        runs: whether the pass has begun and not ended.
-        kept: which rows the model turns into logits, as it was told.
-    """
-
-    prefill: Prefill | None = None
-    cache: Cache | None = None
-    past: int = 0
-    ids: Tensor | None = None
-    offset: int | None = None
-    columns: dict[tuple[torch.device, int, int], Columns] = field(default_factory=dict)
-    carried: dict[tuple[Any, ...], Any] = field(default_factory=dict)
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    runs: bool = False
-    kept: Tensor | int = 0
 
 
 class Passes:
@@ -65,6 +35,9 @@ class Passes:
         look: runs a prompt once more, for edits that want to see it first.
         others: of all open sessions.
         edits_logits: whether second streams are wanted.
+
+    Attributes:
+        threads: in which it was asked to begin a pass that was not one aside.
     """
 
     def __init__(
@@ -77,12 +50,34 @@ class Passes:
         *,
         edits_logits: bool,
     ) -> None:
-        self.adapter, self.fixed_spans, self._others = adapter, spans, others
-        self.place = Place()
+        self.adapter, self._others, self._given = adapter, others, spans
         self.edits, self._look, self._edits_logits = edits, look, edits_logits
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
-        self._uncached: tuple[Prefill, int] | None = None
-        self._images = EncodedImages()
+        self._here = PerThread(spans)
+        self._running: set[int] = set()
+        self.threads: set[int] = set()
+
+    @property
+    def place(self) -> Place:
+        """The pass that runs in this thread."""
+        return self._here.place
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self._here.place = place
+
+    @property
+    def fixed_spans(self) -> Sequence[TokenSpans] | None:
+        """Those that were given, unless another prompt is run just now."""
+        return self._here.fixed_spans
+
+    @fixed_spans.setter
+    def fixed_spans(self, spans: Sequence[TokenSpans] | None) -> None:
+        self._here.fixed_spans = spans
+
+    def runs_in(self, thread: int) -> bool:
+        """Whether a pass runs in that thread just now."""
+        return thread in self._running
 
     @property
     def spans(self) -> Sequence[TokenSpans] | None:
@@ -90,8 +85,15 @@ class Passes:
         prefill = self.place.prefill
         return self.fixed_spans if prefill is None else prefill.spans
 
+    def met(self) -> None:
+        """A pass is about to begin, which may yet be refused."""
+        if not is_aside():
+            self.threads.add(get_ident())
+
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A pass begins; at each prefill, find the spans in the ids that the model is given."""
+        if not is_aside():
+            self._running.add(get_ident())
         cache = given_cache(kwargs)
         ids = kwargs.get("input_ids", args[0] if args else None)
         past = 0 if cache is None else int(cache.get_seq_length())
@@ -103,25 +105,27 @@ class Passes:
             self.place.prefill = self._of_cache.get(cache)
             self._check_images(kwargs)
         elif ids is None:
-            self._uncached = None
+            self._here.uncached = None
         elif cache is not None:
             leave(cache)  # by a stream of the prompt that it held before
             self._of_cache[cache] = self._prefill(ids, kwargs)
-        elif _ASIDE.get():
+        elif is_aside():
             self._prefill(ids, kwargs)
         elif (going_on := self._continued(ids)) is not None:
-            self.place.prefill, self._uncached = going_on, (going_on, ids.shape[1])
+            self.place.prefill, self._here.uncached = going_on, (going_on, ids.shape[1])
         else:
-            self._uncached = self._prefill(ids, kwargs), ids.shape[1]
+            self._here.uncached = self._prefill(ids, kwargs), ids.shape[1]
 
     def images(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The image encoder is called; within a pass its pixels are among the arguments of that."""
         if not self.place.runs:
-            self._images.note(module, args, kwargs)
+            self._here.images.note(module, args, kwargs)
 
     def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The pass is over, by an error perhaps; neither cache nor states are held any longer."""
         place, self.place = self.place, Place()
+        if not is_aside():
+            self._running.discard(get_ident())
         made = getattr(output, CACHE, None)
         if place.cache is None and place.prefill is not None and isinstance(made, Cache):
             self._of_cache[made] = place.prefill  # the model's own, for passes that go on from it
@@ -197,7 +201,7 @@ class Passes:
         for cache, prefill in self._of_cache.items():
             leave(cache)
             prefill.second = None
-        self.place, self._uncached = Place(), None
+        self._here, self._running = PerThread(self._given), set()
 
     def _check_images(self, kwargs: Mapping[str, Any]) -> None:
         """Refuse images behind a prompt: they belong to a chunk of it, or to another turn.
@@ -217,9 +221,9 @@ class Passes:
 
     def _continued(self, ids: Tensor) -> Prefill | None:
         """The prompt of an uncached pass that is the last one and one more token."""
-        if self._uncached is None:
+        if self._here.uncached is None:
             return None
-        prefill, seen = self._uncached
+        prefill, seen = self._here.uncached
         if prefill.ids is None or ids.shape[1] != seen + 1:
             return None
         return prefill if torch.equal(ids[:, : prefill.ids.shape[1]], prefill.ids) else None
@@ -245,7 +249,7 @@ class Passes:
         )
         encoded = kwargs.get("mm_encoder_outputs") or None
         if encoded is not None:
-            inputs = {**inputs, **self._images.inputs(spans, encoded)}
+            inputs = {**inputs, **self._here.images.inputs(spans, encoded)}
         # An answer may stand behind the prompt, or tokens that were drafted.
         until = max(of_sample.output_column for of_sample in spans)
         inputs |= {name: inputs[name][:, :until] for name in TEXT if name in inputs}
@@ -260,7 +264,7 @@ class Passes:
 
             prompt = Prompt(self.adapter, spans, inputs, run, encoded)
             prefill.states[id(edit)] = edit.prepare(prompt)
-            if self._edits_logits and isinstance(edit, LogitsEditor) and not _ASIDE.get():
+            if self._edits_logits and isinstance(edit, LogitsEditor) and not is_aside():
                 second = edit.second_inputs(prompt)
                 streams = [other for other in self._others() if other.has_second_stream]
                 if second is not None and streams:
@@ -274,40 +278,3 @@ def check_batch(spans: Sequence[TokenSpans], rows: int) -> None:
     """Raise ``UnsupportedError`` where spans are those of another batch."""
     if len(spans) != rows:
         raise UnsupportedError(f"spans of {len(spans)} samples were given for a batch of {rows}")
-
-
-# Edits that run passes of their own (a second stream, a look at the prompt): they do not act there.
-_ASIDE: ContextVar[tuple[Bound, ...]] = ContextVar("lvlmsal_aside", default=())
-
-
-def is_aside(edit: object = None) -> bool:
-    """Whether a pass runs that an edit (any, if none is given) has started for itself."""
-    running = _ASIDE.get()
-    return bool(running) if edit is None else any(edit is other for other in running)
-
-
-@contextmanager
-def aside(
-    edit: Bound, passes: Sequence[Passes], *, plain: bool = False, other_prompt: bool = False
-) -> Iterator[None]:
-    """Run passes on behalf of an edit, in which it does not act, and no logits are edited.
-
-    Args:
-        edit: the edit.
-        passes: of all open sessions: they go on afterwards where they stand.
-        plain: whether no other edit of these sessions acts either.
-        other_prompt: whether another prompt is run, to which spans that were given do not belong.
-    """
-    before = [(each.place, each.fixed_spans) for each in passes]
-    resting = [other for each in passes for other in each.edits] if plain else [edit]
-    token = _ASIDE.set((*_ASIDE.get(), *resting))
-    for each in passes:
-        each.place = Place()
-        each.fixed_spans = None if other_prompt else each.fixed_spans
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        _ASIDE.reset(token)
-        for each, (place, spans) in zip(passes, before, strict=True):
-            each.place, each.fixed_spans = place, spans

@@ -98,22 +98,41 @@ def prompt_inputs(input_ids: Tensor, kwargs: Mapping[str, Any]) -> dict[str, Ten
     }
     mask = found.get("attention_mask")
     if mask is None or mask.dim() != 2:
-        found["attention_mask"] = torch.ones_like(input_ids)
-    if mask is not None and mask.dim() == 4:
-        found["attention_mask"] = _without_padding(mask[:, 0, -1, : input_ids.shape[1]], input_ids)
+        found["attention_mask"] = _without_padding(kwargs.get("attention_mask"), input_ids)
     return {**found, "input_ids": input_ids}
 
 
-def _without_padding(seen: Tensor, input_ids: Tensor) -> Tensor:
-    """The mask (B, L) of a prompt that came with a ready one, as static caches have it.
+def without_room(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a prefill without the columns that a static cache has behind the prompt.
+
+    ``generate`` hands ready masks to such caches: one, or one for each kind of layer.
+    """
+
+    def cut(mask: Any) -> Any:
+        if isinstance(mask, Mapping):
+            return {kind: cut(of_kind) for kind, of_kind in mask.items()}
+        ready = isinstance(mask, Tensor) and mask.dim() == 4
+        return mask[..., : mask.shape[2]] if ready else mask
+
+    return {**kwargs, "attention_mask": cut(kwargs.get("attention_mask"))}
+
+
+def _without_padding(ready: Any, input_ids: Tensor) -> Tensor:
+    """The mask (B, L) of a prompt that came with ready ones, as static caches have them.
 
     Args:
-        seen: what its last row may see, shape (B, L): boolean, or what is added to its scores.
+        ready: one of shape (B, 1, L, k), boolean or what is added to scores, or one for each kind
+            of layer; whatever their windows, a column that is no padding sees itself.
         input_ids: shape (B, L).
     """
+    masks = list(ready.values()) if isinstance(ready, Mapping) else [ready]
+    mask = next((each for each in masks if isinstance(each, Tensor) and each.dim() == 4), None)
+    if mask is None:
+        return torch.ones_like(input_ids)
+    seen = mask[:, 0].diagonal(dim1=-2, dim2=-1)
     if seen.is_floating_point():
         seen = seen > torch.finfo(seen.dtype).min / 2
-    return (seen.cumsum(-1) > 0).to(input_ids)
+    return (seen.cumsum(-1) > 0).to(input_ids).expand_as(input_ids)
 
 
 @dataclass

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lvlmsal.attention.editor import LogitsEditor
 from lvlmsal.attention.logits import LogitsContext
-from lvlmsal.attention.passes import Passes, aside, check_batch
+from lvlmsal.attention.passes import Passes, check_batch
+from lvlmsal.attention.place import aside
 from lvlmsal.attention.second import follow
 from lvlmsal.attention.tape import Tape
 from lvlmsal.errors import UnsupportedError

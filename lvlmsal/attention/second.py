@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
-from transformers.cache_utils import CacheLayerMixin
 
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.streams import Stream
@@ -106,78 +106,58 @@ class SecondStream:
         return sum(tokens.shape[1] for tokens in self._waiting)
 
 
-class SecondStreamLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its __init_subclass__
-    """Takes a second stream along when the first one's cache is reordered or cut.
+class _Moved:
+    """One method of one cache, after which a second stream goes where the first one went.
 
-    It stands behind the layers of that cache and holds no keys of its own. Beam search reorders a
-    cache, and rejected tokens are cropped off it, without a word to anyone else.
+    It lies on the cache itself, over the method of its class. Nothing else of the cache changes:
+    its layers, its class and what they say are what transformers decides by (whether a cache can
+    be compiled, and so which masks are made for it).
     """
 
-    is_sliding = False
-    is_croppable = True
+    def __init__(self, cache: Cache, name: str, second: SecondStream) -> None:
+        self.name, self.second = name, second
+        self._cache = weakref.ref(cache)  # a circle would keep keys and values until it is found
 
-    def __init__(self, second: SecondStream) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.second = second
-        self.is_initialized = True
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        cache = self._cache()
+        assert cache is not None  # it is called through the cache
+        if self.name.startswith("batch_"):
+            raise UnsupportedError(
+                f"{self.name} after the prompt was run is not known to a second stream: repeat or "
+                "select rows before the prompt is run"
+            )
+        found = getattr(type(cache), self.name)(cache, *args, **kwargs)
+        if self.name == "reorder_cache":  # beams go on from others
+            self.second.select(args[0] if args else kwargs["beam_idx"])
+        else:  # rejected tokens are taken back
+            self.second.drop(self.second.length - int(cache.get_seq_length()))
+        return found
 
-    def __deepcopy__(self, memo: object) -> SecondStreamLayer:
+    def __deepcopy__(self, memo: object) -> Any:
         """It would copy the model, and no pass would find the copy."""
         raise UnsupportedError(
             "a cache that a second stream follows cannot be copied: copy it after the "
             "intervene(...) scope, or before"
         )
 
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to set up."""
+    def __reduce__(self) -> Any:
+        """Pickling would do the same."""
+        self.__deepcopy__(None)
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        """No layer of a model writes here."""
-        raise UnsupportedError("this layer of the cache belongs to a second stream")
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """As long as the first sequence."""
-        return self.get_seq_length() + query_length, 0
-
-    def get_seq_length(self) -> int:
-        """Columns of the first sequence."""
-        return self.second.length
-
-    def get_max_length(self) -> int:
-        """No limit."""
-        return -1
-
-    def reset(self) -> None:
-        """The next prompt makes a stream of its own."""
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Beams go on from others."""
-        self.second.select(beam_idx)
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Take back the last tokens; the number is negative, as in transformers."""
-        if tokens_to_remove:
-            self.second.drop(-tokens_to_remove)
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Not what any search of transformers does after the prompt."""
-        raise UnsupportedError("a second stream cannot be repeated after its prompt was run")
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Likewise."""
-        raise UnsupportedError("rows of a second stream cannot be dropped after its prompt was run")
+MOVES = ("reorder_cache", "crop", "batch_repeat_interleave", "batch_select_indices")
+"""Beam search reorders a cache and rejected tokens are cropped off it, with a word to it alone."""
 
 
 def follow(cache: Cache, second: SecondStream) -> None:
     """Let a second stream follow a cache, if it does not yet."""
-    followed = any(getattr(layer, "second", None) is second for layer in cache.layers)
-    if not followed:
-        leave(cache)
-        cache.layers.append(SecondStreamLayer(second))
+    known = vars(cache).get(MOVES[0])
+    if not isinstance(known, _Moved) or known.second is not second:
+        vars(cache).update({name: _Moved(cache, name, second) for name in MOVES})
 
 
 def leave(cache: Cache) -> None:
     """Make a cache what it was before :func:`follow`."""
-    cache.layers = [layer for layer in cache.layers if not isinstance(layer, SecondStreamLayer)]
+    for name in MOVES:
+        if isinstance(vars(cache).get(name), _Moved):
+            delattr(cache, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
@@ -15,17 +15,35 @@ from transformers import Cache, PreTrainedModel
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.arguments import LastColumn
 from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor
-from lvlmsal.attention.holding import first_layers, hold, release, watch_layer
-from lvlmsal.attention.passes import Passes, aside, is_aside
+from lvlmsal.attention.holding import (
+    Hook,
+    before_others,
+    first_layers,
+    hold,
+    release,
+    resume_compiled,
+    suspend_compiled,
+    watch_layer,
+)
+from lvlmsal.attention.passes import Passes
+from lvlmsal.attention.place import aside, is_aside
+from lvlmsal.attention.prompt import without_room
 from lvlmsal.attention.rows import edit_logits
+from lvlmsal.attention.scopes import (
+    acting,
+    check_it_acted,
+    enter,
+    generates,
+    join,
+    knows,
+    leave,
+)
 from lvlmsal.attention.tape import Tape, frozen
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.spans import TokenSpans
 from lvlmsal.streams import Stream, positions_kept
 from lvlmsal.versions import CACHE, without_cache
-
-_ACTIVE: ContextVar[tuple[AttentionSession, ...]] = ContextVar("lvlmsal_sessions", default=())
 
 
 class AttentionSession:
@@ -42,20 +60,22 @@ class AttentionSession:
             or where generated tokens are part of the input (teacher forcing).
         recording: whether :meth:`record` may be called; if not, identities switch nothing.
         edits_logits: whether logits are edited too, which says nothing about where a token looked.
+        shared: whether it acts in threads, too, that know of no session of their own.
 
     Raises:
-        UnsupportedError: no adapter for the model's architecture, two second streams, or a pass
-            that cannot be edited.
+        UnsupportedError: no adapter for the model's architecture, two second streams, a pass that
+            cannot be edited, or a block that ends without one although there are edits.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel | ModelAdapter,
+        model: nn.Module | ModelAdapter,
         interventions: Sequence[Bindable] = (),
         *,
         spans: Sequence[TokenSpans] | None = None,
         recording: bool = True,
         edits_logits: bool = True,
+        shared: bool = False,
     ) -> None:
         self.adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
         self.model: PreTrainedModel = self.adapter.model
@@ -79,6 +99,9 @@ class AttentionSession:
         self._holds = recording or any(not edit.is_identity for edit in self.editors)
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
         self._handles: list[RemovableHandle] = []
+        self.shared = shared and self._has_edits
+        self.thread, self.told = 0, False
+        self.joined: tuple[AttentionSession, ...] = ()
 
     def __enter__(self) -> AttentionSession:
         if self._handles:
@@ -89,12 +112,17 @@ class AttentionSession:
             [edit for edit in self.layer_editors if edit.applies_to(layer)]
             for layer in range(self.adapter.num_layers)
         ]
+        self._asks = any(
+            edit.applies_to(layer)
+            for edit in self.editors
+            if not edit.is_identity
+            for layer in range(self.adapter.num_layers)
+        )
         if self._holds:
-            hold(self.adapter)
+            hold(self.adapter)  # which may refuse the model's attention
+        suspend_compiled()
         here = self._here
-        self._handles = [
-            self.model.register_forward_pre_hook(here(self.passes.begin), with_kwargs=True)
-        ]
+        self._handles = [self.model.register_forward_pre_hook(here(self._begin), with_kwargs=True)]
         for tower in towers:
             self._handles += [
                 tower.register_forward_pre_hook(here(self.passes.images), with_kwargs=True),
@@ -105,8 +133,10 @@ class AttentionSession:
             watched = watch_layer(layer, acting[layer], self.passes, keeps=layer in self._exits)
             for register, hook in watched:
                 self._handles.append(getattr(module, register)(here(hook), with_kwargs=True))
-        # Sessions that were closed in another context are still listed in this one.
-        _ACTIVE.set((*(session for session in _ACTIVE.get() if session.is_open), self))
+            if watched:
+                before_others(module)
+        self.thread, self.told = get_ident(), False
+        enter(self)
         return self
 
     def __exit__(
@@ -115,16 +145,19 @@ class AttentionSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # No token of the ContextVar: a generator that is dropped may be closed in another context.
-        _ACTIVE.set(tuple(session for session in _ACTIVE.get() if session is not self))
+        leave(self)
         if not self._handles:
             return
+        goes_on = generates(self)
         for handle in self._handles:
             handle.remove()
         self._handles = []
         self.passes.close()
         if self._holds:
             release(self.adapter)
+        resume_compiled()
+        if kind is None and self._has_edits and not is_aside():
+            check_it_acted(self, goes_on=goes_on)
 
     def _fitted(self, intervention: Bindable) -> Bound:
         edit = intervention.bind(self.adapter.num_layers)
@@ -135,9 +168,28 @@ class AttentionSession:
             f"HiddenStateIntervention or LogitsIntervention of lvlmsal.interventions"
         )
 
-    def _here(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+    def _here(self, hook: Callable[..., Any]) -> Hook:
         """A hook that is asleep in threads that are outside of the scope."""
-        return lambda *call: hook(*call) if self in _ACTIVE.get() else None
+        return Hook(self.adapter, lambda: self in acting(), hook)
+
+    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """A pass of the model begins."""
+        self.passes.met()
+        if module is not self.model:
+            raise UnsupportedError(
+                "a scope acts on the model that it was given, and this is a copy of it that shares "
+                "its hooks, such as DataParallel makes for each device: use one process for each "
+                "device, or load the model with device_map"
+            )
+        if not knows(self):
+            join(self)
+        if self._holds and kwargs.get("output_attentions"):
+            raise UnsupportedError(
+                "attention weights are not returned inside of an intervene(...) scope, under SGRS "
+                "or in a diagnosis: drop output_attentions=True; lvlmsal.load(...).diagnose(...) "
+                "holds the edited weights, and outside of the scope there are the plain ones"
+            )
+        self.passes.begin(module, args, kwargs)
 
     @property
     def is_open(self) -> bool:
@@ -194,8 +246,14 @@ class AttentionSession:
         self.passes.starts_at(offset)
 
     def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self._asks and not self.passes.place.asked:
+            raise UnsupportedError(
+                f"the attention of this {type(self.model).__name__} is not computed by way of "
+                "transformers' AttentionInterface, so it cannot be edited: load the checkpoint "
+                "with the class that transformers itself has for it, without trust_remote_code"
+            )
         if self.logits_editors and not is_aside():
-            mine = [session for session in _ACTIVE.get() if session.model is self.model]
+            mine = [session for session in acting() if session.model is self.model]
             tape = next((s.tape for s in reversed(mine) if s.tape is not None), None)
             edit_logits(output, self.logits_editors, self.passes, _open_passes(), tape)
 
@@ -217,40 +275,8 @@ class AttentionSession:
                 Stream.of(self.model, inputs).prefill()
             else:
                 given = {"use_cache": False, "logits_to_keep": 1}
-                self.model(**{**without_cache(kwargs), **given})
-
-
-def intervene(
-    model: PreTrainedModel | ModelAdapter,
-    *interventions: Bindable,
-    spans: Sequence[TokenSpans] | None = None,
-) -> AttentionSession:
-    """A ``with`` block in which interventions act on a plain transformers model.
-
-    Works under the model's own ``generate`` (greedy, sampling, beam search) and under plain
-    forwards, in batches and with left padding; spans are read off ``input_ids`` at each prefill.
-    It acts in the thread that opened it: to run ``generate`` in a thread of its own, as streamers
-    like it, hand the scope over with ``Thread(target=contextvars.copy_context().run, args=(...))``.
-
-    Args:
-        model: any model with an adapter (``lvlmsal list adapters``), or ``lvlm.adapter``, which
-            methods need that put another text into the prompt.
-        *interventions: for instance ``LocoRE(beta=0.15)``; they act in this order.
-        spans: give them where ``input_ids`` are not passed or hold generated tokens already.
-
-    Raises:
-        UnsupportedError: no adapter is registered for the model's architecture.
-
-    >>> from lvlmsal.interventions.locore import LocoRE
-    >>> from lvlmsal.testing import tiny_inputs, tiny_model
-    >>> model, inputs = tiny_model("llava"), tiny_inputs("llava")
-    >>> with intervene(model, LocoRE(beta=0.15)):
-    ...     tokens = model.generate(**inputs, max_new_tokens=3, do_sample=False)
-    >>> tokens.shape[1] - inputs["input_ids"].shape[1]
-    3
-    """
-    return AttentionSession(model, interventions, spans=spans, recording=False)
+                self.model(**{**without_room(without_cache(kwargs)), **given})
 
 
 def _open_passes() -> list[Passes]:
-    return [session.passes for session in _ACTIVE.get() if session.is_open]
+    return [session.passes for session in acting()]

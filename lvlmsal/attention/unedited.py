@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from lvlmsal.attention.passes import aside
-from lvlmsal.attention.session import _ACTIVE
+from lvlmsal.attention.place import aside
+from lvlmsal.attention.scopes import acting, alone
 
 
 @contextmanager
 def unedited() -> Iterator[None]:
     """Passes in this block run without gradients and without the edits of any open scope.
 
-    For a look at the model itself from inside of an intervention's ``prepare``. The scopes go on
-    afterwards where they stood.
+    For a look at the model itself from inside of an intervention's ``prepare``, and for a thread
+    that uses a model on which another thread has a scope open. The scopes go on afterwards where
+    they stood.
 
     >>> from lvlmsal.attention import intervene
     >>> from lvlmsal.interventions.locore import LocoRE
@@ -27,7 +28,7 @@ def unedited() -> Iterator[None]:
     >>> bool((plain == model(**inputs).logits).all()), bool((plain == edited).all())
     (True, False)
     """
-    sessions = [session for session in _ACTIVE.get() if session.is_open]
+    sessions = acting()
     passes = [session.passes for session in sessions]
     edits = {
         id(edit): edit
@@ -35,6 +36,7 @@ def unedited() -> Iterator[None]:
         for edit in (*session.editors, *session.layer_editors, *session.logits_editors)
     }
     with ExitStack() as stack:
+        stack.enter_context(alone())
         for edit in edits.values():
             stack.enter_context(aside(edit, passes))
         yield

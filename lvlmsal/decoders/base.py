@@ -5,9 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.options import SaliencyOptions
+
+_KEPT = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
+
+
+def check_outputs(
+    config: GenerationConfig, decoder: str, why: str, *, returned: Sequence[str] = ()
+) -> None:
+    """Refuse options of ``generate`` about what a loop of its own does not return.
+
+    Args:
+        config: of the call.
+        decoder: its name.
+        why: it does not return them.
+        returned: what it does return.
+
+    Raises:
+        UnsupportedError: it was asked for something else.
+    """
+    asked = [name for name in _KEPT if getattr(config, name, None) and name not in returned]
+    if asked and config.return_dict_in_generate:
+        raise UnsupportedError(
+            f"{decoder} does not return what {', '.join(asked)} ask{'s' * (len(asked) == 1)} for, "
+            f"since {why}: leave {'it' if len(asked) == 1 else 'them'} out"
+        )
 
 
 class Decoder:

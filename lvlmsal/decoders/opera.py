@@ -18,11 +18,12 @@ from transformers.generation.utils import GenerateBeamDecoderOnlyOutput
 
 from lvlmsal.attention.cache import RecordingCache
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.base import Decoder, check_outputs
 from lvlmsal.decoders.opera_search import OperaSearch
 from lvlmsal.decoders.over_trust import LastLayer
 from lvlmsal.decoders.retrospection import Retrospection
 from lvlmsal.decoders.search import Beam
+from lvlmsal.decoders.streaming import given_streamer, refuse_streamer
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.streams import Stream
@@ -46,6 +47,8 @@ class OPERAOutput(GenerateBeamDecoderOnlyOutput):
 
     Attributes:
         rollbacks: how often each sample went back.
+        scores: none, for a token may be taken back; ``output_scores=True`` gives
+            ``sequences_scores``.
         forwards: forward passes of the whole batch, the prefill included.
     """
 
@@ -203,8 +206,12 @@ class OPERA(Beam):
         sample_ids: Sequence[str] = (),
         streamer: BaseStreamer | None = None,
     ) -> dict[str, Any]:
-        """This object as ``custom_generate``; tokens cannot be streamed."""
-        return {"custom_generate": self, **super().generate_kwargs()}
+        """This object as ``custom_generate``.
+
+        Raises:
+            UnsupportedError: there is a streamer.
+        """
+        return {"custom_generate": self, **super().generate_kwargs(streamer=streamer)}
 
     def __call__(
         self,
@@ -229,9 +236,13 @@ class OPERA(Beam):
             Sequences (B, L + T), or :class:`OPERAOutput` with ``return_dict_in_generate=True``.
 
         Raises:
-            UnsupportedError: another number of beams, sampling, or no cache was asked for.
+            UnsupportedError: another number of beams, sampling, no cache, a streamer, or what is
+                kept of passes (logits, hidden states, attention weights) was asked for.
         """
         config = generation_config
+        name = type(self).__name__
+        refuse_streamer(given_streamer(), name, "a beam may still be left for another one")
+        check_outputs(config, name, "a token may be taken back", returned=["output_scores"])
         wanted = self.num_beams, False
         if (config.num_beams or 1, bool(config.do_sample)) != wanted or (
             (config.num_return_sequences or 1) > self.num_beams
@@ -250,7 +261,7 @@ class OPERA(Beam):
             if cache.get_seq_length():
                 spans = session.adapter.spans(input_ids, model_kwargs.get("attention_mask"))
                 session.use_spans(spans, cache)
-            stream = Stream(model, input_ids, model_kwargs, cache)
+            stream = Stream(session.model, input_ids, model_kwargs, cache)
             search = OperaSearch(
                 self, stream, watcher.seen, logits_processor, stopping_criteria, config
             )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention.context import AttentionContext
-from lvlmsal.attention.passes import is_aside
+from lvlmsal.attention.place import is_aside
 from lvlmsal.interventions.base import AttentionIntervention
 
 LARGEST = 690.0

@@ -84,7 +84,7 @@ class RejectionLoop:
         logits_processor: from ``generate``.
         stopping_criteria: likewise.
         config: its pad token fills finished samples.
-        streamer: told each token when it is final.
+        streamers: told each token when it is final.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class RejectionLoop:
         logits_processor: LogitsProcessorList,
         stopping_criteria: StoppingCriteriaList,
         config: GenerationConfig,
-        streamer: Any | None,  # the base class is untyped
+        streamers: Sequence[Any],  # their base class is untyped
     ) -> None:
         self.sgrs, self.reading, self.names, self.seed = sgrs, reading, names, seed
         self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
-        self.streamer = streamer
+        self.streamers = streamers
         pad = config._pad_token_tensor
         self.filler = 0 if pad is None else int(pad)
         self.stepper: Stepper = reading.stepper
@@ -117,17 +117,12 @@ class RejectionLoop:
 
     def run(self) -> LongTensor:
         """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
-        if self.streamer is not None:
-            # first the prompt, as generate does: skip_prompt counts on it
-            self.streamer.put(self.ids.cpu())
         while any(self.running):
             if self.block_size > 1 and isinstance(self.reading, BlockReading):
                 self._decode_block(self.reading)
             else:
                 position = self._position(self.ids, self.running)
                 self._decide(position, self._trials(position))
-        if self.streamer is not None:
-            self.streamer.end()
         return self.ids
 
     def _decode_block(self, reading: BlockReading) -> None:
@@ -234,5 +229,5 @@ class RejectionLoop:
                 if record.saliency is not None and remembered:
                     self.history[row].append(record.saliency)
         self.ids, self.running = ids, running
-        if self.streamer is not None:
-            self.streamer.put(ids[:, -1].cpu())
+        for streamer in self.streamers:
+            streamer.put(ids[:, -1].cpu())

@@ -16,6 +16,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.randomness import SeededSampling
+from lvlmsal.decoders.streaming import refuse_streamer
 from lvlmsal.registry import DECODERS
 
 
@@ -138,7 +139,12 @@ class Beam(Decoder):
         sample_ids: Sequence[str] = (),
         streamer: BaseStreamer | None = None,
     ) -> dict[str, Any]:
-        """``num_beams`` and ``length_penalty``; tokens cannot be streamed."""
+        """``num_beams`` and ``length_penalty``.
+
+        Raises:
+            UnsupportedError: there is a streamer.
+        """
+        refuse_streamer(streamer, type(self).__name__, "a beam may still be left for another one")
         return {
             "do_sample": False,
             "num_beams": self.num_beams,

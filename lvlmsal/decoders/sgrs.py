@@ -18,13 +18,14 @@ from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.base import Decoder, check_outputs
 from lvlmsal.decoders.candidates import OrderName
 from lvlmsal.decoders.randomness import sample_names
 from lvlmsal.decoders.readings import CandidateRow, Control, PredictingRow, Reading
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.rejection import RejectionLoop
 from lvlmsal.decoders.search import Greedy
+from lvlmsal.decoders.streaming import streaming
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
@@ -64,8 +65,10 @@ class SGRS(Decoder):
     its order; S always comes from the raw logits.
 
     Use it as ``model.generate(**inputs, custom_generate=SGRS(...))``, through
-    :meth:`lvlmsal.Lvlm.generate`, or by name in a config. transformers drops ``streamer`` for every
-    custom loop: pass ``token_streamer=`` instead.
+    :meth:`lvlmsal.Lvlm.generate`, or by name in a config. ``streamer=`` is told tokens once they
+    are final, up to ``block_size`` of them at a time. What ``generate`` returns besides sequences
+    is :class:`SGRSOutput`; ``output_scores``, ``output_logits``, ``output_hidden_states`` and
+    ``output_attentions`` are refused, for a position may be decided by several passes.
 
     Args:
         alpha: share of the recent mean that a token must reach; 0 rejects nothing.
@@ -230,26 +233,22 @@ class SGRS(Decoder):
             generation_config: its pad token fills finished samples.
             seed: of the run.
             sample_ids: one for each sample, so that its random numbers do not hang on the batch.
-            token_streamer: told the prompt and then each token, as ``streamer`` is elsewhere.
+            token_streamer: told the prompt and then each token; ``generate`` does not hand on its
+                own ``streamer``, which is told as well.
             **model_kwargs: as ``generate`` prepared them.
 
         Returns:
             Sequences (B, L + T), or :class:`SGRSOutput` with ``return_dict_in_generate=True``.
 
         Raises:
-            UnsupportedError: beams or several return sequences were asked for.
+            UnsupportedError: beams or several return sequences were asked for, or what is kept of
+                passes (scores, logits, hidden states, attention weights).
         """
-        if (generation_config.num_beams or 1) > 1 or (
-            generation_config.num_return_sequences or 1
-        ) > 1:
-            raise UnsupportedError(
-                "SGRS follows one sequence a sample: call generate with num_beams=1 and "
-                "num_return_sequences=1"
-            )
-        with AttentionSession(model) as session:
+        with streaming(token_streamer, input_ids) as streamers, AttentionSession(model) as session:
+            self._check(generation_config)
             options = self.saliency_options()
             layers = resolve_layers(self.layers, session.adapter.num_layers)
-            stepper = Stepper(model, session, input_ids, model_kwargs, layers)
+            stepper = Stepper(session.model, session, input_ids, model_kwargs, layers)
             reading: Reading
             if not self.rejection:
                 reading = Control(stepper, options)
@@ -265,7 +264,7 @@ class SGRS(Decoder):
                 logits_processor,
                 stopping_criteria,
                 generation_config,
-                token_streamer,
+                streamers,
             )
             ids = loop.run()
         if generation_config.return_dict_in_generate:
@@ -277,3 +276,12 @@ class SGRS(Decoder):
                 **cached,
             )
         return ids
+
+    def _check(self, config: GenerationConfig) -> None:
+        """Refuse what one walk over candidates cannot give."""
+        if (config.num_beams or 1) > 1 or (config.num_return_sequences or 1) > 1:
+            raise UnsupportedError(
+                "SGRS follows one sequence a sample: call generate with num_beams=1 and "
+                "num_return_sequences=1"
+            )
+        check_outputs(config, type(self).__name__, "a position may be decided by several passes")

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention.context import AttentionContext
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.registry import INTERVENTIONS
+from lvlmsal.versions import CACHE
 
 Part = tuple[float, float]
 
@@ -41,6 +43,20 @@ def redistributed(
     """
     edited = (share + alpha * anchor * sensitive - beta * noise).clamp_min(0)
     return normalised(edited, share)
+
+
+def _of_width(template: Tensor, like: Tensor) -> Tensor:
+    """A template of other layers (B, 1, q, k), where it is one of the same keys.
+
+    Raises:
+        UnsupportedError: layers of the cache hold different columns.
+    """
+    if template.shape[-1] != like.shape[-1]:
+        raise UnsupportedError(
+            "CLVA carries weights from layer to layer, and layers of this cache hold different "
+            f"columns, as some have a window: pass {CACHE}=transformers.DynamicCache() to generate"
+        )
+    return template.to(like.device)
 
 
 def normalised(values: Tensor, otherwise: Tensor) -> Tensor:
@@ -189,12 +205,12 @@ class ClvaReconstruction(AttentionIntervention):
         """Add a layer's heads (B, H, q, k) to a template, which begins with its part."""
         key, found = (id(self), name), share.detach().sum(1, keepdim=True)
         if context.layer != part.start:
-            found = found + context.carried[key].to(found.device)
+            found = found + _of_width(context.carried[key], found)
         context.carried[key] = found
 
     def _template(self, name: str, like: Tensor, context: AttentionContext) -> Tensor:
         """A template (B, 1, q, k) that sums to one; zero where no head saw an image."""
-        shown = context.carried[id(self), name].to(like)
+        shown = _of_width(context.carried[id(self), name], like).to(like)
         return normalised(shown, torch.zeros_like(shown))
 
 

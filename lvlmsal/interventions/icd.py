@@ -57,7 +57,8 @@ class ICD(Contrast):
     The second prompt is made of the first one's token ids and of what the chat template writes with
     and without a system message; it has a length and padding of its own. So this needs the
     processor: ``lvlmsal.load`` brings it, and a scope is opened with ``intervene(lvlm.adapter,
-    ICD())``. Prompts must come out of the chat template, without a system message of their own.
+    ICD())``; a model that was loaded from a folder by itself takes that folder's. Prompts must come
+    out of the chat template, without a system message of their own.
 
     **The pocket models do not know the words of the disturbances**: to them the default one reads
     "You are a <unk> objects <unk> to <unk> a <unk> <unk> or <unk> of the image." What ICD does

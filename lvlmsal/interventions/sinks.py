@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.context import AttentionContext
@@ -84,7 +83,7 @@ def _precise(states: Tensor) -> Tensor:
 
 
 def find_sink_dims(
-    model: PreTrainedModel | ModelAdapter, token: int | None = None, *, tau: float = 20.0
+    model: nn.Module | ModelAdapter, token: int | None = None, *, tau: float = 20.0
 ) -> tuple[int, ...]:
     """The dimensions in which sinks of a model have their massive activations.
 

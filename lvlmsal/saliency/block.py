@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import Bindable
@@ -46,7 +45,7 @@ class ResponseRows:
 
 
 def block_saliency(
-    model: PreTrainedModel | ModelAdapter,
+    model: nn.Module | ModelAdapter,
     inputs: Mapping[str, Any],
     response: Tensor,
     options: SaliencyOptions,

@@ -7,8 +7,7 @@ from itertools import repeat
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.editor import Bindable
@@ -25,7 +24,7 @@ from lvlmsal.versions import without_cache
 
 
 def full_graph_rows(
-    model: PreTrainedModel | ModelAdapter,
+    model: nn.Module | ModelAdapter,
     inputs: Mapping[str, Any],
     response: Tensor,
     options: SaliencyOptions,

@@ -15,6 +15,7 @@ from transformers import DynamicCache
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.layers import LayerSpec
+from lvlmsal.attention.unedited import unedited
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import (
     AttentionIntervention,
@@ -112,6 +113,7 @@ def test_identities_hook_no_layer_and_read_none() -> None:
     with intervene(model, Shift(), Scale(read=(0, 1))):
         assert hooks_of(model) == before + 1  # the one that finds the prompt
     with intervene(model, Shift(2.0, layers=[1])):
+        run(model, text())
         inside = [len(layer._forward_hooks) for layer in adapter_for(model).layers]
     assert inside == [0, 1]
     assert hooks_of(model) == before
@@ -154,15 +156,16 @@ def test_a_pass_that_fails_holds_nothing_and_the_next_one_is_right() -> None:
 
 
 @pytest.mark.parametrize("edit", [Shift(2.0), Scale(2.0), LocoRE(beta=2.0)])
-def test_passes_of_other_threads_are_plain_and_disturb_nothing(edit: Any) -> None:
+def test_passes_of_other_threads_disturb_nothing(edit: Any) -> None:
     """As hooks stand on the model itself, they are called in every thread."""
     model, inputs = tiny_model("llava", dtype=F64), text()
     plain, found = run(model, inputs), {}
     longer = {name: torch.cat([value, value], dim=1) for name, value in inputs.items()}
 
     def other() -> None:
-        found["outside"] = run(model, inputs)
-        run(model, longer)
+        with unedited():
+            found["outside"] = run(model, inputs)
+        run(model, longer)  # edited, with a warning
 
     def decode(disturbed: bool) -> Tensor:
         cache = DynamicCache()
@@ -175,7 +178,9 @@ def test_passes_of_other_threads_are_plain_and_disturb_nothing(edit: Any) -> Non
             logits: Tensor = model(input_ids=TOKEN, past_key_values=cache).logits
         return logits
 
-    assert torch.equal(decode(disturbed=True), decode(disturbed=False))
+    with pytest.warns(UserWarning, match="a thread that knows of no scope"):
+        disturbed = decode(disturbed=True)
+    assert torch.equal(disturbed, decode(disturbed=False))
     assert torch.equal(found["outside"], plain)
 
 

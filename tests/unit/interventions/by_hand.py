@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-from lvlmsal.attention.passes import is_aside
+from lvlmsal.attention.place import is_aside
 from lvlmsal.testing.tiny import IMAGE, VIDEO
 
 NAME = "attention_by_hand_of_the_tests"

@@ -1,0 +1,145 @@
+"""Which scopes are open, and in which threads they act."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from lvlmsal.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from lvlmsal.attention.session import AttentionSession
+
+_MINE: ContextVar[tuple[AttentionSession, ...]] = ContextVar("lvlmsal_sessions", default=())
+_PLAIN: ContextVar[bool] = ContextVar("lvlmsal_plain", default=False)
+_SHARED: list[AttentionSession] = []
+# Those of intervene(), of all threads. A thread (of a streamer, of a pool) starts with an empty
+# context on Python 3.11, so it knows of no scope: passes there belong to these. Sessions that the
+# library opens for itself stay in their own thread.
+
+
+def acting() -> tuple[AttentionSession, ...]:
+    """The open sessions that act in this thread, outermost first."""
+    mine = tuple(session for session in _MINE.get() if session.is_open)
+    return mine if mine or _PLAIN.get() else tuple(_SHARED)
+
+
+def enter(session: AttentionSession) -> None:
+    """List a session that has just been opened in this thread."""
+    inside = tuple(known for known in _MINE.get() if known.is_open)
+    if session.shared:
+        _SHARED.append(session)
+    elif not inside:
+        # One of the library's own, opened by SGRS for instance, within what acts here already.
+        session.joined = inside = acting()
+        for other in inside:
+            join(other)
+    _MINE.set((*inside, session))
+
+
+def leave(session: AttentionSession) -> None:
+    """Strike a session off the lists; in whatever thread and context that is."""
+    # No token of the ContextVar: a generator that is dropped may be closed in another context.
+    gone = (session, *session.joined)
+    _MINE.set(tuple(known for known in _MINE.get() if known not in gone))
+    session.joined = ()
+    if session in _SHARED:
+        _SHARED.remove(session)
+
+
+def join(session: AttentionSession) -> None:
+    """Let a session act in a thread that does not know of it.
+
+    Raises:
+        UnsupportedError: it cannot be told whether it was meant to.
+    """
+    kind = type(session.model).__name__
+    owners = {other.thread for other in _SHARED if other.model is session.model}
+    if len(owners) > 1:
+        raise UnsupportedError(
+            f"intervene(...) scopes of {len(owners)} threads are open on this {kind}, and this "
+            "thread belongs to none of them: start it with "
+            "Thread(target=contextvars.copy_context().run, args=(...)) inside of the scope that is "
+            "meant, or run its passes under lvlmsal.attention.unedited()"
+        )
+    if session.thread != threading.get_ident() and session.passes.runs_in(session.thread):
+        raise UnsupportedError(
+            f"this thread runs a pass of a {kind} while the thread that opened an intervene(...) "
+            "scope on it runs another, so it cannot be told whether the scope is meant here: start "
+            "this thread with Thread(target=contextvars.copy_context().run, args=(...)) inside of "
+            "the scope, or run its passes under lvlmsal.attention.unedited()"
+        )
+    if not session.told:
+        session.told = True
+        warnings.warn(
+            f"a thread that knows of no scope runs a {kind} on which another thread has opened an "
+            "intervene(...) scope: the interventions act there too. For plain passes use "
+            "lvlmsal.attention.unedited(); to say that the scope is meant, start the thread with "
+            "Thread(target=contextvars.copy_context().run, args=(...))",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep scopes of other threads out of this one."""
+    before = _PLAIN.get()
+    _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.set(before)
+
+
+def knows(session: AttentionSession) -> bool:
+    """Whether a session was opened in this thread's context, or handed over to it."""
+    return session in _MINE.get()
+
+
+def generates(session: AttentionSession) -> bool:
+    """Whether another thread is in the midst of a ``generate`` in which a session has acted."""
+    others = session.passes.threads - {threading.get_ident()}
+    stacks = sys._current_frames() if others else {}
+    return any(_decodes(stacks.get(thread), session) for thread in others)
+
+
+def _decodes(frame: FrameType | None, session: AttentionSession) -> bool:
+    while frame is not None:
+        decodes = frame.f_code.co_name in ("generate", "_call_impl")
+        if decodes and frame.f_locals.get("self") is session.model:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def check_it_acted(session: AttentionSession, *, goes_on: bool) -> None:
+    """Refuse to end in silence where nothing was edited, or not all of an answer.
+
+    Args:
+        session: that has just been closed, and was to edit something.
+        goes_on: whether a thread still generates.
+
+    Raises:
+        UnsupportedError: it met no pass, or not all of them.
+    """
+    names = ", ".join(type(edit).__name__ for edit in session.passes.edits)
+    kind = type(session.model).__name__
+    if goes_on:
+        raise UnsupportedError(
+            f"the scope of {names} has ended while another thread was still generating with "
+            f"this {kind}, so the rest of that answer is the plain model's: wait for the thread "
+            "inside of the `with` block, thread.join()"
+        )
+    if not session.passes.threads:
+        raise UnsupportedError(
+            f"the scope of {names} has ended without one pass of its {kind}, so nothing was "
+            "edited: call generate, or the model, inside of the `with` block, and on the very "
+            "model that was handed to intervene(...) (no copy of it, in this process)"
+        )
