@@ -14,7 +14,7 @@ from lvlmsal.sweeps.table import Measured, markdown_tables
 pytest.importorskip("matplotlib")
 import numpy as np
 
-RESULTS = {"baseline": "greedy", "warnings": []}
+RESULTS: dict[str, Any] = {"baseline": "greedy", "warnings": [], "cells": []}
 
 
 def entry(model: str, method: str, value: float | None, ms: float) -> Measured:
