@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.versions import CACHE
 
 HARMLESS = frozenset(
     {
@@ -24,7 +25,7 @@ HARMLESS = frozenset(
         "mm_token_type_ids",
         # They say what is returned or kept.
         "use_cache",
-        "past_key_values",
+        CACHE,
         "logits_to_keep",
         "output_attentions",
         "output_hidden_states",
