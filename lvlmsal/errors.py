@@ -18,6 +18,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "LvlmsalError",
+    "ProcessLost",
     "UnknownName",
     "UnsupportedError",
     "close_matches",
@@ -35,6 +36,19 @@ class LvlmsalError(Exception):
 
     def __str__(self) -> str:
         return hide(super().__str__())
+
+
+class ProcessLost(LvlmsalError):
+    """Another process of a run is gone, so that this one cannot go on.
+
+    Args:
+        text: Which one, and what becomes of the run.
+        told: Whether another process tells the user the same.
+    """
+
+    def __init__(self, text: str, *, told: bool = False) -> None:
+        self.told = told
+        super().__init__(text)
 
 
 class ConfigError(LvlmsalError):

@@ -16,7 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The words after ``lvlmsal``; by default those of this process.
 
     Returns:
-        The exit code: 0; 2 for an error that the user can mend, whose text goes to stderr; 130
+        The exit code: 0; 1 where figures are those of an unfinished run, or `check batch` has found
+        a difference; 2 for an error that the user can mend, whose text goes to stderr; 130
         after Ctrl+C; 143 after SIGTERM.
     """
     from lvlmsal.cli.app import app

@@ -21,7 +21,7 @@ from lvlmsal.cli.judge import judge
 from lvlmsal.cli.methods import methods
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
-from lvlmsal.errors import LvlmsalError
+from lvlmsal.errors import LvlmsalError, ProcessLost
 from lvlmsal.escaping import visible
 
 USER_ERROR = 2
@@ -37,7 +37,8 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except LvlmsalError as error:
-            print(visible(f"error: {error}", keep="\n\t"), file=sys.stderr)
+            if not (isinstance(error, ProcessLost) and error.told):
+                print(visible(f"error: {error}", keep="\n\t"), file=sys.stderr)
             raise SystemExit(USER_ERROR) from None
         except KeyboardInterrupt:
             _say_stopped()

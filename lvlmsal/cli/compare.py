@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lvlmsal.cli.console import new_console
+from lvlmsal.cli.console import UNFINISHED, new_console
 from lvlmsal.errors import ConfigError, UnknownName
 
 
@@ -34,7 +35,8 @@ def compare(
 ) -> None:
     """Put runs into one table, with paired differences between them; refuses what does not fit.
 
-    Options may be given repeatedly; --allow takes several names with commas between them.
+    Options may be given repeatedly; --allow takes several names with commas between them. The exit
+    code is 1 where a run has not come to its end.
     """
     from lvlmsal.comparison import compare as run
     from lvlmsal.comparison.comparing import FORMATS
@@ -60,6 +62,10 @@ def compare(
         print(found.write(form), end="")
     else:
         new_console().print(found)
+    if found.unfinished:
+        if output is not None or form is not None:
+            print(*found.unfinished, sep="\n", file=sys.stderr)
+        raise typer.Exit(UNFINISHED)
 
 
 def _form_of(output: Path) -> str:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+UNFINISHED = 1
+"""Exit code where figures are there, but not those of a whole run."""
+
+
 def new_console() -> Console:
     """Standard output; wide enough for tables where it is not a terminal."""
     from rich.console import Console

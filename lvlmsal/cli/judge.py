@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.cli.console import UNFINISHED, new_console, print_json
 from lvlmsal.escaping import visible
+
+if TYPE_CHECKING:
+    from lvlmsal.evaluation import Result
+    from lvlmsal.judges import Judging
 
 
 def judge(
@@ -23,7 +27,8 @@ def judge(
     """Ask a judge model what the answers of a run are worth, then score the run.
 
     Every reply is kept in the run folder: a judging that was stopped goes on when the same command
-    is given again, and nothing is asked twice. docs/judges.md has the settings.
+    is given again, and nothing is asked twice. docs/judges.md has the settings. The exit code is 1
+    where answers of the run are still to come.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
@@ -41,7 +46,14 @@ def judge(
         )
     if as_json:
         print_json({"judging": dataclasses.asdict(went), "results": result.results})
-        return
+    else:
+        _show(went, result)
+    if result.unfinished:
+        raise typer.Exit(UNFINISHED)
+
+
+def _show(went: Judging, result: Result) -> None:
+    """Print the figures, and how the judging went."""
     console = new_console()
     console.print(result)
     used = went.usage

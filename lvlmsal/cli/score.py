@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lvlmsal.cli.console import new_console, print_json, say
+from lvlmsal.cli.console import UNFINISHED, new_console, print_json, say
 from lvlmsal.errors import UnknownName, close_matches
 from lvlmsal.registry import SCORERS, Option
 
@@ -47,7 +47,10 @@ def score_run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a run folder again, without a model."""
+    """Score a run folder again, without a model.
+
+    The exit code is 1 where the run has not come to its end.
+    """
     from lvlmsal.evaluation.result import score
 
     result = score(folder)
@@ -55,6 +58,8 @@ def score_run(
         print_json(result.results)
     else:
         new_console().print(result)
+    if result.unfinished:
+        raise typer.Exit(UNFINISHED)
 
 
 def _scorer_command(name: str) -> Any:

@@ -28,6 +28,7 @@ from lvlmsal.escaping import visible
 from lvlmsal.results.columns import readers_text
 from lvlmsal.results.grid import Grid
 from lvlmsal.results.terminal import NARROW, shown
+from lvlmsal.results.unfinished import unfinished_text
 
 FORMATS = ("md", "latex", "csv", "html", "json")
 
@@ -45,6 +46,16 @@ class Comparison:
     runs: Mapping[str, Path]
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """One sentence for each run that has not come to its end."""
+        sources = {row.run: row.source for block in self.blocks for row in block.rows}
+        return [
+            f"{run}: {unfinished_text(source.unfinished)}"
+            for run, source in sources.items()
+            if source.unfinished is not None
+        ]
 
     def grids(self) -> list[Grid]:
         """The tables as texts: the rows of each benchmark, then its pairs."""
@@ -67,7 +78,7 @@ class Comparison:
         text += readers_text((row.title, row.entry) for block in self.blocks for row in block.rows)
         if any("*" in cell for grid in self.grids() for row in grid.rows for cell in row[3:]):
             text += " *: several answers are about one image, which McNemar's test does not allow."
-        return [text, *(f"Allowed to differ: {note}" for note in self.notes)]
+        return [*self.unfinished, text, *(f"Allowed to differ: {note}" for note in self.notes)]
 
     def write(self, form: str) -> str:
         """The comparison as a text.
@@ -111,6 +122,7 @@ class Comparison:
                 for pair in block.pairs
             ],
             "notes": list(self.notes),
+            "unfinished": self.unfinished,
         }
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

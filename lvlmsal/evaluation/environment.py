@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lvlmsal.adapters.backends import image_backend
-from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.folder import SUBSETS, read_environment, subset_name, write_text
-from lvlmsal.files.digests import file_digest, image_digest, images_digest
+from lvlmsal.adapters.sources import find_source
+from lvlmsal.evaluation.folder import SUBSETS, per_benchmark, write_text
+from lvlmsal.evaluation.manifests import Manifest
+from lvlmsal.files.digests import file_digest
 from lvlmsal.planning.plan import Plan
 from lvlmsal.planning.trainer import make_trainer
 from lvlmsal.secrets import hide
@@ -22,6 +24,7 @@ from lvlmsal.secrets import hide
 if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
     from lvlmsal.lvlm import Lvlm
+    from lvlmsal.planning.schema import ModelConfig
 
 PACKAGES = (
     *("lvlmsal", "torch", "torchvision", "transformers", "lightning", "torchmetrics", "omegaconf"),
@@ -29,8 +32,13 @@ PACKAGES = (
 )
 
 
-def describe_environment(plan: Plan) -> dict[str, Any]:
-    """Everything but the models, which are described when they are loaded."""
+def describe_environment(plan: Plan, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+    """Everything but the models, which are described when they are loaded.
+
+    Args:
+        plan: The run.
+        manifests: What each benchmark asks, by label.
+    """
     return {
         "packages": {name: _version(name) for name in PACKAGES},
         "python": sys.version.split()[0],
@@ -40,7 +48,10 @@ def describe_environment(plan: Plan) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "seeds": {"run": plan.config.all_seeds(), "bootstrap": plan.config.bootstrap.seed},
-        "data": {label: _data(label, benchmark) for label, benchmark in plan.benchmarks.items()},
+        "data": {
+            label: _data(label, benchmark, manifests[label])
+            for label, benchmark in plan.benchmarks.items()
+        },
         "cells": {cell.digest: cell.shown for cell in plan.cells},
         "models": {},
     }
@@ -66,21 +77,54 @@ def describe_model(lvlm: Lvlm, source: str) -> dict[str, Any]:
         "processor": type(lvlm.processor).__name__,
         "image_processor": type(getattr(lvlm.processor, "image_processor", None)).__name__,
         "image_backend": image_backend(lvlm.processor),
-        "weights": {path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))}
-        if folder.is_dir() and folder != Path()
-        else {},
+        **_files(folder),
     }
 
 
-def _data(label: str, benchmark: Benchmark) -> dict[str, Any]:
+def describe_unloaded(model: ModelConfig, ready: Any = None) -> dict[str, Any]:
+    """As much of `describe_model` as can be said without loading the model.
+
+    Args:
+        model: The entry of the config.
+        ready: What `evaluate` was given in place of its `source`: an `Lvlm`, or a pair of model and
+            processor.
+    """
+    if isinstance(ready, tuple):
+        folder = Path(str(getattr(ready[0].config, "_name_or_path", "") or ""))
+    elif ready is not None:
+        return describe_model(ready, model.source)
+    else:
+        source = find_source(model.source, model.revision)
+        folder = Path(source.location) if source.local else Path()
+    return _files(folder)
+
+
+def _files(folder: Path) -> dict[str, dict[str, str]]:
+    return {
+        "weights": _digests(folder, ".safetensors"),
+        # settings, tokenizer, chat template: a change of any of them can change an answer
+        "files": _digests(folder, ".json", ".jinja", ".txt", ".model", ".py"),
+    }
+
+
+def _digests(folder: Path, *suffixes: str) -> dict[str, str]:
+    """Digests of the files of a checkpoint's folder; none where it comes from the hub."""
+    if folder == Path() or not folder.is_dir():
+        return {}
+    return {
+        path.name: file_digest(path)
+        for path in sorted(folder.iterdir())
+        if path.suffix in suffixes and path.is_file()
+    }
+
+
+def _data(label: str, benchmark: Benchmark, manifest: Manifest) -> dict[str, Any]:
     """What is asked: how much, which of it, and the digests of everything that it is made of."""
     chosen = benchmark.chosen()
     return {
         "samples": len(benchmark.samples()),
         "samples_digest": benchmark.digest(),
-        "images_digest": images_digest(
-            (path.name, image_digest(path)) for path in benchmark.image_files()
-        ),
+        "images_digest": manifest.images_digest,
         "files": {
             benchmark.relative_name(path): file_digest(path) for path in benchmark.data_files()
         },
@@ -91,7 +135,7 @@ def _data(label: str, benchmark: Benchmark) -> dict[str, Any]:
             "groups": len(chosen.groups),
             "of": chosen.population,
             "digest": chosen.digest,
-            "file": f"{SUBSETS}/{subset_name(label)}" if _is_drawn(benchmark) else None,
+            "file": f"{SUBSETS}/{per_benchmark(label, '.txt')}" if _is_drawn(benchmark) else None,
         },
     }
 
@@ -106,7 +150,7 @@ def write_subsets(folder: Path, plan: Plan) -> None:
     for label, benchmark in plan.benchmarks.items():
         chosen = benchmark.chosen()
         if chosen is not None and _is_drawn(benchmark):
-            path = folder / SUBSETS / subset_name(label)
+            path = folder / SUBSETS / per_benchmark(label, ".txt")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, chosen.text())
 
@@ -114,43 +158,6 @@ def write_subsets(folder: Path, plan: Plan) -> None:
 def _is_drawn(benchmark: Benchmark) -> bool:
     """Whether the groups are more than the first so many of the files."""
     return benchmark.subset is not None or benchmark.subset_seed is not None
-
-
-def refuse_changes(folder: Path, environment: dict[str, Any]) -> None:
-    """Stop if the data, the weights or their form have changed since a run's first records.
-
-    Args:
-        folder: The run folder.
-        environment: What is there now.
-
-    Raises:
-        ConfigError: Something changed; it says what.
-        DataError: What the run was made with cannot be read.
-    """
-    earlier = read_environment(folder)
-    if earlier is None:
-        return
-    found = [
-        f"the samples of {label} have changed since the run began"
-        for label, entry in environment["data"].items()
-        if label in earlier["data"]
-        and entry["samples_digest"] != earlier["data"][label]["samples_digest"]
-    ]
-    for name, entry in environment["models"].items():
-        before = earlier["models"].get(name, entry)
-        if entry["weights"] != before["weights"]:
-            found.append(f"the weights of {name} have changed since the run began")
-        # either can change an answer, and records do not say under which they were made
-        found += [
-            f"{name} began with the {what} {before[what]} and would go on with {entry[what]}"
-            for what in ("dtype", "attention", "processor", "image_processor", "image_backend")
-            if what in before and entry[what] != before[what]
-        ]
-    if found:
-        raise ConfigError(
-            [*found, "choose another folder with output=..., or delete this one"],
-            source=str(folder),
-        )
 
 
 def _version(name: str) -> str | None:

@@ -15,9 +15,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
+from lvlmsal.files.shapes import misfit
 from lvlmsal.planning.plan import NEW, NO_ANSWER
 from lvlmsal.planning.schema import RunConfig
 from lvlmsal.planning.unresolved import resolve, unresolved
+from lvlmsal.results.records import part_files
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -49,15 +51,30 @@ FREE = (
 """Keys that may change when a run is continued: they change no answer."""
 
 
-def subset_name(label: str) -> str:
-    """File of a benchmark's id list inside the folder `SUBSETS`.
+def per_benchmark(label: str, suffix: str) -> str:
+    """A benchmark's file in a folder that has one for each, such as `SUBSETS`.
 
     Example:
-        >>> subset_name("pope/random"), subset_name("../x")
+        >>> per_benchmark("pope/random", ".txt"), per_benchmark("../x", ".txt")
         ('pope/random.txt', '_/x.txt')
     """
     parts = [re.sub(r"[^\w.+ -]", "_", part).strip(". ") or "_" for part in label.split("/")]
-    return "/".join(parts) + ".txt"
+    return "/".join(parts) + suffix
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a folder holds a record, so that it belongs to a config and to its data."""
+    path = folder / RECORDS
+    for found in (path, *part_files(path)):
+        try:
+            with found.open("rb") as file:
+                if file.readline().endswith(b"\n"):
+                    return True
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror}", path=found) from error
+    return False
 
 
 def write_text(path: Path, text: str) -> None:
@@ -92,43 +109,57 @@ def write_config(folder: Path, config: RunConfig) -> None:
     write_text(folder / CONFIG, config.to_yaml())
 
 
-def read_environment(folder: Path) -> dict[str, Any] | None:
-    """What a run was made with; None where no run has begun.
+_CONFIG = {key: [{"name": str}] for key in ("models", "methods", "benchmarks")}
+_ENVIRONMENT = {
+    "packages": dict,
+    "data": {"*": {"samples": int, "samples_digest": str, "images_digest": str, "files?": dict}},
+    "models": {"*": {"weights": dict}},
+    "cells": {
+        "*": {
+            "model": {"name": str},
+            "method": str,
+            "decoder": {"name": str},
+            "interventions": [{"name": str}],
+            "benchmark": {"label": str},
+            "seed": int,
+        }
+    },
+    "continued?": [{"answers": int, "changed": dict}],
+}
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What a run that has begun was made with.
 
     Raises:
-        DataError: The run has records but not this file, or the file is damaged.
+        DataError: The file is missing or damaged.
     """
     path = folder / ENVIRONMENT
     if not path.is_file():
-        _refuse_loss(folder, path, "the data and the weights")
-        return None
+        raise _lost(path, "the data and the weights")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise DataError(f"cannot be read: {error}. {_MEND}", path=path) from None
-    parts = ("packages", "data", "models", "cells")
-    found = content if isinstance(content, dict) else {}
-    missing = [name for name in parts if not isinstance(found.get(name), dict)]
-    if missing:
-        raise DataError(f"is damaged: it has no {', '.join(missing)}. {_MEND}", path=path)
-    environment: dict[str, Any] = found
+    except (ValueError, OSError, RecursionError) as error:
+        raise DataError(f"cannot be read: {error}. {_RESTORE}", path=path) from None
+    if problem := misfit(content, _ENVIRONMENT):
+        raise DataError(f"is damaged: {problem}. {_RESTORE}", path=path)
+    environment: dict[str, Any] = content
     return environment
 
 
-_MEND = "Put the file back as it was, or choose another folder with output=..."
+_RESTORE = "Put the file back as it was, or choose another folder with output=..."
 
 
-def _refuse_loss(folder: Path, path: Path, what: str) -> None:
-    """Stop where a file is gone that records stand or fall with."""
-    if (folder / RECORDS).is_file():
-        raise DataError(
-            f"is missing, though the run has records: it says {what} that they belong to. {_MEND}",
-            path=path,
-        )
+def _lost(path: Path, what: str) -> DataError:
+    """A file is gone that records stand or fall with."""
+    return DataError(
+        f"is missing, though the run has records: it says {what} that they belong to. {_RESTORE}",
+        path=path,
+    )
 
 
 def differences(folder: Path, config: RunConfig) -> list[str]:
-    """What in a config contradicts the run that is already in a folder.
+    """What in a config contradicts the run that has begun in a folder.
 
     Further models, methods, benchmarks and seeds contradict nothing: they are added to the run.
 
@@ -137,18 +168,19 @@ def differences(folder: Path, config: RunConfig) -> list[str]:
         config: The config that is to be continued there.
 
     Raises:
-        DataError: The run has records but no config, or a damaged one.
+        DataError: The run has no config, or a damaged one.
     """
     path = folder / CONFIG
     if not path.is_file():
-        _refuse_loss(folder, path, "the settings")
-        return []
+        raise _lost(path, "the settings")
     try:
         earlier = OmegaConf.to_container(OmegaConf.load(path))
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
-        raise DataError(f"cannot be read: {error}. {_MEND}", path=path) from None
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
+        raise DataError(f"cannot be read: {error}. {_RESTORE}", path=path) from None
     if not isinstance(earlier, dict):
-        raise DataError(f"is damaged: it holds no keys and values. {_MEND}", path=path)
+        raise DataError(f"is damaged: it holds no keys and values. {_RESTORE}", path=path)
+    if problem := misfit(earlier, _CONFIG):
+        raise DataError(f"is damaged: {problem}. {_RESTORE}", path=path)
     texts = []
     try:
         found, unset = resolve({str(key): value for key, value in earlier.items()})
@@ -179,10 +211,15 @@ def _has(leaves: Mapping[str, Any], entry: str) -> bool:
 def refuse_differences(folder: Path, config: RunConfig) -> None:
     """Stop before another config's records are mixed into a run.
 
+    A folder belongs to a config from its first record on: one that holds none, because loading
+    failed, may be used with any.
+
     Raises:
         ConfigError: The folder holds a run of another config, or a run and `resume` is false.
     """
-    if (folder / RECORDS).is_file() and not config.resume:
+    if not has_begun(folder):
+        return
+    if not config.resume:
         raise ConfigError(
             [f"{folder} already holds a run: choose another output, or set resume=true"]
         )

@@ -12,13 +12,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Protocol
 
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from transformers.utils.logging import (
     disable_progress_bar,
     enable_progress_bar,
     is_progress_bar_enabled,
 )
 
-from lvlmsal.errors import LvlmsalError
+from lvlmsal.errors import LvlmsalError, ProcessLost
 from lvlmsal.escaping import visible
 from lvlmsal.secrets import hide
 
@@ -89,22 +90,45 @@ def disk_errors() -> Iterator[None]:
 def ends_on_sigterm() -> Iterator[None]:
     """End on SIGTERM as on Ctrl+C: files are closed, locks freed, and the exit code is 143.
 
-    A handler that the caller has installed stays in its place.
+    A handler that the caller has installed stays in its place. After the loss of another process,
+    one that torchrun has started ignores SIGTERM for good: torchrun ends all of them, which must
+    not come before the message.
     """
     mine = threading.current_thread() is threading.main_thread()
     if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
+    _received.clear()
     signal.signal(signal.SIGTERM, _end)
+    after: signal.Handlers = signal.SIG_DFL
     try:
         yield
+    except ProcessLost:
+        if TorchElasticEnvironment.detect():
+            after = signal.SIG_IGN
+        raise
+    except Exception:
+        # libraries clean up after an exit in their middle, fail at that, and raise another error
+        if _received:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, after)
+
+
+def ignore_sigterm() -> None:
+    """Ignore SIGTERM from now on, where `ends_on_sigterm` would end this process."""
+    if signal.getsignal(signal.SIGTERM) is _end:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+_received: list[int] = []
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     # once is enough: a second one must not disturb what the first one has begun
     signal.signal(number, signal.SIG_IGN)
+    _received.append(number)
     raise SystemExit(_TERMINATED)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lvlmsal.errors import DataError
-from lvlmsal.results.records import Record, RecordWriter
+from lvlmsal.results.records import Record
+from lvlmsal.results.writing import RecordWriter
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import folder as names
-from lvlmsal.evaluation.folder import read_environment, write_json, write_text
+from lvlmsal.evaluation.belonging import Wanted, check_belonging, unfinished
+from lvlmsal.evaluation.folder import has_begun, read_environment, write_json, write_text
+from lvlmsal.evaluation.manifests import read_manifest
 from lvlmsal.evaluation.replies import give_replies, judged_parts, note_judge
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.planning.config import read_config
@@ -22,7 +24,7 @@ from lvlmsal.planning.twins import opponents, saliency_rows
 from lvlmsal.registry import BENCHMARKS
 from lvlmsal.results.cost_table import cost_markdown
 from lvlmsal.results.paper import beside_paper, paper_markdown, paper_table
-from lvlmsal.results.records import Record, all_records, read_records
+from lvlmsal.results.records import Record, all_lines, all_records
 from lvlmsal.results.report import report_page
 from lvlmsal.results.scoring import cells_of, score_records
 from lvlmsal.results.table import markdown_tables, shown_cells
@@ -50,6 +52,16 @@ class Result:
     def is_of_other_process(self) -> bool:
         """Whether another process of the run has the figures."""
         return not self.results["cells"]
+
+    @property
+    def unfinished(self) -> dict[str, Any] | None:
+        """How much of the run was answered when it was scored; None if it was everything.
+
+        ``answers``, ``expected``, and ``cells``, which says the same of each model with each method
+        on each benchmark that lacks some.
+        """
+        found: dict[str, Any] | None = self.results.get("unfinished")
+        return found
 
     def cell(
         self, model: str, method: str, benchmark: str, seed: int | None = None
@@ -93,7 +105,7 @@ class Result:
 
     def records(self) -> list[Record]:
         """The records of the run, one for each answer."""
-        return read_records(self.folder / names.RECORDS)
+        return list(all_records(self.folder / names.RECORDS).values())
 
     def markdown(self) -> str:
         """The tables in Markdown, as in ``results.md``."""
@@ -124,12 +136,14 @@ class OpenRun:
         environment: The content of ``environment.json``.
         records: The records of the cells that the run was last asked for.
         metrics: The metric of each benchmark, by label.
+        unfinished: What is still to be answered, see `lvlmsal.evaluation.belonging.unfinished`.
     """
 
     config: RunConfig
     environment: dict[str, Any]
     records: list[Record]
     metrics: dict[str, CountMetric]
+    unfinished: dict[str, Any] | None
 
 
 def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
@@ -144,30 +158,35 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
         ConfigError: Its config needs something that is not installed or no longer there.
     """
     for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
-        if not (run / name).is_file():
+        if not (run / name).is_file() and not (name == names.RECORDS and has_begun(run)):
             raise DataError(f"is no run folder: it has no {name}", path=run)
     config, problems, source = read_config(run / names.CONFIG, overrides)
     problems += import_plugins(config.plugins)
     if problems:
         raise ConfigError(problems, source=source)
     environment = read_environment(run)
-    assert environment is not None  # the file is there
-    records = []
-    for record in all_records(run / names.RECORDS).values():
-        settings = environment["cells"].get(record["key"].split("/", 1)[0])
-        if settings is None:
-            raise DataError(
-                f"holds answers of {record.get('model')} with {record.get('method')} on "
-                f"{record.get('benchmark')} under settings that {names.ENVIRONMENT} does not have "
-                f"(key {record['key']}): the file was put together from several runs",
-                path=run / names.RECORDS,
-            )
-        records.append({"seed": settings["seed"], **record})
+    lines = all_lines(run / names.RECORDS)
+    cells = environment["cells"]
+    wanted = {digest: _wanted(run, cell, environment) for digest, cell in cells.items()}
+    check_belonging(lines, wanted, names.ENVIRONMENT)
+    records = [
+        {"seed": wanted[key.split("/", 1)[0]].seed, **line.record} for key, line in lines.items()
+    ]
     metrics = {
         entry.label: BENCHMARKS.build(entry.name, **entry.options).metric()
         for entry in config.benchmarks
     }
-    return OpenRun(config, environment, records, metrics)
+    return OpenRun(config, environment, records, metrics, unfinished(lines, wanted))
+
+
+def _wanted(run: Path, cell: dict[str, Any], environment: dict[str, Any]) -> Wanted:
+    label = cell["benchmark"]["label"]
+    samples = read_manifest(run, label)
+    data = environment["data"].get(label)
+    if data is None:
+        raise DataError(f"is damaged: data has no {label}", path=run / names.ENVIRONMENT)
+    name = (cell["model"]["name"], cell["method"], label, cell["seed"])
+    return Wanted(*name, data["samples"], None if samples is None else samples.keys())
 
 
 def read_result(run: Path) -> Result:
@@ -194,6 +213,9 @@ def read_result(run: Path) -> Result:
 def score(run: Path | str) -> Result:
     """Score a run folder from its records and write results, tables and report.
 
+    The figures of a run that has not come to its end are those of what is answered; the tables and
+    `Result.unfinished` say so.
+
     Args:
         run: A folder that `evaluate` has written.
 
@@ -218,6 +240,7 @@ def score(run: Path | str) -> Result:
         samples=config.bootstrap.samples,
         seed=config.bootstrap.seed,
     )
+    results["unfinished"] = opened.unfinished
     note_judge(results, judged, judge, run)
     results["paper"] = beside_paper(config.paper, results)
     cells = cells_of(records, metrics)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvlmsal.errors import DataError
+from lvlmsal.evaluation.belonging import Wanted, check_belonging
 from lvlmsal.evaluation.loading import Batch, make_batches
 from lvlmsal.planning.plan import Cell, Plan
-from lvlmsal.results.records import all_records, part_files, read_records
+from lvlmsal.results.records import all_lines, all_records, part_files, read_records
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,24 @@ def open_batches(cells: Sequence[Cell], known: Known, *, size: int, share: bool)
     return [*whole, *make_batches(cells, everything - rest, size=size, share=share)]
 
 
-def check_records(path: Path, plan: Plan) -> None:
+def check_records(path: Path, plan: Plan, *, samples: bool = True) -> None:
     """Stop if a run holds answers that the plan does not ask for.
 
+    Args:
+        path: The records file of the run.
+        plan: The plan.
+        samples: Whether to look at the samples too. That is for later where the samples themselves
+            may have changed, which is another error.
+
     Raises:
-        DataError: It does; the message says whose answers.
+        DataError: It does; the message says whose answers, and where the first stands.
     """
-    known = {cell.digest for cell in plan.cells}
-    strange = [r for r in all_records(path).values() if r["key"].split("/", 1)[0] not in known]
-    if strange:
-        whose = Counter(f"{r['model']} with {r['method']} on {r['benchmark']}" for r in strange)
-        listed = "\n".join(f"  {count} of {name}" for name, count in whose.items())
-        raise DataError(
-            f"holds {len(strange)} answers that were given under settings which this config does "
-            f"not have:\n{listed}\nEither another version of lvlmsal wrote them (environment.json "
-            "says which), or the file was put together from several runs: choose another folder "
-            "with output=..., or go on with that version",
-            path=path,
-        )
+    wanted = {}
+    for cell in plan.cells:
+        ids = {sample.id for sample in cell.benchmark.samples()}
+        name = (cell.model.name, cell.method, cell.label, cell.seed)
+        wanted[cell.digest] = Wanted(*name, len(ids), ids if samples else None)
+    check_belonging(all_lines(path), wanted, "this config")
 
 
 def check_failures(path: Path, plan: Plan, allowed: int) -> None:

@@ -15,18 +15,8 @@ from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.answering import AnswerModule
 from lvlmsal.evaluation.dry import DryRun
 from lvlmsal.evaluation.dry import dry_run as try_config
-from lvlmsal.evaluation.environment import (
-    describe_environment,
-    describe_model,
-    refuse_changes,
-    write_subsets,
-)
-from lvlmsal.evaluation.folder import (
-    read_environment,
-    refuse_differences,
-    write_config,
-    write_json,
-)
+from lvlmsal.evaluation.environment import describe_model, describe_unloaded
+from lvlmsal.evaluation.folder import refuse_differences
 from lvlmsal.evaluation.guards import (
     disk_errors,
     ends_on_sigterm,
@@ -35,6 +25,7 @@ from lvlmsal.evaluation.guards import (
     no_loading_bar,
 )
 from lvlmsal.evaluation.loading import AnswerData
+from lvlmsal.evaluation.notes import Notes
 from lvlmsal.evaluation.processes import KeepSignals, Watch
 from lvlmsal.evaluation.progress import RunProgress
 from lvlmsal.evaluation.recording import RecordCallback
@@ -53,7 +44,8 @@ from lvlmsal.planning.plan import Cell, Plan, make_plan
 from lvlmsal.planning.trainer import make_trainer, quiet_lightning
 from lvlmsal.prefix import can_share
 from lvlmsal.results.locks import RunLock
-from lvlmsal.results.records import all_records, merge_parts, put_in_order
+from lvlmsal.results.records import all_records
+from lvlmsal.results.writing import merge_parts, put_in_order
 
 if TYPE_CHECKING:
     from lvlmsal.planning.schema import ModelConfig
@@ -120,15 +112,18 @@ def evaluate(
     with quiet_lightning(), ends_on_sigterm():
         plan = make_plan(cfg, overrides, given=list(given))
         run = Path(plan.config.output)
-        first = make_trainer(plan.config.trainer).is_global_zero
+        trainer = make_trainer(plan.config.trainer)
+        first = trainer.is_global_zero
         with ExitStack() as stack:
+            _make_folder(run)
             if first:
-                _make_folder(run)
                 stack.enter_context(RunLock(run))
                 refuse_differences(run, plan.config)
-                check_records(run / names.RECORDS, plan)
+                check_records(run / names.RECORDS, plan, samples=False)
                 stack.enter_context(log_file(run / names.LOG))
-            watch = stack.enter_context(Watch(first=first))
+            watch = stack.enter_context(
+                Watch(run, rank=trainer.global_rank, processes=trainer.world_size)
+            )
             log = RunLog(plan.config.logger, run)
             _Run(plan, run, given, first, watch, log).answer()
             if not first:
@@ -156,10 +151,10 @@ class _Run:
         path = self.folder / names.RECORDS
         known = read_known(path)
         done = known.done
-        environment = describe_environment(self.plan)
+        notes = None
         if self.first:
-            refuse_changes(self.folder, environment)
-            self._write(environment)
+            notes = Notes(self.folder, self.plan, all_records(path))
+            check_records(path, self.plan)
         total = sum(len(cell.benchmark.samples()) for cell in self.plan.cells)
         order = [c.key(s.id) for c in self.plan.cells for s in c.benchmark.samples()]
         expected = set(order)
@@ -184,14 +179,15 @@ class _Run:
                 by_way = [[c for c in cells if (c.method, c.seed) == way] for way in ways]
                 unfinished = [part for part in by_way if any(_rest(c, done) for c in part)]
                 progress.skip(len(by_way) - len(unfinished))
+                ready = self.given.get(model.name)
                 if not unfinished:
+                    if notes is not None:
+                        notes.add_model(model.name, describe_unloaded(model, ready))
                     continue
                 progress.describe(f"loading {model.name}")
-                lvlm = load_model(model, self.given.get(model.name))
-                environment["models"][model.name] = describe_model(lvlm, model.source)
-                if self.first:
-                    refuse_changes(self.folder, environment)
-                    self._write(environment)
+                lvlm = load_model(model, ready)
+                if notes is not None:
+                    notes.add_model(model.name, describe_model(lvlm, model.source))
                 for part in unfinished:
                     with progress.part(self._title(part[0])):
                         self._predict(lvlm, part, known, progress)
@@ -212,13 +208,6 @@ class _Run:
         seed = f" · seed {cell.seed}" if several else ""
         return f"{cell.model.name} · {cell.method}{seed}"
 
-    def _write(self, environment: dict[str, Any]) -> None:
-        earlier = read_environment(self.folder) or {"models": {}}
-        models = {**earlier["models"], **environment["models"]}
-        write_config(self.folder, self.plan.config)
-        write_subsets(self.folder, self.plan)
-        write_json(self.folder / names.ENVIRONMENT, {**environment, "models": models})
-
     def _predict(
         self, lvlm: Lvlm, cells: Sequence[Cell], known: Known, progress: RunProgress
     ) -> None:
@@ -236,7 +225,7 @@ class _Run:
         logger.info("%s: %d samples", title, sum(len(batch.tasks) for batch in batches))
         started = time.perf_counter()
         trainer = make_trainer(
-            config.trainer, callback, self.log, KeepSignals(), logger=self.log.logger
+            config.trainer, callback, self.log, KeepSignals(self.watch), logger=self.log.logger
         )
         self.watch.follow(trainer)
         with interrupts(callback), disk_errors():

@@ -1,18 +1,15 @@
-"""The records of a run: one JSON line per answer, appended and flushed, readable after a kill."""
+"""The records of a run: one JSON line per answer, readable after a kill."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
-import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
-from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.results.locks import lock
+from lvlmsal.errors import DataError
+from lvlmsal.files.shapes import misfit
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +18,59 @@ Record = dict[str, Any]
 
 TIMINGS = ("seconds", "batch_size", "forwards", "peak_memory")
 """Keys that may differ between two runs of the same config: what the answer has cost."""
+
+
+_SHAPE = {
+    **dict.fromkeys(("key", "model", "method", "benchmark", "sample_id", "group"), str),
+    "images": [str],
+    "prompt": str,
+    "answer": (str, type(None)),
+    "status": ("ok", "failed"),
+    "error": str,
+    "new_tokens": int,
+    "token_ids?": [int],
+    "tokens?": [dict],
+    "seconds": float,
+    "batch_size?": int,
+    "forwards?": (int, type(None)),
+    "peak_memory?": (int, type(None)),
+    "seed?": int,
+}
+
+
+class Line(NamedTuple):
+    """A record and where it stands.
+
+    Attributes:
+        path: The file.
+        number: The line, from 1.
+        record: The record.
+    """
+
+    path: Path
+    number: int
+    record: Record
+
+
+def read_lines(path: Path, *, repair: bool = False) -> dict[str, Line]:
+    """The records of a file by key, with their places; see `read_records`."""
+    if not path.is_file():
+        return {}
+    content = path.read_bytes()
+    lines: dict[str, Line] = {}
+    start = 0
+    for number, text in enumerate(content.splitlines(keepends=True), start=1):
+        if not text.endswith(b"\n"):
+            logger.warning("%s:%d: dropped a line that was cut off", path, number)
+            if repair:
+                with path.open("r+b") as file:
+                    file.truncate(start)
+            break
+        line = Line(path, number, _parsed(text, path, number))
+        key = line.record["key"]
+        lines[key] = _that_counts(lines.pop(key, None), line)
+        start += len(text)
+    return lines
 
 
 def read_records(path: Path, *, repair: bool = False) -> list[Record]:
@@ -32,34 +82,61 @@ def read_records(path: Path, *, repair: bool = False) -> list[Record]:
             left out and the file stays as it is.
 
     Returns:
-        The records in the order of the file. Where a sample was tried again, its last record.
+        The records in the order of the file. Where a sample that had failed was tried again, its
+        last record.
 
     Raises:
-        DataError: A line other than the last is damaged.
+        DataError: A line is damaged, or there are two answers to one sample.
     """
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    records: dict[str, Record] = {}
-    start = 0
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
-        record = _parse(line)
-        if record is None:
-            if start + len(line) < len(content):
-                raise DataError(
-                    "is no record; the file was damaged by something other than a stopped run",
-                    path=path,
-                    line=number,
-                )
-            logger.warning("%s:%d: dropped a line that was cut off", path, number)
-            if repair:
-                with path.open("r+b") as file:
-                    file.truncate(start)
-        else:
-            records.pop(record["key"], None)
-            records[record["key"]] = record
-        start += len(line)
-    return list(records.values())
+    return [line.record for line in read_lines(path, repair=repair).values()]
+
+
+def _parsed(text: bytes, path: Path, number: int) -> Record:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        problem = "it cannot be read"
+    else:
+        problem = misfit(record, _SHAPE)
+        if not problem and record["status"] == "ok" and record["answer"] is None:
+            problem = "it has the status ok and no answer"
+    if problem:
+        raise DataError(
+            f"is no record: {problem}. The file was damaged by something other than a stopped run: "
+            "put it back as it was, or choose another folder with output=...",
+            path=path,
+            line=number,
+        )
+    found: Record = record
+    return found
+
+
+def _that_counts(first: Line | None, second: Line) -> Line:
+    """Which of two records of a sample counts: an answer, or the later failure.
+
+    Raises:
+        DataError: The records hold two answers. The same answer twice is what a kill may leave
+            while the files of several processes are put together.
+    """
+    if first is None or first.record["status"] != "ok":
+        return second
+    if second.record["status"] != "ok":
+        if first.path != second.path:
+            return first
+    elif _answer(first.record) == _answer(second.record):
+        return second
+    where = f"line {first.number}" + (f" of {first.path}" if first.path != second.path else "")
+    raise DataError(
+        f"holds another record of {second.record['key']!r} than {where}, which has answered it: a "
+        "run answers a sample once, so the file was edited, or put together from several runs. "
+        "Take out the line that does not belong, or choose another folder with output=...",
+        path=second.path,
+        line=second.number,
+    )
+
+
+def _answer(record: Record) -> Record:
+    return {key: value for key, value in record.items() if key not in TIMINGS}
 
 
 def part_files(path: Path) -> list[Path]:
@@ -71,105 +148,7 @@ def part_files(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.stem}.rank*{path.suffix}"))
 
 
-def _parse(line: bytes) -> Record | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("key"), str) else None
-
-
-class RecordWriter:
-    """Appends records to a file; what `write` returned from survives a kill.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-
-    def write(self, records: Iterable[Record]) -> None:
-        """Append records and hand them to the disk, all of them or none.
-
-        Raises:
-            LvlmsalError: They cannot be written: the disk is full, the file was deleted or may not
-                be written, or another process writes to it.
-        """
-        texts = (json.dumps(finite(r), ensure_ascii=False, allow_nan=False) for r in records)
-        # half of a surrogate pair in an id or a question becomes an escape, as JSON has it
-        content = "".join(text + "\n" for text in texts).encode("utf-8", "backslashreplace")
-        try:
-            if self._file is None:
-                self._file = self._opened()
-            self._append(self._file, content)
-        except OSError as error:
-            raise LvlmsalError(
-                f"{self._path} cannot be written: {error.strerror}\nWhat was answered before is "
-                "kept: mend that and give the same command to go on"
-            ) from error
-
-    def _opened(self) -> IO[bytes]:
-        """The file, locked, without what a killed process has left of a line."""
-        file = self._path.open("ab", buffering=0)
-        try:
-            lock(file, self._path)
-            read_records(self._path, repair=True)
-        except BaseException:
-            file.close()
-            raise
-        return file
-
-    def _append(self, file: IO[bytes], content: bytes) -> None:
-        """Append to the file; whatever happens meanwhile, no part of the content stays."""
-        found = os.fstat(file.fileno())
-        try:
-            same = os.path.samestat(found, self._path.stat())
-        except FileNotFoundError:
-            same = False
-        if not same:
-            raise LvlmsalError(
-                f"{self._path} was deleted or replaced while the run was writing to it: what it "
-                "held is lost. Give the same command to answer that again"
-            )
-        rest = memoryview(content)
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        except BaseException as error:
-            # a full disk, or an interrupt in the middle: the file ends in a whole line again; where
-            # that fails too, the next run cuts the line off
-            if rest or isinstance(error, OSError):
-                with suppress(OSError):
-                    file.truncate(found.st_size)
-            raise
-
-    def close(self) -> None:
-        """Close the file; a later `write` opens it again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def merge_parts(path: Path) -> None:
-    """Append the files that other processes wrote (``records.rank1.jsonl`` ...) and delete them.
-
-    Args:
-        path: The main file.
-    """
-    parts = part_files(path)
-    if not parts:
-        return
-    _rewrite(path, all_records(path).values())
-    for part in parts:
-        part.unlink()
-
-
-def all_records(path: Path) -> dict[str, Record]:
+def all_lines(path: Path) -> dict[str, Line]:
     """The records of a run by key, those included that other processes have written.
 
     Which file is the newer one cannot be told, but an answer is never asked for again: where one
@@ -177,47 +156,22 @@ def all_records(path: Path) -> dict[str, Record]:
 
     Args:
         path: The main file.
+
+    Raises:
+        DataError: A line is damaged, or there are two answers to one sample.
     """
     # parts first: whoever merges them replaces the main file before it deletes them
-    parts = [record for part in part_files(path) for record in read_records(part)]
-    records = {record["key"]: record for record in read_records(path)}
-    for record in parts:
-        if records.get(record["key"], {}).get("status") != "ok":
-            records[record["key"]] = record
-    return records
+    parts = [line for part in part_files(path) for line in read_lines(part).values()]
+    lines = read_lines(path)
+    for line in parts:
+        key = line.record["key"]
+        lines[key] = _that_counts(lines.get(key), line)
+    return lines
 
 
-def put_in_order(path: Path, order: Sequence[str]) -> None:
-    """Sort the records of a finished run, so that how it went leaves no trace.
-
-    Batches, processes and resumed runs write in orders of their own.
-
-    Args:
-        path: The records file.
-        order: Keys of the plan's samples; records of other keys go first, as they stand.
-    """
-    found = {record["key"]: record for record in read_records(path, repair=True)}
-    present = [key for key in order if key in found]
-    last = set(present)
-    wanted = [*(key for key in found if key not in last), *present]
-    # more lines than records: a sample that had failed was tried again
-    if wanted != list(found) or path.read_bytes().count(b"\n") != len(found):
-        _rewrite(path, [found[key] for key in wanted])
-
-
-def _rewrite(path: Path, records: Iterable[Record]) -> None:
-    """Replace a file by another, so that a kill leaves one or the other."""
-    scratch = path.with_name(path.name + ".merging")
-    scratch.unlink(missing_ok=True)
-    writer = RecordWriter(scratch)
-    try:
-        writer.write(records)
-        writer.close()
-        scratch.replace(path)
-    except BaseException:
-        writer.close()
-        scratch.unlink(missing_ok=True)
-        raise
+def all_records(path: Path) -> dict[str, Record]:
+    """The same without their places."""
+    return {key: line.record for key, line in all_lines(path).items()}
 
 
 def finite(value: Any) -> Any:

@@ -18,6 +18,7 @@ from lvlmsal.results.report_plots import plots
 from lvlmsal.results.report_samples import failures_table, samples_page
 from lvlmsal.results.scored import Scored
 from lvlmsal.results.table import legend, run_grids
+from lvlmsal.results.unfinished import unfinished_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 92rem; padding: 0 1rem;
@@ -122,6 +123,9 @@ def _versions(environment: Mapping[str, Any]) -> str:
 def _tables(results: Mapping[str, Any]) -> str:
     """The tables of the run, each group with what has to be said of it."""
     parts = [*map(html_grid, run_grids(results)), f"<p>{html_text(legend(results))}</p>"]
+    if results.get("unfinished"):
+        said = html_text(unfinished_text(results["unfinished"]))
+        parts.insert(0, f"<p class='warning'>{said}</p>")
     for grid, remark in (
         (cost_grid(results), COST_REMARK),
         (paper_grid(results), PAPER_REMARK),

@@ -9,6 +9,7 @@ from typing import Any
 from lvlmsal.escaping import markdown_text
 from lvlmsal.results.columns import COLUMNS, Column, readers_text
 from lvlmsal.results.grid import Grid, markdown_grid
+from lvlmsal.results.unfinished import unfinished_text
 
 
 def run_grids(results: Mapping[str, Any]) -> list[Grid]:
@@ -46,7 +47,10 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
     Args:
         results: The content of ``results.json``.
     """
-    lines = [line for grid in run_grids(results) for line in [*markdown_grid(grid), ""]]
+    lines = []
+    if results.get("unfinished"):
+        lines += [markdown_text(unfinished_text(results["unfinished"])), ""]
+    lines += [line for grid in run_grids(results) for line in [*markdown_grid(grid), ""]]
     lines.append(markdown_text(legend(results)))
     lines += [f"\nNote: {markdown_text(warning)}" for warning in results["warnings"]]
     return "\n".join(lines) + "\n"

@@ -25,6 +25,7 @@ from lvlmsal.results.table import (
     speed_text,
     value_text,
 )
+from lvlmsal.results.unfinished import unfinished_text
 
 _MORE = " (continued)"
 NARROW = 125
@@ -39,6 +40,8 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
         width: Of the terminal, in characters.
     """
     parts: list[RenderableType] = []
+    if results.get("unfinished"):
+        parts += [shown(unfinished_text(results["unfinished"]), style="bold red"), Text()]
     for model, metric, cells in blocks_of(results):
         title, columns = f"{model}: {metric}", columns_of(metric, cells)
         for table in _fitting(title, columns, cells, width):

@@ -14,6 +14,7 @@ import pytest
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
+from lvlmsal.evaluation import run as running
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.results.locks import RunLock
 from lvlmsal.results.records import TIMINGS
@@ -102,6 +103,7 @@ def test_a_run_folder_is_complete(finished: Result, shared_world: Path) -> None:
         "report.html",
         "log.txt",
         "logs",
+        "samples",
     }
     environment = json.loads((finished.folder / "environment.json").read_text())
     assert environment["data"]["chair"]["samples"] == 3
@@ -174,11 +176,16 @@ def test_a_damaged_line_in_the_middle_is_not_passed_over(
         run(config)
 
 
-def test_a_finished_run_needs_no_model(
-    config: Config, run: Callable[..., Result], copied: Path, finished: Result
+def test_a_finished_run_loads_no_model(
+    config: Config,
+    run: Callable[..., Result],
+    copied: Path,
+    finished: Result,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(running, "load_model", None)
     before = (copied / "records.jsonl").read_bytes()
-    again = run(config, model=object())
+    again = run(config)
     assert (copied / "records.jsonl").read_bytes() == before
     assert again.results == finished.results
 

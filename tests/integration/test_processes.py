@@ -15,18 +15,22 @@ from typing import Any
 
 import pytest
 import yaml
+from lightning.pytorch.strategies.launchers import subprocess_script
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation import Result, evaluate
+from lvlmsal.evaluation import Result, evaluate, processes
 from lvlmsal.planning.schema import TrainerConfig, WorldConfig
 from lvlmsal.planning.trainer import make_trainer, trainer_problems
 from lvlmsal.planning.world import ensure_world
 from lvlmsal.pocket.world import write_world
-from lvlmsal.results.records import TIMINGS, RecordWriter
+from lvlmsal.results.records import TIMINGS
+from lvlmsal.results.writing import RecordWriter
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 
 SAMPLES = 7
+# Seconds after which a test gives up: far more than anything takes, also where others compute too.
+PATIENCE = 900
 DDP = ("trainer.accelerator=cpu", "trainer.strategy=ddp")
 
 
@@ -73,10 +77,14 @@ def start(root: Path, tmp_path: Path) -> Iterator[Start]:
     """Starts the command line on so many processes; nothing of it is left after the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*words: str, tokens: int = 6, launcher: tuple[str, ...] = ()) -> Any:
+    def begin(
+        *words: str,
+        tokens: int = 6,
+        launcher: tuple[str, ...] = (sys.executable,),
+    ) -> Any:
         config = make_config(root, tmp_path / "run", tokens)
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-        command = [*(launcher or [sys.executable]), "-m", "lvlmsal", "evaluate"]
+        command = [*launcher, "-m", "lvlmsal", "evaluate"]
         process = subprocess.Popen(
             [*command, str(tmp_path / "config.yaml"), *words],
             stdout=subprocess.PIPE,
@@ -92,28 +100,35 @@ def start(root: Path, tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for process in started:
-        try:
+        # those of torchrun are in sessions of their own
+        for pid in [*family(process.pid), process.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
         process.wait()
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """The processes that a run has started, the first one left out."""
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if int(fields[1]) == process.pid:
+        if int(fields[1]) == parent:
             found.append(int(path.parent.name))
     return found
 
 
+def family(parent: int) -> list[int]:
+    """The processes that a process has started, with all that these have started."""
+    return [pid for child in children(parent) for pid in (*family(child), child)]
+
+
 def until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         if process is not None and process.poll() is not None:
@@ -147,7 +162,7 @@ def test_three_then_one_then_two_processes_give_the_records_of_one(
     process = start("trainer.devices=3", *DDP)
     until(lambda: written(folder) >= 3, process)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode in (0, 143), errors
     assert "Traceback" not in errors
     until(lambda: group_is_gone(process.pid))
@@ -165,7 +180,7 @@ def test_three_then_one_then_two_processes_give_the_records_of_one(
         evaluate(make_config(root, folder, 6))
     monkeypatch.undo()
     process = start("trainer.devices=2", *DDP)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert lines(folder) == lines(alone.folder)
     assert output.count("run folder:") == 1
@@ -174,7 +189,7 @@ def test_three_then_one_then_two_processes_give_the_records_of_one(
 
 def test_more_processes_than_samples(start: Start, tmp_path: Path) -> None:
     process = start("trainer.devices=3", "benchmarks.*.limit=2", *DDP)
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     found = [json.loads(line) for line in lines(tmp_path / "run")]
     assert [(r["method"], r["sample_id"]) for r in found] == [
@@ -191,7 +206,7 @@ def test_more_processes_than_samples(start: Start, tmp_path: Path) -> None:
     [
         ("first", signal.SIGTERM, 143, "stopped; the same command goes on from here"),
         ("first", signal.SIGINT, 130, "stopped; the same command goes on from here"),
-        ("first", signal.SIGKILL, -9, ""),
+        ("first", signal.SIGKILL, -9, "error: the first process of the run (pid "),
         ("second", signal.SIGKILL, 2, "was killed by signal 9; what all of them have answered"),
     ],
 )
@@ -201,23 +216,93 @@ def test_a_process_that_is_ended_ends_the_others(
     folder = tmp_path / "run"
     process = start("trainer.devices=2", *DDP, tokens=400)
     until(lambda: written(folder) >= 2, process)
-    others = children(process)
+    others = children(process.pid)
     assert others
     os.kill(process.pid if target == "first" else others[0], number)
-    _, errors = process.communicate(timeout=60)
+    # ends once none of them holds the pipe
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, errors
     assert said in errors
     assert "Traceback" not in errors
-    assert errors.count("stopped;") <= 1
+    assert errors.count("stopped;") + errors.count("error:") == 1
     until(lambda: not any(map(is_alive, others)))
     # a signal may find the last record on its way to the disk
     assert written(folder) >= 1
 
 
+RANK = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTERM, lambda *_: None)  # of torchrun, which sends it to this process too
+code = subprocess.run([sys.executable, *sys.argv[2:]]).returncode
+open(f"{sys.argv[1]}/code{os.environ['RANK']}", "w").write(str(code))
+sys.exit(code % 256)
+"""
+
+
+def rank_of(pid: int) -> int:
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return int(next(v for v in variables if v.startswith(b"RANK=")).removeprefix(b"RANK="))
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("target", "number", "codes", "said"),
+    [
+        (0, signal.SIGKILL, (-9, 2), "error: the first process of the run (pid "),
+        (1, signal.SIGKILL, (2, -9), "error: process 1 of the run (pid "),
+        (None, signal.SIGTERM, (143, 143), "stopped; the same command goes on from here"),
+    ],
+)
+def test_the_loss_of_a_process_of_torchrun_is_told_from_a_stop(
+    start: Start,
+    tmp_path: Path,
+    target: int | None,
+    number: int,
+    codes: tuple[int, int],
+    said: str,
+) -> None:
+    """torchrun ends the others with SIGTERM in both cases; ``None`` is torchrun itself."""
+    (tmp_path / "rank.py").write_text(RANK)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
+    rank = ("--no-python", sys.executable, str(tmp_path / "rank.py"), str(tmp_path))
+    process = start("trainer.devices=2", *DDP, tokens=400, launcher=(*torchrun, *rank))
+    folder = tmp_path / "run"
+    until(lambda: written(folder) >= 2, process)
+    shells = {rank_of(pid): pid for pid in children(process.pid)}
+    pids = {rank: children(pid)[0] for rank, pid in shells.items()}
+    os.kill(process.pid if target is None else pids[target], number)
+    _, errors = process.communicate(timeout=PATIENCE)
+    until(lambda: not any(map(is_alive, pids.values())))
+    assert [int((tmp_path / f"code{rank}").read_text()) for rank in (0, 1)] == list(codes), errors
+    lines = [line for line in errors.splitlines() if line.startswith(("error:", "stopped;"))]
+    assert len(lines) == 1, errors
+    assert lines[0].startswith(said)
+
+
+def test_the_observer_of_lightning_is_given_nothing_to_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would kill the first process, without a word, when another one has failed."""
+    watched: list[list[Any]] = []
+    monkeypatch.setattr(subprocess_script, "_launch_process_observer", watched.append)
+    trainer = make_trainer(TrainerConfig(accelerator="cpu", devices=3, strategy="ddp"))
+    launcher: Any = trainer.strategy.launcher
+    others = [subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2)]
+    monkeypatch.setattr(launcher, "_call_children_scripts", lambda: launcher.procs.extend(others))
+    taken: list[Any] = []
+    monkeypatch.setattr(processes, "_started", taken)
+    processes.Watch(tmp_path, rank=0, processes=3).follow(trainer)
+    launcher.launch(lambda: None)
+    assert watched == [[]]
+    assert taken == others
+    for process in others:
+        process.wait()
+
+
 def test_torchrun_gives_the_records_of_one(start: Start, tmp_path: Path, alone: Result) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
     process = start("trainer.devices=2", *DDP, launcher=launcher)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert lines(tmp_path / "run") == lines(alone.folder)
     assert output.count("run folder:") == 1

@@ -21,7 +21,8 @@ import yaml
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
 from lvlmsal.lvlm import Lvlm
-from lvlmsal.results.records import TIMINGS, RecordWriter
+from lvlmsal.results.records import TIMINGS
+from lvlmsal.results.writing import RecordWriter
 
 Config = dict[str, Any]
 
@@ -259,7 +260,7 @@ def test_a_folder_that_becomes_read_only_is_told(
     [
         ("environment.json", None, "environment.json: is missing, though the run has records"),
         ("environment.json", "{", "environment.json: cannot be read: Expecting"),
-        ("environment.json", "[]", "environment.json: is damaged: it has no packages, data"),
+        ("environment.json", "[]", "environment.json: is damaged: it must be an object, got"),
         ("environment.json", '{"data": 3}', "environment.json: is damaged: it has no packages"),
         ("config.yaml", None, "config.yaml: is missing, though the run has records"),
         ("config.yaml", "a: [", "config.yaml: cannot be read: "),
@@ -293,7 +294,8 @@ def test_records_of_unknown_cells_are_told_when_answering_and_when_scoring(
     record = json.loads(path.read_text().splitlines()[0])
     strange = {**record, "key": "0123456789abcdef/1", "method": "old"}
     path.write_text(path.read_text() + json.dumps(strange) + "\n")
-    with pytest.raises(DataError, match=r"holds 1 answers .*\n  1 of tiny with old on pope/random"):
+    place = f"records.jsonl:{len(path.read_text().splitlines())}: this is the first of 1 answers"
+    with pytest.raises(DataError, match=rf"{place} .*\n  1 of tiny with old on pope/random"):
         run(config)
     with pytest.raises(DataError, match="put together from several runs"):
         score(copied)

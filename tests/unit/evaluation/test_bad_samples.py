@@ -20,7 +20,8 @@ from lvlmsal.evaluation.loading import Batch, OpenedBatches, Task
 from lvlmsal.lvlm import Lvlm, load
 from lvlmsal.planning.plan import import_plugins
 from lvlmsal.planning.schema import ModelConfig
-from lvlmsal.results.records import RecordWriter, read_records
+from lvlmsal.results.records import read_records
+from lvlmsal.results.writing import RecordWriter
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 from lvlmsal.tiny.processors import MARKS
 from tests.unit.evaluation.given import cell_of

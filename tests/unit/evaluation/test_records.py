@@ -14,14 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.results.records import (
-    RecordWriter,
-    all_records,
-    finite,
-    merge_parts,
-    put_in_order,
-    read_records,
-)
+from lvlmsal.results.records import all_records, finite, read_records
+from lvlmsal.results.writing import RecordWriter, merge_parts, put_in_order
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8")),
@@ -30,9 +24,30 @@ JSON = st.recursive(
 )
 
 
-def write(path: Path, *keys: str) -> None:
+def made(key: str, answer: str | None = "yes", **more: Any) -> dict[str, Any]:
+    """A whole record; without an answer, of a sample that failed."""
+    names = ("model", "method", "benchmark", "sample_id", "group", "prompt", "error")
+    return {
+        "key": key,
+        **dict.fromkeys(names, ""),
+        "images": [],
+        "answer": answer,
+        "target": None,
+        "status": "failed" if answer is None else "ok",
+        "new_tokens": 0,
+        "seconds": 0.5,
+        **more,
+    }
+
+
+def write(path: Path, *records: str | dict[str, Any]) -> None:
+    path.write_text("")
+    add(path, *records)
+
+
+def add(path: Path, *records: str | dict[str, Any]) -> None:
     writer = RecordWriter(path)
-    writer.write({"key": key, "answer": f"to {key}"} for key in keys)
+    writer.write(made(r, f"to {r}") if isinstance(r, str) else r for r in records)
     writer.close()
 
 
@@ -45,7 +60,7 @@ def test_what_is_written_is_read(
     values: list[object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("records") / "records.jsonl"
-    records = [{"key": str(number), "value": value} for number, value in enumerate(values)]
+    records = [made(str(number), target=value) for number, value in enumerate(values)]
     writer = RecordWriter(path)
     writer.write(records)
     writer.close()
@@ -81,20 +96,88 @@ def test_damage_before_the_last_line_is_an_error(tmp_path: Path) -> None:
             read_records(path, repair=True)
 
 
-def test_the_last_record_of_a_sample_counts(tmp_path: Path) -> None:
+def test_the_last_record_of_a_sample_that_failed_counts(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    write(path, "a", "b")
-    writer = RecordWriter(path)
-    writer.write([{"key": "a", "answer": "again"}])
-    writer.close()
-    assert [(r["key"], r["answer"]) for r in read_records(path)] == [("b", "to b"), ("a", "again")]
+    write(path, made("a", None, error="first"), "b", made("a", None, error="again"), made("a"))
+    assert [(r["key"], r["answer"]) for r in read_records(path)] == [("b", "to b"), ("a", "yes")]
+
+
+@pytest.mark.parametrize(
+    "second", [made("a", "no"), made("a", "yes", token_ids=[4]), made("a", None)]
+)
+def test_a_second_record_of_what_was_answered_is_an_error_with_its_place(
+    second: dict[str, Any], tmp_path: Path
+) -> None:
+    path, part = tmp_path / "records.jsonl", tmp_path / "records.rank1.jsonl"
+    write(path, made("a"), "b", second)
+    for read in (read_records, all_records):
+        with pytest.raises(
+            DataError, match=r"records\.jsonl:3: .*'a' than line 1, which"
+        ) as caught:
+            read(path)
+        assert "choose another folder with output=..." in str(caught.value)
+    write(path, "b", made("a"))
+    write(part, "c", "d", second)
+    if second["status"] == "ok":
+        with pytest.raises(DataError, match=r"rank1\.jsonl:3: .*than line 2 of .*records\.jsonl"):
+            all_records(path)
+    else:  # what one process could not answer, another has
+        assert all_records(path)["a"]["answer"] == "yes"
+
+
+def test_the_same_answer_twice_counts_once(tmp_path: Path) -> None:
+    """Killed between the files being put together and the others being deleted."""
+    path = tmp_path / "records.jsonl"
+    write(path, "b", made("a"))
+    write(tmp_path / "records.rank1.jsonl", made("a", seconds=0.7, batch_size=3))
+    assert [r["key"] for r in all_records(path).values()] == ["b", "a"]
+    merge_parts(path)
+    assert keys(path) == ["b", "a"]
+    add(path, made("a"))
+    assert keys(path) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"model": 3}, "model must be a text, got 3"),
+        ({"images": "a.png"}, "images must be a list, got 'a.png'"),
+        ({"images": [None]}, r"images[0] must be a text, got None"),
+        ({"answer": ["yes"]}, "answer must be a text or null, got ['yes']"),
+        ({"status": "fine"}, "status must be 'ok' or 'failed', got 'fine'"),
+        ({"new_tokens": True}, "new_tokens must be a number, got True"),
+        ({"seconds": "fast"}, "seconds must be a number, got 'fast'"),
+        ({"token_ids": [1, "x"]}, "token_ids[1] must be a number, got 'x'"),
+        ({"tokens": [1]}, "tokens[0] must be an object, got 1"),
+        ({"answer": None, "status": "ok"}, "it has the status ok and no answer"),
+        ("group", "it has no group"),
+        (b"[1]", "it must be an object, got [1]"),
+        (b"[" * 100_000, "it cannot be read"),
+        (b'{"key": ' + b"9" * 5000 + b"}", "it cannot be read"),
+        (b"\xff", "it cannot be read"),
+    ],
+)
+def test_a_record_of_another_type_is_an_error_with_its_place(
+    change: dict[str, Any] | str | bytes, problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "records.jsonl"
+    record = made("b")
+    if isinstance(change, dict):
+        record.update(change)
+    elif isinstance(change, str):
+        del record[change]
+    line = change if isinstance(change, bytes) else json.dumps(record).encode()
+    path.write_bytes(json.dumps(made("a")).encode() + b"\n" + line + b"\n")
+    with pytest.raises(DataError) as caught:
+        read_records(path)
+    assert str(caught.value).startswith(f"{path}:2: is no record: {problem}. ")
 
 
 def test_records_reach_the_disk_before_write_returns(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     writer = RecordWriter(path)
-    writer.write([{"key": "a"}])
-    assert json.loads(path.read_text()) == {"key": "a"}
+    writer.write([made("a")])
+    assert json.loads(path.read_text()) == made("a")
     writer.close()
 
 
@@ -127,10 +210,10 @@ class Full:
         return int(written)
 
 
-RECORDS = [{"key": f"k{i}", "answer": "\u2028é" * i, "status": "ok"} for i in range(4)]
+RECORDS = [made(f"k{i}", "\u2028é" * i) for i in range(4)]
 
 
-@given(room=st.integers(0, 200), before=st.integers(0, 2))
+@given(room=st.integers(0, 1500), before=st.integers(0, 2))
 def test_a_full_disk_leaves_whole_records_and_the_same_call_goes_on(
     room: int, before: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -227,8 +310,7 @@ def test_two_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
 
 def test_an_answer_outlasts_a_failure_whichever_file_it_is_in(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    ok = {"key": "a", "answer": "yes", "status": "ok"}
-    failed = {"key": "a", "answer": None, "status": "failed"}
+    ok, failed = made("a"), made("a", None)
     for main, part in ((ok, failed), (failed, ok)):
         path.write_text(json.dumps(main) + "\n")
         (tmp_path / "records.rank2.jsonl").write_text(json.dumps(part) + "\n")
@@ -240,10 +322,10 @@ def test_an_answer_outlasts_a_failure_whichever_file_it_is_in(tmp_path: Path) ->
 
 def test_a_sample_that_was_tried_again_has_one_line_in_the_end(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    lines = [{"key": "a", "status": "failed"}, {"key": "b"}, {"key": "a", "status": "ok"}]
+    lines = [made("a", None), made("b"), made("a")]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     put_in_order(path, ["b", "a"])
-    assert path.read_text() == '{"key": "b"}\n{"key": "a", "status": "ok"}\n'
+    assert path.read_text().splitlines() == [json.dumps(made("b")), json.dumps(made("a"))]
 
 
 def test_a_merge_that_finds_no_room_changes_nothing(

@@ -39,6 +39,14 @@ def record(cell: Cell, sample: str, status: str = "ok") -> dict[str, Any]:
         "model": cell.model.name,
         "method": cell.method,
         "benchmark": cell.label,
+        "sample_id": sample,
+        "group": "",
+        "images": [],
+        "prompt": "",
+        "target": None,
+        "answer": "yes" if status == "ok" else None,
+        "new_tokens": 1,
+        "seconds": 0.5,
         "status": status,
         "error": "" if status == "ok" else f"{sample}.png: broken",
     }
@@ -114,9 +122,30 @@ def test_answers_of_unknown_cells_are_refused_and_named(tmp_path: Path) -> None:
     write(path, [record(mine, "0"), record(other, "0"), record(other, "1")])
     with pytest.raises(DataError) as caught:
         check_records(path, plan)
-    assert "holds 2 answers that were given under settings which this config" in str(caught.value)
+    assert str(caught.value).startswith(f"{path}:2: this is the first of 2 answers that were given")
     assert "2 of tiny with greedy on y" in str(caught.value)
     assert "choose another folder with output=..." in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "records.rank1.jsonl"])
+def test_a_stray_record_in_a_known_cell_is_refused_with_its_place(
+    name: str, tmp_path: Path
+) -> None:
+    mine = cell("x", ["a", "a"])
+    plan = Plan(RunConfig(), {}, (mine,))
+    write(tmp_path / name, [record(mine, "0"), record(mine, "7")])
+    with pytest.raises(DataError) as caught:
+        check_records(tmp_path / "records.jsonl", plan)
+    assert str(caught.value).startswith(f"{tmp_path / name}:2: is no record of this run: x has no ")
+    assert "sample '7'" in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["model", "method", "benchmark", "sample_id"])
+def test_a_record_that_contradicts_its_key_is_refused(field: str, tmp_path: Path) -> None:
+    path, mine = tmp_path / "records.jsonl", cell("x", ["a", "a"])
+    write(path, [{**record(mine, "0"), field: "1"}])
+    with pytest.raises(DataError, match=rf"jsonl:1: .*its {field} is '1', and its key belongs to"):
+        check_records(path, Plan(RunConfig(), {}, (mine,)))
 
 
 def test_failures_of_all_processes_are_counted_together(tmp_path: Path) -> None:

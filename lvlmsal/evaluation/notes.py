@@ -1,0 +1,86 @@
+"""What a run folder says of its run, beside the records: written once, then only added to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lvlmsal.evaluation import folder as names
+from lvlmsal.evaluation.environment import describe_environment, write_subsets
+from lvlmsal.evaluation.folder import has_begun, read_environment, write_config, write_json
+from lvlmsal.evaluation.manifests import (
+    MANIFESTS,
+    make_manifest,
+    read_manifest,
+    write_manifest,
+)
+from lvlmsal.evaluation.provenance import as_read, continued, failed_images, refuse_changes
+from lvlmsal.planning.plan import Plan
+from lvlmsal.results.records import Record
+
+
+class Notes:
+    """Config, environment, manifests and subsets of a run folder, kept by the first process.
+
+    Args:
+        folder: The run folder.
+        plan: The run.
+        records: The records that are there, by key.
+
+    Raises:
+        ConfigError: The data have changed since the first record.
+        DataError: What the run was made with cannot be read.
+        LvlmsalError: The folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, records: Mapping[str, Record]) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._manifests = {label: make_manifest(b) for label, b in plan.benchmarks.items()}
+        self._environment = describe_environment(plan, self._manifests)
+        self._failed = failed_images(plan, records)
+        wanted = {cell.key(s.id) for cell in plan.cells for s in cell.benchmark.samples()}
+        answered = {key for key, record in records.items() if record["status"] == "ok"}
+        self._answers = len(answered & wanted) if wanted - answered else None
+        if has_begun(folder):
+            self._refuse_changes()
+        else:
+            # what a run has left that never came to its first record
+            for name in (MANIFESTS, names.SUBSETS):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / names.ENVIRONMENT).unlink(missing_ok=True)
+        write_config(folder, plan.config)
+        write_subsets(folder, plan)
+        for label, manifest in self._manifests.items():
+            there = read_manifest(folder, label) or {}
+            new = {key: s for key, s in manifest.samples.items() if there.get(key) != s}
+            if new:
+                write_manifest(folder, label, new)
+        self._write()
+
+    def add_model(self, name: str, description: Mapping[str, Any]) -> None:
+        """Note what was loaded.
+
+        Args:
+            name: What the config calls it.
+            description: See `lvlmsal.evaluation.environment.describe_model`; of a model whose
+                answers are all there, what can be said of it without loading it.
+
+        Raises:
+            ConfigError: It is not what has answered before.
+        """
+        self._environment["models"][name] = dict(description)
+        self._refuse_changes()
+        self._write()
+
+    def _refuse_changes(self) -> None:
+        refuse_changes(self._folder, self._environment, self._manifests, failed=self._failed)
+
+    def _write(self) -> None:
+        path = self._folder / names.ENVIRONMENT
+        content = as_read(self._environment)
+        if path.is_file():
+            content = continued(read_environment(self._folder), content, answers=self._answers)
+        write_json(path, content)
