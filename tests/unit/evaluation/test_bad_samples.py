@@ -13,7 +13,7 @@ from PIL import Image
 
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError, is_out_of_memory
-from lvlmsal.evaluation.answering import AnswerModule
+from lvlmsal.evaluation.answering import AnswerModule, make_record
 from lvlmsal.evaluation.folder import write_text
 from lvlmsal.evaluation.guards import interrupts
 from lvlmsal.evaluation.loading import Batch, OpenedBatches, Task
@@ -143,7 +143,10 @@ def test_an_image_above_the_limit_of_its_model_fails(tmp_path: Path) -> None:
 
 
 def test_half_of_a_surrogate_pair_can_be_written_and_read_again(tmp_path: Path) -> None:
-    record = {"key": "a/\ud83d", "prompt": LONE, "status": "ok", "answer": "\U0001f600 ja"}
+    one = Sample("\ud83d", (), LONE, "yes", "0")
+    task = Task(cell_of("p", [one]), one)
+    record = make_record(task)
+    record |= {"status": "ok", "answer": "\U0001f600 ja"}
     writer = RecordWriter(tmp_path / "records.jsonl")
     writer.write([record])
     writer.close()
