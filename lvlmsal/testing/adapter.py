@@ -6,19 +6,23 @@ Each check compares the adapter with what the model does, never with the adapter
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.errors import LvlmsalError
-
-QUESTIONS: Final = ("What is to be seen here?", "No picture at all.", "Are they the same? é")
-"""Of three samples with one, no and two images."""
+from lvlmsal.testing.adapter_methods import (
+    check_diagnosis,
+    check_every_cache,
+    check_pixels,
+    check_session,
+    check_sgrs,
+)
+from lvlmsal.testing.checks import Check, Failures
+from lvlmsal.testing.pictures import QUESTIONS, random_images
 
 _TOLERANCE: Final = 1e-4
 
@@ -40,26 +44,9 @@ def check_adapter(
     adapter = adapter_class(model, processor)
     found = type(adapter_for(model))
     assert found is adapter_class, f"the registry gives {found.__name__} for this model"
-    for check in ADAPTER_CHECKS.values():
-        check(adapter)
-
-
-def random_images(seed: int = 0) -> list[list[Image.Image]]:
-    """Draw the images of :data:`QUESTIONS`: one, none and two, all of different sizes.
-
-    Args:
-        seed: Of the pixels.
-
-    Returns:
-        A list of images for each question.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(width: int, height: int) -> Image.Image:
-        pixels = torch.randint(256, (height, width, 3), generator=generator, dtype=torch.uint8)
-        return Image.fromarray(pixels.numpy())
-
-    return [[draw(90, 60)], [], [draw(33, 70), draw(64, 64)]]
+    failures = Failures()
+    failures.run(adapter.family, ADAPTER_CHECKS, lambda: adapter_class(model, processor))
+    failures.raise_any()
 
 
 def check_parts(adapter: ModelAdapter) -> None:
@@ -232,15 +219,36 @@ def check_mismatch(adapter: ModelAdapter) -> None:
         assert not lacking, f"the error does not say {lacking}: {said}"
 
 
-ADAPTER_CHECKS: Final[dict[str, Callable[[ModelAdapter], None]]] = {
-    "parts": check_parts,
-    "spans": check_spans,
-    "grids": check_grids,
-    "batch": check_batch,
-    "append": check_append,
-    "attention": check_attention,
-    "text": check_text,
-    "mismatch": check_mismatch,
+ADAPTER_CHECKS: Final[dict[str, Check[ModelAdapter]]] = {
+    "parts": Check(
+        check_parts, "`attention_name`, `decoder` or `vision_tower` is another one here"
+    ),
+    "spans": Check(
+        check_spans,
+        "`image_token_ids` lacks the token of a patch; or `complete` leaves out inputs "
+        "that the processor does not make",
+    ),
+    "grids": Check(check_grids, "`image_grids` forgets a merge, a crop, tiles or newline tokens"),
+    "batch": Check(check_batch, "`complete` drops the attention mask, or padding is at the right"),
+    "append": Check(check_append, "an input with an entry for each token is not continued"),
+    "attention": Check(
+        check_attention,
+        "`_attention_key` names another part of the config than that of the text decoder",
+    ),
+    "text": Check(check_text, "`token_texts` strips blanks, or decodes token by token"),
+    "mismatch": Check(check_mismatch, "`encode` was overridden and does not count placeholders"),
+    "pixels": Check(check_pixels, "images are dropped, or all samples get those of the first one"),
+    "session": Check(
+        check_session,
+        "its attention does more than softmax(q k) v, or the modules are those of another part",
+    ),
+    "every cache": Check(check_every_cache, "the model does not take caches of transformers"),
+    "diagnosis": Check(
+        check_diagnosis,
+        "rows of the prompt see later ones (a prefix, or images without a causal mask), layers "
+        "share keys and values, or `append` does not continue an input as generation does",
+    ),
+    "sgrs": Check(check_sgrs, "the same as of `diagnosis`; look at that one first"),
 }
 """Name -> check; one by one they make parameters of a test."""
 

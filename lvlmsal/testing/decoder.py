@@ -2,75 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria, StoppingCriteriaList
 
+from lvlmsal.attention import intervene
 from lvlmsal.decoders.base import Decoder
-from lvlmsal.testing.sharing import check_sharing
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.testing.checks import Check, Failures, check_caches, other_pixels
+from lvlmsal.testing.decoder_case import PAD, STEPS, DecoderCase
+from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
 from lvlmsal.testing.tiny import (
     TINY,
     VOCABULARY,
-    TinySample,
-    collate,
     tiny_model,
     tiny_samples,
 )
-
-STEPS: Final = 5
-"""Tokens that are decoded in each check."""
-PAD: Final = 3
-"""Not 0: beam search fills with the end of sequence then."""
-_END: Final = 2
-
-
-@dataclass
-class DecoderCase:
-    """One decoder on one tiny random model.
-
-    Attributes:
-        decoder: Under test.
-        greedy: The same class with options under which it is greedy search, if there are such.
-        model: In float64, so that rounding decides nothing.
-        samples: Four unpadded samples with zero to two images.
-    """
-
-    decoder: Decoder
-    greedy: Decoder | None
-    model: PreTrainedModel
-    samples: list[TinySample]
-
-    @property
-    def batch(self) -> dict[str, Tensor]:
-        """All samples, padded at the left."""
-        return collate(self.samples)
-
-    def run(
-        self, inputs: dict[str, Tensor], kwargs: dict[str, Any] | None = None, **options: Any
-    ) -> Tensor:
-        """Prompts and answers, (B, L + T).
-
-        Args:
-            inputs: Of the model.
-            kwargs: Of the decoder; its `generate_kwargs()` by default.
-            **options: Of generate. End of sequence is banned unless `suppress_tokens` is given.
-        """
-        chosen = {"max_new_tokens": STEPS, "suppress_tokens": [_END], "pad_token_id": PAD}
-        generative: Any = self.model
-        own = self.decoder.generate_kwargs() if kwargs is None else kwargs
-        output = generative.generate(
-            **inputs, **{**chosen, **options}, **own, return_dict_in_generate=True
-        )
-        ids: Tensor = output.sequences
-        return ids
-
-    def answers(self, inputs: dict[str, Tensor], *args: Any, **options: Any) -> Tensor:
-        """What stands after the prompts, (B, T)."""
-        return self.run(inputs, *args, **options)[:, inputs["input_ids"].shape[1] :]
 
 
 def check_decoder(
@@ -90,16 +40,16 @@ def check_decoder(
     >>> from lvlmsal.decoders.sgrs import SGRS
     >>> check_decoder(SGRS(), greedy=SGRS(k=1), families=["llava"])
     """
+    failures = Failures()
     for family in families:
-        model = tiny_model(family, dtype=torch.float64)
-        samples = tiny_samples(family, (1, 2, 0, 1), dtype=torch.float64)
-        case = DecoderCase(decoder, greedy, model, samples)
-        for name, check in DECODER_CHECKS.items():
-            try:
-                check(case)
-            except AssertionError as error:
-                raise AssertionError(f"{family}, {name}: {error}") from error
-    check_sharing(decoder, (), families)
+
+        def make(family: str = family) -> DecoderCase:
+            model = tiny_model(family, dtype=torch.float64)
+            samples = tiny_samples(family, (1, 2, 0, 1), dtype=torch.float64)
+            return DecoderCase(decoder, greedy, model, samples, family)
+
+        failures.run(family, DECODER_CHECKS, make)
+    failures.raise_any()
 
 
 def check_sequences(case: DecoderCase) -> None:
@@ -228,15 +178,77 @@ def check_model(case: DecoderCase) -> None:
     assert all(p.grad is None for p in case.model.parameters()), "gradients are left"
 
 
-DECODER_CHECKS: Final[dict[str, Callable[[DecoderCase], None]]] = {
-    "sequences": check_sequences,
-    "seed": check_seed,
-    "batch": check_batch,
-    "stopping": check_stopping,
-    "processors": check_processors,
-    "end": check_end,
-    "greedy": check_greedy,
-    "streamer": check_streamer,
-    "model": check_model,
+def check_session(case: DecoderCase) -> None:
+    """Inside the scope of an intervention of almost no strength, the tokens are the plain ones."""
+    plain = case.answers(case.batch)
+    with intervene(case.model, LocoRE(beta=1e-9)):
+        edited = case.answers(case.batch)
+    assert torch.equal(plain, edited), "LocoRE(beta=1e-9) changes the tokens"
+
+
+def check_every_cache(case: DecoderCase) -> None:
+    """Every exact cache gives the tokens of the dynamic one, or is refused."""
+
+    def decode(**options: Any) -> Tensor:
+        return case.answers(case.batch, **options)
+
+    check_caches(case.model, case.batch, decode, num_beams=case.decoder.num_beams)
+
+
+def check_pixels(case: DecoderCase) -> None:
+    """Another image changes the first logits of its sample, and of no other one."""
+    first: list[Tensor] = []
+    watched = case.model.register_forward_hook(lambda *call: first.append(call[2].logits[:, -1]))
+    logits = []
+    try:
+        for inputs in (case.batch, other_pixels(case.batch)):
+            first.clear()
+            case.answers(inputs)
+            logits.append(first[0])
+    finally:
+        watched.remove()
+    rows = len(logits[0]) // len(case.samples)
+    for row, sample in enumerate(case.samples):
+        same = torch.equal(*(each[row * rows] for each in logits))
+        said = "leave" if sample.images else "change"
+        assert same is not bool(sample.images), f"other pixels {said} the logits of sample {row}"
+
+
+def check_shared_prefix(case: DecoderCase) -> None:
+    """Who says `shares_prefix` answers questions about one image as if each were the only one."""
+    check_sharing(case.decoder, (), [case.family])
+
+
+DECODER_CHECKS: Final[dict[str, Check[DecoderCase]]] = {
+    "sequences": Check(
+        check_sequences,
+        "the loop counts tokens itself in place of asking `stopping_criteria`, or returns only the "
+        "new tokens",
+    ),
+    "seed": Check(check_seed, "it draws from torch's global generator: make one from `seed`"),
+    "batch": Check(
+        check_batch,
+        "columns were taken for positions, or random numbers depend on the row in place of the "
+        "sample's id",
+    ),
+    "stopping": Check(check_stopping, "`stopping_criteria` is not asked after each token"),
+    "processors": Check(check_processors, "`logits_processor` is not applied to the scores"),
+    "end": Check(check_end, "samples that ended are not filled with `pad_token_id`"),
+    "greedy": Check(check_greedy, "the options of `greedy_options` leave some of its effect on"),
+    "streamer": Check(check_streamer, "`streamer` is not passed on by `generate_kwargs`"),
+    "session": Check(
+        check_session,
+        "it calls parts of the model by hand: call the model itself, so that hooks run",
+    ),
+    "every cache": Check(
+        check_every_cache,
+        "it takes the number of keys for the length of the sequence: a static cache has more; "
+        "refuse the caches that it cannot use",
+    ),
+    "pixels": Check(
+        check_pixels, "it leaves inputs of the prompt's pass out, or keeps earlier ones"
+    ),
+    "shared prefix": Check(check_shared_prefix, SHARES_WRONGLY),
+    "model": Check(check_model, "a scope is left open, or gradients are left on the weights"),
 }
 """All checks by name, for those who want to run them one by one."""

@@ -3,81 +3,29 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.search import Greedy, Sample
 from lvlmsal.decoders.sgrs import SGRS
-from lvlmsal.errors import LvlmsalError
 from lvlmsal.interventions.base import Intervention
+from lvlmsal.testing.checks import Check, Failures
 from lvlmsal.testing.endings import ENDINGS, left_behind
-from lvlmsal.testing.sharing import check_sharing
-from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_lvlm, tiny_samples
-
-STEPS: Final = 5
-"""Tokens that are decoded in each check."""
-
-
-@dataclass
-class InterventionCase:
-    """One intervention on one tiny random model.
-
-    Attributes:
-        intervention: With options under which it changes the model.
-        identity: The same with options that switch it off, if there are such.
-        model: In float32; its text decoder is on sdpa.
-        samples: Two unpadded samples of different lengths, with one image and with none.
-        processor: Of the model, for interventions that put words into the prompt.
-    """
-
-    intervention: Intervention
-    identity: Intervention | None
-    model: PreTrainedModel
-    samples: list[TinySample]
-    processor: Any = None
-
-    @property
-    def adapter(self) -> ModelAdapter:
-        """Of the model, with its processor."""
-        return adapter_for(self.model, self.processor)
-
-    @property
-    def batch(self) -> dict[str, Tensor]:
-        """Both samples, padded at the left."""
-        return collate(self.samples)
-
-    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Logits (B, L, V) of a plain pass."""
-        with torch.no_grad():
-            logits: Tensor = self.model(**inputs).logits
-        return logits
-
-    def step_logits(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Logits (B, V) that predict the last of three decoded tokens."""
-        generative: Any = self.model
-        wanted = {"output_logits": True, "return_dict_in_generate": True}
-        output = generative.generate(
-            **inputs, **wanted, do_sample=False, max_new_tokens=3, suppress_tokens=[2]
-        )
-        logits: Tensor = output.logits[-1]
-        return logits
-
-    def decode(self, inputs: dict[str, Tensor], **options: Any) -> Tensor:
-        """Tokens (B, T) that the model's own generate makes."""
-        # Without a cache transformers would look for the pixels of a generated image token.
-        banned = [IMAGE, VIDEO, 2]
-        generative: Any = self.model
-        chosen = {"do_sample": False, "max_new_tokens": STEPS, "suppress_tokens": banned}
-        ids: Tensor = generative.generate(**inputs, **{**chosen, **options})
-        return ids[:, inputs["input_ids"].shape[1] :]
+from lvlmsal.testing.intervention_case import STEPS, InterventionCase
+from lvlmsal.testing.session_checks import (
+    check_every_cache,
+    check_faint,
+    check_pixels,
+    check_recorded,
+)
+from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
+from lvlmsal.testing.tiny import TINY, TinySample, tiny_lvlm, tiny_samples
 
 
 def check_intervention(
@@ -107,21 +55,20 @@ def check_intervention(
         changed: Any = intervention  # a dataclass, as every registered one
         identity = replace(changed, **intervention.off)
     options = copy.deepcopy(vars(intervention))
+    failures = Failures()
     for family in families:
-        samples = tiny_samples(family, (1, 0))
-        model, processor = tiny_lvlm(family)
-        case = InterventionCase(intervention, identity, model, samples, processor)
-        case.logits(case.batch)  # transformers leaves hooks of its own at its first pass
-        for name, check in INTERVENTION_CHECKS.items():
-            try:
-                check(case)
-            except (AssertionError, LvlmsalError) as error:
-                raise AssertionError(f"{family}, {name}: {error}") from error
-            except Exception as error:  # of the method's own code: where it happened helps
-                error.add_note(f"in the check {name!r} on the family {family!r}")
-                raise
-    check_sharing(Greedy(), [intervention], families)
-    assert vars(intervention) == options, "nothing left: the object itself was changed"
+
+        def make(family: str = family) -> InterventionCase:
+            model, processor = tiny_lvlm(family)
+            samples = tiny_samples(family, (1, 0))
+            case = InterventionCase(
+                intervention, identity, model, samples, processor, family, options
+            )
+            case.logits(case.batch)  # transformers leaves hooks of its own at its first pass
+            return case
+
+        failures.run(family, INTERVENTION_CHECKS, make)
+    failures.raise_any()
 
 
 def check_identity(case: InterventionCase) -> None:
@@ -158,6 +105,7 @@ def check_nothing_left(case: InterventionCase) -> None:
         ending(lambda: case.decode(case.batch), lambda: intervene(case.adapter, case.intervention))
         assert left_behind(case.model) == before, f"something is left behind after {name}"
         assert torch.equal(case.logits(case.batch), plain), f"results are changed after {name}"
+    assert vars(case.intervention) == case.options, "the object itself was changed"
 
 
 def check_causality(case: InterventionCase) -> None:
@@ -247,6 +195,11 @@ def check_decoders(case: InterventionCase) -> None:
         assert torch.equal(answers[0], answers[-1]), f"depends on the size of the blocks, {name}"
 
 
+def check_shared_prefix(case: InterventionCase) -> None:
+    """Who says `shares_prefix` answers questions about one image as if each were the only one."""
+    check_sharing(Greedy(), [case.intervention], [case.family])
+
+
 def _double(sample: TinySample) -> TinySample:
     inputs = {
         name: value.double() if value.is_floating_point() else value
@@ -255,14 +208,57 @@ def _double(sample: TinySample) -> TinySample:
     return replace(sample, inputs=inputs)
 
 
-INTERVENTION_CHECKS: Final[dict[str, Callable[[InterventionCase], None]]] = {
-    "identity": check_identity,
-    "effect": check_effect,
-    "nothing left": check_nothing_left,
-    "causality": check_causality,
-    "batch": check_batch,
-    "cache": check_cache,
-    "second stream": check_second_stream,
-    "decoders": check_decoders,
+INTERVENTION_CHECKS: Final[dict[str, Check[InterventionCase]]] = {
+    "identity": Check(check_identity, "`is_identity` forgets an option of `off`"),
+    "faint": Check(
+        check_faint,
+        "the edit jumps where its strength leaves zero: a norm, a cut or a branch that does not "
+        "depend on the strength; then say so in its docstring and give `off` no number",
+    ),
+    "effect": Check(
+        check_effect,
+        "`strong` is weak, or its `layers` miss a model of two layers; or 0/0 in a sample without "
+        "an image",
+    ),
+    "causality": Check(
+        check_causality,
+        "weights were added where they are zero, that is masked; or a row of the prompt is edited "
+        "by the question after it: then set `looks_ahead`",
+    ),
+    "recorded": Check(
+        check_recorded,
+        "the edit changes a tensor in place, or works on detached values: gradients pass through "
+        "it when saliency is computed",
+    ),
+    "batch": Check(
+        check_batch,
+        "columns were taken for positions; a maximum or mean is taken over the batch; or random "
+        "numbers come from the global generator",
+    ),
+    "cache": Check(
+        check_cache,
+        "the row's place in the pass was taken for its position; calls are counted; or a later "
+        "pass overwrites state",
+    ),
+    "every cache": Check(
+        check_every_cache,
+        "the number of keys was taken for the length of the sequence: a static cache has more",
+    ),
+    "pixels": Check(
+        check_pixels,
+        "`second_inputs` or `prepare` keeps an earlier image, or something is taken over the batch",
+    ),
+    "second stream": Check(
+        check_second_stream,
+        "`has_second_stream` is missing, or `second_inputs` finds nothing to do",
+    ),
+    "decoders": Check(
+        check_decoders,
+        "only the last row of a pass is edited, where several predict; or a division by zero",
+    ),
+    "shared prefix": Check(check_shared_prefix, SHARES_WRONGLY),
+    "nothing left": Check(
+        check_nothing_left, "state is kept on `self`: use `prepare` or `context.carried`"
+    ),
 }
 """All checks by name, for those who want to run them one by one."""

@@ -14,6 +14,8 @@ from lvlmsal.lvlm import load
 from lvlmsal.prefix import can_share
 from lvlmsal.testing.tiny import tiny_lvlm
 
+SHARES_WRONGLY: Final = "`shares_prefix` is set, but a row of the prompt depends on what follows it"
+
 QUESTIONS: Final = ("Is there a cat?", "Is there a big dog?", "Is there a cow in it?", "Is it so?")
 
 
@@ -56,6 +58,6 @@ def check_sharing(
                 sample_ids=[name],
             )
             assert answer.token_ids == alone.token_ids, (
-                f"{family}, shared prefix: `shares_prefix` is set, but with other questions on the "
-                f"same image the answer is {answer.token_ids}, alone it is {alone.token_ids}"
+                f"`shares_prefix` is set, but with other questions on the same image the "
+                f"answer is {answer.token_ids}, alone it is {alone.token_ids}"
             )

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.registry import DECODERS
-from lvlmsal.testing.decoder import PAD, check_decoder
+from lvlmsal.testing.decoder import check_decoder
+from lvlmsal.testing.decoder_case import PAD
 from lvlmsal.testing.tiny import TINY
 
 BUILT_IN = [n for n in DECODERS.names() if DECODERS.get(n).__module__[:8] == "lvlmsal."]
@@ -65,6 +66,8 @@ class Loop(Decoder):
         first: dict[str, Any] = {"is_first_iteration": True}
         while bool(running.any()):
             step = first if ids is input_ids else {"next_sequence_length": 1}
+            if self.fault == "pixels":
+                kwargs["pixel_values"] = torch.ones_like(kwargs["pixel_values"])
             prepared = model.prepare_inputs_for_generation(ids, **step, **kwargs)
             with torch.no_grad():
                 output = model(**prepared, return_dict=True)
@@ -74,6 +77,11 @@ class Loop(Decoder):
                 scores = scores + 9 * torch.randn_like(scores)
             if self.fault == "batch":
                 scores = scores.roll(len(ids) - 1, dims=1)
+            if self.fault == "session" and _is_held(model):
+                scores = -scores
+            if self.fault == "every cache":
+                # As who takes the number of keys for the length of the sequence.
+                scores = scores.roll(kwargs["past_key_values"].layers[0].keys.shape[2], dims=1)
             if self.fault != "processors":
                 scores = logits_processor(ids, scores)
             new = scores.argmax(-1)
@@ -91,7 +99,25 @@ class Loop(Decoder):
         return type("Output", (), {"sequences": ids})()
 
 
-@pytest.mark.parametrize("fault", ["sequences", "stopping", "processors", "end", "batch", "seed"])
+def _is_held(model: Any) -> bool:
+    """Whether a session is open, as a decoder can see that goes by the attention's name."""
+    return model.config.get_text_config()._attn_implementation == "lvlmsal"
+
+
+FAULTS = [
+    "sequences",
+    "stopping",
+    "processors",
+    "end",
+    "batch",
+    "seed",
+    "session",
+    "every cache",
+    "pixels",
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_the_kit_finds_what_is_broken(fault: str) -> None:
     with pytest.raises(AssertionError, match=fault):
         check_decoder(Loop(fault), families=["llava"])
@@ -105,3 +131,15 @@ def test_the_kit_finds_a_greedy_setting_that_is_none() -> None:
 def test_the_kit_finds_a_streamer_that_hears_nothing() -> None:
     with pytest.raises(AssertionError, match="streamer"):
         check_decoder(Loop("streamer"), families=["llava"])
+
+
+def test_the_kit_reports_every_fault_with_its_usual_reason() -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_decoder(Loop("streamer"), greedy=DECODERS.build("sample"), families=["llava"])
+    said = str(caught.value)
+    assert said.startswith("2 checks failed:\n")
+    assert "llava, greedy: its greedy setting differs" in said
+    assert "llava, streamer: the streamer heard something else" in said
+    assert said.count("usual reason: ") == 2
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert len(caught.value.__cause__.exceptions) == 2

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import pytest
 import torch
 from torch import Tensor
 
 from lvlmsal.attention import AttentionContext
-from lvlmsal.interventions.base import AttentionIntervention
+from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.interventions.base import AttentionIntervention, Intervention, LogitsIntervention
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import TINY
@@ -93,6 +98,43 @@ class Silent(AttentionIntervention):
     pass
 
 
+@dataclass(frozen=True)
+class Jumps(AttentionIntervention):
+    """Its strength is no strength: any number above 0 does the same."""
+
+    strength: float = 1.0
+
+    off: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
+
+    @property
+    def is_identity(self) -> bool:
+        return self.strength == 0
+
+    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
+        return weights * 1.5
+
+
+class OffTheRecord(Louder):
+    """Acts where no gradient is asked for."""
+
+    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
+        return weights if torch.is_grad_enabled() else weights * 1.5
+
+
+class CountsKeys(Louder):
+    """Takes the number of keys for the length of the sequence."""
+
+    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
+        return weights * (1 + weights.shape[3] % 3)
+
+
+class Mixes(LogitsIntervention):
+    """Gives each sample the mean of its batch."""
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        return logits + logits.mean(0, keepdim=True)
+
+
 def test_the_kit_passes_what_is_right() -> None:
     check_intervention(Louder(), families=["llava"])
 
@@ -107,10 +149,27 @@ def test_the_kit_passes_what_is_right() -> None:
         (Remembers(), None, "nothing left"),
         (Louder(), NeverOff(), "identity"),
         (Silent(), None, "effect"),
+        (Jumps(), None, "faint: log-probabilities are off"),
+        (OffTheRecord(), None, "recorded: logits of a recorded pass are off"),
+        (CountsKeys(), None, "every cache: other tokens with cache_implementation='static'"),
+        (Mixes(), None, "pixels: other pixels change the logits of a sample without an image"),
     ],
 )
 def test_the_kit_finds_what_is_broken(
-    broken: AttentionIntervention, identity: AttentionIntervention | None, message: str
+    broken: Intervention, identity: AttentionIntervention | None, message: str
 ) -> None:
     with pytest.raises(AssertionError, match=message):
         check_intervention(broken, identity=identity, families=["llava"])
+
+
+class Raises(Louder):
+    """Not an assertion, and not an error of this library."""
+
+    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
+        raise ZeroDivisionError("by nothing")
+
+
+def test_the_kit_says_where_a_method_raised() -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_intervention(Raises(), families=["llava"])
+    assert f"llava, effect: ZeroDivisionError in {__file__}:" in str(caught.value)

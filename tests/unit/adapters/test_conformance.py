@@ -134,6 +134,19 @@ class BlanksDropped(LlavaAdapter):
         return [text.strip() for text in super().token_texts(ids)]
 
 
+class FirstImageOnly(LlavaAdapter):
+    def complete(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {
+            name: torch.ones_like(value) if name == "pixel_values" else value
+            for name, value in super().complete(inputs).items()
+        }
+
+
+class AnswerCut(LlavaAdapter):
+    def append(self, inputs: Any, response: torch.Tensor) -> dict[str, torch.Tensor]:
+        return super().append(inputs, response.flip(1))
+
+
 class Careless(LlavaAdapter):
     def encode(self, images: Any, prompts: Any, **options: Any) -> dict[str, torch.Tensor]:
         cut = [
@@ -158,6 +171,8 @@ class Careless(LlavaAdapter):
         (MaskForgotten, "batch"),
         (BlanksDropped, "text"),
         (Careless, "mismatch"),
+        (FirstImageOnly, "pixels"),
+        (AnswerCut, "diagnosis"),
     ],
 )
 def test_check_finds_the_mistake(adapter: type[ModelAdapter], check: str) -> None:
@@ -199,3 +214,20 @@ def test_renamed_model_keeps_the_adapter_of_its_base() -> None:
 
     model, _ = tiny_lvlm("llava")
     assert isinstance(adapter_for(Renamed(model.config)), LlavaAdapter)
+
+
+def test_all_failures_are_reported_with_their_usual_reasons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Twice(FirstImageOnly, BlanksDropped):
+        pass
+
+    model, processor = tiny_lvlm("llava")
+    monkeypatch.setattr("lvlmsal.testing.adapter.adapter_for", lambda of: Twice(of))
+    with pytest.raises(AssertionError) as caught:
+        check_adapter(Twice, model, processor)
+    said = str(caught.value)
+    assert said.startswith("2 checks failed:")
+    assert "LLaVA-1.5, text: " in said
+    assert "LLaVA-1.5, pixels: " in said
+    assert said.count("usual reason: ") == 2

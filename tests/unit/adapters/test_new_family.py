@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter
+from lvlmsal.registry import ADAPTERS
 from lvlmsal.testing.adapter import ADAPTER_CHECKS
 from lvlmsal.testing.tiny import IMAGE, IMAGE_END, IMAGE_START, VIDEO, VOCABULARY
 from lvlmsal.tiny.processors import tiny_processor
@@ -20,7 +23,7 @@ class Qwen3VLAdapter(Qwen2VLAdapter):
 
 
 @pytest.fixture(scope="module")
-def adapter() -> Qwen3VLAdapter:
+def adapter() -> Iterator[Qwen3VLAdapter]:
     common = {"hidden_size": 32, "intermediate_size": 48, "initializer_range": 0.25}
     config = Qwen3VLConfig(
         vision_config={
@@ -61,7 +64,10 @@ def adapter() -> Qwen3VLAdapter:
         model = Qwen3VLForConditionalGeneration(config)
     model.train(False)
     model.generation_config.pad_token_id = 0
-    return Qwen3VLAdapter(model, tiny_processor("qwen2_vl"))
+    ADAPTERS.register(*Qwen3VLAdapter.architectures)(Qwen3VLAdapter)
+    yield Qwen3VLAdapter(model, tiny_processor("qwen2_vl"))
+    for name in Qwen3VLAdapter.architectures:  # other tests list what is registered
+        del ADAPTERS._entries[name]
 
 
 @pytest.mark.parametrize("check", ADAPTER_CHECKS)

@@ -1,0 +1,134 @@
+"""The checks of adapters that run this library's own methods on the model."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention import AttentionSession, intervene
+from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.saliency.block import block_saliency
+from lvlmsal.saliency.full import full_graph_rows
+from lvlmsal.saliency.options import RowName, SaliencyOptions
+from lvlmsal.saliency.reduce import context_mask, token_saliency
+from lvlmsal.testing.checks import check_caches
+from lvlmsal.testing.pictures import QUESTIONS, random_images
+
+LENGTH: Final = 4
+"""Tokens of the answers that are judged."""
+
+_TOLERANCE: Final = 1e-4
+
+
+def check_session(adapter: ModelAdapter) -> None:
+    """A session that changes nothing leaves the logits as they are, edited or recorded."""
+    inputs = adapter.encode(random_images(), QUESTIONS)
+    real = inputs["attention_mask"].bool()
+    with torch.no_grad():
+        plain = adapter.model(**inputs).logits
+        with intervene(adapter, LocoRE(beta=1e-9)):
+            edited = adapter.model(**inputs).logits
+    with AttentionSession(adapter) as session, session.record(range(adapter.num_layers), full=True):
+        recorded = adapter.model(**inputs).logits.detach()
+    for said, logits in (("LocoRE(beta=1e-9)", edited), ("recording a pass", recorded)):
+        gap = float((plain - logits)[real].abs().max())
+        assert gap < _TOLERANCE, f"{said} changes the logits by {gap:.1e}"
+
+
+def check_every_cache(adapter: ModelAdapter) -> None:
+    """Under LocoRE every exact cache gives the tokens of the dynamic one, or is refused."""
+    exact = _in_float64(adapter)
+    inputs = _encoded(exact, range(len(QUESTIONS)))
+
+    def decode(**options: Any) -> Tensor:
+        with intervene(exact, LocoRE(beta=1.0)):
+            ids: Tensor = _generated(exact, inputs, do_sample=False, **options).sequences
+        return ids
+
+    check_caches(exact.model, inputs, decode)
+
+
+def check_pixels(adapter: ModelAdapter) -> None:
+    """Other images change the logits of their samples, and of no other one."""
+    logits = []
+    for seed in (0, 1):
+        inputs = adapter.encode(random_images(seed), QUESTIONS)
+        with torch.no_grad():
+            logits.append(adapter.model(**inputs).logits[:, -1])
+    for row, pictures in enumerate(random_images()):
+        gap = float((logits[0][row] - logits[1][row]).abs().max())
+        if pictures:
+            assert gap > 0, f"other pixels leave the logits of sample {row} as they were"
+        else:
+            assert gap < _TOLERANCE, f"sample {row} has no image, and changes with other pixels"
+
+
+def check_diagnosis(adapter: ModelAdapter) -> None:
+    """A diagnosis in one pass is that of the full graph, for each row that is not refused."""
+    exact = _in_float64(adapter)
+    inputs = _encoded(exact, [0])
+    output = _generated(exact, inputs, do_sample=False)
+    answer = output.sequences[:, inputs["input_ids"].shape[1] :]
+    rows: tuple[RowName, ...] = ("predicting", "candidate")
+    refused = []
+    for row in rows:
+        options = SaliencyOptions(row=row)
+        try:
+            found = block_saliency(exact, inputs, answer, options).maps["product"]
+        except UnsupportedError as error:
+            refused.append(error)
+            continue
+        wanted = full_graph_rows(exact, inputs, answer, options)["product"]
+        gap = float((found - wanted).abs().max())
+        assert gap < _TOLERANCE, f"row={row!r} is off by {gap:.1e} from the full graph"
+    if len(refused) == len(rows):
+        raise refused[0]
+
+
+def check_sgrs(adapter: ModelAdapter) -> None:
+    """The S that SGRS compared for the tokens of its answer is that of the full graph."""
+    exact = _in_float64(adapter)
+    inputs = _encoded(exact, [0])
+    decoder = SGRS(alpha=1.2)
+    output = _generated(exact, inputs, **decoder.generate_kwargs())
+    start = inputs["input_ids"].shape[1]
+    answer = output.sequences[:, start:]
+    options = decoder.saliency_options()
+    rows = full_graph_rows(exact, inputs, answer, options)[options.fusion][0]
+    spans = exact.spans(inputs["input_ids"], inputs["attention_mask"])
+    stops = range(start, start + answer.shape[1])
+    members = context_mask(spans, rows.shape[-1], stops, options.context)[0]
+    for index, record in enumerate(output.records[0]):
+        wanted = float(token_saliency(rows[index], members[index]))
+        found = float("nan") if record.saliency is None else record.saliency
+        same = abs(found - wanted) < _TOLERANCE or (found != found and wanted != wanted)
+        assert same, f"token {index} has S = {found:.6f}, by the full graph {wanted:.6f}"
+
+
+def _in_float64(adapter: ModelAdapter) -> ModelAdapter:
+    """The same on a copy of the model, so that rounding decides nothing."""
+    return type(adapter)(copy.deepcopy(adapter.model).double(), adapter.processor)
+
+
+def _encoded(adapter: ModelAdapter, samples: Any) -> dict[str, Tensor]:
+    images = random_images()
+    inputs = adapter.encode([images[i] for i in samples], [QUESTIONS[i] for i in samples])
+    return {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
+
+
+def _generated(adapter: ModelAdapter, inputs: dict[str, Tensor], **options: Any) -> Any:
+    generative: Any = type(adapter.model)  # `generate` is a mixin of the concrete classes
+    return generative.generate(
+        adapter.model,
+        **inputs,
+        max_new_tokens=LENGTH,
+        min_new_tokens=LENGTH,
+        return_dict_in_generate=True,
+        **options,
+    )

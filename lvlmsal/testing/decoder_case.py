@@ -1,0 +1,66 @@
+"""What the checks of decoders are run on: one decoder on one tiny random model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lvlmsal.decoders.base import Decoder
+from lvlmsal.testing.tiny import TinySample, collate
+
+STEPS: Final = 5
+"""Tokens that are decoded in each check."""
+PAD: Final = 3
+"""Not 0: beam search fills with the end of sequence then."""
+END: Final = 2
+"""The end of sequence of tiny models."""
+
+
+@dataclass
+class DecoderCase:
+    """One decoder on one tiny random model.
+
+    Attributes:
+        decoder: Under test.
+        greedy: The same class with options under which it is greedy search, if there are such.
+        model: In float64, so that rounding decides nothing.
+        samples: Four unpadded samples with zero to two images.
+        family: Key of :data:`~lvlmsal.testing.tiny.TINY`.
+    """
+
+    decoder: Decoder
+    greedy: Decoder | None
+    model: PreTrainedModel
+    samples: list[TinySample]
+    family: str = ""
+
+    @property
+    def batch(self) -> dict[str, Tensor]:
+        """All samples, padded at the left."""
+        return collate(self.samples)
+
+    def run(
+        self, inputs: dict[str, Tensor], kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> Tensor:
+        """Prompts and answers, (B, L + T).
+
+        Args:
+            inputs: Of the model.
+            kwargs: Of the decoder; its `generate_kwargs()` by default.
+            **options: Of generate. End of sequence is banned unless `suppress_tokens` is given.
+        """
+        chosen = {"max_new_tokens": STEPS, "suppress_tokens": [END], "pad_token_id": PAD}
+        generative: Any = self.model
+        own = self.decoder.generate_kwargs() if kwargs is None else kwargs
+        output = generative.generate(
+            **inputs, **{**chosen, **options}, **own, return_dict_in_generate=True
+        )
+        ids: Tensor = output.sequences
+        return ids
+
+    def answers(self, inputs: dict[str, Tensor], *args: Any, **options: Any) -> Tensor:
+        """What stands after the prompts, (B, T)."""
+        return self.run(inputs, *args, **options)[:, inputs["input_ids"].shape[1] :]
