@@ -229,7 +229,7 @@ def test_the_first_frame_of_several(kind: str) -> None:
     ("given", "message"),
     [
         ("https://example.org/cat.png", "is an address.*download it and give the path"),
-        ("file:///tmp/cat.png", "is an address"),
+        ("file:///pictures/cat.png", "is an address"),
         (Path("https://example.org/cat.png"), "this is an address, and images are not fetched"),
         ("data:image/png;base64,iVBORw0KGgoAAAA=", "base64 text, not a path.*b64decode"),
         ("/9j/" + "4AAQSkZJRg" * 40, r"base64 text, not a path"),
