@@ -118,12 +118,15 @@ def test_answers_that_differ_are_marked(changed: Callable[..., str]) -> None:
     assert "<b class='bad'>wrong</b>" in text
 
 
-def test_images_that_are_gone_are_told(changed: Callable[..., str]) -> None:
-    def change(record: dict[str, Any]) -> None:
-        record["images"] = ["gone.png"]
-        record["sample_id"] = "other-" + record["sample_id"]
-
-    assert "image not found: gone.png" in changed(change)
+def test_images_that_are_gone_are_told(
+    finished: Result, shared_world: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(finished.folder, tmp_path / "copy")
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace(str(shared_world), str(tmp_path / "gone")))
+    score(folder)
+    name = finished.records()[0]["images"][0]
+    assert f"image not found: {name}" in (folder / "report.html").read_text()
 
 
 def test_samples_are_spread_and_those_that_differ_come_first() -> None:

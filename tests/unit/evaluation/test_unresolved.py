@@ -108,7 +108,7 @@ def test_a_run_goes_on_with_its_own_config_and_with_the_first_one(tmp_path: Path
     first = {**BASE, "methods": [{"decoder": {"name": "sgrs", "alpha": 0.5}}]}
     first["world"] = {"root": "w", "images": "${oc.env:LVLMSAL_TEST_SIZE}"}
     write_config(tmp_path, read_config(first)[0])
-    (tmp_path / "records.jsonl").write_text("")
+    (tmp_path / "records.jsonl").write_text("{}\n")  # a run has begun
     refuse_differences(tmp_path, read_config(first)[0])
     refuse_differences(tmp_path, read_config(tmp_path / "config.yaml")[0])
     first["world"] = {"root": "w", "images": 3}  # the same, whoever says it
