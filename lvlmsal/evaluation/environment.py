@@ -89,14 +89,15 @@ def describe_unloaded(model: ModelConfig, ready: Any = None) -> dict[str, Any]:
         ready: What `evaluate` was given in place of its `source`: an `Lvlm`, or a pair of model and
             processor.
     """
-    if isinstance(ready, tuple):
-        folder = Path(str(getattr(ready[0].config, "_name_or_path", "") or ""))
-    elif ready is not None:
-        return describe_model(ready, model.source)
-    else:
+    if ready is None:
         source = find_source(model.source, model.revision)
         folder = Path(source.location) if source.local else Path()
-    return _files(folder)
+    else:
+        given = ready[0] if isinstance(ready, tuple) else getattr(ready, "model", None)
+        config = getattr(given, "config", None)
+        folder = Path(str(getattr(config, "_name_or_path", "") or ""))
+    # of what comes from the hub or from memory nothing is known
+    return _files(folder) if folder != Path() and folder.is_dir() else {}
 
 
 def _files(folder: Path) -> dict[str, dict[str, str]]:

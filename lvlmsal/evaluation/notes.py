@@ -66,11 +66,13 @@ class Notes:
         Args:
             name: What the config calls it.
             description: See `lvlmsal.evaluation.environment.describe_model`; of a model whose
-                answers are all there, what can be said of it without loading it.
+                answers are all there, what can be said of it without loading it, if anything.
 
         Raises:
             ConfigError: It is not what has answered before.
         """
+        if not description:
+            return
         self._environment["models"][name] = dict(description)
         self._refuse_changes()
         self._write()
