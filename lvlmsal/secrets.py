@@ -7,6 +7,8 @@ the value itself is looked for.
 
 from __future__ import annotations
 
+import re
+
 SHORTEST = 4
 """Shorter values are left alone: they are no secrets, and parts of many words."""
 
@@ -33,6 +35,8 @@ def remember(value: str, shown: str) -> None:
 
 def hide(text: str) -> str:
     """A text with what stands in the config in place of every value of the environment."""
-    for value in sorted(_KNOWN, key=len, reverse=True):
-        text = text.replace(value, _KNOWN[value])
-    return text
+    if not _KNOWN:
+        return text
+    # in one pass, so that nothing is looked for in what was put in; the longest first
+    longest = sorted(_KNOWN, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest)), lambda found: _KNOWN[found[0]], text)

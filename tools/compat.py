@@ -284,7 +284,8 @@ def main() -> int:
     one: str | None = options.transformers
     FOLDER.mkdir(exist_ok=True)
     pinned_trial = of_transformers(SERIES[-1])
-    chosen = [pinned_trial, of_transformers(one)] if one else list(trials())
+    named = [pinned_trial, *([of_transformers(one)] if one else trials())]
+    chosen = list(dict.fromkeys(named))  # none twice at a time in one folder
     with ThreadPoolExecutor(options.jobs) as pool:  # each only waits for its processes
         outcomes = dict(zip(chosen, pool.map(run, chosen), strict=True))
     rows, pinned = list(outcomes.items()), outcomes[pinned_trial]

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.cli.check import check_app
 from lvlmsal.cli.compare import compare
-from lvlmsal.cli.console import new_console, print_json
+from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.cli.data import data_app
 from lvlmsal.cli.describe import describe
 from lvlmsal.cli.explore import explore
@@ -214,6 +214,5 @@ def saliency(
         settings=settings or [],
         max_new_tokens=max_new_tokens,
     )
-    console = new_console()
-    console.print(visible(text, keep="\n\t"), markup=False, highlight=False)
-    console.print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
+    new_console().print(visible(text, keep="\n\t"), markup=False, highlight=False)
+    say(f"written: {output}")

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from lvlmsal.cli.console import UNFINISHED, new_console
+from lvlmsal.cli.console import UNFINISHED, new_console, say
 from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.escaping import visible
 
 
 def compare(
@@ -57,14 +58,14 @@ def compare(
             output.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
             raise ConfigError([f"{output} cannot be written: {error.strerror}"]) from error
-        new_console().print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
+        say(f"written: {output}")
     elif form is not None:
         print(found.write(form), end="")
     else:
         new_console().print(found)
     if found.unfinished:
         if output is not None or form is not None:
-            print(*found.unfinished, sep="\n", file=sys.stderr)
+            print(*map(visible, found.unfinished), sep="\n", file=sys.stderr)
         raise typer.Exit(UNFINISHED)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lvlmsal.cli.console import new_console
+from lvlmsal.cli.console import say
 from lvlmsal.errors import ConfigError
 
 
@@ -38,4 +38,4 @@ def methods(
         output.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
         raise ConfigError([f"{output} cannot be written: {error.strerror}"]) from error
-    new_console().print(f"written: {output}", markup=False, highlight=False, soft_wrap=True)
+    say(f"written: {output}")

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from lvlmsal.cli.console import UNFINISHED, new_console, print_json, say
 from lvlmsal.errors import UnknownName, close_matches
+from lvlmsal.escaping import visible
 from lvlmsal.registry import SCORERS, Option
 
 
@@ -172,9 +173,9 @@ def _table(entries: dict[str, dict[str, Any]]) -> Any:
     table = Table(pad_edge=False)
     table.add_column("", overflow="fold")
     for column in columns:
-        table.add_column(column, overflow="fold")  # names that differ at their end only
+        table.add_column(visible(column), overflow="fold")  # names that differ at their end only
     for name, figures in entries.items():
-        table.add_row(name, *(_cell(figures.get(column)) for column in columns))
+        table.add_row(visible(name), *(_cell(figures.get(column)) for column in columns))
     return table
 
 
@@ -182,4 +183,4 @@ def _cell(value: Any) -> str:
     """A figure in a table."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lvlmsal.cli.console import new_console
+from lvlmsal.cli.console import new_console, say
 
 Config = Annotated[
     str, typer.Argument(help="Config of a sweep (YAML file, or the name of a packaged one).")
@@ -42,4 +42,4 @@ def _run(config: str, overrides: list[str], *, axes: tuple[str, ...] = ()) -> No
     result = run(config, overrides, axes=axes)
     console.print(result)
     for name in ("sweep.csv", "sweep.md", *(path.name for path in result.pictures)):
-        console.print(f"written: {result.folder / name}", highlight=False, soft_wrap=True)
+        say(f"written: {result.folder / name}")

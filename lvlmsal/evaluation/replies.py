@@ -15,6 +15,7 @@ from lvlmsal.metrics.judged import JudgedMetric
 from lvlmsal.planning.judge_config import endpoint_of
 from lvlmsal.planning.schema import RunConfig
 from lvlmsal.results.records import Record
+from lvlmsal.secrets import hide
 
 Place = tuple[str, str, str, int]
 """Model, method, benchmark and seed."""
@@ -100,7 +101,7 @@ def note_judge(results: dict[str, Any], parts: Mapping[Place, Part], judge: str,
         judge: The judge's name; empty where there is none.
         run: The run folder, for what to type.
     """
-    command = f"lvlmsal judge {run}" + ("" if judge else " judge.model=MODEL")
+    command = f"lvlmsal judge {hide(str(run))}" + ("" if judge else " judge.model=MODEL")
     for cell in results["cells"]:
         place = _place(cell)
         if place not in parts:

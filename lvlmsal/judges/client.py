@@ -226,7 +226,9 @@ class JudgeClient:
     def _said(self, answered: Answered) -> str:
         """Status and message, without the key, which some servers repeat."""
         message, _ = answered.error()
-        return f"status {answered.status}: {hide(message.replace(self._key, '***'))[:SHOWN]}"
+        if self._endpoint.api_key_env:
+            message = message.replace(self._key, "***")
+        return f"status {answered.status}: {hide(message)[:SHOWN]}"
 
 
 def _answered(read: Answered | TooLong) -> Answered:

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from lvlmsal.errors import close_matches
 from lvlmsal.escaping import csv_cell
+from lvlmsal.secrets import hide
 
 LOGGERS = ("csv", "tensorboard", "wandb", "none")
 """What ``logger`` of a config may say."""
@@ -48,7 +49,7 @@ def make_logger(kind: str, folder: Path) -> Logger | None:
     if kind == "tensorboard":
         return TensorBoardLogger(folder, name=FOLDER, default_hp_metric=False)
     if kind == "wandb":
-        return WandbLogger(name=folder.name, save_dir=folder, project="lvlmsal")
+        return WandbLogger(name=hide(folder.name), save_dir=folder, project="lvlmsal")
     return None
 
 

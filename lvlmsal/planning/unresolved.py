@@ -7,6 +7,8 @@ run's own ``config.yaml`` resolves it again.
 
 from __future__ import annotations
 
+import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,19 +27,26 @@ Unresolved = dict[Place, str]
 _RESOLVER = "lvlmsal.env"
 _ENV = re.compile(r"(\$\{\s*)oc\.env(\s*:)")
 _USED: list[str] = []
+_TAKEN: list[str] = []
 _NAMES = (("models", "name"), ("methods", "name"), ("benchmarks", "label"))
 
 
 def _environment(key: str, *default: Any) -> Any:
     """``oc.env``, which also notes that it was asked."""
-    _USED.append(key)
     found = oc.env(key, *default)
-    if isinstance(found, str):
-        remember(found, f"${{oc.env:{key}}}")
+    _USED.append(key)
+    if key in os.environ:  # a default stands in the config for everybody to read
+        _TAKEN.append(key)
+        if isinstance(found, str):
+            remember(found, f"${{oc.env:{key}}}")
     return found
 
 
-OmegaConf.register_resolver(_RESOLVER, _environment, replace=True)
+# omegaconf 2.4 renamed it, and what has the new name in 2.3 is another function
+_register: Any = OmegaConf.register_resolver
+if "replace" not in inspect.signature(_register).parameters:
+    _register = OmegaConf.register_new_resolver
+_register(_RESOLVER, _environment, replace=True)
 
 
 def resolve(content: Mapping[str, Any]) -> tuple[dict[str, Any], Unresolved]:
@@ -59,13 +68,14 @@ def resolve(content: Mapping[str, Any]) -> tuple[dict[str, Any], Unresolved]:
     found: Unresolved = {}
     for place, node in _texts(tree, ()):
         _USED.clear()
+        _TAKEN.clear()
         value = node[place[-1]]
         if isinstance(value, DictConfig | ListConfig):
             value = OmegaConf.to_container(value, resolve=True)
         if _USED:
             text = _at(content, place)
             found[place] = text
-            for leaf in _leaves(value):
+            for leaf in _leaves(value) if _TAKEN else ():
                 remember(leaf, text)
     resolved = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(resolved, dict)  # content is a mapping

@@ -81,6 +81,12 @@ def read_sweep(
     _spell_method(spec)
     shape_problems = _shape_problems(spec)
     problems += shape_problems
+    problems += [
+        f"sweep.grids: {text} is a value of an axis, which stands in names of methods, tables and "
+        "records: write the value itself"
+        for place, text in texts.items()
+        if place[:2] == ("sweep", "grids")
+    ]
     ordinary = content.get("methods") or []
     found, start = Expansion(), ""
     if not shape_problems:

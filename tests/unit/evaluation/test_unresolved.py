@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from lvlmsal import secrets
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.evaluation.folder import refuse_differences, write_config
 from lvlmsal.planning.config import read_config
 from lvlmsal.planning.plan import read_draft
 from lvlmsal.planning.unresolved import literal, resolve
+from lvlmsal.secrets import hide, remember
 from lvlmsal.sweeps.reading import read_sweep
 
 SECRET = "sk-0123456789-of-the-test"
@@ -138,3 +140,26 @@ def test_points_of_a_sweep_keep_the_texts(tmp_path: Path, monkeypatch: pytest.Mo
     assert SECRET not in str(found.config)
     alphas = [method["decoder"].get("alpha") for method in found.config["methods"]]
     assert alphas == [None, alpha, alpha, 0.5]
+
+
+def test_values_of_an_axis_are_not_taken_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LVLMSAL_TEST_ALPHA", "0.123456")
+    axis = ["${oc.decode:${oc.env:LVLMSAL_TEST_ALPHA}}"]
+    sweep = {"method": {"name": "start", "decoder": "sgrs"}, "grids": [{"sgrs.alpha": axis}]}
+    with pytest.raises(ConfigError, match=r"sweep\.grids: \$\{oc\.decode:.* write the value"):
+        read_sweep({**BASE, "sweep": sweep}, given=["pocket-llava"])
+
+
+def test_a_default_is_no_secret_and_nothing_is_replaced_twice() -> None:
+    known = dict(secrets._KNOWN)
+    try:
+        resolve({"dtype": "${oc.env:LVLMSAL_TEST_UNSET,float64}"})
+        remember("first-value", "${oc.env:second-value}")
+        remember("second-value", "${oc.env:OTHER}")
+        said = hide("float64 first-value second-value")
+    finally:
+        secrets._KNOWN.clear()
+        secrets._KNOWN.update(known)
+    assert said == "float64 ${oc.env:second-value} ${oc.env:OTHER}"

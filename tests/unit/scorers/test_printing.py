@@ -29,3 +29,11 @@ def test_wide_tables_are_turned(
         assert cells[1] == ["lmms-eval", "0.1000", "0.1100", "0.1200", "0.1300", "0.1400"]
     else:
         assert cells[3] == ["accuracy_unanswerable", "0.0300", "0.1300"]
+
+
+def test_no_escape_code_of_a_category_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    rules = {"one": {"a\x1b[31mred": 0.5, "other": "\x1b[2J"}}
+    module.print_scores({"metric": "x", "rules": rules}, as_json=False)
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert r"a\u001b[31mred" in said
