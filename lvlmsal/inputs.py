@@ -65,13 +65,15 @@ def opened_batch(
         DataError: As of :func:`opened`.
     """
     names = list(sample_ids) or [str(number) for number in range(len(entries))]
+    # Once, for there may be a generator among them, or a map of paths.
+    given = [e if e is None or is_image(e) else _listed(e) for e in entries]
     pictures = [
         opened(entry, max_pixels=max_pixels, sample=name if len(entries) > 1 else "")
-        for entry, name in zip(entries, names, strict=True)
+        for entry, name in zip(given, names, strict=True)
     ]
     again = [
         entry if _is_paths(entry) else list(found)
-        for entry, found in zip(entries, pictures, strict=True)
+        for entry, found in zip(given, pictures, strict=True)
     ]
     return pictures, again
 

@@ -31,8 +31,12 @@ _EAGER: list[Any] = []
 _LOCK = RLock()
 
 
-def hold(adapter: ModelAdapter) -> None:
-    """Send a text decoder through the library's attention function."""
+def hold(adapter: ModelAdapter) -> Any:
+    """Send a text decoder through the library's attention function.
+
+    Returns:
+        The config on which that is noted, for :func:`release`.
+    """
     config = adapter.text_config
     with _LOCK:
         count, previous = _HELD.get(id(config), (0, config._attn_implementation))
@@ -40,16 +44,24 @@ def hold(adapter: ModelAdapter) -> None:
             _check_known(previous)
             adapter.set_attention(ATTENTION_NAME)
         _HELD[id(config)] = (count + 1, previous)
+    return config
 
 
-def release(adapter: ModelAdapter) -> None:
-    """Undo one :func:`hold`; the last one brings the former attention back."""
-    config = adapter.text_config
+def release(adapter: ModelAdapter, config: Any) -> None:
+    """Undo one :func:`hold`; the last one brings the former attention back.
+
+    Args:
+        adapter: of the model.
+        config: that :func:`hold` returned. The model may have been given another one since, but its
+            modules still go by this one.
+    """
     with _LOCK:
         count, previous = _HELD.pop(id(config))
         if count > 1:
             _HELD[id(config)] = (count - 1, previous)
         else:
+            if config is not adapter.text_config:
+                config._attn_implementation = {"": previous}
             adapter.set_attention(previous)
 
 

@@ -38,6 +38,7 @@ class Passes:
 
     Attributes:
         threads: in which it was asked to begin a pass that was not one aside.
+        edited: those of them whose last pass was such a one.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Passes:
         self._here = PerThread(spans)
         self._running: set[int] = set()
         self.threads: set[int] = set()
+        self.edited: set[int] = set()
 
     @property
     def place(self) -> Place:
@@ -89,6 +91,11 @@ class Passes:
         """A pass is about to begin, which may yet be refused."""
         if not is_aside():
             self.threads.add(get_ident())
+            self.edited.add(get_ident())
+
+    def plain(self) -> None:
+        """This thread runs the model outside of the scope."""
+        self.edited.discard(get_ident())
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A pass begins; at each prefill, find the spans in the ids that the model is given."""
@@ -198,9 +205,12 @@ class Passes:
 
     def close(self) -> None:
         """Leave the caches as transformers made them, and hold nothing of the last pass."""
-        for cache, prefill in self._of_cache.items():
-            leave(cache)
-            prefill.second = None
+        # A thread may still add caches: keyrefs() lists all at once, items() would stop there.
+        caches = [reference() for reference in self._of_cache.keyrefs()]
+        for cache in caches:
+            if cache is not None:
+                leave(cache)
+                self._of_cache[cache].second = None
         self._here, self._running = PerThread(self._given), set()
 
     def _check_images(self, kwargs: Mapping[str, Any]) -> None:

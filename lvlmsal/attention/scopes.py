@@ -25,22 +25,48 @@ _SHARED: list[AttentionSession] = []
 
 
 def acting() -> tuple[AttentionSession, ...]:
-    """The open sessions that act in this thread, outermost first."""
-    mine = tuple(session for session in _MINE.get() if session.is_open)
-    return mine if mine or _PLAIN.get() else tuple(_SHARED)
+    """The open sessions that act in this thread, outermost first.
+
+    Those of other threads do on models that no session of this thread is on.
+    """
+    mine = _mine()
+    if _PLAIN.get():
+        return mine
+    own = {id(session.decoder) for session in mine}
+    return (*mine, *(session for session in tuple(_SHARED) if id(session.decoder) not in own))
+
+
+def _mine() -> tuple[AttentionSession, ...]:
+    return tuple(session for session in _MINE.get() if session.is_open)
+
+
+def around(session: AttentionSession) -> tuple[AttentionSession, ...]:
+    """What a session that is about to be opened joins, of other threads.
+
+    One of the library's own, opened by SGRS for instance, is within what acts on its model already.
+
+    Raises:
+        UnsupportedError: as :func:`join`.
+    """
+    if session.shared:
+        return ()
+    known = _mine()
+    found = [other for other in acting() if other not in known and _on_same_model(other, session)]
+    for other in found:
+        join(other)
+    return tuple(found)
+
+
+def _on_same_model(one: AttentionSession, other: AttentionSession) -> bool:
+    return one.decoder is other.decoder  # which models may share
 
 
 def enter(session: AttentionSession) -> None:
-    """List a session that has just been opened in this thread."""
-    inside = tuple(known for known in _MINE.get() if known.is_open)
+    """List a session that has just been opened in this thread, and those that it has joined."""
     if session.shared:
         _SHARED.append(session)
-    elif not inside:
-        # One of the library's own, opened by SGRS for instance, within what acts here already.
-        session.joined = inside = acting()
-        for other in inside:
-            join(other)
-    _MINE.set((*inside, session))
+    before = (known for known in _mine() if known is not session)  # closed in another context once
+    _MINE.set((*before, *session.joined, session))
 
 
 def leave(session: AttentionSession) -> None:
@@ -60,7 +86,7 @@ def join(session: AttentionSession) -> None:
         UnsupportedError: it cannot be told whether it was meant to.
     """
     kind = type(session.model).__name__
-    owners = {other.thread for other in _SHARED if other.model is session.model}
+    owners = {other.thread for other in tuple(_SHARED) if _on_same_model(other, session)}
     if len(owners) > 1:
         raise UnsupportedError(
             f"intervene(...) scopes of {len(owners)} threads are open on this {kind}, and this "
@@ -105,7 +131,7 @@ def knows(session: AttentionSession) -> bool:
 
 def generates(session: AttentionSession) -> bool:
     """Whether another thread is in the midst of a ``generate`` in which a session has acted."""
-    others = session.passes.threads - {threading.get_ident()}
+    others = session.passes.edited - {threading.get_ident()}
     stacks = sys._current_frames() if others else {}
     return any(_decodes(stacks.get(thread), session) for thread in others)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import Cache, PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
@@ -31,6 +30,7 @@ from lvlmsal.attention.prompt import without_room
 from lvlmsal.attention.rows import edit_logits
 from lvlmsal.attention.scopes import (
     acting,
+    around,
     check_it_acted,
     enter,
     generates,
@@ -79,6 +79,7 @@ class AttentionSession:
     ) -> None:
         self.adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
         self.model: PreTrainedModel = self.adapter.model
+        self.decoder = self.adapter.decoder
         bound = [self._fitted(intervention) for intervention in interventions]
         active = [edit for edit in bound if not edit.is_identity]
         self.editors = [edit for edit in bound if isinstance(edit, Editor)]
@@ -98,17 +99,16 @@ class AttentionSession:
         self._has_edits = bool(active)
         self._holds = recording or any(not edit.is_identity for edit in self.editors)
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
-        self._handles: list[RemovableHandle] = []
+        self._undo: ExitStack | None = None
         self.shared = shared and self._has_edits
         self.thread, self.told = 0, False
         self.joined: tuple[AttentionSession, ...] = ()
 
     def __enter__(self) -> AttentionSession:
-        if self._handles:
+        if self._undo is not None:
             raise RuntimeError("this session is open already: make a new one for a nested scope")
-        # First what may fail: nothing is left behind then.
         towers = [self.adapter.vision_tower] if self._has_edits else []
-        acting = [
+        edits = [
             [edit for edit in self.layer_editors if edit.applies_to(layer)]
             for layer in range(self.adapter.num_layers)
         ]
@@ -118,24 +118,30 @@ class AttentionSession:
             if not edit.is_identity
             for layer in range(self.adapter.num_layers)
         )
-        if self._holds:
-            hold(self.adapter)  # which may refuse the model's attention
-        suspend_compiled()
-        here = self._here
-        self._handles = [self.model.register_forward_pre_hook(here(self._begin), with_kwargs=True)]
-        for tower in towers:
-            self._handles += [
-                tower.register_forward_pre_hook(here(self.passes.images), with_kwargs=True),
-                self.model.register_forward_hook(here(self._finish)),
-                self.model.register_forward_hook(here(self.passes.end), always_call=True),
-            ]
-        for layer, module in enumerate(self.adapter.layers):
-            watched = watch_layer(layer, acting[layer], self.passes, keeps=layer in self._exits)
-            for register, hook in watched:
-                self._handles.append(getattr(module, register)(here(hook), with_kwargs=True))
-            if watched:
-                before_others(module)
+        self.joined = around(self)
         self.thread, self.told = get_ident(), False
+        with ExitStack() as undo:  # of what is done until something fails
+            if self._holds:
+                undo.callback(release, self.adapter, hold(self.adapter))
+            suspend_compiled()
+            undo.callback(resume_compiled)
+            undo.callback(self.passes.close)
+
+            def add(register: Callable[..., Any], hook: Callable[..., Any], **how: bool) -> None:
+                undo.callback(register(Hook(self.adapter, self._acts, hook), **how).remove)
+
+            add(self.model.register_forward_pre_hook, self._begin, with_kwargs=True)
+            for tower in towers:
+                add(tower.register_forward_pre_hook, self.passes.images, with_kwargs=True)
+                add(self.model.register_forward_hook, self._finish)
+                add(self.model.register_forward_hook, self.passes.end, always_call=True)
+            for layer, module in enumerate(self.adapter.layers):
+                watched = watch_layer(layer, edits[layer], self.passes, keeps=layer in self._exits)
+                for register, hook in watched:
+                    add(getattr(module, register), hook, with_kwargs=True)
+                if watched:
+                    before_others(module)
+            self._undo = undo.pop_all()
         enter(self)
         return self
 
@@ -146,16 +152,16 @@ class AttentionSession:
         trace: TracebackType | None,
     ) -> None:
         leave(self)
-        if not self._handles:
+        undo, self._undo = self._undo, None
+        if undo is None:
             return
-        goes_on = generates(self)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        self.passes.close()
-        if self._holds:
-            release(self.adapter)
-        resume_compiled()
+        goes_on = kind is None and generates(self)
+        try:
+            undo.close()  # all of it, even where a part fails
+        except Exception as failed:
+            if error is None:
+                raise
+            error.add_note(f"and the end of the scope failed: {type(failed).__name__}: {failed}")
         if kind is None and self._has_edits and not is_aside():
             check_it_acted(self, goes_on=goes_on)
 
@@ -168,9 +174,12 @@ class AttentionSession:
             f"HiddenStateIntervention or LogitsIntervention of lvlmsal.interventions"
         )
 
-    def _here(self, hook: Callable[..., Any]) -> Hook:
-        """A hook that is asleep in threads that are outside of the scope."""
-        return Hook(self.adapter, lambda: self in acting(), hook)
+    def _acts(self) -> bool:
+        """Whether hooks act in this thread, or are asleep as it is outside of the scope."""
+        acts = self in acting()
+        if not acts:
+            self.passes.plain()
+        return acts
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A pass of the model begins."""
@@ -183,22 +192,31 @@ class AttentionSession:
             )
         if not knows(self):
             join(self)
-        if self._holds and kwargs.get("output_attentions"):
+        if self._holds and self._gives_weights(kwargs.get("output_attentions")):
             raise UnsupportedError(
                 "attention weights are not returned inside of an intervene(...) scope, under SGRS "
-                "or in a diagnosis: drop output_attentions=True; lvlmsal.load(...).diagnose(...) "
-                "holds the edited weights, and outside of the scope there are the plain ones"
+                "or in a diagnosis: drop output_attentions=True, or set it to False in the model's "
+                "config; lvlmsal.load(...).diagnose(...) holds the edited weights, and outside of "
+                "the scope there are the plain ones"
             )
+        if self.tape is not None and not is_aside():
+            self.tape.clear()
         self.passes.begin(module, args, kwargs)
+
+    def _gives_weights(self, asked: bool | None) -> bool:
+        """Whether a pass is to return attention weights, by its argument or by the config."""
+        if asked is not None or not self.shared:  # nobody reads those of the library's own passes
+            return bool(asked)
+        return any(c.output_attentions for c in (self.model.config, self.adapter.text_config))
 
     @property
     def is_open(self) -> bool:
         """Whether the session is inside its ``with`` block."""
-        return bool(self._handles)
+        return self._undo is not None
 
     @contextmanager
     def record(self, layers: Sequence[int], *, full: bool = False) -> Iterator[Tape]:
-        """Record the forward passes of this block; see :class:`~lvlmsal.attention.tape.Tape`.
+        """Record the last forward pass of this block; see :class:`~lvlmsal.attention.tape.Tape`.
 
         Raises:
             UnsupportedError: under ``torch.inference_mode``, which knows no gradients, and in

@@ -70,6 +70,12 @@ class Tape:
     own: dict[int, Own] = field(default_factory=dict, repr=False)
     edited_logits: Tensor | None = field(default=None, repr=False)
 
+    def clear(self) -> None:
+        """Another pass begins, of which the tape is then."""
+        for kept in (self.weights, self.values, self.probes, self.own):
+            kept.clear()
+        self.edited_logits = None
+
     def chosen_from(self, logits: Tensor) -> Tensor:
         """What tokens are chosen from after the pass, given its raw logits (B, r, V)."""
         return logits.detach() if self.edited_logits is None else self.edited_logits
@@ -92,6 +98,11 @@ class Tape:
                 return own.key, own.value
         if layer in self.own and self.own[layer].is_in(keys, values):  # they were copied
             return self.own[layer].key, self.own[layer].value
+        if not self.own:
+            raise UnsupportedError(
+                "this pass has no RecordingCache, which tells a tape of rows what is new: use "
+                "block_saliency, which makes one, or record(..., full=True)"
+            )
         raise UnsupportedError(
             f"layer {layer} attends to keys or values that are not those that it caches, as in "
             f"differential, latent and cross attention: their gradients by row are not known, so "

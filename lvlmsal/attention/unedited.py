@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import get_ident
 
+from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.place import aside
 from lvlmsal.attention.scopes import acting, alone
 
@@ -37,6 +39,20 @@ def unedited() -> Iterator[None]:
     }
     with ExitStack() as stack:
         stack.enter_context(alone())
+        for each in passes:
+            stack.enter_context(_resting(each))
         for edit in edits.values():
             stack.enter_context(aside(edit, passes))
         yield
+
+
+@contextmanager
+def _resting(passes: Passes) -> Iterator[None]:
+    """Passes of this thread are plain; an edited ``generate`` around them goes on behind."""
+    was_edited = get_ident() in passes.edited
+    passes.plain()
+    try:
+        yield
+    finally:
+        if was_edited:
+            passes.edited.add(get_ident())

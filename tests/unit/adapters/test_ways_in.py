@@ -296,6 +296,16 @@ def test_what_a_diagnosis_reads_again(tmp_path: Path) -> None:
     assert opened(again[3]) == []
 
 
+@pytest.mark.parametrize("lazy", [iter, lambda paths: map(Path, paths), lambda p: (x for x in p)])
+def test_images_that_can_be_listed_once_are_read_again(tmp_path: Path, lazy: Any) -> None:
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for value, path in enumerate(paths):
+        path.write_bytes(encoded(Image.new("L", (5, 5), value)))
+    pictures, again = opened_batch([lazy(paths), lazy(paths[:1])], max_pixels=100)
+    assert [len(found) for found in pictures] == [2, 1]
+    assert again == [paths, paths[:1]]
+
+
 def test_one_image_for_several_prompts_is_told_apart_from_a_list(tmp_path: Path) -> None:
     image = Image.new("RGB", (5, 5))
     for single in (image, "ab", tmp_path, np.zeros((2, 5, 5), np.uint8), b"ab"):

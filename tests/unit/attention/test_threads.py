@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextvars
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -21,10 +20,17 @@ from lvlmsal.decoders.sgrs import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
+from lvlmsal.testing.endings import left_behind
 from lvlmsal.testing.tiny import tiny_lvlm, tiny_model, tiny_samples
-
-STRONG = LocoRE(beta=2.0)
-STEPS = 4
+from tests.unit.attention.threads_by_hand import (
+    STEPS,
+    STRONG,
+    Waits,
+    decode,
+    in_thread,
+    same,
+    told_about,
+)
 
 
 @pytest.fixture
@@ -35,45 +41,6 @@ def model() -> Any:
 @pytest.fixture
 def inputs() -> dict[str, Tensor]:
     return tiny_samples("llava", (1,), dtype=torch.float64)[0].inputs
-
-
-def decode(model: Any, inputs: dict[str, Tensor], **options: Any) -> list[Tensor]:
-    """What each token was chosen from."""
-    how: dict[str, Any] = {"do_sample": False, "max_new_tokens": STEPS, "suppress_tokens": [2]}
-    how |= {"output_logits": True, "return_dict_in_generate": True, **options}
-    return list(model.generate(**inputs, **how).logits)
-
-
-def same(found: list[Tensor], wanted: list[Tensor]) -> bool:
-    return len(found) == len(wanted) and all(map(torch.equal, found, wanted))
-
-
-@contextmanager
-def told_about() -> Iterator[list[str]]:
-    """The warnings about threads that know of no scope, once the block is over."""
-    told: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield told
-    told += [str(each.message) for each in caught if "knows of no scope" in str(each.message)]
-
-
-def in_thread(run: Callable[[], Any]) -> Any:
-    """What another thread returns; its error is raised here."""
-    found: dict[str, Any] = {}
-
-    def target() -> None:
-        try:
-            found["value"] = run()
-        except Exception as error:
-            found["error"] = error
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if "error" in found:
-        raise found["error"]
-    return found["value"]
 
 
 def in_pool(run: Callable[[], Any]) -> Any:
@@ -163,11 +130,15 @@ def test_what_the_library_opens_for_itself_stays_in_its_thread(
         assert same(in_thread(lambda: decode(model, inputs)), plain)
 
 
+def sgrs(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    how: dict[str, Any] = {"max_new_tokens": STEPS, "suppress_tokens": [2]}
+    found: Tensor = model.generate(**inputs, **how, custom_generate=SGRS(temperature=0.0))
+    return found
+
+
 def test_sgrs_in_a_thread_is_under_the_scope(model: Any, inputs: dict[str, Tensor]) -> None:
     def run() -> Tensor:
-        how: dict[str, Any] = {"max_new_tokens": STEPS, "suppress_tokens": [2]}
-        found: Tensor = model.generate(**inputs, **how, custom_generate=SGRS(temperature=0.0))
-        return found
+        return sgrs(model, inputs)
 
     plain = run()
     with told_about() as told, intervene(model, LocoRE(beta=9.0)):
@@ -212,26 +183,75 @@ def test_two_threads_at_a_time_keep_their_own_place(model: Any, edit: Any, use_c
     assert same(found[1], wanted[1])
 
 
+@pytest.mark.parametrize("run", [decode, sgrs])
 def test_a_thread_in_the_midst_of_the_openers_pass_is_refused(
-    model: Any, inputs: dict[str, Tensor]
+    model: Any, inputs: dict[str, Tensor], run: Callable[..., Any]
 ) -> None:
     refused: list[str] = []
 
     def meanwhile(*_: object) -> None:
         try:
-            in_thread(lambda: decode(model, inputs))
+            in_thread(lambda: run(model, inputs))
         except UnsupportedError as error:
             refused.append(str(error))
 
+    run(model, inputs)  # transformers leaves hooks of its own at its first pass
     handle = model.lm_head.register_forward_hook(meanwhile)
+    before = left_behind(model)
     try:
         with intervene(model, STRONG), torch.no_grad():
             model(**inputs)
+        assert left_behind(model) == before
+        assert torch._dynamo.eval_frame._stance.stance == "default"
     finally:
         handle.remove()
     assert len(refused) == 1
     assert "copy_context" in refused[0]
     assert "unedited()" in refused[0]
+
+
+def test_a_model_is_not_minded_by_scopes_on_another(model: Any, inputs: dict[str, Tensor]) -> None:
+    other = tiny_model("qwen2_vl", dtype=torch.float64)
+    of_other = tiny_samples("qwen2_vl", (1,), dtype=torch.float64)[0].inputs
+    plain, found = sgrs(other, of_other), []
+    scope = intervene(model, STRONG)
+
+    def meanwhile(*_: object) -> None:
+        found.append(in_thread(lambda: sgrs(other, of_other)))
+
+    handle = model.lm_head.register_forward_hook(meanwhile)
+    try:
+        with told_about() as told, scope, torch.no_grad():
+            model(**inputs)
+            assert not scope.told
+    finally:
+        handle.remove()
+    assert not told
+    assert torch.equal(found[0], plain)
+
+
+def test_a_scope_acts_in_a_thread_that_has_one_on_another_model(
+    model: Any, inputs: dict[str, Tensor]
+) -> None:
+    other = tiny_model("qwen2_vl", dtype=torch.float64)
+    of_other = tiny_samples("qwen2_vl", (1,), dtype=torch.float64)[0].inputs
+
+    def run() -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        with intervene(other, STRONG):
+            edited, meanwhile = decode(other, of_other), decode(model, inputs)
+            with unedited():
+                return edited, meanwhile, decode(model, inputs)
+
+    plain = decode(model, inputs)
+    with intervene(other, STRONG):
+        wanted = decode(other, of_other)
+    with told_about() as told, intervene(model, STRONG):
+        here = decode(model, inputs)
+        edited, meanwhile, kept_plain = in_thread(run)
+    assert len(told) == 1
+    assert same(edited, wanted)
+    assert same(meanwhile, here)
+    assert same(kept_plain, plain)
 
 
 def test_scopes_of_two_threads_leave_a_third_one_without_an_answer(
@@ -246,16 +266,6 @@ def test_scopes_of_two_threads_leave_a_third_one_without_an_answer(
     with intervene(model, STRONG):
         decode(model, inputs)
         in_thread(other)
-
-
-class Waits(LogitsProcessor):
-    def __init__(self) -> None:
-        self.reached, self.goes_on = threading.Event(), threading.Event()
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.reached.set()
-        self.goes_on.wait(60)
-        return scores
 
 
 def test_a_scope_that_ends_before_a_threads_answer_says_so(
