@@ -102,8 +102,10 @@ def check_generate(model: PreTrainedModel) -> None:
     """
     own = inspect.unwrap(getattr(type(model), "generate", GenerationMixin.generate))
     code = getattr(own, "__code__", None)
-    # `super` makes a closure over the class; whoever uses it to call generate passes through
-    goes_on = code is not None and {"super", "generate"} <= {*code.co_names}
+    # Whoever calls generate by `super` or on a base of the class passes through.
+    bases = {base.__name__ for base in type(model).__mro__[1:] if hasattr(base, "generate")}
+    names = set() if code is None else {*code.co_names}
+    goes_on = "generate" in names and bool(names & {"super", *bases})
     if own is not inspect.unwrap(GenerationMixin.generate) and not goes_on:
         raise UnsupportedError(
             f"{type(model).__name__} has a generate of its own, which is not transformers' "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from threading import get_ident
 from typing import Any, TypedDict
 
 from torch import Tensor
@@ -137,12 +138,13 @@ def _whole_cache(adapter: ModelAdapter) -> DynamicCache | None:
 
 
 class _Passes:
-    """Counts forward passes."""
+    """Counts forward passes of the thread that it is made in: others may use the model as well."""
 
-    count = 0
+    def __init__(self) -> None:
+        self.count, self._thread = 0, get_ident()
 
     def __call__(self, *_: object) -> None:
-        self.count += 1
+        self.count += get_ident() == self._thread
 
 
 def _answer(

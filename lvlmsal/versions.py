@@ -6,6 +6,7 @@ then works there, too.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from inspect import signature
@@ -65,7 +66,8 @@ def warn_if_untried(version: str) -> None:
 
 
 def _series(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
+    found = re.match(r"(\d+)(?:\.(\d+))?", version)  # "5.25rc1" is of 5.25
+    return tuple(int(part or 0) for part in found.groups()) if found else ()
 
 
 # Once a process, by the first part of the library that needs a model.

@@ -38,8 +38,10 @@ class Pass:
                 f"this model drops attention weights at a rate of {dropout}, as it is in training "
                 f"mode, which edits and recordings of attention do not: call model.eval() first"
             )
-        if module.training and self.tape is None:  # record() has looked already
+        memo = self.context.memo
+        if module.training and self.tape is None and ("mode",) not in memo:  # record() has looked
             check_mode(self.adapter, recorded=False)
+            memo["mode",] = True
 
 
 def active_pass(

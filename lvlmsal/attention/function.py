@@ -196,7 +196,7 @@ def _recorded(
             weights = weights + probe
             tape.probes[layer], tape.weights[layer] = probe, weights.detach()
         return apply(weights, value), weights
-    if sees_ahead(given.mask, query.shape[2], causal=given.causal):
+    if _sees_ahead(given, context.memo):
         raise UnsupportedError(
             "rows of this pass see later ones, so no row carries its gradient alone: record its "
             "tokens one by one with block_size=1, or use full_graph_rows"
@@ -217,6 +217,18 @@ def _recorded(
         tape.probes[layer], tape.weights[layer] = probe, weights.detach()
         tape.values[layer] = value
     return out, weights
+
+
+def _sees_ahead(given: _Given, memo: dict[tuple[Any, ...], Any]) -> bool:
+    """Whether rows see later ones; the device is asked once for a mask that layers share."""
+    rows, mask = given.query.shape[2], given.mask
+    if mask is None:
+        return bool(sees_ahead(None, rows, causal=given.causal))
+    if (name := ("ahead", id(mask), rows)) not in memo:
+        # The mask stands in the memo so that its id is not given to another one.
+        memo[name] = bool(sees_ahead(mask, rows, causal=given.causal)), mask
+    found: bool = memo[name][0]
+    return found
 
 
 def _repeat(states: Tensor, query: Tensor) -> Tensor:

@@ -129,8 +129,10 @@ class _Moved:
         found = getattr(type(cache), self.name)(cache, *args, **kwargs)
         if self.name == "reorder_cache":  # beams go on from others
             self.second.select(args[0] if args else kwargs["beam_idx"])
-        else:  # rejected tokens are taken back
-            self.second.drop(self.second.length - int(cache.get_seq_length()))
+        else:
+            # Rejected tokens are taken back. Those of plain passes were never told of: nothing is
+            # taken back while some of them are left, and the next edited pass is refused.
+            self.second.drop(max(0, self.second.length - int(cache.get_seq_length())))
         return found
 
     def __deepcopy__(self, memo: object) -> Any:

@@ -18,8 +18,7 @@ def check_mode(adapter: ModelAdapter, *, recorded: bool) -> None:
     Raises:
         UnsupportedError: gradient checkpointing is on, or dropout in a recorded pass.
     """
-    if not (adapter.model.training or adapter.decoder.training):
-        return
+    # Each by itself: adapters that are put into a model in evaluation are in training mode.
     modules = [module for module in adapter.decoder.modules() if module.training]
     if any(getattr(module, "gradient_checkpointing", False) for module in modules):
         raise UnsupportedError(
@@ -37,6 +36,9 @@ def check_mode(adapter: ModelAdapter, *, recorded: bool) -> None:
 def _dropout(adapter: ModelAdapter, modules: list[nn.Module]) -> float:
     """The highest rate in a decoder: of its modules, and of what it drops without one."""
     rates = [module.p for module in modules if isinstance(module, nn.modules.dropout._DropoutNd)]
-    config = vars(adapter.text_config)
-    named = [value for name, value in config.items() if "drop" in name or name.endswith("pdrop")]
-    return max([0.0, *rates, *(value for value in named if isinstance(value, int | float))])
+    # The decoder's own modules drop at rates of its config; those put into them do not.
+    own = {id(module) for module in (adapter.decoder, *adapter.layers, *adapter.attention_modules)}
+    if any(id(module) in own for module in modules):
+        named = [value for name, value in vars(adapter.text_config).items() if "drop" in name]
+        rates += [value for value in named if type(value) in (int, float)]  # use_dropout is a bool
+    return max([0.0, *rates])

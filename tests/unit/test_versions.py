@@ -92,7 +92,9 @@ def test_nothing_that_is_deprecated_is_asked_of_transformers(
     assert [text for text in advice if "deprecated" in text] == []
 
 
-@pytest.mark.parametrize("version", [f"{OLDEST}.0", f"{NEWEST}.3", f"{NEWEST}.0.dev0"])
+@pytest.mark.parametrize(
+    "version", [f"{OLDEST}.0", f"{NEWEST}.3", f"{NEWEST}.0.dev0", f"{NEWEST}rc1"]
+)
 def test_versions_that_were_tried_are_passed_over_in_silence(version: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -100,7 +102,15 @@ def test_versions_that_were_tried_are_passed_over_in_silence(version: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("version", "age"), [("5.999.0", "newer"), ("6.0.0.dev0", "newer"), ("5.9.1", "older")]
+    ("version", "age"),
+    [
+        ("5.999.0", "newer"),
+        ("5.999rc1", "newer"),
+        ("6.0.0.dev0", "newer"),
+        ("6rc1", "newer"),
+        ("5.9.1", "older"),
+        ("4.57rc1", "older"),
+    ],
 )
 def test_other_versions_are_named_with_the_command_that_checks_them(version: str, age: str) -> None:
     with pytest.warns(UserWarning, match=f"transformers {version} is {age}") as told:

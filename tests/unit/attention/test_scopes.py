@@ -144,9 +144,15 @@ class PassesOn(LlavaForConditionalGeneration):
         return super().generate(*args, **kwargs)
 
 
+class PassesOnByName(LlavaForConditionalGeneration):
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        return GenerationMixin.generate(self, *args, **kwargs)
+
+
 def test_a_generate_of_its_own_is_refused_unless_it_passes_on() -> None:
     config = tiny_model("llava").config
     assert adapter_for(PassesOn(config)).num_layers
+    assert adapter_for(PassesOnByName(config)).num_layers
     with pytest.raises(UnsupportedError, match="RunsAnother has a generate of its own"):
         intervene(RunsAnother(config), EDITS[0])
 

@@ -22,6 +22,7 @@ from transformers import (
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
+from lvlmsal.attention.unedited import unedited
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.errors import UnsupportedError
@@ -32,6 +33,7 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.streams import Stream
 from lvlmsal.testing.tiny import TINY, collate, tiny_model, tiny_samples
+from lvlmsal.versions import CACHE
 from tests import reference
 from tests import second_streams as streams
 
@@ -227,6 +229,30 @@ def test_a_cache_that_is_used_anew_forgets_the_stream_of_its_last_prompt() -> No
         found, _ = streams.decode(model, without.inputs, past_key_values=cache)
         assert "crop" not in vars(cache)
     assert torch.equal(found, plain)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_tokens_of_plain_passes_are_not_taken_for_known_ones(kept: int) -> None:
+    """What is cropped off a cache may have come to it while nobody told the second stream."""
+    model, inputs = model_of("llava"), samples_of("llava", (1,))[0].inputs
+    token = torch.tensor([[7]])
+
+    def after(disturbed: bool) -> Tensor:
+        cache = DynamicCache()
+        with intervene(model, Contrast()), torch.no_grad():
+            model(**inputs, **{CACHE: cache})
+            if disturbed:
+                with unedited():
+                    model(input_ids=torch.tensor([[5, 6, 8]]), **{CACHE: cache})
+                cache.crop(kept - 3)
+            logits: Tensor = model(input_ids=token, **{CACHE: cache}).logits
+        return logits
+
+    if kept == 0:
+        assert torch.equal(after(disturbed=True), after(disturbed=False))
+    else:
+        with pytest.raises(UnsupportedError, match="has not seen all tokens"):
+            after(disturbed=True)
 
 
 def test_a_copied_cache_is_refused_and_copies_no_model() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, TextIteratorStreamer
 
+import lvlmsal
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.attention.unedited import unedited
 from lvlmsal.decoders.sgrs import SGRS
@@ -134,6 +135,25 @@ def sgrs(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     how: dict[str, Any] = {"max_new_tokens": STEPS, "suppress_tokens": [2]}
     found: Tensor = model.generate(**inputs, **how, custom_generate=SGRS(temperature=0.0))
     return found
+
+
+def test_an_answer_counts_the_passes_of_its_own_thread(inputs: dict[str, Tensor]) -> None:
+    model, processor = tiny_lvlm("llava", dtype=torch.float64)
+    lvlm, opener = lvlmsal.load((model, processor)), threading.get_ident()
+
+    def forwards() -> int | None:
+        return lvlm.generate(None, "Is it so?", max_new_tokens=3).forwards
+
+    def meanwhile(*_: object) -> None:
+        if threading.get_ident() == opener:
+            in_thread(lambda: model(**inputs))
+
+    alone = forwards()
+    handle = model.register_forward_hook(meanwhile)
+    try:
+        assert forwards() == alone
+    finally:
+        handle.remove()
 
 
 def test_sgrs_in_a_thread_is_under_the_scope(model: Any, inputs: dict[str, Tensor]) -> None:
