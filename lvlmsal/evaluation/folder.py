@@ -15,11 +15,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
+from lvlmsal.evaluation.begun import Begun
 from lvlmsal.files.shapes import misfit
 from lvlmsal.planning.plan import NEW, NO_ANSWER
 from lvlmsal.planning.schema import RunConfig
 from lvlmsal.planning.unresolved import resolve, unresolved
-from lvlmsal.results.records import part_files
+from lvlmsal.results.records import all_records, part_files
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -158,17 +159,22 @@ def _lost(path: Path, what: str) -> DataError:
     )
 
 
+_Leaves = dict[tuple[str, str], Any]
+"""Settings by entry of a list (``models[NAME]``; empty for what stands in none) and path."""
+
+
 def differences(folder: Path, config: RunConfig) -> list[str]:
     """What in a config contradicts the run that has begun in a folder.
 
-    Further models, methods, benchmarks and seeds contradict nothing: they are added to the run.
+    Further models, methods, benchmarks and seeds contradict nothing: they are added to the run. So
+    do other settings of one that has no record, because it failed to load, say; it may also go.
 
     Args:
         folder: A run folder.
         config: The config that is to be continued there.
 
     Raises:
-        DataError: The run has no config, or a damaged one.
+        DataError: The run has no config, or a damaged one, or its records are damaged.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -186,26 +192,42 @@ def differences(folder: Path, config: RunConfig) -> list[str]:
         found, unset = resolve({str(key): value for key, value in earlier.items()})
     except (OmegaConfBaseException, RecursionError) as error:
         raise ConfigError([str(error).splitlines()[0]], source=str(path)) from None
-    old, new = _comparable(found), _comparable(config.to_dict())
+    old, new = _begun_only(_comparable(found), folder), _comparable(config.to_dict())
     shown_old = _comparable(unresolved(found, unset))
     shown_new = _comparable(config.shown())
     for key in sorted(old.keys() | new.keys()):
         before, now = old.get(key, "not set"), new.get(key, "not set")
-        entry = key.split("/", 1)[0]
+        entry, path_in = key
         # what the environment holds is text, whatever the key wants
         is_text = before != shown_old.get(key) and str(before).lower() == str(now).lower()
-        if before == now or is_text or ("[" in entry and not _has(old, entry)):
+        if before == now or is_text or (entry and not _has(old, entry)):
             continue
-        if "[" in entry and not _has(new, entry):
+        if entry and not _has(new, entry):
             texts.append(f"{entry}: the run has it, the config does not")
         else:
             before, now = shown_old.get(key, "not set"), shown_new.get(key, "not set")
-            texts.append(f"{key.replace('/', '.')}: the run has {before!r}, the config {now!r}")
+            name = entry + path_in.replace("/", ".")
+            texts.append(f"{name}: the run has {before!r}, the config {now!r}")
     return list(dict.fromkeys(texts))
 
 
-def _has(leaves: Mapping[str, Any], entry: str) -> bool:
-    return any(key == entry or key.startswith(entry + "/") for key in leaves)
+def _begun_only(leaves: _Leaves, folder: Path) -> _Leaves:
+    """The settings of a run without those of entries that have no record."""
+    begun = Begun.of(all_records(folder / RECORDS).values())
+    entries = {
+        "",
+        *(f"models[{name}]" for name in begun.models),
+        *(f"methods[{name}]" for name in begun.methods),
+        *(f"benchmarks[{name}]" for name in begun.benchmarks),
+    }
+    if any(entry.startswith("seeds[") for entry, _ in leaves):
+        cells = read_environment(folder)["cells"]
+        entries |= {f"seeds[{cells[key]['seed']}]" for key in begun.cells & cells.keys()}
+    return {key: value for key, value in leaves.items() if key[0] in entries}
+
+
+def _has(leaves: _Leaves, entry: str) -> bool:
+    return any(key[0] == entry for key in leaves)
 
 
 def refuse_differences(folder: Path, config: RunConfig) -> None:
@@ -233,10 +255,11 @@ def refuse_differences(folder: Path, config: RunConfig) -> None:
         )
 
 
-def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves of a config by path; entries of lists are told apart by name, not by position."""
+def _comparable(content: Mapping[str, Any]) -> _Leaves:
+    """Leaves of a config by entry and path; entries are told apart by name, not by position."""
     seeds = content.get("seeds") or [content.get("seed", 0)]
-    leaves: dict[str, Any] = {"seed": seeds[0], **{f"seeds[{seed}]": seed for seed in seeds[1:]}}
+    leaves: _Leaves = {("", "seed"): seeds[0]}
+    leaves |= {(f"seeds[{seed}]", ""): seed for seed in seeds[1:]}
     for key, value in content.items():
         if key in (*FREE, "seed", "seeds"):
             continue
@@ -246,10 +269,10 @@ def _comparable(content: Mapping[str, Any]) -> dict[str, Any]:
                 for path, leaf in _leaves(entry, ""):
                     option = path.lstrip("/")
                     if option not in NO_ANSWER and (option, leaf) not in NEW:
-                        leaves[f"{key}[{name}]{path}"] = leaf
+                        leaves[f"{key}[{name}]", path] = leaf
         else:
             leaves.update(
-                (f"{key}{path}", leaf)
+                (("", f"{key}{path}"), leaf)
                 for path, leaf in _leaves(value, "")
                 if f"{key}{path}" != "world/root"
             )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MANIFESTS = "samples"
 """Folder of the manifests in a run folder."""
 
-_SHAPE = {"id": str, "digest": str, "images": {"*": str}}
+_SHAPE = {"id": str, "digest": str, "images": [{"name": str, "digest": str}]}
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,17 @@ class Asked:
 
     Attributes:
         digest: Of its prompt, its target and its group.
-        images: SHA-256 of its images by `Benchmark.relative_name`.
+        images: `Benchmark.relative_name` and digest of each image, in the sample's order. A name
+            says where an image lies, which may change; what it shows may not.
     """
 
     digest: str
-    images: dict[str, str]
+    images: tuple[tuple[str, str], ...]
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """What does not depend on where images lie."""
+        return (self.digest, *(digest for _, digest in self.images))
 
 
 @dataclass(frozen=True)
@@ -50,23 +56,14 @@ class Manifest:
 
 
 def make_manifest(benchmark: Benchmark) -> Manifest:
-    """Digests of what a benchmark asks; every image is read once.
-
-    Raises:
-        DataError: An image cannot be read.
-    """
-    digests = {}
-    for path in benchmark.image_files():
-        try:
-            digests[path] = image_digest(path)
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror}", path=path) from error
+    """Digests of what a benchmark asks; every image is read once."""
+    digests = {path: image_digest(path) for path in benchmark.image_files()}
     samples = {}
     for sample in benchmark.samples():
         row = json.dumps([sample.prompt, sample.target, sample.group], sort_keys=True)
         samples[sample.id] = Asked(
             hashlib.sha256(row.encode()).hexdigest(),
-            {benchmark.relative_name(path): digests[path] for path in sample.images},
+            tuple((benchmark.relative_name(path), digests[path]) for path in sample.images),
         )
     total = images_digest((path.name, digest) for path, digest in digests.items())
     return Manifest(samples, total)
@@ -105,7 +102,8 @@ def read_manifest(folder: Path, label: str) -> dict[str, Asked] | None:
                 line=number,
             )
         # what was added later counts: an image that could not be read at first
-        samples[row["id"]] = Asked(row["digest"], row["images"])
+        images = tuple((image["name"], image["digest"]) for image in row["images"])
+        samples[row["id"]] = Asked(row["digest"], images)
     return samples
 
 
@@ -131,7 +129,8 @@ def write_manifest(folder: Path, label: str, samples: Mapping[str, Asked]) -> No
 
 def _lines(samples: Mapping[str, Asked]) -> Iterable[str]:
     for key, asked in samples.items():
-        row = {"id": key, "digest": asked.digest, "images": asked.images}
+        images = [{"name": name, "digest": digest} for name, digest in asked.images]
+        row = {"id": key, "digest": asked.digest, "images": images}
         # as ASCII: ids may hold what no encoding can write
         yield json.dumps(row) + "\n"
 

@@ -7,16 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lvlmsal.errors import LvlmsalError
 from lvlmsal.evaluation import folder as names
+from lvlmsal.evaluation.begun import Begun
 from lvlmsal.evaluation.environment import describe_environment, write_subsets
-from lvlmsal.evaluation.folder import has_begun, read_environment, write_config, write_json
+from lvlmsal.evaluation.folder import (
+    has_begun,
+    per_benchmark,
+    read_environment,
+    write_config,
+    write_json,
+)
 from lvlmsal.evaluation.manifests import (
     MANIFESTS,
     make_manifest,
     read_manifest,
     write_manifest,
 )
-from lvlmsal.evaluation.provenance import as_read, continued, failed_images, refuse_changes
+from lvlmsal.evaluation.provenance import as_read, continued, refuse_changes
 from lvlmsal.planning.plan import Plan
 from lvlmsal.results.records import Record
 
@@ -30,7 +38,7 @@ class Notes:
         records: The records that are there, by key.
 
     Raises:
-        ConfigError: The data have changed since the first record.
+        ConfigError: Data have changed since something was asked about them.
         DataError: What the run was made with cannot be read.
         LvlmsalError: The folder cannot be written.
     """
@@ -40,12 +48,14 @@ class Notes:
         self._plan = plan
         self._manifests = {label: make_manifest(b) for label, b in plan.benchmarks.items()}
         self._environment = describe_environment(plan, self._manifests)
-        self._failed = failed_images(plan, records)
+        self._begun = Begun.of(records.values())
         wanted = {cell.key(s.id) for cell in plan.cells for s in cell.benchmark.samples()}
         answered = {key for key, record in records.items() if record["status"] == "ok"}
         self._answers = len(answered & wanted) if wanted - answered else None
         if has_begun(folder):
             self._refuse_changes()
+            for label in read_environment(folder)["data"].keys() - self._begun.benchmarks:
+                _forget(folder, label)
         else:
             # what a run has left that never came to its first record
             for name in (MANIFESTS, names.SUBSETS):
@@ -55,7 +65,11 @@ class Notes:
         write_subsets(folder, plan)
         for label, manifest in self._manifests.items():
             there = read_manifest(folder, label) or {}
-            new = {key: s for key, s in manifest.samples.items() if there.get(key) != s}
+            new = {
+                key: asked
+                for key, asked in manifest.samples.items()
+                if key not in there or there[key].content != asked.content
+            }
             if new:
                 write_manifest(folder, label, new)
         self._write()
@@ -78,11 +92,22 @@ class Notes:
         self._write()
 
     def _refuse_changes(self) -> None:
-        refuse_changes(self._folder, self._environment, self._manifests, failed=self._failed)
+        refuse_changes(self._folder, self._environment, self._manifests, begun=self._begun)
 
     def _write(self) -> None:
         path = self._folder / names.ENVIRONMENT
         content = as_read(self._environment)
         if path.is_file():
-            content = continued(read_environment(self._folder), content, answers=self._answers)
+            earlier = read_environment(self._folder)
+            content = continued(earlier, content, self._begun, answers=self._answers)
         write_json(path, content)
+
+
+def _forget(folder: Path, label: str) -> None:
+    """Delete what was noted of a benchmark that has no record."""
+    for parent, suffix in ((MANIFESTS, ".jsonl"), (names.SUBSETS, ".txt")):
+        path = folder / parent / per_benchmark(label, suffix)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise LvlmsalError(f"{path} cannot be deleted: {error.strerror}") from error

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Set
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lvlmsal.errors import ConfigError
+from lvlmsal.evaluation.begun import Begun
 from lvlmsal.evaluation.folder import read_environment
 from lvlmsal.evaluation.manifests import Asked, Manifest, read_manifest
-from lvlmsal.planning.plan import Plan
-from lvlmsal.results.records import Record
+from lvlmsal.files.digests import NO_IMAGE
 
 CONTINUED = "continued"
 """Key of ``environment.json`` under which a run that went on notes what was different then."""
@@ -29,17 +30,16 @@ def refuse_changes(
     folder: Path,
     environment: Mapping[str, Any],
     manifests: Mapping[str, Manifest],
-    *,
-    failed: frozenset[str] = frozenset(),
+    begun: Begun,
 ) -> None:
-    """Stop if the data, the weights or their form have changed since a run's first record.
+    """Stop if what a run's records were made with has changed: data, images, weights, their form.
 
     Args:
         folder: The folder of a run that has begun.
         environment: What is there now.
         manifests: What is asked now, by label of the benchmark.
-        failed: Images that may have been replaced, because every sample that was asked about them
-            failed; see `failed_images`.
+        begun: What has records. The rest may change: a model that failed to load, a benchmark that
+            nothing was asked of, images of samples that nobody has answered.
 
     Raises:
         ConfigError: Something changed; it names the first file, and what to do.
@@ -49,11 +49,13 @@ def refuse_changes(
     environment = as_read(environment)
     found = []
     for label, entry in environment["data"].items():
-        if label in earlier["data"]:
-            text = _data_change(folder, label, entry, earlier["data"][label], manifests, failed)
+        if label in earlier["data"] and label in begun.benchmarks:
+            answered = begun.answered.get(label, frozenset())
+            text = _data_change(folder, label, entry, earlier["data"][label], manifests, answered)
             found += [f"{text} since the run began"] if text else []
     for name, entry in environment["models"].items():
-        found += _model_changes(name, entry, earlier["models"].get(name, {}))
+        if name in begun.models:
+            found += _model_changes(name, entry, earlier["models"].get(name, {}))
     if found:
         raise ConfigError([*found, _ADVICE], source=str(folder))
 
@@ -64,7 +66,7 @@ def _data_change(
     entry: Mapping[str, Any],
     before: Mapping[str, Any],
     manifests: Mapping[str, Manifest],
-    failed: frozenset[str],
+    answered: Set[str],
 ) -> str:
     """How a benchmark's samples or images differ from those of the run; empty if they do not."""
     asked, now = read_manifest(folder, label), manifests[label].samples
@@ -84,10 +86,12 @@ def _data_change(
         dict.fromkeys(
             image
             for key, sample in now.items()
-            for image, digest in sample.images.items()
-            if key in asked
-            and asked[key].images.get(image) not in (None, digest)
-            and image not in failed
+            if key in answered and key in asked
+            # by position: the names differ where the images have moved
+            for (_, before_it), (image, digest) in zip_longest(
+                asked[key].images, sample.images, fillvalue=("", "")
+            )
+            if before_it not in (digest, *NO_IMAGE)
         )
     )
     if not changed:
@@ -101,10 +105,14 @@ def _first_change(asked: Mapping[str, Asked], now: Mapping[str, Asked]) -> str:
         before, after = asked.get(key), now.get(key)
         if before is None or after is None or before.digest != after.digest:
             return key
-        if before.images.keys() != after.images.keys():
+        if _names(before) != _names(after):
             return key
     # the same samples in another order
     return next((key for key, other in zip(now, asked, strict=True) if key != other), "")
+
+
+def _names(asked: Asked) -> list[str]:
+    return [PurePosixPath(name).name for name, _ in asked.images]
 
 
 def _model_changes(name: str, entry: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
@@ -125,33 +133,19 @@ def _model_changes(name: str, entry: Mapping[str, Any], before: Mapping[str, Any
     return texts
 
 
-def failed_images(plan: Plan, records: Mapping[str, Record]) -> frozenset[str]:
-    """Names of the images about which samples failed and none was answered.
-
-    They may be repaired; what was answered stays true, as nothing was answered about them.
-
-    Args:
-        plan: The run.
-        records: Its records by key.
-    """
-    found: dict[str, set[str]] = {"ok": set(), "failed": set()}
-    for cell in plan.cells:
-        for sample in cell.benchmark.samples():
-            record = records.get(cell.key(sample.id))
-            if record is not None:
-                names = map(cell.benchmark.relative_name, sample.images)
-                found[record["status"]].update(names)
-    return frozenset(found["failed"] - found["ok"])
-
-
 def continued(
-    earlier: Mapping[str, Any], environment: Mapping[str, Any], *, answers: int | None
+    earlier: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    begun: Begun,
+    *,
+    answers: int | None,
 ) -> dict[str, Any]:
     """What a run that goes on was made with: what was noted stays, what is new is added.
 
     Args:
         earlier: The content of ``environment.json``.
         environment: What is there now.
+        begun: What has records; of the rest of what was noted, what is not asked for any more goes.
         answers: How many answers were there when the run went on; None where it has all of them,
             so that the machine and its packages of now had no part in any.
 
@@ -161,8 +155,10 @@ def continued(
     """
     environment = as_read(environment)
     merged = dict(earlier)
-    for key in ("data", "models", "cells"):
-        merged[key] = {**environment[key], **earlier[key]}
+    belonging = {"data": begun.benchmarks, "models": begun.models, "cells": begun.cells}
+    for key, names in belonging.items():
+        stays = {name: value for name, value in earlier[key].items() if name in names}
+        merged[key] = {**environment[key], **stays}
     merged["seeds"] = environment["seeds"]
     if answers is None:
         return merged

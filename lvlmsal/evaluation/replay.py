@@ -10,9 +10,10 @@ from typing import Any
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.evaluation import folder as names
+from lvlmsal.evaluation.begun import Begun
 from lvlmsal.evaluation.environment import describe_environment, describe_model
 from lvlmsal.evaluation.manifests import make_manifest
-from lvlmsal.evaluation.provenance import failed_images, refuse_changes
+from lvlmsal.evaluation.provenance import refuse_changes
 from lvlmsal.evaluation.run import load_model
 from lvlmsal.lvlm import Lvlm
 from lvlmsal.planning.plan import Cell, make_plan
@@ -98,9 +99,9 @@ def replay(
         records = {record["key"]: record for record in read_records(run / names.RECORDS)}
         work = [(cell, _answered(cell, records, run, limit)) for cell in chosen]
         manifests = {label: make_manifest(b) for label, b in plan.benchmarks.items()}
-        failed = failed_images(plan, records)
+        begun = Begun.of(records.values())
         environment = describe_environment(plan, manifests)
-        refuse_changes(run, environment, manifests, failed=failed)
+        refuse_changes(run, environment, manifests, begun=begun)
         device = make_trainer(plan.config.trainer).strategy.root_device
 
     def judged() -> Iterator[Replayed]:
@@ -114,7 +115,7 @@ def replay(
                 if getattr(lvlm.model, "hf_device_map", None) is None:
                     lvlm.model.to(device)  # type: ignore[arg-type]  # typed for one kind of argument
             environment["models"][model.name] = describe_model(lvlm, model.source)
-            refuse_changes(run, environment, manifests, failed=failed)
+            refuse_changes(run, environment, manifests, begun=begun)
             for cell, found in mine:
                 for sample, record in found:
                     report = lvlm.diagnose(

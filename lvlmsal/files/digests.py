@@ -25,9 +25,18 @@ def is_file(path: Path) -> bool:
         return False
 
 
+NO_IMAGE = ("missing", "unreadable")
+"""What stands in place of the digest of an image that nobody can have seen."""
+
+
 def image_digest(path: Path) -> str:
-    """`file_digest` of an image, or ``missing`` where there is none."""
-    return file_digest(path) if is_file(path) else "missing"
+    """`file_digest` of an image, or one of `NO_IMAGE`; its sample then fails with the reason."""
+    if not is_file(path):
+        return "missing"
+    try:
+        return file_digest(path)
+    except OSError:
+        return "unreadable"
 
 
 def images_digest(digests: Iterable[tuple[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,19 @@ def test_a_run_goes_on_with_its_own_config_and_with_the_first_one(tmp_path: Path
     first = {**BASE, "methods": [{"decoder": {"name": "sgrs", "alpha": 0.5}}]}
     first["world"] = {"root": "w", "images": "${oc.env:LVLMSAL_TEST_SIZE}"}
     write_config(tmp_path, read_config(first)[0])
-    (tmp_path / "records.jsonl").write_text("{}\n")  # a run has begun
+    record = {
+        **dict.fromkeys(("sample_id", "group", "prompt", "error"), ""),
+        "key": "0/1",
+        "model": "pocket-llava",
+        "method": "sgrs",
+        "benchmark": "pope",
+        "images": [],
+        "answer": "yes",
+        "status": "ok",
+        "new_tokens": 1,
+        "seconds": 0.5,
+    }
+    (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n")  # a run has begun
     refuse_differences(tmp_path, read_config(first)[0])
     refuse_differences(tmp_path, read_config(tmp_path / "config.yaml")[0])
     first["world"] = {"root": "w", "images": 3}  # the same, whoever says it
