@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvlmsal.cli.console import UNFINISHED, new_console, print_json, say
-from lvlmsal.errors import UnknownName, close_matches
+from lvlmsal.errors import LvlmsalError, UnknownName, close_matches
 from lvlmsal.escaping import visible
 from lvlmsal.registry import SCORERS, Option
 
@@ -50,15 +50,24 @@ def score_run(
 ) -> None:
     """Score a run folder again, without a model.
 
-    The exit code is 1 where the run has not come to its end.
+    The exit code is 1 where the run has not come to its end, and 2 where the figures that are
+    printed cannot be written into the folder.
     """
-    from lvlmsal.evaluation.result import score
+    from lvlmsal.evaluation.result import score_only
 
-    result = score(folder)
+    scored = score_only(folder)
+    result = scored.result
     if as_json:
         print_json(result.results)
     else:
         new_console().print(result)
+    try:
+        scored.write()
+    except LvlmsalError as error:
+        raise LvlmsalError(
+            f"the figures above are shown only: {error}\nMake the folder writable, or copy it and "
+            "score the copy"
+        ) from error
     if result.unfinished:
         raise typer.Exit(UNFINISHED)
 

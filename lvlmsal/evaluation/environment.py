@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,20 +103,30 @@ def describe_unloaded(model: ModelConfig, ready: Any = None) -> dict[str, Any]:
 
 def _files(folder: Path) -> dict[str, dict[str, str]]:
     return {
-        "weights": _digests(folder, ".safetensors"),
-        # settings, tokenizer, chat template: a change of any of them can change an answer
-        "files": _digests(folder, ".json", ".jinja", ".txt", ".model", ".py"),
+        "weights": _digests(folder, ("*.safetensors",)),
+        "files": _digests(folder, _FILES),
     }
 
 
-def _digests(folder: Path, *suffixes: str) -> dict[str, str]:
+_FILES = (
+    *("config.json", "generation_config.json", "adapter_config.json", "*.safetensors.index.json"),
+    *("processor*", "preprocessor*", "image_processor*", "video_preprocessor*", "chat_template*"),
+    *("tokenizer*", "vocab*", "merges*", "added_tokens*", "special_tokens*", "bpe.codes"),
+    *("dict.txt", "*.model", "*.tiktoken"),
+    # whatever its name is: the code of a checkpoint may import any of it
+    "*.py",
+)
+"""What of a checkpoint's folder can change an answer; notes and model cards lie there, too."""
+
+
+def _digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
     """Digests of the files of a checkpoint's folder; none where it comes from the hub."""
     if folder == Path() or not folder.is_dir():
         return {}
     return {
         path.name: file_digest(path)
         for path in sorted(folder.iterdir())
-        if path.suffix in suffixes and path.is_file()
+        if any(fnmatchcase(path.name, pattern) for pattern in patterns) and path.is_file()
     }
 
 

@@ -114,7 +114,7 @@ _CONFIG = {key: [{"name": str}] for key in ("models", "methods", "benchmarks")}
 _ENVIRONMENT = {
     "packages": dict,
     "data": {"*": {"samples": int, "samples_digest": str, "images_digest": str, "files?": dict}},
-    "models": {"*": {"weights": dict}},
+    "models": {"*": {"weights": dict, "revision?": (str, type(None))}},
     "cells": {
         "*": {
             "model": {"name": str},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,10 @@ from lvlmsal.evaluation.manifests import (
 )
 from lvlmsal.evaluation.provenance import as_read, continued, refuse_changes
 from lvlmsal.planning.plan import Plan
-from lvlmsal.results.records import Record
+from lvlmsal.planning.schema import ModelConfig
+from lvlmsal.results.records import Record, all_records
+
+logger = logging.getLogger(__name__)
 
 
 class Notes:
@@ -101,6 +106,32 @@ class Notes:
             earlier = read_environment(self._folder)
             content = continued(earlier, content, self._begun, answers=self._answers)
         write_json(path, content)
+
+
+def as_begun(folder: Path, model: ModelConfig) -> ModelConfig:
+    """A model of a run that goes on, at the commit of the hub that has answered so far.
+
+    A repository gets new commits, for its README alone, and a config that names none would go on
+    with them.
+
+    Args:
+        folder: The run folder.
+        model: The entry of the config.
+
+    Returns:
+        The same entry, where it has no record yet or was not loaded from the hub.
+
+    Raises:
+        DataError: What the run was made with cannot be read.
+    """
+    records = all_records(folder / names.RECORDS)
+    if model.name not in Begun.of(records.values()).models:
+        return model
+    noted = read_environment(folder)["models"].get(model.name, {}).get("revision")
+    if noted in (None, model.revision):
+        return model
+    logger.info("%s goes on at commit %s, with which it began", model.name, noted)
+    return replace(model, revision=noted)
 
 
 def _forget(folder: Path, label: str) -> None:

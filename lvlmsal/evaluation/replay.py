@@ -13,6 +13,7 @@ from lvlmsal.evaluation import folder as names
 from lvlmsal.evaluation.begun import Begun
 from lvlmsal.evaluation.environment import describe_environment, describe_model
 from lvlmsal.evaluation.manifests import make_manifest
+from lvlmsal.evaluation.notes import as_begun
 from lvlmsal.evaluation.provenance import refuse_changes
 from lvlmsal.evaluation.run import load_model
 from lvlmsal.lvlm import Lvlm
@@ -111,7 +112,7 @@ def replay(
                 continue
             lvlm = ready.get(model.name)
             if lvlm is None:
-                lvlm = load_model(model)
+                lvlm = load_model(as_begun(run, model))
                 if getattr(lvlm.model, "hf_device_map", None) is None:
                     lvlm.model.to(device)  # type: ignore[arg-type]  # typed for one kind of argument
             environment["models"][model.name] = describe_model(lvlm, model.source)

@@ -210,6 +210,32 @@ def read_result(run: Path) -> Result:
     return Result(run, content)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Figures that are not written yet.
+
+    Attributes:
+        result: The figures.
+        table: The content of ``results.md``.
+        page: The content of ``report.html``.
+    """
+
+    result: Result
+    table: str
+    page: str
+
+    def write(self) -> None:
+        """Write results, tables and report into the run folder.
+
+        Raises:
+            LvlmsalError: A file cannot be written.
+        """
+        run = self.result.folder
+        write_json(run / names.RESULTS, self.result.results)
+        write_text(run / names.TABLE, self.table)
+        write_text(run / names.REPORT, self.page)
+
+
 def score(run: Path | str) -> Result:
     """Score a run folder from its records and write results, tables and report.
 
@@ -221,6 +247,22 @@ def score(run: Path | str) -> Result:
 
     Returns:
         The figures.
+
+    Raises:
+        DataError: It is no run folder, or its records are damaged.
+        ConfigError: Its config needs something that is not installed or no longer there.
+        LvlmsalError: The folder cannot be written; `score_only` does not write.
+    """
+    scored = score_only(run)
+    scored.write()
+    return scored.result
+
+
+def score_only(run: Path | str) -> Scored:
+    """Score a run folder as `score` does, and write nothing.
+
+    Args:
+        run: A folder that `evaluate` has written.
 
     Raises:
         DataError: It is no run folder, or its records are damaged.
@@ -244,8 +286,6 @@ def score(run: Path | str) -> Result:
     note_judge(results, judged, judge, run)
     results["paper"] = beside_paper(config.paper, results)
     cells = cells_of(records, metrics)
-    write_json(run / names.RESULTS, results)
     result = Result(run, results)
-    write_text(run / names.TABLE, result.markdown())
-    write_text(run / names.REPORT, report_page(results, config, opened.environment, cells))
-    return result
+    page = report_page(results, config, opened.environment, cells)
+    return Scored(result, result.markdown(), page)

@@ -25,7 +25,7 @@ from lvlmsal.evaluation.guards import (
     no_loading_bar,
 )
 from lvlmsal.evaluation.loading import AnswerData
-from lvlmsal.evaluation.notes import Notes
+from lvlmsal.evaluation.notes import Notes, as_begun
 from lvlmsal.evaluation.processes import KeepSignals, Watch
 from lvlmsal.evaluation.progress import RunProgress
 from lvlmsal.evaluation.recording import RecordCallback
@@ -185,7 +185,8 @@ class _Run:
                         notes.add_model(model.name, describe_unloaded(model, ready))
                     continue
                 progress.describe(f"loading {model.name}")
-                lvlm = load_model(model, ready)
+                entry = as_begun(self.folder, model) if ready is None else model
+                lvlm = load_model(entry, ready)
                 if notes is not None:
                     notes.add_model(model.name, describe_model(lvlm, model.source))
                 for part in unfinished:

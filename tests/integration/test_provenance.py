@@ -135,6 +135,7 @@ def test_a_repaired_image_is_added_to_what_was_noted(
     [
         ("model.safetensors", "the weights of tiny have changed since the run began: model.safet"),
         ("generation_config.json", "the files of tiny have changed since the run began: generat"),
+        ("tokenizer_config.json", "the files of tiny have changed since the run began: tokenize"),
     ],
 )
 def test_a_checkpoint_that_was_replaced_is_refused(
@@ -515,3 +516,77 @@ def test_what_failed_to_load_does_not_belong_to_the_run(
             ConfigError, match=r"models\[second\]: the run has it, the config does n"
         ):
             answer(config)
+
+
+def test_notes_next_to_a_checkpoint_may_change(
+    config: Config, tiny_folder: Path, tmp_path: Path
+) -> None:
+    checkpoint = shutil.copytree(tiny_folder, tmp_path / "checkpoint")
+    (checkpoint / "notes.txt").write_text("to be tried")
+    config["models"] = [{"source": str(checkpoint), "name": "tiny"}]
+    config["methods"] = ["greedy"]
+    folder = evaluate(config).folder
+    cut(folder, 2)
+    (checkpoint / "notes.txt").write_text("tried")
+    (checkpoint / "README.md").write_text("A model.")
+    (checkpoint / "trainer_state.json").write_text("{}")
+    assert evaluate(config).unfinished is None
+
+
+@pytest.mark.parametrize("branch", [None, "main"])
+def test_a_run_goes_on_at_the_commit_with_which_it_began(
+    config: Config, tiny: Lvlm, monkeypatch: pytest.MonkeyPatch, branch: str | None
+) -> None:
+    newest = ["a" * 40]
+    asked: list[str | None] = []
+
+    def from_hub(source: str, *, revision: str | None, **_: Any) -> Lvlm:
+        assert source == "owner/name"
+        asked.append(revision)
+        commit = newest[-1] if revision in (None, "main") else revision
+        monkeypatch.setattr(tiny.model.config, "_commit_hash", commit, raising=False)
+        return tiny
+
+    monkeypatch.setattr(running, "load", from_hub)
+    config["models"] = [{"source": "owner/name", "name": "tiny", "revision": branch}]
+    config["methods"] = ["greedy"]
+    folder = evaluate(config).folder
+    whole = without_costs(folder)
+    cut(folder, 2)
+    newest.append("b" * 40)
+    # a model without a record has not begun: it gets what is the newest now
+    config["models"] += [{"source": "owner/name", "name": "other"}]
+    evaluate(config)
+    assert asked == [branch, "a" * 40, None]
+    assert without_costs(folder)[: len(whole)] == whole
+    models = json.loads((folder / "environment.json").read_text())["models"]
+    assert [models[name]["revision"] for name in ("tiny", "other")] == ["a" * 40, "b" * 40]
+    assert (folder / "log.txt").read_text().count(f"tiny goes on at commit {'a' * 40}") == 1
+
+
+@pytest.mark.parametrize("keep", [None, 4])
+def test_figures_of_a_folder_that_cannot_be_written_are_shown(
+    run: Cli, copied: Path, monkeypatch: pytest.MonkeyPatch, keep: int | None
+) -> None:
+    """Whole or half a run: that nothing was written is the graver of the two."""
+    if keep is not None:
+        cut(copied, keep)
+    before = (copied / "results.json").read_bytes()
+    right = [run("score", copied, *more)[1] for more in ((), ("--json",))]
+    (copied / "results.json").write_bytes(before)
+    write = Path.write_text
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> int:
+        if copied in path.parents:
+            raise OSError(30, "Read-only file system", str(path))
+        return write(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    for more, shown in zip(((), ("--json",)), right, strict=True):
+        code, output, errors = run("score", copied, *more)
+        assert code == 2
+        assert output == shown
+        assert "the figures above are shown only: " in errors
+        assert "results.json cannot be written: Read-only file system" in errors
+        assert "Make the folder writable, or copy it and score the copy" in errors
+    assert (copied / "results.json").read_bytes() == before
