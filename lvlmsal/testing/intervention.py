@@ -227,8 +227,7 @@ INTERVENTION_CHECKS: Final[dict[str, Check[InterventionCase]]] = {
     ),
     "recorded": Check(
         check_recorded,
-        "the edit changes a tensor in place, or works on detached values: gradients pass through "
-        "it when saliency is computed",
+        "a tensor is changed in place, or the edit depends on whether gradients are asked for",
     ),
     "batch": Check(
         check_batch,
