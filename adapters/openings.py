@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-
 from lvlmsal.adapters.prompts import begins, behind_mark, render
-from lvlmsal.errors import UnsupportedError
+from lvlmsal.errors import DataError, UnsupportedError
 
 # Any two words do; what both prompts begin with does not depend on the question.
 _QUESTIONS = ("?", "Is")
@@ -74,8 +72,8 @@ def system_opening(processor: Any, words: str, *, images: bool) -> Opening:
             [render(processor, text, int(images), system=system) for system in (None, words)]
             for text in _QUESTIONS
         ]
-    except TemplateError as error:
-        raise UnsupportedError(f"the chat template refuses system messages: {error}") from error
+    except DataError as error:
+        raise UnsupportedError(f"the template has no system messages: {error}") from error
     if words.strip() not in texts[0][1]:
         raise UnsupportedError("the chat template drops system messages")
     found, other = (_opening(processor, *pair) for pair in texts)

@@ -112,9 +112,13 @@ class _Given(NamedTuple):
         """Whether sdpa leaves out what these scores or weights need."""
         return self.more.get("softcap") is not None or self.more.get("s_aux") is not None
 
-    def call(self, memo: dict[tuple[Any, ...], Any] | None = None) -> Call:
-        """What explicit rows are made of."""
-        visible, bias = split_mask(self.mask, self.query, self.key, causal=self.causal, memo=memo)
+    def call(self, memo: dict[tuple[Any, ...], Any] | None = None, *, masked: bool = True) -> Call:
+        """What explicit rows are made of; without what they see where that is not asked for."""
+        visible = bias = None
+        if masked:
+            visible, bias = split_mask(
+                self.mask, self.query, self.key, causal=self.causal, memo=memo
+            )
         scale = self.query.shape[-1] ** -0.5 if self.scaling is None else self.scaling
         return Call(
             self.query,
@@ -157,19 +161,22 @@ def _edited(given: _Given, editors: list[Editor], context: AttentionContext, fir
     """Rows before ``first`` without an edit, the others with theirs; (B, q, H, d)."""
     check_arguments(given.module, given.more)
     query, key, value = given.query, given.key, given.value
-    call, rows = given.call(context.memo), query.shape[2] - first
     graph = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
     closed = len(editors) == 1 and editors[0].has_closed_form and not graph
-    if rows > EXPLICIT_ROWS and closed and call.softcap is None and call.bias is None:
-        causal = given.mask is None and given.causal and query.shape[2] == key.shape[2]
-        seen = None if causal else call.visible
+    closed = closed and query.shape[2] - first > EXPLICIT_ROWS
+    causal = given.mask is None and given.causal and query.shape[2] == key.shape[2]
+    # A causal mask is as large as a head's weights: closed forms do without.
+    unmasked = closed and causal and given.more.get("softcap") is None
+    call = given.call(context.memo, masked=not unmasked)
+    if closed and call.softcap is None and call.bias is None:
+        seen = call.visible
         if seen is None and not causal:  # rows that see everything, which is not causal
             seen = torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool).to(key.device)
         plain = plain_attention(query, key, value, seen, call.scale, call.sink)
         tail = editors[0].closed_form(plain.rows_from(first), context.rows_from(first))
         return torch.cat([plain.output[:, :, :first], tail], dim=2).transpose(1, 2).contiguous()
     tail_call, tail_context = call.rows(slice(first, None)), context.rows_from(first)
-    if rows > EXPLICIT_ROWS and closed:
+    if closed:
         out = edited_rows(tail_call, editors[0], tail_context)
     else:
         out = apply(weights_of(tail_call, editors, tail_context), value)

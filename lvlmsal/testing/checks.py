@@ -106,8 +106,8 @@ def check_caches(
         try:
             found = decode(cache_implementation=name)
         except LvlmsalError as error:
-            # A refusal says what is wrong with the cache; any other one is no refusal of it.
-            assert "cache" in str(error), f"cache_implementation={name!r}: {error}"
+            if "cache" not in str(error):  # no refusal of the cache
+                raise
             continue
         same = torch.equal(found, wanted)
         assert same, f"other tokens with cache_implementation={name!r}, {num_beams} beams"

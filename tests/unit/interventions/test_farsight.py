@@ -206,9 +206,9 @@ def test_rows_that_predict_are_left_to_the_plain_kernel(monkeypatch: pytest.Monk
     rows: list[int] = []
     original = function._edited
 
-    def spy(module: Any, query: Tensor, *others: Any) -> Tensor:
-        rows.append(query.shape[2])
-        return original(module, query, *others)
+    def spy(given: Any, *others: Any) -> Tensor:
+        rows.append(given.query.shape[2])
+        return original(given, *others)
 
     monkeypatch.setattr(function, "_edited", spy)
     model = tiny_model("llava")

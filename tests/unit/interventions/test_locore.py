@@ -281,6 +281,7 @@ def test_the_vision_tower_is_untouched() -> None:
         for module in model.model.vision_tower.modules():
             if hasattr(module, "config"):
                 assert module.config._attn_implementation == kinds[id(module)]
+        model(**batch)  # a scope without a pass of its model is an error
     assert torch.equal(plain, edited)
 
 
