@@ -142,6 +142,11 @@ def test_bounds_and_pins_agree_with_what_is_tried() -> None:
     assert series[0] == lvlmsal.versions.OLDEST
     assert series[-1] == lvlmsal.versions.NEWEST
     assert compat.SERIES[-1] == pins["transformers"]
+    page = (ROOT / "docs" / "compatibility.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|", page, flags=re.M)[2:]
+    assert rows == [(trial.shown, "passed") for trial in compat.trials()]
+    for name in ("transformers", *compat.OTHERS):
+        assert f"{name} {pins[name]}" in page
 
 
 def _tool(name: str) -> Any:
