@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where figures are those of an unfinished run, or `check batch` has found
-        a difference; 2 for an error that the user can mend, whose text goes to stderr; 130
+        a difference; 2 for an error that the user can fix, whose text goes to stderr; 130
         after Ctrl+C; 143 after SIGTERM.
     """
     from lvlmsal.cli.app import app

@@ -30,7 +30,7 @@ TERMINATED = 143
 
 
 class _Commands(TyperGroup):
-    """Shows errors that the user can mend as a message, without a traceback."""
+    """Shows errors that the user can fix as a message, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed."""

@@ -256,7 +256,7 @@ def refuse_differences(folder: Path, config: RunConfig) -> None:
 
 
 def _comparable(content: Mapping[str, Any]) -> _Leaves:
-    """Leaves of a config by entry and path; entries are told apart by name, not by position."""
+    """Leaves of a config by entry and path; entries are distinguished by name, not by position."""
     seeds = content.get("seeds") or [content.get("seed", 0)]
     leaves: _Leaves = {("", "seed"): seeds[0]}
     leaves |= {(f"seeds[{seed}]", ""): seed for seed in seeds[1:]}

@@ -1,4 +1,4 @@
-"""What a run folder says of its run, beside the records: written once, then only added to."""
+"""What a run folder says of its run, next to the records: written once, then only added to."""
 
 from __future__ import annotations
 
