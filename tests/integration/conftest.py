@@ -151,3 +151,18 @@ def show(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def answer(tiny: Lvlm) -> Callable[..., Result]:
+    def start(config: dict[str, Any], *overrides: str) -> Result:
+        return evaluate(config, overrides, models={"tiny": tiny})
+
+    return start
+
+
+@pytest.fixture
+def copied(config: dict[str, Any], finished: Result) -> Path:
+    folder = Path(config["output"])
+    shutil.copytree(finished.folder, folder)
+    return folder
