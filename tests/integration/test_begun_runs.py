@@ -67,6 +67,18 @@ def test_an_image_of_which_nobody_has_spoken_may_change(
         answer(config)
 
 
+def ask_two_worlds(config: Config, world: Path) -> Path:
+    """Ask about two worlds whose images have the same names; the path of an image of the first."""
+    other = shutil.copytree(world, world.with_name("other"))
+    config["benchmarks"] = [
+        {"name": "chair", "label": "one", "root": str(world), "max_new_tokens": 2},
+        {"name": "chair", "label": "two", "root": str(other), "max_new_tokens": 2},
+    ]
+    config["methods"] = ["greedy"]
+    config["data"] = {}
+    return sorted((world / "images").iterdir())[-1]
+
+
 @pytest.mark.parametrize("place", ["missing", "unreadable"])
 def test_an_image_that_was_not_there_may_be_supplied(
     config: Config,
@@ -76,14 +88,7 @@ def test_an_image_that_was_not_there_may_be_supplied(
     place: str,
 ) -> None:
     """Also where other samples are answered, in a benchmark that has an image of the same name."""
-    other = shutil.copytree(world, world.with_name("other"))
-    config["benchmarks"] = [
-        {"name": "chair", "label": "one", "root": str(world), "max_new_tokens": 2},
-        {"name": "chair", "label": "two", "root": str(other), "max_new_tokens": 2},
-    ]
-    config["methods"] = ["greedy"]
-    config["data"] = {}
-    path = sorted((world / "images").iterdir())[-1]
+    path = ask_two_worlds(config, world)
     whole = path.read_bytes()
     path.unlink()
     if place == "unreadable":
@@ -113,14 +118,7 @@ def test_an_image_that_was_not_there_may_be_supplied(
 def test_a_broken_image_may_be_repaired_next_to_a_good_one_of_its_name(
     config: Config, answer: Callable[..., Result], world: Path
 ) -> None:
-    other = shutil.copytree(world, world.with_name("other"))
-    config["benchmarks"] = [
-        {"name": "chair", "label": "one", "root": str(world), "max_new_tokens": 2},
-        {"name": "chair", "label": "two", "root": str(other), "max_new_tokens": 2},
-    ]
-    config["methods"] = ["greedy"]
-    config["data"] = {}
-    path = sorted((world / "images").iterdir())[-1]
+    path = ask_two_worlds(config, world)
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
     answer(config, "max_failures=1")
