@@ -13,9 +13,9 @@ from transformers import PreTrainedModel, ProcessorMixin
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike
 from lvlmsal.adapters.processors import own_processor
 from lvlmsal.adapters.prompts import append_tokens, build_inputs, token_texts
+from lvlmsal.adapters.spans import TokenSpans, find_spans
 from lvlmsal.adapters.unwrapping import check_generate
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.spans import TokenSpans, find_spans
 
 GUIDE = "CONTRIBUTING.md, section 'A new adapter'"
 

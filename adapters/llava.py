@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
-from lvlmsal.spans import TokenSpans
 
 
 @ADAPTERS.register("LlavaForConditionalGeneration")

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.processors import ImageOnlyQwen2VLProcessor
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
-from lvlmsal.spans import TokenSpans
 
 
 @ADAPTERS.register("Qwen2VLForConditionalGeneration")

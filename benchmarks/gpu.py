@@ -28,7 +28,7 @@ from transformers import PreTrainedModel
 import lvlmsal
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import resolve_layers
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions

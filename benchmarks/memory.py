@@ -29,7 +29,7 @@ from support.results import Claim, Result, Sheet, Spread, arguments, finish
 from transformers import PreTrainedModel
 
 import lvlmsal
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.locore import LocoRE
 
 METHODS = {

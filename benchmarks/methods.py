@@ -27,8 +27,8 @@ from transformers import PreTrainedModel
 
 import lvlmsal
 from lvlmsal.errors import LvlmsalError
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.pocket.world import write_world
+from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 
 INTERVENED, DECODED = "interventions under greedy search", "decoders"

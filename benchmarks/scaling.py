@@ -22,7 +22,7 @@ from support.results import Chart, Result, Sheet, Spread, arguments, finish
 from transformers import PreTrainedModel
 
 from lvlmsal.attention import resolve_layers
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.options import SaliencyOptions

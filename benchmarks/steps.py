@@ -20,7 +20,7 @@ from support.models import SHAPES, SMALL, Shape, build, decoder_parameters, prom
 from support.prefix import shared_prefix
 from support.results import Chart, Claim, Result, Sheet, Spread, arguments, finish
 
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency.options import DEFAULT_LAYERS
 

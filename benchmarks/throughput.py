@@ -27,12 +27,12 @@ from transformers import CLIPImageProcessor
 from lvlmsal.adapters import open_image
 from lvlmsal.adapters.prompts import render
 from lvlmsal.decoders.search import Greedy
-from lvlmsal.evaluation.answering import AnswerModule
-from lvlmsal.evaluation.loading import OpenedBatches, Task, make_batches
-from lvlmsal.lvlm import Lvlm, load
-from lvlmsal.planning.plan import Cell
-from lvlmsal.planning.schema import ModelConfig
-from lvlmsal.pocket.world import write_world
+from lvlmsal.evaluation.config.plan import Cell
+from lvlmsal.evaluation.config.schema import ModelConfig
+from lvlmsal.evaluation.run.answering import AnswerModule
+from lvlmsal.evaluation.run.loading import OpenedBatches, Task, make_batches
+from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS
 
 TOKENS, SPLITS, BATCH = 2, ("random", "popular", "adversarial"), 8

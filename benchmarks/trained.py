@@ -19,9 +19,9 @@ from support.prefix import shared_prefix
 from support.results import Result, Sheet, arguments, finish
 
 import lvlmsal
-from lvlmsal.decoders.sgrs import SGRS
-from lvlmsal.pocket.draw import draw
-from lvlmsal.pocket.world import scene_number
+from lvlmsal.decoders.sgrs.decoder import SGRS
+from lvlmsal.pocket.scenes.draw import draw
+from lvlmsal.pocket.scenes.world import scene_number
 
 QUESTION = "Please describe this image in detail."
 ALPHAS, PLAUSIBILITIES, BLOCKS = (0.6, 0.9), (0.0, 0.1), (1, 4, 8, 16)

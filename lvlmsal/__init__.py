@@ -11,26 +11,19 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError, UnknownName, UnsupportedError
+from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lvlmsal.adapters.spans import TokenSpans, find_spans
     from lvlmsal.attention import intervene
-    from lvlmsal.decoders.sgrs import SGRS
+    from lvlmsal.decoders.sgrs.decoder import SGRS
     from lvlmsal.evaluation import evaluate
     from lvlmsal.interventions.locore import LocoRE
-    from lvlmsal.lvlm import Lvlm, load
-    from lvlmsal.registry import (
-        ADAPTERS,
-        BENCHMARKS,
-        CATALOGUE,
-        DECODERS,
-        INTERVENTIONS,
-        METRICS,
-    )
-    from lvlmsal.spans import TokenSpans, find_spans
+    from lvlmsal.model.lvlm import Lvlm, load
+    from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOGUE, DECODERS, INTERVENTIONS, METRICS
 
 __all__ = [
     "ADAPTERS",
@@ -64,25 +57,15 @@ _HOMES = {
     "DECODERS": "lvlmsal.registry",
     "INTERVENTIONS": "lvlmsal.registry",
     "METRICS": "lvlmsal.registry",
-    "SGRS": "lvlmsal.decoders.sgrs",
+    "SGRS": "lvlmsal.decoders.sgrs.decoder",
     "LocoRE": "lvlmsal.interventions.locore",
-    "Lvlm": "lvlmsal.lvlm",
-    "TokenSpans": "lvlmsal.spans",
+    "Lvlm": "lvlmsal.model.lvlm",
+    "TokenSpans": "lvlmsal.adapters.spans",
     "evaluate": "lvlmsal.evaluation",
-    "find_spans": "lvlmsal.spans",
+    "find_spans": "lvlmsal.adapters.spans",
     "intervene": "lvlmsal.attention",
-    "load": "lvlmsal.lvlm",
+    "load": "lvlmsal.model.lvlm",
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

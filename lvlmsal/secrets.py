@@ -1,8 +1,8 @@
 """Values that a config takes from the environment, kept out of messages and logs.
 
 A config may hold a token as ``${oc.env:TOKEN}``. Whatever is written of a config keeps that text
-(`lvlmsal.planning.unresolved`); a message is made of values that have lost their place, so there
-the value itself is looked for.
+(`lvlmsal.evaluation.config.unresolved`); a message is made of values that have lost their place, so
+there the value itself is looked for.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from lvlmsal.registry.options import Option, check_choices, declared_options, op
 if TYPE_CHECKING:
     from lvlmsal.adapters.base import ModelAdapter
     from lvlmsal.benchmarks.base import Benchmark
+    from lvlmsal.benchmarks.scorer import Scorer
     from lvlmsal.decoders.base import Decoder
     from lvlmsal.interventions.base import Intervention
     from lvlmsal.metrics.base import CountMetric
-    from lvlmsal.scorers.base import Scorer
 
 __all__ = [
     "ADAPTERS",
@@ -39,36 +39,36 @@ __all__ = [
 ADAPTERS: Registry[ModelAdapter] = Registry(
     "adapter",
     base="lvlmsal.adapters.base:ModelAdapter",
-    package="lvlmsal.adapters",
+    packages=("lvlmsal.adapters",),
     entry_points="lvlmsal.adapters",
 )
 DECODERS: Registry[Decoder] = Registry(
     "decoder",
     base="lvlmsal.decoders.base:Decoder",
-    package="lvlmsal.decoders",
+    packages=("lvlmsal.decoders",),
     entry_points="lvlmsal.decoders",
 )
 INTERVENTIONS: Registry[Intervention] = Registry(
     "intervention",
     base="lvlmsal.interventions.base:Intervention",
-    package="lvlmsal.interventions",
+    packages=("lvlmsal.interventions",),
     entry_points="lvlmsal.interventions",
 )
 METRICS: Registry[CountMetric] = Registry(
     "metric",
     base="lvlmsal.metrics.base:CountMetric",
-    package="lvlmsal.metrics",
+    packages=("lvlmsal.metrics", "lvlmsal.benchmarks"),
     entry_points="lvlmsal.metrics",
 )
 BENCHMARKS: Registry[Benchmark] = Registry(
     "benchmark",
     base="lvlmsal.benchmarks.base:Benchmark",
-    package="lvlmsal.benchmarks",
+    packages=("lvlmsal.benchmarks",),
     entry_points="lvlmsal.benchmarks",
 )
 SCORERS: Registry[Scorer] = Registry(
     "scorer",
-    base="lvlmsal.scorers.base:Scorer",
-    package="lvlmsal.scorers",
+    base="lvlmsal.benchmarks.scorer:Scorer",
+    packages=("lvlmsal.benchmarks",),
     entry_points="lvlmsal.scorers",
 )

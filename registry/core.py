@@ -12,7 +12,7 @@ import fnmatch
 import importlib
 import pkgutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError, UnknownName
@@ -44,15 +44,16 @@ class Registry(Generic[T]):
     Args:
         kind: What the classes are, as error messages say it ("decoder").
         base: "module:Class" of the base class; imported when it is first needed.
-        package: The package whose modules hold the built-in classes. Every module in it whose name
-            does not start with an underscore is imported at the first listing or failed lookup.
+        packages: The packages whose modules, at any depth, hold the built-in classes. Every one
+            whose name does not start with an underscore is imported at the first listing or failed
+            lookup.
         entry_points: The entry-point group in which other packages announce theirs.
     """
 
-    def __init__(self, kind: str, *, base: str, package: str, entry_points: str) -> None:
+    def __init__(self, kind: str, *, base: str, packages: Sequence[str], entry_points: str) -> None:
         self.kind = kind
         self._base = base
-        self._package = package
+        self._packages = tuple(packages)
         self._group = entry_points
         self._entries: dict[str, _Entry] = {}
         self._origins: dict[str, str] = {}
@@ -105,7 +106,7 @@ class Registry(Generic[T]):
 
     def _add(self, entry: _Entry) -> None:
         # Whoever comes from outside waits for the built-in names, so that it can take none of them.
-        if entry.target.partition(".")[0] != self._package.partition(".")[0]:
+        if entry.target.partition(".")[0] != self._packages[0].partition(".")[0]:
             self._scan()
         with self._table:
             for name in entry.names:
@@ -273,10 +274,11 @@ class Registry(Generic[T]):
                 return
             self._scanning = True
             try:
-                package = importlib.import_module(self._package)
-                for module in pkgutil.iter_modules(package.__path__):
-                    if not module.name.startswith("_"):
-                        importlib.import_module(f"{self._package}.{module.name}")
+                for package in self._packages:
+                    path = importlib.import_module(package).__path__
+                    for module in pkgutil.walk_packages(path, f"{package}."):
+                        if not module.name.rpartition(".")[2].startswith("_"):
+                            importlib.import_module(module.name)
                 self._scanned.set()
             finally:
                 self._scanning = False

@@ -17,7 +17,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from lvlmsal.adapters.base import ModelAdapter
-from lvlmsal.spans import TokenSpans
+from lvlmsal.adapters.spans import TokenSpans
 from tests.reference import Rule
 
 IMAGE = 30

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from lvlmsal.results.records import TIMINGS
+from lvlmsal.evaluation.results.records import TIMINGS
 
 
 def cut(folder: Path, keep: int) -> None:

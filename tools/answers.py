@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
-from lvlmsal.answer import Answer
-from lvlmsal.lvlm import load
+from lvlmsal.model.answer import Answer
+from lvlmsal.model.lvlm import load
 from lvlmsal.pocket import POCKET
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 

@@ -43,13 +43,13 @@ COMPANIONS = {
 
 MODELS = (
     "tests/unit/test_versions.py",
-    "tests/unit/test_lvlm.py",
+    "tests/unit/model/test_lvlm.py",
     "tests/unit/adapters/test_tiny.py",
     "tests/unit/adapters/test_pocket_checkpoints.py",
     "tests/unit/attention/test_cache.py",
     "tests/unit/attention/test_hooks.py",
     "tests/unit/attention/test_session.py",
-    "tests/unit/decoders/test_opera_by_hand.py",
+    "tests/unit/decoders/opera/test_opera_by_hand.py",
     "tests/unit/saliency/test_rows.py",
     "tests/conformance/test_builtin_decoders.py::test_built_in",
     "tests/conformance/test_builtin_interventions.py::test_built_in",
@@ -59,8 +59,8 @@ MODELS = (
 LIBRARIES = (
     "tests/unit/adapters/test_images.py",
     "tests/unit/evaluation",
-    "tests/unit/metrics/test_pope.py",
-    "tests/unit/metrics/test_statistics.py",
+    "tests/unit/benchmarks/pope/test_metric.py",
+    "tests/unit/statistics/test_intervals.py",
     "tests/unit/registry",
     "tests/unit/explorer",
     "tests/integration/test_subsets.py",

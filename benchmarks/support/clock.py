@@ -15,7 +15,7 @@ from transformers.generation.streamers import BaseStreamer
 
 import lvlmsal
 from lvlmsal.decoders.base import Decoder
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from support.prefix import Prefills
 
 STOCK = "generate"

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.model.lvlm import Lvlm
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """The prompt is rendered already: both sides must read the same tokens."""

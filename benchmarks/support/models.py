@@ -14,7 +14,7 @@ import lvlmsal
 from lvlmsal.adapters import adapter_for
 from lvlmsal.adapters.processors import without_advice
 from lvlmsal.attention import resolve_layers
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.tiny.models import VOCABULARY
 from lvlmsal.tiny.processors import TEMPLATES, tiny_tokenizer
 from lvlmsal.tiny.samples import IMAGE

@@ -11,12 +11,12 @@ from rich.progress import track
 
 from lvlmsal.analysis.labels import chair_vocabulary
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.evaluation.replay import Replayed, replay
-from lvlmsal.evaluation.run import evaluate
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics.vocabulary import Vocabulary
-from lvlmsal.planning.config import ConfigSource
-from lvlmsal.planning.plan import make_plan
+from lvlmsal.evaluation.config.plan import make_plan
+from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.run.evaluate import evaluate
+from lvlmsal.evaluation.run.replay import Replayed, replay
+from lvlmsal.metrics.text.vocabulary import Vocabulary
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 
 

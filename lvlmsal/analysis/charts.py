@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from lvlmsal.analysis.compare import Comparison
 from lvlmsal.analysis.panels import CORRECT, HALLUCINATED, save
 from lvlmsal.analysis.scores import SCORES
-from lvlmsal.metrics.statistics import Interval
 from lvlmsal.saliency.plot import as_text, new_figure
+from lvlmsal.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from typing import Literal
 
 from lvlmsal.analysis.mentions import MentionRow
 from lvlmsal.analysis.scores import SCORES
-from lvlmsal.metrics.ranking import auroc_differences, auroc_intervals, mann_whitney
-from lvlmsal.metrics.statistics import Interval, wilson
+from lvlmsal.statistics.intervals import Interval, wilson
+from lvlmsal.statistics.ranking import auroc_differences, auroc_intervals, mann_whitney
 
 Binning = Literal["equal-width", "equal-count"]
 

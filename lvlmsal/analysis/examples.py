@@ -10,9 +10,9 @@ from lvlmsal.analysis.answers import Described, judged
 from lvlmsal.analysis.labels import Mention, object_labels, object_mentions
 from lvlmsal.analysis.output import Cell
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.replay import Replayed
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics.vocabulary import Vocabulary
+from lvlmsal.evaluation.run.replay import Replayed
+from lvlmsal.metrics.text.vocabulary import Vocabulary
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 
 

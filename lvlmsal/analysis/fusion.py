@@ -26,13 +26,13 @@ from lvlmsal.analysis.output import (
     write_csv,
 )
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics.ranking import auroc_differences, auroc_intervals, rank_correlation
-from lvlmsal.metrics.statistics import Interval
-from lvlmsal.planning.config import ConfigSource
+from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.statistics.intervals import Interval
+from lvlmsal.statistics.ranking import auroc_differences, auroc_intervals, rank_correlation
 
 
 @dataclass

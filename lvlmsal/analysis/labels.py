@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lvlmsal.benchmarks.base import Benchmark
+from lvlmsal.benchmarks.chair.metric import ChairMetric
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.metrics.chair import Chair
-from lvlmsal.metrics.vocabulary import Vocabulary
+from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 
 class Tokenised(Protocol):
@@ -116,7 +116,7 @@ def chair_vocabulary(benchmark: Benchmark) -> Vocabulary:
             object that could be looked up.
     """
     metric = benchmark.metric()
-    if not isinstance(metric, Chair):
+    if not isinstance(metric, ChairMetric):
         raise UnsupportedError(
             f"the benchmark {benchmark.label} has no objects to look for in answers; labels of "
             "tokens need descriptions: add the benchmark 'chair' to the config"

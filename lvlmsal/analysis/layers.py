@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.table import Table
 
+from lvlmsal.analysis.answer_maps import plot_answer, plot_interventions, plot_layer_grid
 from lvlmsal.analysis.answers import describe
 from lvlmsal.analysis.charts import plot_layers
 from lvlmsal.analysis.examples import Example, Examples, file_stem, labelled
-from lvlmsal.analysis.grids import plot_answer, plot_interventions, plot_layer_grid
 from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_tokens
 from lvlmsal.analysis.output import (
@@ -23,13 +23,13 @@ from lvlmsal.analysis.output import (
     title_of,
     write_csv,
 )
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics.ranking import auroc_intervals
-from lvlmsal.metrics.statistics import Interval
-from lvlmsal.planning.config import ConfigSource
+from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.statistics.intervals import Interval
+from lvlmsal.statistics.ranking import auroc_intervals
 
 ALL_LAYERS = SaliencyOptions(layers=None)
 """The defaults, with every layer of the decoder."""

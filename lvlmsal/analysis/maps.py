@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlmsal.analysis.panels import Labels, draw_image, draw_strip, save, token_title
-from lvlmsal.metrics.statistics import Interval
 from lvlmsal.saliency.options import FUSIONS
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,8 @@ from pathlib import Path
 from lvlmsal.analysis.labels import object_mentions
 from lvlmsal.analysis.output import Cell, write_csv
 from lvlmsal.analysis.scores import Values, token_scores
-from lvlmsal.evaluation.replay import Replayed
-from lvlmsal.metrics.vocabulary import Vocabulary
+from lvlmsal.evaluation.run.replay import Replayed
+from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlmsal.escaping import csv_cell, visible
-from lvlmsal.metrics.statistics import Interval
+from lvlmsal.statistics.intervals import Interval
 
 Cell = tuple[str, str, str]
 """Model, method and benchmark: what is compared is compared within one."""

@@ -14,20 +14,13 @@ from lvlmsal.analysis.answers import describe, judged
 from lvlmsal.analysis.charts import plot_aurocs, plot_bins
 from lvlmsal.analysis.compare import Binning, Comparison, compare, complete
 from lvlmsal.analysis.mentions import MentionRow, by_cell, mention_rows, write_mentions
-from lvlmsal.analysis.output import (
-    Cell,
-    interval_text,
-    new_table,
-    numbers,
-    title_of,
-    write_csv,
-)
+from lvlmsal.analysis.output import Cell, interval_text, new_table, numbers, title_of, write_csv
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evaluation.folder import write_json
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.planning.config import ConfigSource
-from lvlmsal.results.records import finite
+from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.results.folder import write_json
+from lvlmsal.evaluation.results.records import finite
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 

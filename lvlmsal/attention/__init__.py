@@ -4,8 +4,8 @@ from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.function import attention_forward
 from lvlmsal.attention.intervening import intervene
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
+from lvlmsal.attention.recording import Tape
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.attention.tape import Tape
 
 __all__ = [
     "AttentionContext",

@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
-from lvlmsal.attention.tape import Own, Tape
+from lvlmsal.attention.recording import Own, Tape
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.versions import CACHE
 

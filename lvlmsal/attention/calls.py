@@ -12,8 +12,8 @@ from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Editor
 from lvlmsal.attention.passes import check_batch
 from lvlmsal.attention.place import is_aside
+from lvlmsal.attention.recording import Tape
 from lvlmsal.attention.scopes import acting
-from lvlmsal.attention.tape import Tape
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.spans import ContextName, Interval, TokenSpans
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.spans import ContextName, Interval, TokenSpans
 
 
 @dataclass
@@ -32,7 +33,7 @@ class AttentionContext:
     negative positions.
 
     Attributes:
-        spans: one :class:`~lvlmsal.spans.TokenSpans` for each row of the batch.
+        spans: one :class:`~lvlmsal.adapters.spans.TokenSpans` for each row of the batch.
         query_columns: column of each query row, shape (q,).
         key_columns: column of each key, shape (k,).
         layer: index of the decoder layer.
@@ -203,3 +204,39 @@ def state_of(states: Mapping[int, Any], owner: object) -> Any:
             "inside of the same intervene(...) scope, without the cache of another one"
         )
     return states[id(owner)]
+
+
+@dataclass(frozen=True)
+class LogitsContext:
+    """The rows of a pass that predict generated tokens, the same number in each sample.
+
+    Attributes:
+        adapter: of the model; its ``lm_head`` turns hidden states into logits.
+        spans: of the prompt, one for each row of the batch.
+        first_step: how many tokens were generated before the one that the first row predicts: 0 for
+            the last row of a prompt.
+        second: raw logits of the second stream for the same tokens, shape (B, r, V); ``None`` where
+            there is none.
+        hidden: by layer, the residual stream (B, r, D) that enters it, before any norm; for the
+            layers that :meth:`~lvlmsal.interventions.LogitsIntervention.exits` names.
+        states: what interventions keep of the prompt; see :meth:`state`.
+    """
+
+    adapter: ModelAdapter
+    spans: Sequence[TokenSpans]
+    first_step: int
+    second: Tensor | None
+    hidden: Mapping[int, Tensor]
+    states: Mapping[int, Any] = field(default_factory=dict)
+
+    def steps(self, logits: Tensor) -> Tensor:
+        """Number of tokens generated before the one that each row predicts, shape (r, 1)."""
+        return self.first_step + logits.new_ones(logits.shape[1]).cumsum(0)[:, None] - 1
+
+    def state(self, owner: object) -> Any:
+        """What an intervention's :meth:`prepare` returned for the prompt; ``owner`` is itself.
+
+        Raises:
+            UnsupportedError: the prompt was run outside of the intervention's scope.
+        """
+        return state_of(self.states, owner)

@@ -7,9 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.kernel import PlainAttention
-from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 
 

@@ -28,9 +28,9 @@ from lvlmsal.attention.calls import active_pass, note_mask, note_offset
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Editor
 from lvlmsal.attention.explicit import apply, edited_rows, plain_rows, weights_of
-from lvlmsal.attention.holding import ATTENTION_NAME, was_sdpa
+from lvlmsal.attention.hooks import ATTENTION_NAME, was_sdpa
 from lvlmsal.attention.kernel import plain_attention
-from lvlmsal.attention.tape import Tape
+from lvlmsal.attention.recording import Tape
 from lvlmsal.errors import UnsupportedError
 
 EXPLICIT_ROWS = 64

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.spans import TokenSpans
 
 
 def intervene(

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
 from lvlmsal.attention.pixels import PIXELS
 from lvlmsal.attention.place import PerThread, Place, is_aside
 from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, prompt_inputs
-from lvlmsal.attention.second import SecondStream, leave
+from lvlmsal.attention.second_stream import SecondStream, leave
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.spans import TokenSpans
 from lvlmsal.versions import CACHE, given_cache
 
 Look = Callable[..., None]

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import Columns
 from lvlmsal.attention.editor import Bound
 from lvlmsal.attention.pixels import EncodedImages
 from lvlmsal.attention.prompt import Prefill
-from lvlmsal.spans import TokenSpans
 
 if TYPE_CHECKING:
     from lvlmsal.attention.passes import Passes

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.pixels import GRIDS, PIXELS, units
-from lvlmsal.attention.second import SecondStream
+from lvlmsal.attention.second_stream import SecondStream
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.spans import TokenSpans
 
 # What a pass is given besides the inputs of ``generate``.
 _NOT_INPUTS = ("position_ids", "cache_position", "labels", "inputs_embeds", "logits_to_keep")

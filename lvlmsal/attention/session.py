@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.arguments import LastColumn
 from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor
-from lvlmsal.attention.holding import (
+from lvlmsal.attention.hooks import (
     Hook,
     before_others,
     first_layers,
@@ -24,10 +25,11 @@ from lvlmsal.attention.holding import (
     suspend_compiled,
     watch_layer,
 )
+from lvlmsal.attention.logits_edits import edit_logits
 from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.place import aside, is_aside
 from lvlmsal.attention.prompt import without_room
-from lvlmsal.attention.rows import edit_logits
+from lvlmsal.attention.recording import Tape, frozen
 from lvlmsal.attention.scopes import (
     acting,
     around,
@@ -38,11 +40,9 @@ from lvlmsal.attention.scopes import (
     knows,
     leave,
 )
-from lvlmsal.attention.tape import Tape, frozen
+from lvlmsal.attention.stream import Stream, positions_kept
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.spans import TokenSpans
-from lvlmsal.streams import Stream, positions_kept
 from lvlmsal.versions import CACHE, without_cache
 
 
@@ -216,7 +216,7 @@ class AttentionSession:
 
     @contextmanager
     def record(self, layers: Sequence[int], *, full: bool = False) -> Iterator[Tape]:
-        """Record the last forward pass of this block; see :class:`~lvlmsal.attention.tape.Tape`.
+        """Record the last forward pass of this block; see `attention.recording.Tape`.
 
         Raises:
             UnsupportedError: under ``torch.inference_mode``, which knows no gradients, and in

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from lvlmsal.benchmarks.sample import Sample, repeated_ids, shortened
 from lvlmsal.benchmarks.subsets import Recipe, Subset, choose
 from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.files.digests import is_file
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.readers.digests import is_file
 
 
 @dataclass(eq=False, kw_only=True)

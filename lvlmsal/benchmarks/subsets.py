@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlmsal.errors import DataError
-from lvlmsal.files import Identifier, listed, normal_id, read_text
+from lvlmsal.readers.rows import Identifier, listed, normal_id, read_text
 
 _RECIPE = re.compile(r"(?P<population>[a-z0-9]+(?:-[a-z0-9]+)*)-(?P<count>\d+)-seed(?P<seed>\d+)")
 _COCO_IMAGE = r"COCO_{part}_(\d{{12}})\.\w+"

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.errors import DataError
-from lvlmsal.files.frames import VIDEO_SUFFIXES, frame_files
+from lvlmsal.readers.frames import VIDEO_SUFFIXES, frame_files
 
 
 @dataclass(eq=False, kw_only=True)

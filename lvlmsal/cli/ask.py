@@ -14,9 +14,9 @@ from lvlmsal.cli.listing import parse_settings
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.escaping import visible
-from lvlmsal.lvlm import Lvlm, load
-from lvlmsal.planning.check import model_problems
-from lvlmsal.planning.schema import ModelConfig
+from lvlmsal.evaluation.config.check import model_problems
+from lvlmsal.evaluation.config.schema import ModelConfig
+from lvlmsal.model.lvlm import Lvlm, load
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.registry.options import bind
 from lvlmsal.saliency.options import RowName, SaliencyOptions

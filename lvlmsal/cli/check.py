@@ -38,7 +38,7 @@ def check_batch(
     from dataclasses import asdict
 
     from lvlmsal.errors import ConfigError
-    from lvlmsal.evaluation.batches import check_batches, checks_table
+    from lvlmsal.evaluation.run.batch_check import check_batches, checks_table
 
     parts = [part.strip() for part in sizes.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):

@@ -39,8 +39,8 @@ def compare(
     Options may be given repeatedly; --allow takes several names with commas between them. The exit
     code is 1 where a run has not come to its end.
     """
-    from lvlmsal.comparison import compare as run
-    from lvlmsal.comparison.comparing import FORMATS
+    from lvlmsal.compare.comparing import FORMATS
+    from lvlmsal.compare.comparing import compare as run
 
     if form is not None and form not in FORMATS:
         raise UnknownName("format", form, FORMATS)

@@ -132,9 +132,9 @@ def export_data(
     revision: Annotated[str | None, typer.Option(help="Commit of the data set.")] = None,
 ) -> None:
     """Write a data set of the hub as the files that the benchmark reads (extra: hub)."""
-    from lvlmsal.data.hub import export, load_rows
     from lvlmsal.data.layouts import LAYOUTS
     from lvlmsal.errors import UnknownName
+    from lvlmsal.readers.hub import export, load_rows
 
     if name not in LAYOUTS:
         raise UnknownName("benchmark with a data set on the hub", name, list(LAYOUTS))

@@ -50,13 +50,7 @@ def explore(
     from lvlmsal.cli.console import say
     from lvlmsal.errors import ConfigError
     from lvlmsal.explorer import write_page
-    from lvlmsal.explorer.sources import (
-        Choice,
-        choose,
-        report_answers,
-        run_answers,
-        split_sources,
-    )
+    from lvlmsal.explorer.sources import Choice, choose, report_answers, run_answers, split_sources
 
     if output.suffix != ".html":
         raise ConfigError([f"--output {output}: expected a name that ends in .html"])

@@ -22,7 +22,7 @@ def frames(
     """
     from lvlmsal.cli.console import say
     from lvlmsal.errors import DataError
-    from lvlmsal.files.frames import extract_frames, video_files
+    from lvlmsal.readers.frames import extract_frames, video_files
 
     failures = []
     found = video_files(videos)

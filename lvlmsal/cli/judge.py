@@ -33,7 +33,7 @@ def judge(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
-    from lvlmsal.evaluation.judging import judge_run
+    from lvlmsal.evaluation.run.judging import judge_run
 
     shown = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())

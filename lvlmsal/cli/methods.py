@@ -28,7 +28,7 @@ def methods(
     ] = None,
 ) -> None:
     """Write a Markdown page about all methods: what they are and cost, and what a run found."""
-    from lvlmsal.comparison.method_page import method_page
+    from lvlmsal.compare.method_page import method_page
 
     page = method_page(run, costs=costs, controls=control or (), command=command)
     if output is None:

@@ -53,7 +53,7 @@ def score_run(
     The exit code is 1 where the run has not come to its end, and 2 where the figures that are
     printed cannot be written into the folder.
     """
-    from lvlmsal.evaluation.result import score_only
+    from lvlmsal.evaluation.report.result import score_only
 
     scored = score_only(folder)
     result = scored.result

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lvlmsal.benchmarks.base import Benchmark
-from lvlmsal.files.digests import file_digest, images_digest
+from lvlmsal.readers.digests import file_digest, images_digest
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from lvlmsal.data.hub import Folder, HubRow, Layout
 from lvlmsal.errors import DataError
-from lvlmsal.files import normal_id
+from lvlmsal.readers.hub import Folder, HubRow, Layout
+from lvlmsal.readers.rows import normal_id
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _RELEASE = "MME_Benchmark_release_version"

@@ -14,7 +14,7 @@ from pathlib import Path
 from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.data.check import DataCheck
 from lvlmsal.errors import DataError
-from lvlmsal.files import read_text
+from lvlmsal.readers.rows import read_text
 
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 

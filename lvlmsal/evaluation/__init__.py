@@ -1,6 +1,20 @@
-"""From a config to records, and from records to figures."""
+"""From a config to records, from records to figures, and from figures to tables and reports."""
 
-from lvlmsal.evaluation.result import Result, score
-from lvlmsal.evaluation.run import evaluate
+from typing import TYPE_CHECKING
+
+from lvlmsal.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lvlmsal.evaluation.report.result import Result, score
+    from lvlmsal.evaluation.run.evaluate import evaluate
 
 __all__ = ["Result", "evaluate", "score"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Result": "lvlmsal.evaluation.report.result",
+        "evaluate": "lvlmsal.evaluation.run.evaluate",
+        "score": "lvlmsal.evaluation.report.result",
+    },
+)

@@ -9,12 +9,12 @@ from typing import Any
 
 from lvlmsal.analysis.labels import chair_vocabulary, object_labels
 from lvlmsal.errors import ConfigError, DataError, UnsupportedError
-from lvlmsal.evaluation.folder import RECORDS
-from lvlmsal.evaluation.replay import Replayed, replay
+from lvlmsal.evaluation.results.folder import RECORDS
+from lvlmsal.evaluation.results.records import read_records
+from lvlmsal.evaluation.run.replay import Replayed, replay
 from lvlmsal.explorer.answers import ShownAnswer, content_key
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics.vocabulary import Vocabulary
-from lvlmsal.results.records import read_records
+from lvlmsal.metrics.text.vocabulary import Vocabulary
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 

@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
-from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import ConfigError
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention

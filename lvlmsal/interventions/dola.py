@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.layers import LayerSpec, check_layers, resolve_layers
-from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import plausible

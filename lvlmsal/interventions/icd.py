@@ -11,11 +11,11 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.openings import question_opening, system_opening, words_behind_image
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.contrast import Contrast, left_padded
 from lvlmsal.registry import INTERVENTIONS
-from lvlmsal.spans import TokenSpans
 
 DISTURBANCE = (
     "You are a confused objects detector to provide a fuzzy overview or impression of the image."

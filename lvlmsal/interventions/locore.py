@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from lvlmsal.adapters.spans import ContextName
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.kernel import PlainAttention, scaled_scores
 from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.registry import INTERVENTIONS, check_choices
-from lvlmsal.spans import ContextName
 
 _TILE = 64
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import check_contrast, plausible, undecided, without_images

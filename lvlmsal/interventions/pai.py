@@ -10,9 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.layers import LayerSpec, check_layers
-from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import AttentionIntervention, LogitsIntervention
 from lvlmsal.interventions.contrast import plausible, undecided, without_images

@@ -14,13 +14,13 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.attention.session import AttentionSession
+from lvlmsal.attention.stream import prepared
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import check_finite, fuse, normalise
 from lvlmsal.saliency.stepping import Stepper
-from lvlmsal.streams import prepared
 
 BLOCK_MEMORY = 2**30
 """Bytes that the graph of one block may take, about; longer answers are walked block by block."""

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from lvlmsal.adapters import ModelAdapter, seen_part
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
-from lvlmsal.spans import TokenSpans
 
 
 def diagnose_response(

@@ -14,10 +14,10 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import DataError
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
-from lvlmsal.spans import TokenSpans
 
 FORMAT = "lvlmsal.SaliencyReport"
 VERSION = 1

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
+from lvlmsal.attention.recording import Tape
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.attention.tape import Tape
+from lvlmsal.attention.stream import prepared
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import LossGradient, loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import fuse, normalise
 from lvlmsal.saliency.stepping import NO_IDS
-from lvlmsal.streams import prepared
 from lvlmsal.versions import without_cache
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from lvlmsal.adapters.spans import ContextName
 from lvlmsal.attention.layers import LayerSpec, check_layers
-from lvlmsal.spans import ContextName
 
 RowName = Literal["predicting", "candidate"]
 NormName = Literal["row", "matrix"]

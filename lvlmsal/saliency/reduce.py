@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lvlmsal.adapters.spans import ContextName, TokenSpans
 from lvlmsal.errors import LvlmsalError
 from lvlmsal.saliency.options import FusionName, HeadsName, SaliencyOptions
-from lvlmsal.spans import ContextName, TokenSpans
 
 
 def fuse(

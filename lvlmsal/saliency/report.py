@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lvlmsal.adapters.spans import ContextName, TokenSpans
 from lvlmsal.saliency.options import FusionName, SaliencyOptions
-from lvlmsal.spans import ContextName, TokenSpans
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.cache import RecordingCache
+from lvlmsal.attention.recording import Tape
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.attention.tape import Tape
+from lvlmsal.attention.stream import Mark, Stream
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import LossGradient
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.reduce import check_finite, context_mask, layer_rows, token_saliency
-from lvlmsal.spans import TokenSpans
-from lvlmsal.streams import Mark, Stream
 from lvlmsal.versions import given_cache
 
 NO_IDS = (

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lvlmsal.results.records import Record
+from lvlmsal.evaluation.results.records import Record
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
-from lvlmsal.planning.check import card_of, method_problems
-from lvlmsal.planning.config import ConfigSource, load_content, read_config, settle_content
-from lvlmsal.planning.plan import Plan, make_plan
-from lvlmsal.planning.plugins import import_plugins
-from lvlmsal.planning.short_forms import spell_out
-from lvlmsal.planning.unresolved import Place, Unresolved, below, literal
-from lvlmsal.sweeps.grids import Expansion, Grid, expand
+from lvlmsal.evaluation.config.check import card_of, method_problems
+from lvlmsal.evaluation.config.plan import Plan, make_plan
+from lvlmsal.evaluation.config.plugins import import_plugins
+from lvlmsal.evaluation.config.reading import (
+    ConfigSource,
+    load_content,
+    read_config,
+    settle_content,
+)
+from lvlmsal.evaluation.config.short_forms import spell_out
+from lvlmsal.evaluation.config.unresolved import Place, Unresolved, below, literal
+from lvlmsal.sweeps.axes import Expansion, Grid, expand
 
 KEYS = ("method", "grids", "diagnose")
 """What ``sweep`` may say."""
@@ -52,7 +57,7 @@ def read_sweep(
 ) -> Sweep:
     """Read and check the config of a sweep without loading weights.
 
-    It is a run config (`lvlmsal.planning.schema`) with two more keys::
+    It is a run config (`lvlmsal.evaluation.config.schema`) with two more keys::
 
         base: demo            # may be left out: a config whose keys stand under this one's
         sweep:

@@ -15,12 +15,12 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from lvlmsal.errors import ConfigError
 from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.evaluation.folder import write_text
-from lvlmsal.planning.config import ConfigSource
-from lvlmsal.planning.plan import Cell
-from lvlmsal.planning.trainer import quiet_lightning
+from lvlmsal.evaluation.config.plan import Cell
+from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.trainer import quiet_lightning
+from lvlmsal.evaluation.results.folder import write_text
+from lvlmsal.sweeps.axes import shown
 from lvlmsal.sweeps.costs import cost_of
-from lvlmsal.sweeps.grids import shown
 from lvlmsal.sweeps.plot import plot_grid
 from lvlmsal.sweeps.reading import Sweep, read_sweep
 from lvlmsal.sweeps.saliency import mean_saliencies

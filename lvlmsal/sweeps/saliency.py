@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lvlmsal.evaluation.folder import write_json
-from lvlmsal.evaluation.progress import RunProgress
-from lvlmsal.evaluation.replay import Replayed, replay
-from lvlmsal.planning.plan import Cell, Plan
+from lvlmsal.evaluation.config.plan import Cell, Plan
+from lvlmsal.evaluation.results.folder import write_json
+from lvlmsal.evaluation.run.progress import RunProgress
+from lvlmsal.evaluation.run.replay import Replayed, replay
 from lvlmsal.saliency.options import SaliencyOptions
 
 SALIENCY = "sweep_saliency.json"

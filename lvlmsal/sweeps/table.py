@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlmsal.escaping import markdown_text
-from lvlmsal.results.columns import Column
-from lvlmsal.results.grid import Grid as TextGrid
-from lvlmsal.results.grid import markdown_grid
-from lvlmsal.results.table import columns_of, difference_text, heading_of, value_text
-from lvlmsal.results.terminal import NARROW, shown, terminal_text
-from lvlmsal.sweeps import grids as axes
+from lvlmsal.evaluation.report.columns import Column
+from lvlmsal.evaluation.report.grid import Grid as TextGrid
+from lvlmsal.evaluation.report.grid import markdown_grid
+from lvlmsal.evaluation.report.table import columns_of, difference_text, heading_of, value_text
+from lvlmsal.evaluation.report.terminal import NARROW, shown, terminal_text
+from lvlmsal.sweeps import axes
+from lvlmsal.sweeps.axes import Grid
 from lvlmsal.sweeps.costs import Cost
-from lvlmsal.sweeps.grids import Grid
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention import AttentionSession, intervene
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency.block import block_saliency

@@ -15,12 +15,7 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.testing.checks import Check, Failures, check_caches, other_pixels
 from lvlmsal.testing.decoder_case import PAD, STEPS, DecoderCase
 from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
-from lvlmsal.testing.tiny import (
-    TINY,
-    VOCABULARY,
-    tiny_model,
-    tiny_samples,
-)
+from lvlmsal.testing.tiny import TINY, VOCABULARY, tiny_model, tiny_samples
 
 
 def check_decoder(
@@ -37,7 +32,7 @@ def check_decoder(
     Raises:
         AssertionError: Says which promise of a decoder is not kept.
 
-    >>> from lvlmsal.decoders.sgrs import SGRS
+    >>> from lvlmsal.decoders.sgrs.decoder import SGRS
     >>> check_decoder(SGRS(), greedy=SGRS(k=1), families=["llava"])
     """
     failures = Failures()

@@ -13,7 +13,7 @@ from torch import Tensor
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.search import Greedy, Sample
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.testing.checks import Check, Failures
 from lvlmsal.testing.endings import ENDINGS, left_behind

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.metrics.base import CountMetric
-from lvlmsal.metrics.whole import SetMetric
+from lvlmsal.metrics.base import CountMetric, SetMetric
 from lvlmsal.registry import METRICS, options_of
 from lvlmsal.testing.processes import gloo_reports
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.base import Intervention
-from lvlmsal.lvlm import load
-from lvlmsal.prefix import can_share
+from lvlmsal.model.lvlm import load
+from lvlmsal.model.shared_prefix import can_share
 from lvlmsal.testing.tiny import tiny_lvlm
 
 SHARES_WRONGLY: Final = "`shares_prefix` is set, but a row of the prompt depends on what follows it"

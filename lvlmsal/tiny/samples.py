@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from lvlmsal.spans import Interval
+from lvlmsal.adapters.spans import Interval
 from lvlmsal.tiny.processors import PATCH, QWEN_PATCH, SIDE, WORDS
 
 IMAGE, VIDEO, IMAGE_START, IMAGE_END = range(WORDS, WORDS + 4)

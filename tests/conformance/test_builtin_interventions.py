@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention import AttentionContext
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.interventions.base import AttentionIntervention, Intervention, LogitsIntervention
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention

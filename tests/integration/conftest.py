@@ -17,8 +17,8 @@ import torch
 
 from lvlmsal.cli import main
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.lvlm import Lvlm, load
-from lvlmsal.pocket.world import write_world
+from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.testing.tiny import tiny_lvlm
 
 if TYPE_CHECKING:

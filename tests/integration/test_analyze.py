@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lvlmsal.analysis.tokens import analyze_tokens
-from lvlmsal.metrics import auroc, mann_whitney
+from lvlmsal.statistics.ranking import auroc, mann_whitney
 
 pytest.importorskip("matplotlib")
 Run = Callable[..., tuple[int, str, str]]

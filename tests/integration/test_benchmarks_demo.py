@@ -9,7 +9,7 @@ import pytest
 
 from lvlmsal.data.check import check_data
 from lvlmsal.evaluation import evaluate
-from lvlmsal.pocket.world import write_world
+from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS
 
 MODELS = ("pocket-llava", "pocket-qwen2vl")

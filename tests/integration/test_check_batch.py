@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from lvlmsal.evaluation import batches
-from lvlmsal.evaluation.batches import check_batches
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.evaluation.run import batch_check as batches
+from lvlmsal.evaluation.run.batch_check import check_batches
+from lvlmsal.model.lvlm import Lvlm
 
 Config = dict[str, Any]
 
@@ -83,7 +83,7 @@ def test_the_first_difference_is_named(config: Config, tiny: Lvlm) -> None:
 
 
 def benchmark_of(config: Config) -> Any:
-    from lvlmsal.planning.plan import make_plan
+    from lvlmsal.evaluation.config.plan import make_plan
 
     return make_plan(config, given=["tiny"]).benchmarks["chair"]
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.comparison import compare
+from lvlmsal.compare.comparing import compare
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics.mcnemar import mcnemar
+from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.statistics.mcnemar import mcnemar
 
 Change = Callable[[dict[str, Any]], None]
 

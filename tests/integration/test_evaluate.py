@@ -14,10 +14,10 @@ import pytest
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
-from lvlmsal.evaluation import run as running
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.results.locks import RunLock
-from lvlmsal.results.records import TIMINGS
+from lvlmsal.evaluation.results.locks import RunLock
+from lvlmsal.evaluation.results.records import TIMINGS
+from lvlmsal.evaluation.run import evaluate as running
+from lvlmsal.model.lvlm import Lvlm
 
 Config = dict[str, Any]
 

@@ -11,9 +11,9 @@ import pytest
 
 from lvlmsal.cli import main
 from lvlmsal.evaluation import evaluate
-from lvlmsal.evaluation.replay import replay
-from lvlmsal.pocket.language import plural
-from lvlmsal.pocket.scene import SHAPES
+from lvlmsal.evaluation.run.replay import replay
+from lvlmsal.pocket.scenes.language import plural
+from lvlmsal.pocket.scenes.scene import SHAPES
 from lvlmsal.saliency.options import SaliencyOptions
 from tests.unit.explorer.reports import make_report
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate, score
-from lvlmsal.evaluation.judging import judge_run
+from lvlmsal.evaluation.results.locks import RunLock
+from lvlmsal.evaluation.run.judging import judge_run
 from lvlmsal.judges import client
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.results.locks import RunLock
+from lvlmsal.model.lvlm import Lvlm
 from tests.unit.benchmarks.judged_files import write_llava_bench, write_mm_vet
 from tests.unit.judges.server import Act, Behaviour, serving
 

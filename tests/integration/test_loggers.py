@@ -11,8 +11,8 @@ import pytest
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.results.records import TIMINGS
+from lvlmsal.evaluation.results.records import TIMINGS
+from lvlmsal.model.lvlm import Lvlm
 
 
 def logged(folder: Path) -> list[dict[str, str]]:

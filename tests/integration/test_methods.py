@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lvlmsal.comparison.methods import known_methods
+from lvlmsal.compare.methods import known_methods
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.planning.config import load_content
-from lvlmsal.planning.plan import read_draft
+from lvlmsal.evaluation.config.plan import read_draft
+from lvlmsal.evaluation.config.reading import load_content
 
 KEPT = ("greedy", "sample", "greedy + LocoRE", "sample + VCD", "sample + cut only")
 CONTROL = "sample + cut only"

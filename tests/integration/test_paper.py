@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lvlmsal.evaluation import evaluate, score
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.model.lvlm import Lvlm
 
 PAPER = {
     "source": "arXiv 1",

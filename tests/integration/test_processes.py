@@ -18,13 +18,14 @@ import yaml
 from lightning.pytorch.strategies.launchers import subprocess_script
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation import Result, evaluate, processes
-from lvlmsal.planning.schema import TrainerConfig, WorldConfig
-from lvlmsal.planning.trainer import make_trainer, trainer_problems
-from lvlmsal.planning.world import ensure_world
-from lvlmsal.pocket.world import write_world
-from lvlmsal.results.records import TIMINGS
-from lvlmsal.results.writing import RecordWriter
+from lvlmsal.evaluation import Result, evaluate
+from lvlmsal.evaluation.config.schema import TrainerConfig, WorldConfig
+from lvlmsal.evaluation.config.trainer import make_trainer, trainer_problems
+from lvlmsal.evaluation.config.world import ensure_world
+from lvlmsal.evaluation.results.records import TIMINGS
+from lvlmsal.evaluation.results.writing import RecordWriter
+from lvlmsal.evaluation.run import processes
+from lvlmsal.pocket.scenes.world import write_world
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.comparison import compare
+from lvlmsal.compare.comparing import compare
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
-from lvlmsal.evaluation import Result, environment, evaluate, score
-from lvlmsal.evaluation import run as running
+from lvlmsal.evaluation import Result, evaluate, score
+from lvlmsal.evaluation.run import environment
+from lvlmsal.evaluation.run import evaluate as running
 from tests.run_folders import cut, notes_of, repaint, without_costs
 
 Config = dict[str, Any]

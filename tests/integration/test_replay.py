@@ -11,8 +11,8 @@ import torch
 
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.evaluation import Result
-from lvlmsal.evaluation.replay import replay
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.evaluation.run.replay import replay
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lvlmsal.evaluation import Result, score
-from lvlmsal.results.report_plots import Bar, interval_plot
-from lvlmsal.results.report_samples import choose_samples
+from lvlmsal.evaluation.report.plots import Bar, interval_plot
+from lvlmsal.evaluation.report.samples import choose_samples
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lvlmsal.evaluation import evaluate, score
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.model.lvlm import Lvlm
 
 SECRET = "sk-9876543210-of-the-test"
 

@@ -10,7 +10,7 @@ import pytest
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.model.lvlm import Lvlm
 
 
 def one_benchmark(config: dict[str, Any], folder: Path, **options: Any) -> dict[str, Any]:

@@ -20,9 +20,9 @@ import yaml
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.results.records import TIMINGS
-from lvlmsal.results.writing import RecordWriter
+from lvlmsal.evaluation.results.records import TIMINGS
+from lvlmsal.evaluation.results.writing import RecordWriter
+from lvlmsal.model.lvlm import Lvlm
 
 Config = dict[str, Any]
 
@@ -62,7 +62,7 @@ SCRIPT = """
 import os, signal, sys, time
 import torch
 from lvlmsal.evaluation import evaluate
-from lvlmsal.lvlm import load
+from lvlmsal.model.lvlm import load
 torch.set_num_threads(1)
 lvlm = load(sys.argv[2])
 while True:

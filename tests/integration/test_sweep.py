@@ -15,7 +15,7 @@ import yaml
 from lvlmsal.cli import main
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.sweeps import SweepResult, sweep
 
 pytest.importorskip("matplotlib")

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.evaluation.judging import judge_run
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.evaluation.run.judging import judge_run
+from lvlmsal.model.lvlm import Lvlm
 from tests.unit.judges.server import Act, serving
-from tests.unit.test_video_files import ANSWERS, BARE, HALLUSION, QUESTIONS, write
+from tests.unit.readers.test_video import ANSWERS, BARE, HALLUSION, QUESTIONS, write
 
 
 def picture(path: Path, shade: int) -> None:

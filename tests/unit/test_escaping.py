@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lvlmsal.escaping import Markdown, csv_cell, html_text, markdown_text, one_line, visible
-from lvlmsal.results.grid import Grid, html_grid, markdown_row
-from lvlmsal.results.terminal import shown, terminal_tables
+from lvlmsal.evaluation.report.grid import Grid, html_grid, markdown_row
+from lvlmsal.evaluation.report.terminal import shown, terminal_tables
 from lvlmsal.saliency.plot import as_text, new_figure
 
 EVIL = [

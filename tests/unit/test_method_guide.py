@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from lvlmsal.attention import AttentionContext
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions import (
     AttentionIntervention,

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from lvlmsal.evaluation import evaluate
-from lvlmsal.planning.config import packaged_configs, read_config
-from lvlmsal.planning.paper import PaperRow
-from lvlmsal.planning.plan import read_draft
+from lvlmsal.evaluation.config.paper import PaperRow
+from lvlmsal.evaluation.config.plan import read_draft
+from lvlmsal.evaluation.config.reading import packaged_configs, read_config
 from lvlmsal.registry import CATALOGUE
 
 NAMES = [name for name in packaged_configs() if name.startswith("paper/")]

@@ -14,11 +14,11 @@ from transformers import Cache, DynamicCache
 from transformers.utils import logging
 
 from lvlmsal.attention import intervene
+from lvlmsal.attention.stream import prepared
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.lvlm import load
+from lvlmsal.model.lvlm import load
 from lvlmsal.saliency import SaliencyOptions
-from lvlmsal.streams import prepared
 from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_lvlm, tiny_model
 from lvlmsal.versions import CACHE, NEWEST, OLDEST, given_cache, warn_if_untried, without_cache
 

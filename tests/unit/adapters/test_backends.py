@@ -11,10 +11,10 @@ from transformers.utils.import_utils import is_torchvision_available
 
 from lvlmsal.adapters.backends import image_backend
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evaluation.environment import describe_model
-from lvlmsal.lvlm import Lvlm, load
-from lvlmsal.planning.check import model_problems
-from lvlmsal.planning.schema import ModelConfig
+from lvlmsal.evaluation.config.check import model_problems
+from lvlmsal.evaluation.config.schema import ModelConfig
+from lvlmsal.evaluation.run.environment import describe_model
+from lvlmsal.model.lvlm import Lvlm, load
 from lvlmsal.testing.tiny import tiny_lvlm
 
 HAS_TORCHVISION = is_torchvision_available()

@@ -18,9 +18,9 @@ from transformers import (
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.llava import LlavaAdapter
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter, Qwen25VLAdapter
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.adapter import ADAPTER_CHECKS, check_adapter
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 

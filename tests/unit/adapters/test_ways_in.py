@@ -17,7 +17,7 @@ from PIL import Image
 
 from lvlmsal.adapters.images import is_image, open_image
 from lvlmsal.errors import DataError
-from lvlmsal.inputs import one_entry_each, opened, opened_batch
+from lvlmsal.model.inputs import one_entry_each, opened, opened_batch
 
 # 2 x 3 pixels, so that no turn leaves them as they are: 1 2 3 above 4 5 6
 ROWS = [[1, 2, 3], [4, 5, 6]]

@@ -14,7 +14,8 @@ from lvlmsal.analysis.added import added_value
 from lvlmsal.analysis.compare import Binning, compare, hallucination_bins
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.metrics import auroc, mann_whitney, wilson
+from lvlmsal.statistics.intervals import wilson
+from lvlmsal.statistics.ranking import auroc, mann_whitney
 from tests.unit.analysis.conftest import make_rows
 
 

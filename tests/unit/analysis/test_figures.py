@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from lvlmsal.analysis.answer_maps import plot_answer, plot_interventions, plot_layer_grid
 from lvlmsal.analysis.charts import plot_aurocs, plot_bins, plot_layers
 from lvlmsal.analysis.compare import compare
-from lvlmsal.analysis.grids import plot_answer, plot_interventions, plot_layer_grid
 from lvlmsal.analysis.maps import plot_fusions, plot_tokens
 from lvlmsal.analysis.panels import CORRECT, HALLUCINATED
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics import Interval
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.statistics.intervals import Interval
 from tests.unit.analysis.conftest import make_rows
 
 pytest.importorskip("matplotlib")

@@ -16,11 +16,11 @@ from lvlmsal.analysis.labels import (
     object_mentions,
     token_intervals,
 )
-from lvlmsal.benchmarks.chair import Chair
-from lvlmsal.benchmarks.pope import Pope
+from lvlmsal.benchmarks.chair.benchmark import Chair
+from lvlmsal.benchmarks.chair.counts import chair_counts
+from lvlmsal.benchmarks.pope.benchmark import Pope
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.metrics import Vocabulary
-from lvlmsal.metrics.functional import chair_counts
+from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 WORDS = ["a", "dog", "dogs", "hot", "hot dog", "red", "car", "cars,", "cat.", "traffic lights", "é"]
 

@@ -18,13 +18,14 @@ from lvlmsal.analysis.mentions import by_cell, mention_rows, write_mentions
 from lvlmsal.analysis.output import write_csv
 from lvlmsal.analysis.scores import token_scores
 from lvlmsal.benchmarks.base import Sample
-from lvlmsal.benchmarks.chair import Chair
+from lvlmsal.benchmarks.chair.benchmark import Chair
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.replay import Replayed
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.metrics import Vocabulary, auroc
+from lvlmsal.evaluation.run.replay import Replayed
+from lvlmsal.metrics.text.vocabulary import Vocabulary
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.statistics.ranking import auroc
 
 TOKENS = ["A", " dog", ",", " a", " hot", " dog"]
 

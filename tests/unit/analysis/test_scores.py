@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lvlmsal.analysis.scores import SCORES, token_scores
-from lvlmsal.lvlm import Lvlm
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 

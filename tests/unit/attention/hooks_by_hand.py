@@ -13,13 +13,10 @@ from transformers import PreTrainedModel
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import AttentionContext
 from lvlmsal.attention.cache import RecordingCache
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.layers import LayerSpec
-from lvlmsal.attention.logits import LogitsContext
-from lvlmsal.attention.tape import Tape
-from lvlmsal.interventions.base import (
-    HiddenStateIntervention,
-    LogitsIntervention,
-)
+from lvlmsal.attention.recording import Tape
+from lvlmsal.interventions.base import HiddenStateIntervention, LogitsIntervention
 from lvlmsal.testing.tiny import tiny_inputs
 
 

@@ -17,14 +17,14 @@ from torch import Tensor
 from transformers import DynamicCache, StaticCache
 
 from lvlmsal.attention import AttentionContext, intervene
-from lvlmsal.attention.second import MOVES
-from lvlmsal.decoders.opera import OPERA
+from lvlmsal.attention.second_stream import MOVES
+from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.search import Sample
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.lvlm import load
+from lvlmsal.model.lvlm import load
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.testing.tiny import TINY, collate, tiny_lvlm, tiny_samples
 from lvlmsal.versions import CACHE

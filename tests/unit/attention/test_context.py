@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext
-from lvlmsal.spans import TokenSpans
 
 WIDTH = 9
 # Padding, images that touch and images with text between them, and a sample without any.

@@ -13,16 +13,13 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.layers import LayerSpec
 from lvlmsal.attention.unedited import unedited
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.interventions.base import (
-    AttentionIntervention,
-    HiddenStateIntervention,
-)
+from lvlmsal.interventions.base import AttentionIntervention, HiddenStateIntervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.tiny import IMAGE, TINY, tiny_inputs, tiny_model
 from tests.unit.attention.hooks_by_hand import Scale, Shift, by_hand, hooks_of, run, text
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionSession, intervene
-from lvlmsal.attention.logits import LogitsContext
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.attention.context import LogitsContext
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, tiny_inputs, tiny_model
 from tests.unit.attention.hooks_by_hand import Scale, Shift, hooks_of, recording, run, text
 

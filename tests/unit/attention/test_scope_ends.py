@@ -14,13 +14,13 @@ from torch import Tensor
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.unedited import unedited
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.endings import left_behind
 from lvlmsal.testing.tiny import tiny_model, tiny_samples
 from lvlmsal.versions import CACHE

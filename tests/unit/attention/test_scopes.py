@@ -18,7 +18,7 @@ import lvlmsal
 from lvlmsal.adapters import adapter_for
 from lvlmsal.adapters.unwrapping import unwrapped
 from lvlmsal.attention import intervene
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.dola import DoLa
 from lvlmsal.interventions.locore import LocoRE

@@ -20,8 +20,9 @@ from transformers import (
 )
 
 from lvlmsal.attention import AttentionContext, intervene
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.prompt import Prompt
+from lvlmsal.attention.stream import Stream
 from lvlmsal.attention.unedited import unedited
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.decoders.search import Greedy
@@ -31,7 +32,6 @@ from lvlmsal.interventions.contrast import without_images
 from lvlmsal.interventions.icd import ICD
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.streams import Stream
 from lvlmsal.testing.tiny import TINY, collate, tiny_model, tiny_samples
 from lvlmsal.versions import CACHE
 from tests import reference

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlavaForConditionalGeneration, PreTrainedModel
 
+from lvlmsal.adapters.spans import TokenSpans, find_spans
 from lvlmsal.attention import AttentionContext, AttentionSession, intervene
-from lvlmsal.attention.holding import ATTENTION_NAME
+from lvlmsal.attention.hooks import ATTENTION_NAME
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention, Intervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.spans import TokenSpans, find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, tiny_inputs, tiny_model
 
 FAMILIES = sorted(TINY)

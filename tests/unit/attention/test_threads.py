@@ -17,7 +17,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, TextIteratorStrea
 import lvlmsal
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.attention.unedited import unedited
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.attention import intervene
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.search import Beam, Greedy, Sample
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions import LogitsIntervention
 from lvlmsal.interventions.contrast import undecided
 from lvlmsal.interventions.m3id import M3ID

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lvlmsal.benchmarks.chair import Chair
-from lvlmsal.benchmarks.pope import Pope
+from lvlmsal.benchmarks.chair.benchmark import Chair
+from lvlmsal.benchmarks.pope.benchmark import Pope
 from lvlmsal.errors import DataError
 from lvlmsal.registry import BENCHMARKS
 

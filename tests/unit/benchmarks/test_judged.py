@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.benchmarks.llava_bench import LlavaBench
-from lvlmsal.benchmarks.mm_vet import MmVet
+from lvlmsal.benchmarks.llava_bench.benchmark import LlavaBench
+from lvlmsal.benchmarks.llava_bench.files import read_reviews
+from lvlmsal.benchmarks.llava_bench.metric import LlavaBenchMetric
+from lvlmsal.benchmarks.mm_vet.benchmark import MmVet
 from lvlmsal.errors import DataError
-from lvlmsal.files.llava_bench import read_reviews
-from lvlmsal.metrics.llava_bench import LlavaBench as LlavaBenchMetric
 from tests.unit.benchmarks.judged_files import (
     CONTEXT,
     LLAVA_QUESTIONS,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lvlmsal.benchmarks.subsets as subsets_module
-from lvlmsal.benchmarks.chair import Chair
-from lvlmsal.benchmarks.pope import Pope
+from lvlmsal.benchmarks.chair.benchmark import Chair
+from lvlmsal.benchmarks.pope.benchmark import Pope
 from lvlmsal.benchmarks.subsets import Population, Recipe, drawn
 from lvlmsal.errors import DataError
 from lvlmsal.registry import BENCHMARKS

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.benchmarks.hallusionbench import HallusionBench
-from lvlmsal.benchmarks.video_chatgpt import VideoChatGpt
-from lvlmsal.benchmarks.video_qa import ActivityNetQa, MsrvttQa
-from lvlmsal.metrics.hallusionbench import HallusionBench as HallusionMetric
+from lvlmsal.benchmarks.hallusionbench.benchmark import HallusionBench
+from lvlmsal.benchmarks.hallusionbench.metric import HallusionBenchMetric as HallusionMetric
+from lvlmsal.benchmarks.video_chatgpt.benchmark import VideoChatGpt
+from lvlmsal.benchmarks.video_qa.benchmark import ActivityNetQa, MsrvttQa
 from lvlmsal.registry import BENCHMARKS
-from tests.unit.test_video_files import ANSWERS, BARE, HALLUSION, QUESTIONS, write
+from tests.unit.readers.test_video import ANSWERS, BARE, HALLUSION, QUESTIONS, write
 
 
 def write_frames(root: Path, video: str, count: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lvlmsal.benchmarks.base import Benchmark
-from lvlmsal.benchmarks.pope import Pope
+from lvlmsal.benchmarks.pope.benchmark import Pope
 from lvlmsal.cli import main
 from lvlmsal.data.manifest import read_manifest
 from lvlmsal.errors import DataError

@@ -13,9 +13,9 @@ from PIL import Image
 
 from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.cli import main
-from lvlmsal.data.hub import export
 from lvlmsal.data.layouts import LAYOUTS
 from lvlmsal.errors import DataError
+from lvlmsal.readers.hub import export
 from lvlmsal.registry import BENCHMARKS
 
 Row = dict[str, Any]

@@ -12,9 +12,9 @@ from transformers import LogitsProcessor, LogitsProcessorList, TextIteratorStrea
 from transformers.generation.streamers import BaseStreamer
 
 import lvlmsal
-from lvlmsal.decoders.opera import OPERA
+from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.search import Beam
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.testing.tiny import tiny_lvlm, tiny_model, tiny_samples
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.decoders.search import Greedy
+from lvlmsal.evaluation.config.plan import Cell
+from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.metrics.base import CountMetric
-from lvlmsal.planning.plan import Cell
-from lvlmsal.planning.schema import ModelConfig
 
 
 @dataclass(eq=False, kw_only=True)

@@ -13,15 +13,15 @@ from PIL import Image
 
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError, is_out_of_memory
-from lvlmsal.evaluation.answering import AnswerModule, make_record
-from lvlmsal.evaluation.folder import write_text
-from lvlmsal.evaluation.guards import interrupts
-from lvlmsal.evaluation.loading import Batch, OpenedBatches, Task
-from lvlmsal.lvlm import Lvlm, load
-from lvlmsal.planning.plan import import_plugins
-from lvlmsal.planning.schema import ModelConfig
-from lvlmsal.results.records import read_records
-from lvlmsal.results.writing import RecordWriter
+from lvlmsal.evaluation.config.plan import import_plugins
+from lvlmsal.evaluation.config.schema import ModelConfig
+from lvlmsal.evaluation.results.folder import write_text
+from lvlmsal.evaluation.results.records import read_records
+from lvlmsal.evaluation.results.writing import RecordWriter
+from lvlmsal.evaluation.run.answering import AnswerModule, make_record
+from lvlmsal.evaluation.run.guards import interrupts
+from lvlmsal.evaluation.run.loading import Batch, OpenedBatches, Task
+from lvlmsal.model.lvlm import Lvlm, load
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 from lvlmsal.tiny.processors import MARKS
 from tests.unit.evaluation.given import cell_of

@@ -9,10 +9,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.planning.config import load_content, packaged_configs, read_config
-from lvlmsal.planning.plan import make_plan
-from lvlmsal.planning.schema import RunConfig
-from lvlmsal.pocket.world import write_world
+from lvlmsal.evaluation.config.plan import make_plan
+from lvlmsal.evaluation.config.reading import load_content, packaged_configs, read_config
+from lvlmsal.evaluation.config.schema import RunConfig
+from lvlmsal.pocket.scenes.world import write_world
 
 SHORT = {
     "output": "run",

@@ -12,9 +12,9 @@ import torch
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate
-from lvlmsal.evaluation.dry import dry_run
-from lvlmsal.evaluation.loading import OpenedBatches
-from lvlmsal.pocket.world import write_world
+from lvlmsal.evaluation.run.dry import dry_run
+from lvlmsal.evaluation.run.loading import OpenedBatches
+from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS, INTERVENTIONS
 from lvlmsal.testing import tiny_lvlm
 

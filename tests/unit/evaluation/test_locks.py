@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from lvlmsal.errors import LvlmsalError
-from lvlmsal.results.locks import RunLock
+from lvlmsal.evaluation.results.locks import RunLock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from lvlmsal.results.locks import RunLock
+from lvlmsal.evaluation.results.locks import RunLock
 with RunLock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

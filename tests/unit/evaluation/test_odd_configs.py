@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lvlmsal.errors import ConfigError, LvlmsalError
-from lvlmsal.planning.config import load_content, read_config
-from lvlmsal.planning.plan import read_draft
-from lvlmsal.planning.plugins import import_plugins
+from lvlmsal.evaluation.config.plan import read_draft
+from lvlmsal.evaluation.config.plugins import import_plugins
+from lvlmsal.evaluation.config.reading import load_content, read_config
 
 WHOLE: dict[str, Any] = {
     "output": "runs/x",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.planning.paper import PaperConfig, PaperRow
-from lvlmsal.planning.plan import make_plan
-from lvlmsal.pocket.world import write_world
-from lvlmsal.results.paper import beside_paper, paper_markdown, paper_table
+from lvlmsal.evaluation.config.paper import PaperConfig, PaperRow
+from lvlmsal.evaluation.config.plan import make_plan
+from lvlmsal.evaluation.report.paper import beside_paper, paper_markdown, paper_table
+from lvlmsal.pocket.scenes.world import write_world
 
 
 def cell(model: str, method: str, benchmark: str, **figures: float | None) -> dict[str, Any]:

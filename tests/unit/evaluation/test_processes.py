@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from lvlmsal.errors import ProcessLost
-from lvlmsal.evaluation.attendance import Attendance
-from lvlmsal.evaluation.guards import ends_on_sigterm
-from lvlmsal.evaluation.processes import Watch
+from lvlmsal.evaluation.run.attendance import Attendance
+from lvlmsal.evaluation.run.guards import ends_on_sigterm
+from lvlmsal.evaluation.run.processes import Watch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.results.records import all_records, finite, read_records
-from lvlmsal.results.writing import RecordWriter, merge_parts, put_in_order
+from lvlmsal.evaluation.results.records import all_records, finite, read_records
+from lvlmsal.evaluation.results.writing import RecordWriter, merge_parts, put_in_order
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8")),

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.loading import make_batches
-from lvlmsal.evaluation.resuming import (
+from lvlmsal.evaluation.config.plan import Cell, Plan
+from lvlmsal.evaluation.config.schema import RunConfig
+from lvlmsal.evaluation.run.loading import make_batches
+from lvlmsal.evaluation.run.resuming import (
     Known,
     check_failures,
     check_records,
     open_batches,
     read_known,
 )
-from lvlmsal.planning.plan import Cell, Plan
-from lvlmsal.planning.schema import RunConfig
 from tests.unit.evaluation.given import cell_of
 
 

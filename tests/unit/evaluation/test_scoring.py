@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lvlmsal.benchmarks.chair.metric import ChairMetric
+from lvlmsal.benchmarks.pope.metric import PopeMetric
 from lvlmsal.errors import DataError
-from lvlmsal.metrics.chair import Chair
-from lvlmsal.metrics.pope import Pope
-from lvlmsal.results.scoring import score_records
-from lvlmsal.results.table import markdown_tables
-from lvlmsal.results.terminal import terminal_tables
+from lvlmsal.evaluation.report.table import markdown_tables
+from lvlmsal.evaluation.report.terminal import terminal_tables
+from lvlmsal.evaluation.results.scoring import score_records
 
 
 def record(
@@ -48,7 +48,7 @@ def cell(results: dict[str, Any], method: str) -> dict[str, Any]:
 
 def scored(records: list[dict[str, Any]], metric: Any = None, **options: Any) -> dict[str, Any]:
     options = {"baseline": "greedy", "samples": 200, **options}
-    return score_records(records, {"pope": metric or Pope()}, **options)
+    return score_records(records, {"pope": metric or PopeMetric()}, **options)
 
 
 def test_figures_and_speed() -> None:
@@ -111,14 +111,14 @@ def test_a_failed_sample_is_in_every_figure() -> None:
 
 @pytest.mark.parametrize("parser", ["strict", "pope-official", "llava", "vcd", "lmms-eval"])
 def test_a_failure_is_wrong_under_every_rule(parser: str) -> None:
-    counts = Pope(parser=parser).failed_rows(["yes", "no"])
+    counts = PopeMetric(parser=parser).failed_rows(["yes", "no"])
     assert counts.tolist() == [[1, 0, 0, 0, 1, 1], [1, 0, 0, 0, 0, 1]]
-    assert Pope(parser=parser).failed_rows([]).shape == (0, 6)
+    assert PopeMetric(parser=parser).failed_rows([]).shape == (0, 6)
 
 
 def test_an_image_without_a_caption_adds_nothing_and_is_told() -> None:
     records = [record(0, "A dog and a cat.", ["dog"]), record(1, None, ["dog", "bus"])]
-    results = scored(records, Chair())
+    results = scored(records, ChairMetric())
     found = cell(results, "greedy")
     assert (found["n"], found["failed"]) == (2, 1)
     values = {name: entry["value"] for name, entry in found["figures"].items()}
@@ -158,7 +158,10 @@ def test_the_order_of_records_does_not_matter() -> None:
 
 def test_undefined_figures_are_null_and_said_to_be_undefined() -> None:
     results = score_records(
-        [record(0, "nothing", [], benchmark="c")], {"c": Chair()}, baseline="greedy", samples=100
+        [record(0, "nothing", [], benchmark="c")],
+        {"c": ChairMetric()},
+        baseline="greedy",
+        samples=100,
     )
     entry = cell(results, "greedy")["figures"]["chair_i"]
     assert (entry["value"], entry["low"], entry["high"]) == (None, None, None)

@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 
 from lvlmsal import secrets
 from lvlmsal.errors import ConfigError, DataError
-from lvlmsal.evaluation.folder import refuse_differences, write_config
-from lvlmsal.planning.config import read_config
-from lvlmsal.planning.plan import read_draft
-from lvlmsal.planning.unresolved import literal, resolve
+from lvlmsal.evaluation.config.plan import read_draft
+from lvlmsal.evaluation.config.reading import read_config
+from lvlmsal.evaluation.config.unresolved import literal, resolve
+from lvlmsal.evaluation.results.folder import refuse_differences, write_config
 from lvlmsal.secrets import hide, remember
 from lvlmsal.sweeps.reading import read_sweep
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
-from lvlmsal.spans import TokenSpans
 
 
 def make_report(

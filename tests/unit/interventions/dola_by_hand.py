@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.interventions.dola import DoLa
 
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lvlmsal.adapters.spans import find_spans
 from lvlmsal.attention import function, intervene, kernel
+from lvlmsal.attention.stream import prepared
 from lvlmsal.interventions import locore as locore_module
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.spans import find_spans
-from lvlmsal.streams import prepared
 from lvlmsal.testing.tiny import IMAGE, TINY, collate, tiny_model, tiny_samples
 from tests import reference
-from tests.unit.decoders.test_blocks import sliding_model
+from tests.unit.decoders.sgrs.test_blocks import sliding_model
 from tests.unit.interventions.test_locore import brute_logits
 
 F64 = torch.float64

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, AttentionSession, intervene
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import ConfigError
 from lvlmsal.interventions.clva import ClvaReconstruction, normalised, redistributed
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.registry import INTERVENTIONS
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.tiny import TINY, VOCABULARY, collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
 from tests.unit.interventions.by_hand import attention_by_hand, decode

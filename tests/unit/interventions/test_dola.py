@@ -11,20 +11,12 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import intervene
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.layers import LayerSpec
-from lvlmsal.attention.logits import LogitsContext
 from lvlmsal.interventions.dola import DoLa
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
-from lvlmsal.testing.tiny import (
-    IMAGE,
-    TINY,
-    VIDEO,
-    collate,
-    tiny_inputs,
-    tiny_model,
-    tiny_samples,
-)
+from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
 from tests.unit.interventions.dola_by_hand import contrast, log_probabilities
 

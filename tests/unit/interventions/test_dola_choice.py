@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lvlmsal.attention.logits import LogitsContext
+from lvlmsal.attention.context import LogitsContext
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.dola import DoLa
 from lvlmsal.registry import CATALOGUE, INTERVENTIONS

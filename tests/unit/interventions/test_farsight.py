@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, AttentionSession, function, intervene, kernel
 from lvlmsal.attention.kernel import PlainAttention
+from lvlmsal.attention.stream import prepared
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.farsight import FarSight
-from lvlmsal.spans import TokenSpans
-from lvlmsal.streams import prepared
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import TINY, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
-from tests.unit.decoders.test_blocks import sliding_model
+from tests.unit.decoders.sgrs.test_blocks import sliding_model
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode
 from tests.unit.interventions.test_closed_form import Largest
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from lvlmsal.adapters.spans import TokenSpans, find_spans
 from lvlmsal.attention import intervene
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.spans import TokenSpans, find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
 

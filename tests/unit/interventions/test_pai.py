@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, function, intervene
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.decoders.search import Greedy
@@ -22,7 +23,6 @@ from lvlmsal.interventions.pai import PAI
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.registry.catalogue import Catalogue
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import (
     IMAGE,

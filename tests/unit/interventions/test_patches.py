@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlmsal.interventions.patches import Grid, spread
+from lvlmsal.interventions.scr.patches import Grid, spread
 
 FIVE = torch.tensor(
     [

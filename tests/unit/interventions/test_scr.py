@@ -12,20 +12,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.interventions.scr import SCR
+from lvlmsal.interventions.scr.intervention import SCR
 from lvlmsal.registry import CATALOGUE, INTERVENTIONS
-from lvlmsal.spans import TokenSpans
-from lvlmsal.testing.tiny import (
-    IMAGE,
-    TINY,
-    VIDEO,
-    TinySample,
-    collate,
-    tiny_model,
-    tiny_samples,
-)
+from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
 
 FAMILIES = sorted(TINY)
 EDITED, DIAGNOSED = (0, 1), (1, 2)

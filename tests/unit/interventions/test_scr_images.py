@@ -17,9 +17,9 @@ from lvlmsal.decoders.search import Greedy
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import HiddenStateIntervention, Intervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.interventions.scr import SCR
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.prefix import can_share
+from lvlmsal.interventions.scr.intervention import SCR
+from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.model.shared_prefix import can_share
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.options import SaliencyOptions

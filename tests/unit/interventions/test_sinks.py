@@ -10,15 +10,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters.spans import find_spans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.interventions import sinks as module
 from lvlmsal.interventions.base import HiddenStateIntervention
-from lvlmsal.interventions.sinks import Sinks, find_sink_dims
-from lvlmsal.interventions.vissink import VisSink
+from lvlmsal.interventions.vissink import sinks as module
+from lvlmsal.interventions.vissink.intervention import VisSink
+from lvlmsal.interventions.vissink.sinks import Sinks, find_sink_dims
 from lvlmsal.registry import CATALOGUE, INTERVENTIONS
-from lvlmsal.spans import find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, collate, tiny_model, tiny_samples
 from tests import reference
 
@@ -155,7 +155,7 @@ def test_found_dimensions_depend_on_the_model_alone(monkeypatch: pytest.MonkeyPa
         calls.append(args[1:])
         return original(*args, **kwargs)
 
-    monkeypatch.setattr("lvlmsal.interventions.vissink.find_sink_dims", counted)
+    monkeypatch.setattr("lvlmsal.interventions.vissink.intervention.find_sink_dims", counted)
     # what else acts, and on which samples, leaves no trace in what is found
     logits(model, collate(samples), Scrambled(), found)
     for inputs in (samples[0].inputs, samples[1].inputs, collate(samples)):

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.interventions.vaf import VAF
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.registry.catalogue import Catalogue
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import IMAGE, TINY, TinySample, collate, tiny_model, tiny_samples
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode

@@ -15,7 +15,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import intervene
-from lvlmsal.interventions.vissink import VisSink
+from lvlmsal.interventions.vissink.intervention import VisSink
 from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
 

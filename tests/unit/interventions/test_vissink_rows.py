@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lvlmsal.adapters import adapter_for
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext
 from lvlmsal.attention.prompt import Prompt
-from lvlmsal.interventions.sinks import Sinks
-from lvlmsal.interventions.vissink import VisSink
-from lvlmsal.spans import TokenSpans
+from lvlmsal.interventions.vissink.intervention import VisSink
+from lvlmsal.interventions.vissink.sinks import Sinks
 from lvlmsal.testing.tiny import tiny_model
 
 F64 = torch.float64

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from lvlmsal.benchmarks.chair.scorer import ChairScorer
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.metrics import Vocabulary
-from lvlmsal.metrics import lemmas as module
-from lvlmsal.metrics.lemmas import Tools, lemmas, nltk_tools
-from lvlmsal.scorers.chair import Chair as ChairScorer
+from lvlmsal.metrics.text import lemmas as module
+from lvlmsal.metrics.text.lemmas import Tools, lemmas, nltk_tools
+from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 TAGS = {"skiing": "VBG", "dogs": "NNS", "better": "RBR", "red": "JJ", "and": "CC", "seated": "VBN"}
 FORMS = {

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.errors import DataError, UnsupportedError
-from lvlmsal.metrics import Vocabulary
-from lvlmsal.metrics import words as words_module
-from lvlmsal.metrics.double_words import ORIGINAL_DOUBLE_WORDS
-from lvlmsal.metrics.words import (
+from lvlmsal.metrics.text import words as words_module
+from lvlmsal.metrics.text.double_words import ORIGINAL_DOUBLE_WORDS
+from lvlmsal.metrics.text.vocabulary import Vocabulary
+from lvlmsal.metrics.text.words import (
     original_tokens,
     original_words,
     plain_tokens,

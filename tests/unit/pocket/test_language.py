@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlmsal.pocket.language import (
+from lvlmsal.pocket.scenes.language import (
     NUMBERS,
     ONE_WORD,
     PLACES,
@@ -20,9 +20,9 @@ from lvlmsal.pocket.language import (
     plural,
     with_article,
 )
-from lvlmsal.pocket.scene import COLORS, GRID, KITS, SHAPES, Scene, sample_scene
-from lvlmsal.pocket.score import mentions
-from lvlmsal.pocket.tokenizer import build_tokenizer, words
+from lvlmsal.pocket.scenes.scene import COLORS, GRID, KITS, SHAPES, Scene, sample_scene
+from lvlmsal.pocket.training.score import mentions
+from lvlmsal.pocket.training.tokenizer import build_tokenizer, words
 
 SEEDS = st.integers(min_value=0, max_value=10**9)
 KINDS = ("exists", "where", "count", "color", "attribute", "total")

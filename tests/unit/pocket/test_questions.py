@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.pocket.absent import POPE_SPLITS
-from lvlmsal.pocket.language import NUMBERS, PLACES, corpus
-from lvlmsal.pocket.questions import MME, MME_TASKS
-from lvlmsal.pocket.scene import GRID, SHAPES, Scene
-from lvlmsal.pocket.tokenizer import words
-from lvlmsal.pocket.world import scene_number, write_world
+from lvlmsal.pocket.scenes.absent import POPE_SPLITS
+from lvlmsal.pocket.scenes.language import NUMBERS, PLACES, corpus
+from lvlmsal.pocket.scenes.questions import MME, MME_TASKS
+from lvlmsal.pocket.scenes.scene import GRID, SHAPES, Scene
+from lvlmsal.pocket.scenes.world import scene_number, write_world
+from lvlmsal.pocket.training.tokenizer import words
 
 IMAGES, SEED = 30, 7
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlmsal.pocket.draw import area, bounding_box, draw, shape_mask
-from lvlmsal.pocket.scene import (
+from lvlmsal.pocket.scenes.draw import area, bounding_box, draw, shape_mask
+from lvlmsal.pocket.scenes.scene import (
     COLORS,
     GRID,
     KITS,

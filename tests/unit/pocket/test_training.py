@@ -15,16 +15,16 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from lvlmsal.pocket.build import build
-from lvlmsal.pocket.data import KINDS, Encoder, Mix, patch_labels, sample_segments
-from lvlmsal.pocket.dialogue import DIALOGUES
-from lvlmsal.pocket.draw import draw
-from lvlmsal.pocket.language import Turn
-from lvlmsal.pocket.module import PocketModule, Recipe
-from lvlmsal.pocket.scene import SHAPES, Scene, sample_scene
-from lvlmsal.pocket.score import Speaker
-from lvlmsal.pocket.stream import make_batch, make_tower_batch, whitening
-from lvlmsal.pocket.train import export, main, train
+from lvlmsal.pocket.scenes.draw import draw
+from lvlmsal.pocket.scenes.language import Turn
+from lvlmsal.pocket.scenes.scene import SHAPES, Scene, sample_scene
+from lvlmsal.pocket.training.build import build
+from lvlmsal.pocket.training.data import KINDS, Encoder, Mix, patch_labels, sample_segments
+from lvlmsal.pocket.training.dialogue import DIALOGUES
+from lvlmsal.pocket.training.module import PocketModule, Recipe
+from lvlmsal.pocket.training.score import Speaker
+from lvlmsal.pocket.training.stream import make_batch, make_tower_batch, whitening
+from lvlmsal.pocket.training.train import export, main, train
 
 TINY = Recipe(
     minutes=None,
@@ -163,7 +163,7 @@ def test_killed_run_goes_on_where_it_stopped(
     with pytest.raises(RuntimeError, match="killed"):
         train(name, tmp_path / "cut", TINY)
     monkeypatch.undo()
-    with caplog.at_level(logging.INFO, logger="lvlmsal.pocket.train"):
+    with caplog.at_level(logging.INFO, logger="lvlmsal.pocket.training.train"):
         resumed = train(name, tmp_path / "cut", TINY)
     assert "going on from" in caplog.text
     assert "step 4" in caplog.text

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from lvlmsal.pocket import POCKET
-from lvlmsal.pocket.build import build
-from lvlmsal.pocket.draw import draw
-from lvlmsal.pocket.language import CAPTION_PROMPTS
-from lvlmsal.pocket.score import Speaker, score_captions, score_pope
-from lvlmsal.pocket.world import scene_number
+from lvlmsal.pocket.scenes.draw import draw
+from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS
+from lvlmsal.pocket.scenes.world import scene_number
+from lvlmsal.pocket.training.build import build
+from lvlmsal.pocket.training.score import Speaker, score_captions, score_pope
 
 
 @pytest.fixture(scope="module", params=sorted(POCKET))

@@ -12,17 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import lvlmsal.pocket.world as world_module
-from lvlmsal.pocket.absent import POPE_SPLITS, absent_shapes
-from lvlmsal.pocket.draw import bounding_box, draw
-from lvlmsal.pocket.scene import SHAPES, training_statistics
-from lvlmsal.pocket.score import mentions
-from lvlmsal.pocket.world import (
-    CAPTIONS_PER_IMAGE,
-    file_name,
-    scene_number,
-    write_world,
-)
+import lvlmsal.pocket.scenes.world as world_module
+from lvlmsal.pocket.scenes.absent import POPE_SPLITS, absent_shapes
+from lvlmsal.pocket.scenes.draw import bounding_box, draw
+from lvlmsal.pocket.scenes.scene import SHAPES, training_statistics
+from lvlmsal.pocket.scenes.world import CAPTIONS_PER_IMAGE, file_name, scene_number, write_world
+from lvlmsal.pocket.training.score import mentions
 
 IMAGES, SEED = 40, 7
 

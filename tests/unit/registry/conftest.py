@@ -42,7 +42,7 @@ TABLE = """
     TOOLS = Registry(
         "tool",
         base="{package}.base:Tool",
-        package="{package}.tools",
+        packages=("{package}.tools",),
         entry_points="{package}.tools",
     )
 """

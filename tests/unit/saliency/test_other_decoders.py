@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lvlmsal.attention import AttentionSession
-from lvlmsal.decoders.sgrs import SGRS
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.prefix import _sees_ahead
+from lvlmsal.model.shared_prefix import _sees_ahead
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
 from tests import other_decoders as other
 

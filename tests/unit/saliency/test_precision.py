@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 import lvlmsal
-from lvlmsal.decoders.sgrs import SGRS
-from lvlmsal.lvlm import Lvlm
-from lvlmsal.pocket.draw import draw
-from lvlmsal.pocket.world import scene_number
+from lvlmsal.decoders.sgrs.decoder import SGRS
+from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.pocket.scenes.draw import draw
+from lvlmsal.pocket.scenes.world import scene_number
 from lvlmsal.saliency import SaliencyOptions, SaliencyReport
 from lvlmsal.saliency.losses import loss_gradient
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.saliency import SaliencyOptions
 from lvlmsal.saliency.reduce import context_mask, fuse, normalise, token_saliency
-from lvlmsal.spans import TokenSpans
 
 
 def test_a_row_without_saliency_stays_zero() -> None:

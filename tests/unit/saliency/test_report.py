@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import DataError
-from lvlmsal.lvlm import load
+from lvlmsal.model.lvlm import load
 from lvlmsal.saliency import SaliencyOptions, SaliencyReport
 from lvlmsal.saliency.options import FUSIONS
-from lvlmsal.spans import TokenSpans
 from lvlmsal.testing.tiny import tiny_lvlm
 
 SPANS = TokenSpans(pad=0, images=((1, 5), (6, 8)), output_start=10, length=12)

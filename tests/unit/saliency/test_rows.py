@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters.spans import find_spans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions, block, block_saliency, full_graph_rows
 from lvlmsal.saliency.reduce import context_mask, normalise, token_saliency
-from lvlmsal.spans import find_spans
 from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
 from tests import reference
 

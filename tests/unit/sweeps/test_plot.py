@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lvlmsal.sweeps.axes import Grid, Point
 from lvlmsal.sweeps.costs import Cost
-from lvlmsal.sweeps.grids import Grid, Point
 from lvlmsal.sweeps.plot import plot_grid
 from lvlmsal.sweeps.table import Measured, markdown_tables
 

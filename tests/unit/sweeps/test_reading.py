@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.planning.config import load_content, packaged_configs
-from lvlmsal.planning.plan import make_plan
-from lvlmsal.pocket.world import write_world
+from lvlmsal.evaluation.config.plan import make_plan
+from lvlmsal.evaluation.config.reading import load_content, packaged_configs
+from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.sweeps.reading import read_sweep
 
 SWEEPS = [name for name in packaged_configs() if "sweep" in load_content(name)[0]]

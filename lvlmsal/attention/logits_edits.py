@@ -1,0 +1,123 @@
+"""Edits of the logits of rows that predict generated tokens, beside a second stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlmsal.attention.context import LogitsContext
+from lvlmsal.attention.editor import LogitsEditor
+from lvlmsal.attention.passes import Passes, check_batch
+from lvlmsal.attention.place import aside
+from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.second_stream import follow
+from lvlmsal.errors import UnsupportedError
+
+
+def edit_logits(
+    output: Any,
+    editors: Sequence[LogitsEditor],
+    passes: Passes,
+    others: Sequence[Passes],
+    tape: Tape | None,
+) -> None:
+    """Edit what a pass predicts, in float32 or better.
+
+    Rows of the prompt before its last one stay as they are: nothing is chosen from them. A recorded
+    pass keeps its raw logits, from which losses are taken; what the edits make of them goes to the
+    tape, unless that is one of a full graph, after which nothing is chosen.
+
+    Args:
+        output: of the model, with ``logits`` (B, r, V).
+        editors: in the order in which they act.
+        passes: of this session.
+        others: of all open sessions.
+        tape: of a recorded pass.
+
+    Raises:
+        UnsupportedError: the prompt of the pass was not seen, or it cannot be told which rows of
+            the sequence the logits belong to.
+    """
+    place = passes.place
+    prefill, ids = place.prefill, place.ids
+    if tape is not None and tape.full:
+        return
+    if prefill is None or ids is None:
+        raise UnsupportedError(
+            "logits can be edited only where the prompt is known: hand input_ids to the model, and "
+            "run the prompt inside of the same intervene(...) scope"
+        )
+    if isinstance(output, tuple) or isinstance(place.kept, Tensor):
+        raise UnsupportedError(
+            "logits can be edited only where the model returns those of its last rows under their "
+            "name: drop return_dict=False, and give logits_to_keep as a number"
+        )
+    check_batch(prefill.spans, len(ids))
+    if len({spans.output_column for spans in prefill.spans}) > 1:
+        raise UnsupportedError(
+            "logits can be edited only where the prompts of a batch end in the same column: pad "
+            "prompts at the left and answers at the right"
+        )
+    logits: Tensor = output.logits
+    if tape is not None:
+        logits = logits.detach() if tape.edited_logits is None else tape.edited_logits
+    first = place.past + ids.shape[1] - logits.shape[1] - (prefill.width - 1)
+    skipped = max(0, -first)
+    count = logits.shape[1] - skipped
+    if count < 1:
+        return
+    tail = logits[:, skipped:]
+    tail = tail if tail.dtype == torch.float64 else tail.float()
+    hidden = {layer: states[:, -count:] for layer, states in place.hidden.items()}
+    # What was recorded for a loss ends at the raw logits: no graph through the edits.
+    with nullcontext() if tape is None else torch.no_grad():
+        for editor in editors:
+            context = LogitsContext(
+                passes.adapter, prefill.spans, first + skipped, None, hidden, prefill.states
+            )
+            second = _second_logits(editor, passes, others, tail, context)
+            tail = editor.logits(tail, replace(context, second=second))
+    edited = torch.cat([logits[:, :skipped].to(tail), tail], dim=1) if skipped else tail
+    if tape is None:
+        output.logits = edited
+    else:
+        tape.edited_logits = edited
+
+
+def _second_logits(
+    editor: LogitsEditor,
+    passes: Passes,
+    others: Sequence[Passes],
+    tail: Tensor,
+    context: LogitsContext,
+) -> Tensor | None:
+    """What the second stream predicts for the last rows of the pass, shape of ``tail``.
+
+    Raises:
+        UnsupportedError: the stream lacks tokens that the first one has.
+    """
+    place = passes.place
+    assert place.prefill is not None
+    assert place.ids is not None
+    second = place.prefill.second
+    if place.prefill.ids is None and getattr(editor, "has_second_stream", False):
+        raise UnsupportedError(
+            f"{type(editor).__name__} has not seen the prompt of this cache: run the prompt inside "
+            "of the same intervene(...) scope"
+        )
+    if second is None or second.owner is not editor:
+        return None
+    if place.cache is None:
+        second = second.anew()  # the whole sequence is run again in each pass
+    else:
+        follow(place.cache, second)
+    second.hear(place.ids, place.past)
+    if not editor.wants_second(tail, context):
+        return None
+    with aside(editor, others, other_prompt=True):
+        return second.logits(tail.shape[1])

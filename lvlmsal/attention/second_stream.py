@@ -1,0 +1,165 @@
+"""The second stream of a contrast: a sequence beside the first, run where it is needed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, PreTrainedModel
+
+from lvlmsal.attention.stream import Stream
+from lvlmsal.errors import UnsupportedError
+
+
+class SecondStream:
+    """A sequence that is handed the tokens of the first one, on a cache of its own.
+
+    Its logits are wanted at few places where a cut leaves the model one token, or where a gate is
+    closed. Tokens wait until then and are run together, as one pass costs little more than that of
+    a token; where they never are wanted, not even the prompt is run. No token is lost on the way.
+
+    Args:
+        model: the model.
+        inputs: of the second prompt, as ``generate`` takes them.
+        owner: the edit that brings it.
+        width: columns of the first prompt.
+
+    Attributes:
+        length: columns of the first sequence that it was told of.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, inputs: Mapping[str, Any], owner: object, width: int
+    ) -> None:
+        self.owner, self.length = owner, width
+        self._model, self._inputs, self._width = model, inputs, width
+        self._stream: Stream | None = None
+        self._waiting: list[Tensor] = []
+
+    def anew(self) -> SecondStream:
+        """The same prompt once more, for passes without a cache."""
+        return SecondStream(self._model, self._inputs, self.owner, self._width)
+
+    def hear(self, ids: Tensor, past: int) -> None:
+        """Take note of the tokens of a pass of the first sequence.
+
+        Args:
+            ids: of the pass, shape (B, q).
+            past: columns before it.
+
+        Raises:
+            UnsupportedError: there are tokens between those that are known and these.
+        """
+        if past > self.length:
+            raise UnsupportedError(
+                f"{type(self.owner).__name__} has not seen all tokens behind the prompt of this "
+                "cache: run the prompt anew, inside of this intervene(...) scope"
+            )
+        new = ids[:, self.length - past :]
+        if new.shape[1]:
+            self._waiting.append(new)
+            self.length += new.shape[1]
+
+    def logits(self, count: int) -> Tensor:
+        """Run what waits; raw logits of the last rows, shape (B, count, V)."""
+        parts = []
+        if self._stream is None:
+            self._stream = Stream.of(self._model, self._inputs)
+            parts.append(self._stream.prefill()[:, None])
+            if self._waiting and self.length - self._heard() < self._width:
+                # The prompt's last token was taken back and told again: it has been run just now.
+                self._waiting[0] = self._waiting[0][:, 1:]
+        waiting = [tokens for tokens in self._waiting if tokens.shape[1]]
+        if waiting:
+            parts.append(self._stream.commit(torch.cat(waiting, dim=1), keep=count))
+        self._waiting = []
+        return torch.cat(parts, dim=1)[:, -count:]
+
+    def drop(self, count: int) -> None:
+        """Take back the last tokens; of the prompt its last one at most.
+
+        Raises:
+            ValueError: more were to be dropped.
+        """
+        if self.length - count < self._width - 1:
+            raise ValueError(f"{count} tokens cannot be taken back: the prompt would be cut")
+        self.length -= count
+        while count and self._waiting:
+            last = self._waiting.pop()
+            kept = max(0, last.shape[1] - count)
+            count -= last.shape[1] - kept
+            if kept:
+                self._waiting.append(last[:, :kept])
+        if count and self._stream is not None:
+            self._stream.drop(count)
+
+    def select(self, rows: Tensor) -> None:
+        """Let beams go on from others of their sample, whose row numbers are given, (B,)."""
+        self._waiting = [tokens[rows.to(tokens.device)] for tokens in self._waiting]
+        if self._stream is not None:
+            self._stream.select(rows)
+
+    def _heard(self) -> int:
+        return sum(tokens.shape[1] for tokens in self._waiting)
+
+
+class _Moved:
+    """One method of one cache, after which a second stream goes where the first one went.
+
+    It lies on the cache itself, over the method of its class. Nothing else of the cache changes:
+    its layers, its class and what they say are what transformers decides by (whether a cache can
+    be compiled, and so which masks are made for it).
+    """
+
+    def __init__(self, cache: Cache, name: str, second: SecondStream) -> None:
+        self.name, self.second = name, second
+        self._cache = weakref.ref(cache)  # a circle would keep keys and values until it is found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        cache = self._cache()
+        assert cache is not None  # it is called through the cache
+        if self.name.startswith("batch_"):
+            raise UnsupportedError(
+                f"{self.name} after the prompt was run is not known to a second stream: repeat or "
+                "select rows before the prompt is run"
+            )
+        found = getattr(type(cache), self.name)(cache, *args, **kwargs)
+        if self.name == "reorder_cache":  # beams go on from others
+            self.second.select(args[0] if args else kwargs["beam_idx"])
+        else:
+            # Rejected tokens are taken back. Those of plain passes were never told of: nothing is
+            # taken back while some of them are left, and the next edited pass is refused.
+            self.second.drop(max(0, self.second.length - int(cache.get_seq_length())))
+        return found
+
+    def __deepcopy__(self, memo: object) -> Any:
+        """It would copy the model, and no pass would find the copy."""
+        raise UnsupportedError(
+            "a cache that a second stream follows cannot be copied: copy it after the "
+            "intervene(...) scope, or before"
+        )
+
+    def __reduce__(self) -> Any:
+        """Pickling would do the same."""
+        self.__deepcopy__(None)
+
+
+MOVES = ("reorder_cache", "crop", "batch_repeat_interleave", "batch_select_indices")
+"""Beam search reorders a cache and rejected tokens are cropped off it, with a word to it alone."""
+
+
+def follow(cache: Cache, second: SecondStream) -> None:
+    """Let a second stream follow a cache, if it does not yet."""
+    known = vars(cache).get(MOVES[0])
+    if not isinstance(known, _Moved) or known.second is not second:
+        vars(cache).update({name: _Moved(cache, name, second) for name in MOVES})
+
+
+def leave(cache: Cache) -> None:
+    """Make a cache what it was before :func:`follow`."""
+    for name in MOVES:
+        if isinstance(vars(cache).get(name), _Moved):
+            delattr(cache, name)

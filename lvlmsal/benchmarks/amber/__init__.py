@@ -1,0 +1,1 @@
+"""AMBER: captions and yes-or-no questions about what is in an image."""

@@ -1,0 +1,1 @@
+"""Files of answers made elsewhere, matched with the questions that they answer."""

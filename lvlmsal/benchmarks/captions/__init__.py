@@ -1,0 +1,1 @@
+"""Captions compared with reference captions: CIDEr, BLEU-4 and ROUGE-L."""

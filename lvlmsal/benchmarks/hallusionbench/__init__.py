@@ -1,0 +1,1 @@
+"""HallusionBench: yes-or-no questions on images that deceive."""

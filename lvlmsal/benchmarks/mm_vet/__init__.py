@@ -1,0 +1,1 @@
+"""MM-Vet, graded by a judge model."""

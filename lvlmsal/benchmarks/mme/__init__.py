@@ -1,0 +1,1 @@
+"""MME: pairs of yes-or-no questions in fourteen tasks."""

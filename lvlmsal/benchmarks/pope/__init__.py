@@ -1,0 +1,1 @@
+"""POPE: is there such an object in the image?"""

@@ -1,0 +1,1 @@
+"""Video-ChatGPT's benchmark, rated by a judge model."""

@@ -1,0 +1,1 @@
+"""Open questions on videos, rated by a judge model."""

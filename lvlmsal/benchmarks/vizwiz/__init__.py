@@ -1,0 +1,1 @@
+"""VizWiz: questions of blind people."""

@@ -1,0 +1,207 @@
+"""`compare`: the rows of several runs in tables, refused where they do not belong together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from lvlmsal.compare.formats import to_html, to_latex, to_markdown
+from lvlmsal.compare.layout import Block, csv_text, pair_grid, pair_table, row_grid, row_table
+from lvlmsal.compare.pairs import pairs_between
+from lvlmsal.compare.reading import Row, chosen, read_rows, run_names, scored
+from lvlmsal.compare.traits import differing, known_traits
+from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.escaping import visible
+from lvlmsal.evaluation.report.columns import readers_text
+from lvlmsal.evaluation.report.grid import Grid
+from lvlmsal.evaluation.report.terminal import NARROW, shown
+from lvlmsal.evaluation.results.unfinished import unfinished_text
+
+FORMATS = ("md", "latex", "csv", "html", "json")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Attributes:
+        runs: The folders by the names that the tables give them.
+        blocks: One table for each benchmark and metric.
+        notes: What differs although it should not, because it was allowed.
+    """
+
+    runs: Mapping[str, Path]
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """One sentence for each run that has not come to its end."""
+        sources = {row.run: row.source for block in self.blocks for row in block.rows}
+        return [
+            f"{run}: {unfinished_text(source.unfinished)}"
+            for run, source in sources.items()
+            if source.unfinished is not None
+        ]
+
+    def grids(self) -> list[Grid]:
+        """The tables as texts: the rows of each benchmark, then its pairs."""
+        found = []
+        for block in self.blocks:
+            found.append(row_grid(block))
+            if block.pairs:
+                found.append(pair_grid(block))
+        return found
+
+    def legend(self) -> list[str]:
+        """What the tables do not say by themselves, and the notes."""
+        text = (
+            "In brackets: 95 % intervals that resample images. Δ: paired difference, sample by "
+            "sample, to what stands under 'against'."
+        )
+        entries = [row.entry for block in self.blocks for row in block.rows]
+        if any("seeds" in entry for entry in entries):
+            text += " ±: standard deviation over seeds, around their mean."
+        text += readers_text((row.title, row.entry) for block in self.blocks for row in block.rows)
+        if any("*" in cell for grid in self.grids() for row in grid.rows for cell in row[3:]):
+            text += " *: several answers are about one image, which McNemar's test does not allow."
+        return [*self.unfinished, text, *(f"Allowed to differ: {note}" for note in self.notes)]
+
+    def write(self, form: str) -> str:
+        """The comparison as a text.
+
+        Args:
+            form: One of `FORMATS`.
+
+        Raises:
+            UnknownName: There is no such format.
+        """
+        if form == "json":
+            # what is spelled as \uXXXX is the same in JSON
+            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+            return visible(text, keep="\n") + "\n"
+        if form == "csv":
+            return csv_text(self.blocks)
+        writers = {"md": to_markdown, "latex": to_latex, "html": to_html}
+        if form not in writers:
+            raise UnknownName("format", form, list(FORMATS))
+        return writers[form](self.grids(), self.legend())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {
+            "runs": {name: str(folder) for name, folder in self.runs.items()},
+            "rows": [
+                {"run": row.run, **row.entry, "traits": {**row.traits, "subsets": row.digest}}
+                for block in self.blocks
+                for row in block.rows
+            ],
+            "pairs": [
+                {
+                    "benchmark": block.benchmark,
+                    **{key: getattr(pair.row, key) for key in ("run", "model", "method")},
+                    "against": {
+                        key: getattr(pair.other, key) for key in ("run", "model", "method")
+                    },
+                    **pair.found,
+                }
+                for block in self.blocks
+                for pair in block.pairs
+            ],
+            "notes": list(self.notes),
+            "unfinished": self.unfinished,
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The tables, fitted to the terminal."""
+        gap = " " if options.max_width >= NARROW else "\n"
+        parts: list[RenderableType] = []
+        for block in self.blocks:
+            parts += [row_table(block, gap), Text()]
+            if block.pairs:
+                parts += [pair_table(block), Text()]
+        parts += [shown(note, style="dim") for note in self.legend()]
+        yield Group(*parts)
+
+
+def compare(
+    runs: Sequence[Path | str],
+    *,
+    allow: Sequence[str] = (),
+    models: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    benchmarks: Sequence[str] = (),
+    figures: Sequence[str] = (),
+) -> Comparison:
+    """Put runs beside each other.
+
+    Every run is scored afresh from its records. Rows of one benchmark stand in one table only if
+    they decode alike (whatever they do against hallucinations), and were asked the same samples
+    with the same prompts, length limits, dtypes and attention implementations, under the same
+    metric.
+
+    Args:
+        runs: Run folders.
+        allow: What may differ nevertheless: names out of `lvlmsal.compare.reading.TRAITS`.
+        models: Names of the models to show; all where there is none. Likewise the next two.
+        methods: Names of methods.
+        benchmarks: Labels of benchmarks.
+        figures: Names of the figures that tables show, in this order, such as ``accuracy``.
+
+    Raises:
+        UnknownName: No row has a figure of that name.
+        ConfigError: Rows do not belong together; it says in what they differ, and how.
+        DataError: A folder holds no run.
+    """
+    allowed = known_traits(allow)
+    folders = [Path(run) for run in runs]
+    if not folders:
+        raise ConfigError(["expected one or more run folders"])
+    names = run_names(folders)
+    rows = [
+        row for folder, name in zip(folders, names, strict=True) for row in read_rows(folder, name)
+    ]
+    rows = chosen(rows, model=models, method=methods, benchmark=benchmarks)
+    if not rows:
+        raise ConfigError(["the runs hold no answers"], source="compare")
+    by_benchmark: dict[str, list[Row]] = {}
+    for row in rows:
+        by_benchmark.setdefault(row.benchmark, []).append(row)
+    where: dict[tuple[str, str], list[str]] = {}
+    for benchmark, found in by_benchmark.items():
+        for trait, text in differing(found).items():
+            where.setdefault((trait, text), []).append(benchmark)
+    told = {
+        (trait, f"{', '.join(benchmarks)}: {trait}: {text}"): trait in allowed
+        for (trait, text), benchmarks in where.items()
+    }
+    problems = [text for (_, text), is_allowed in told.items() if not is_allowed]
+    if problems:
+        traits = dict.fromkeys(trait for (trait, _), is_allowed in told.items() if not is_allowed)
+        raise ConfigError(
+            problems,
+            source="these rows do not belong in one table; choose some with --model, --method and "
+            f"--benchmark, or add --allow {','.join(traits)}",
+        )
+    bootstrap = rows[0].source.config.bootstrap
+    blocks = []
+    for benchmark, found in by_benchmark.items():
+        ready = scored(found)
+        for metric in dict.fromkeys(row.entry["metric"] for row in ready):
+            own = [row for row in ready if row.entry["metric"] == metric]
+            pairs = pairs_between(own, samples=bootstrap.samples, seed=bootstrap.seed)
+            blocks.append(Block(benchmark, tuple(own), tuple(pairs), tuple(figures)))
+    known = list(
+        dict.fromkeys(name for b in blocks for row in b.rows for name in row.entry["figures"])
+    )
+    for figure in figures:
+        if figure not in known:
+            raise UnknownName("figure", figure, known)
+    notes = tuple(text for _, text in told)
+    return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), notes)

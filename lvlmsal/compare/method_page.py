@@ -1,0 +1,147 @@
+"""The page about all methods: what they are, what they cost and what a run found of them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lvlmsal.compare.method_results import (
+    chance_text,
+    control_differences,
+    differences_table,
+    twin_differences,
+    verdicts_table,
+)
+from lvlmsal.compare.methods import (
+    Costs,
+    Known,
+    known_methods,
+    method_section,
+    methods_table,
+    read_costs,
+)
+from lvlmsal.escaping import markdown_text
+from lvlmsal.evaluation.config.schema import MethodConfig
+from lvlmsal.evaluation.report.result import OpenRun, open_run, read_result
+from lvlmsal.evaluation.report.table import markdown_tables, shown_cells
+
+
+def method_page(
+    run: Path | None = None,
+    *,
+    costs: Path | None = None,
+    controls: Sequence[str] = (),
+    command: str = "",
+) -> str:
+    """Write a page about every registered method, in Markdown.
+
+    Args:
+        run: A run folder, whose results it shows.
+        costs: The file that ``benchmarks/methods.py`` has left.
+        controls: Methods of the run beside which those are shown that decode like them.
+        command: What makes the page, for its readers.
+
+    Raises:
+        DataError: The run folder or the file is none.
+        UnknownName: The run has no such control.
+    """
+    methods = known_methods()
+    measured = read_costs(costs) if costs else None
+    parts = [
+        "# Methods",
+        _wrapped(
+            "Generated from the registries, the cost benchmark and a run; no line is written by "
+            "hand."
+        ),
+        f"```sh\n{command}\n```" if command else "",
+        "## What there is",
+        methods_table(methods, measured),
+        _wrapped(_LEGEND),
+        _costs_text(measured),
+        "## Each method",
+        "\n".join(method_section(method) for method in methods).rstrip(),
+    ]
+    parts += _results(run, methods, controls) if run else []
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_LEGEND = (
+    "'beams' and 'SGRS': whether it may act under beam search and under SGRS. 'shared prefix': "
+    "whether questions about one image can share the image's keys and values. 'second stream': "
+    "whether a second sequence is decoded beside the answer. A method that stands under no row of "
+    "a measurement was not measured."
+)
+
+
+def _costs_text(costs: Costs | None) -> str:
+    if costs is None:
+        return "Costs were not measured: `python benchmarks/methods.py` measures them."
+    small = "**Numbers of a tiny model (`--small`): they say nothing.** " if costs.small else ""
+    text = _wrapped(
+        f"{small}Costs are ratios to stock `generate`, with the middle half of their measurements "
+        f"in brackets. {costs.text} Machine: {costs.machine}."
+    )
+    return f"{text}\n\n```sh\n{costs.command}\n```"
+
+
+def _results(run: Path, methods: list[Known], controls: Sequence[str]) -> list[str]:
+    opened, results = open_run(run), read_result(run).results
+    differences = twin_differences(results)
+    parts = [
+        "## What a run found",
+        _wrapped(markdown_text(_asked(opened, results))),
+        _missing(methods, opened),
+        "## Differences to the twin",
+        _wrapped(
+            "The first figure of each benchmark, paired sample by sample with the row that decodes "
+            "alike with nothing done against hallucinations; 95 % intervals that resample images. "
+            "Bold: the interval leaves zero out."
+        ),
+        differences_table(differences).rstrip(),
+    ]
+    for control in controls:
+        parts += [
+            f"## Differences to '{markdown_text(control)}'",
+            "The same, beside another row that decodes alike.",
+            differences_table(control_differences(run, results, control)).rstrip(),
+        ]
+    return [
+        *parts,
+        "## How much of this is chance",
+        _wrapped(chance_text(differences)),
+        verdicts_table(differences),
+        "## All figures",
+        markdown_tables(results).rstrip(),
+    ]
+
+
+def _asked(opened: OpenRun, results: Mapping[str, Any]) -> str:
+    """What was asked of whom, with what."""
+    config, cells = opened.config, shown_cells(results)
+    counts = {cell["benchmark"]: (cell["n"], cell["groups"]) for cell in cells}
+    asked = ", ".join(
+        f"{label}: {n} questions on {groups} images" if n != groups else f"{label}: {n} images"
+        for label, (n, groups) in counts.items()
+    )
+    versions = ", ".join(f"{k} {v}" for k, v in opened.environment["packages"].items() if v)
+    return (
+        f"Models: {', '.join(model.name for model in config.models)}. Asked: {asked}. Seeds: "
+        f"{', '.join(map(str, config.all_seeds()))}. Made with {versions} on "
+        f"{opened.environment['device']}."
+    )
+
+
+def _missing(methods: list[Known], opened: OpenRun) -> str:
+    used = {name for method in opened.config.methods for name in _names(method)}
+    missing = [f"`{method.name}`" for method in methods if method.name not in used]
+    return f"Not measured in this run: {', '.join(missing)}." if missing else ""
+
+
+def _names(method: MethodConfig) -> list[str]:
+    return [method.decoder["name"], *(edit["name"] for edit in method.interventions)]
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,185 @@
+"""The two readings of SGRS: from which row a candidate's saliency is taken."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lvlmsal.attention.recording import Tape
+from lvlmsal.saliency.losses import loss_gradient
+from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.stepping import Stepper
+
+
+class Reading(ABC):
+    """Judges the candidates of one position and moves on to the next.
+
+    Attributes:
+        logits: raw logits that predict the next token, shape (B, V).
+    """
+
+    logits: Tensor
+
+    def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
+        self.stepper, self.options = stepper, options
+        self.logits = stepper.prefill()
+
+    @abstractmethod
+    def judge(self, tokens: Sequence[int]) -> list[float]:
+        """S of one candidate of the next position for each sample; ``nan`` where undefined."""
+
+    @abstractmethod
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
+        """Commit the chosen tokens; ``judged_next`` where :meth:`judge` will follow."""
+
+    def draft(self, tokens: Sequence[int]) -> None:
+        """Move on by a plain step, judged or not."""
+        self.logits = self.stepper.step(self._column(tokens)[:, 0])
+
+    def _column(self, tokens: Sequence[int]) -> Tensor:
+        return torch.tensor(tokens, device=self.stepper.input_ids.device)[:, None]
+
+
+class BlockReading(Reading):
+    """A reading that also judges a block of drafted tokens at once."""
+
+    @abstractmethod
+    def verify(self, tokens: Tensor) -> list[list[float]]:
+        """S of m drafted tokens (B, m), the last of which was not moved on to; a list a sample."""
+
+    @abstractmethod
+    def accept(self, count: int) -> None:
+        """Keep that many of the tokens that were verified, and forget the others."""
+
+
+@dataclass
+class _Rows:
+    """Recorded rows that predict, and which of them predicts the next position."""
+
+    logits: Tensor
+    tape: Tape
+    tokens: Tensor
+    place: int
+
+
+class PredictingRow(BlockReading):
+    """``row="predicting"``: one recorded row serves every candidate of its position."""
+
+    def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
+        super().__init__(stepper, options)
+        # Where the row that predicts begins; it is run again when it has to be recorded.
+        self._start = stepper.lone_last
+        self._rows: _Rows | None = None
+
+    def judge(self, tokens: Sequence[int]) -> list[float]:
+        """One vector-Jacobian product through the recorded row, or through its whole block."""
+        if self._rows is None:
+            row = self.stepper.input_ids[:, -1:]
+            self.stepper.rewind(self._start)
+            self._record(row)
+        assert self._rows is not None
+        rows = self._rows
+        rows.tokens[:, rows.place] = self._column(tokens)[:, 0]
+        return self._saliency(rows)[:, rows.place].tolist()
+
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
+        """The next step, recorded where it will be judged."""
+        self._start, self._rows = self.stepper.mark(), None
+        if judged_next:
+            self._record(self._column(tokens))
+        else:
+            self.draft(tokens)
+
+    def draft(self, tokens: Sequence[int]) -> None:
+        """Move on by a plain step; the last block's graph is let go."""
+        self._rows = None
+        super().draft(tokens)
+
+    def verify(self, tokens: Tensor) -> list[list[float]]:
+        """The rows that predict the drafted tokens, and the last token's for what follows it."""
+        self._rows = None
+        length = self._start.length
+        inputs = torch.cat([self.stepper.input_ids[:, length : length + 1], tokens], dim=1)
+        self.stepper.rewind(self._start)
+        logits, tape = self.stepper.record(inputs)
+        # The last row has nothing to judge yet: whatever it is given touches no other row.
+        self._rows = _Rows(logits, tape, torch.nn.functional.pad(tokens, (0, 1)), 0)
+        return self._saliency(self._rows)[:, :-1].tolist()
+
+    def accept(self, count: int) -> None:
+        """Keep the rows up to the one that predicts what follows the accepted tokens."""
+        assert self._rows is not None
+        self._rows.place = count
+        self.logits = self._rows.tape.chosen_from(self._rows.logits)[:, count]
+        self.stepper.rewind(self.stepper.later(self._start, count + 1))
+        self._start = self.stepper.later(self._start, count)
+
+    def _record(self, tokens: Tensor) -> None:
+        logits, tape = self.stepper.record(tokens)
+        self._rows = _Rows(logits, tape, tokens.clone(), 0)
+        self.logits = tape.chosen_from(logits)[:, 0]
+
+    def _saliency(self, rows: _Rows) -> Tensor:
+        loss = loss_gradient(rows.logits, rows.tokens, "predicting")
+        return self.stepper.saliency(rows.tape, loss, self.options, retain_graph=True)
+
+
+class CandidateRow(BlockReading):
+    """``row="candidate"``: each candidate is a recorded step, the accepted one's the next step."""
+
+    def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
+        super().__init__(stepper, options)
+        self._start = stepper.mark()
+        self._tried: tuple[list[int], Tensor] | None = None
+        self._after: Tensor | None = None
+
+    def judge(self, tokens: Sequence[int]) -> list[float]:
+        """Run the candidates as a step, which stays in the cache until the next call."""
+        self.stepper.rewind(self._start)
+        logits, tape = self.stepper.record(self._column(tokens))
+        self._tried = list(tokens), tape.chosen_from(logits)[:, 0]
+        loss = loss_gradient(logits, self._column(tokens), "candidate")
+        return [float(value) for value in self.stepper.saliency(tape, loss, self.options)[:, 0]]
+
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
+        """Keep the step that was run last, or run the chosen tokens plainly where they differ."""
+        if self._tried is not None and self._tried[0] == list(tokens):
+            self.logits = self._tried[1]
+        else:
+            self.stepper.rewind(self._start)
+            self.draft(tokens)
+        self._start, self._tried = self.stepper.mark(), None
+
+    def verify(self, tokens: Tensor) -> list[list[float]]:
+        """The drafted tokens' own rows."""
+        self.stepper.rewind(self._start)
+        logits, tape = self.stepper.record(tokens)
+        loss = loss_gradient(logits, tokens, "candidate")
+        self._after = tape.chosen_from(logits)
+        saliency: list[list[float]] = self.stepper.saliency(tape, loss, self.options).tolist()
+        return saliency
+
+    def accept(self, count: int) -> None:
+        """Keep the accepted tokens' rows."""
+        assert self._after is not None
+        if count:
+            self.logits = self._after[:, count - 1].clone()
+        self._after = None
+        self._start = self.stepper.later(self._start, count)
+        self.stepper.rewind(self._start)
+
+
+class Control(Reading):
+    """No rejection: plain steps, nothing is judged."""
+
+    def judge(self, tokens: Sequence[int]) -> list[float]:
+        """Undefined for every candidate, so that the first one is always taken."""
+        return [float("nan")] * len(tokens)
+
+    def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
+        """The next plain step."""
+        self.draft(tokens)

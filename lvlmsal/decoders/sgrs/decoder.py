@@ -1,0 +1,287 @@
+"""SGRS: saliency-guided rejection sampling, token by token or in drafted blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import LongTensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteriaList,
+)
+from transformers.generation.streamers import BaseStreamer
+from transformers.generation.utils import GenerateDecoderOnlyOutput
+
+from lvlmsal.adapters.spans import ContextName
+from lvlmsal.attention.layers import LayerSpec, resolve_layers
+from lvlmsal.attention.session import AttentionSession
+from lvlmsal.decoders.base import Decoder, check_outputs
+from lvlmsal.decoders.randomness import sample_names
+from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.decoders.search import Greedy
+from lvlmsal.decoders.sgrs.candidate_saliency import CandidateRow, Control, PredictingRow, Reading
+from lvlmsal.decoders.sgrs.candidates import OrderName
+from lvlmsal.decoders.sgrs.loop import RejectionLoop
+from lvlmsal.decoders.streaming import streaming
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.registry import DECODERS, check_choices
+from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
+from lvlmsal.saliency.stepping import Stepper
+from lvlmsal.versions import CACHE
+
+
+@dataclass
+class SGRSOutput(GenerateDecoderOnlyOutput):
+    """What ``generate(..., return_dict_in_generate=True)`` returns under SGRS.
+
+    Attributes:
+        records: for each sample, one :class:`TokenRecord` a generated token.
+        forwards: forward passes of the whole batch, the prefill included.
+        cache: the decoder's own cache (``past_key_values`` before transformers 5.24); one that was
+            passed in is left as it was. It may hold a token more or less of the answer than
+            ``generate``'s would.
+    """
+
+    records: list[list[TokenRecord]] | None = None
+    forwards: int | None = None
+
+
+@DECODERS.register("sgrs")
+@dataclass(frozen=True)
+class SGRS(Decoder):
+    """Saliency-guided rejection sampling (Algorithm 1, Eq. 6-7).
+
+    At each position the top K tokens of softmax(logits / temperature) are tried in an order that is
+    sampling without replacement; the first one with S(c) >= tau is taken, with::
+
+        tau = alpha * mean of the S of the last W chosen tokens
+
+    and the first candidate is taken while there is no history or no context. After R rejections the
+    candidate of highest S among all of C is taken. Temperature and logits processors shape C and
+    its order; S always comes from the raw logits.
+
+    Use it as ``model.generate(**inputs, custom_generate=SGRS(...))``, through
+    :meth:`lvlmsal.Lvlm.generate`, or by name in a config. ``streamer=`` is told tokens once they
+    are final, up to ``block_size`` of them at a time. What ``generate`` returns besides sequences
+    is :class:`SGRSOutput`; ``output_scores``, ``output_logits``, ``output_hidden_states`` and
+    ``output_attentions`` are refused, for a position may be decided by several passes.
+
+    Args:
+        alpha: share of the recent mean that a token must reach; 0 rejects nothing.
+        k: size of C.
+        max_tries: R, candidates that may be rejected before the fallback.
+        window: W, length of the history.
+        temperature: of the candidates' order; 0 walks in order of probability.
+        plausibility: only candidates with p >= plausibility * p_max enter C. 0 is the paper. A
+            token that the model is rightly sure of can have low saliency; without this cut such
+            tokens are replaced by ones that break the sentence.
+        row: ``"predicting"`` or ``"candidate"``, the default because it harmed the shipped models
+            less (docs/sgrs-row.md); see :class:`~lvlmsal.saliency.options.SaliencyOptions`, also
+            for the next four.
+        norm: only ``"row"`` is known while decoding.
+        heads: order of absolute value and sum over heads.
+        fusion: what is summed.
+        context: the set J.
+        layers: target layers. A step costs 1 + f of a plain one, f the share of the weights above
+            the lowest of them.
+        block_size: m, tokens that are drafted by plain steps and verified by one recorded pass; 1
+            judges token by token. The answers are the same (up to ties within rounding), only the
+            cost differs: about 1/m of the recorded cost a token while nothing is rejected.
+            Logits processors and stopping criteria that may keep state force 1.
+        rejection: ``False`` is the control: the same candidates in the same order, the first is
+            always taken and nothing is recorded.
+        history: whose S make up tau's mean: ``"all"``, the last W chosen tokens, or ``"accepted"``,
+            the last W that reached their threshold, as in the paper's listing, where the S of a
+            fallback enters no mean.
+        order: ``"probability"`` draws candidates without replacement by their probability,
+            ``"uniform"`` each as likely as the other (the listing's ``Sample(C)`` read literally);
+            the latter needs a temperature above 0.
+        loss: only ``"token"`` is known while decoding: later tokens have no loss yet.
+
+    >>> SGRS(alpha=0.6).max_tries
+    3
+    """
+
+    alpha: float = 0.6
+    k: int = 5
+    max_tries: int = 3
+    window: int = 5
+    temperature: float = 1.0
+    plausibility: float = 0.0
+    row: Literal["predicting", "candidate"] = "candidate"
+    norm: Literal["row"] = "row"
+    heads: Literal["abs_then_sum", "sum_then_abs"] = "abs_then_sum"
+    fusion: Literal["product", "add", "max", "attention", "gradient"] = "product"
+    context: ContextName = "after_image"
+    layers: LayerSpec = DEFAULT_LAYERS
+    block_size: int = 16
+    rejection: bool = True
+    history: Literal["all", "accepted"] = "all"
+    order: OrderName = "probability"
+    loss: Literal["token"] = "token"
+
+    summary: ClassVar[str] = "rejects candidate tokens of low saliency"
+    paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
+    url: ClassVar[str] = "https://arxiv.org/abs/2601.20279"
+    uses_saliency: ClassVar[bool] = True
+    greedy_options: ClassVar[Mapping[str, Any]] = {"k": 1}
+    shares_prefix: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0:
+            raise ValueError(f"alpha={self.alpha} must be 0 (nothing is rejected) or more")
+        for name in ("k", "max_tries", "window", "block_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
+        if self.temperature < 0:
+            raise ValueError(f"temperature={self.temperature} must be 0 or more")
+        if not 0 <= self.plausibility <= 1:
+            raise ValueError(f"plausibility={self.plausibility} must be from 0 to 1")
+        if self.norm != "row":
+            raise ValueError(
+                f"norm={self.norm!r} needs the full graph: SGRS decodes with norm='row'"
+            )
+        if self.loss != "token":
+            raise ValueError(
+                f"loss={self.loss!r} needs the tokens that follow: SGRS decodes with loss='token'"
+            )
+        if self.order == "uniform" and self.temperature == 0:
+            raise ValueError(
+                "order='uniform' draws candidates at random, which temperature=0 rules out: give a "
+                "temperature above 0, or order='probability'"
+            )
+        check_choices(self)
+        self.saliency_options()
+
+    @property
+    def mitigates(self) -> bool:
+        """Unless it is the control."""
+        return self.rejection
+
+    @property
+    def is_random(self) -> bool:
+        """At temperature 0 candidates are walked in the order of their probability."""
+        return self.temperature > 0
+
+    def twin(self) -> Decoder:
+        """The control: the same candidates and random numbers, the first candidate always taken.
+
+        At temperature 0 that is greedy search.
+        """
+        if self.temperature == 0:
+            return Greedy()
+        return SGRS(
+            k=self.k,
+            temperature=self.temperature,
+            plausibility=self.plausibility,
+            order=self.order,
+            rejection=False,
+        )
+
+    def saliency_options(self) -> SaliencyOptions:
+        """What its records hold, and what an answer's own diagnosis shows again."""
+        return SaliencyOptions(
+            row=self.row,
+            norm=self.norm,
+            loss=self.loss,
+            heads=self.heads,
+            fusion=self.fusion,
+            context=self.context,
+            layers=self.layers,
+        )
+
+    def generate_kwargs(
+        self,
+        *,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        streamer: BaseStreamer | None = None,
+    ) -> dict[str, Any]:
+        """This object as ``custom_generate``, with the arguments of its own."""
+        return {
+            "custom_generate": self,
+            "do_sample": False,
+            "num_beams": 1,
+            "seed": seed,
+            "sample_ids": list(sample_ids),
+            "token_streamer": streamer,
+        }
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        input_ids: LongTensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        token_streamer: BaseStreamer | None = None,
+        **model_kwargs: Any,
+    ) -> SGRSOutput | LongTensor:
+        """The decoding loop; ``generate`` calls it.
+
+        Args:
+            model: the model.
+            input_ids: prompts, left-padded, shape (B, L).
+            logits_processor: applied to the logits before candidates are taken.
+            stopping_criteria: end of sequence and ``max_new_tokens`` among them.
+            generation_config: its pad token fills finished samples.
+            seed: of the run.
+            sample_ids: one for each sample, so that its random numbers do not hang on the batch.
+            token_streamer: told the prompt and then each token; ``generate`` does not hand on its
+                own ``streamer``, which is told as well.
+            **model_kwargs: as ``generate`` prepared them.
+
+        Returns:
+            Sequences (B, L + T), or :class:`SGRSOutput` with ``return_dict_in_generate=True``.
+
+        Raises:
+            UnsupportedError: beams or several return sequences were asked for, or what is kept of
+                passes (scores, logits, hidden states, attention weights).
+        """
+        with streaming(token_streamer, input_ids) as streamers, AttentionSession(model) as session:
+            self._check(generation_config)
+            options = self.saliency_options()
+            layers = resolve_layers(self.layers, session.adapter.num_layers)
+            stepper = Stepper(session.model, session, input_ids, model_kwargs, layers)
+            reading: Reading
+            if not self.rejection:
+                reading = Control(stepper, options)
+            elif self.row == "predicting":
+                reading = PredictingRow(stepper, options)
+            else:
+                reading = CandidateRow(stepper, options)
+            loop = RejectionLoop(
+                self,
+                reading,
+                sample_names(sample_ids, input_ids.shape[0]),
+                seed,
+                logits_processor,
+                stopping_criteria,
+                generation_config,
+                streamers,
+            )
+            ids = loop.run()
+        if generation_config.return_dict_in_generate:
+            cached: dict[str, Any] = {CACHE: stepper.cache}
+            return SGRSOutput(
+                sequences=ids,
+                records=loop.records,
+                forwards=stepper.forwards,
+                **cached,
+            )
+        return ids
+
+    def _check(self, config: GenerationConfig) -> None:
+        """Refuse what one walk over candidates cannot give."""
+        if (config.num_beams or 1) > 1 or (config.num_return_sequences or 1) > 1:
+            raise UnsupportedError(
+                "SGRS follows one sequence a sample: call generate with num_beams=1 and "
+                "num_return_sequences=1"
+            )
+        check_outputs(config, type(self).__name__, "a position may be decided by several passes")

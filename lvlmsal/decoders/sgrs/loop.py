@@ -1,0 +1,233 @@
+"""The loop of SGRS: at each position candidates are tried until one is taken."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import LongTensor, Tensor
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.decoders.sgrs.acceptance import Trial
+from lvlmsal.decoders.sgrs.candidate_saliency import BlockReading, Reading
+from lvlmsal.decoders.sgrs.candidates import ordered_candidates
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.saliency.stepping import Stepper
+
+if TYPE_CHECKING:
+    from lvlmsal.decoders.sgrs.decoder import SGRS
+
+FIRST_BLOCK = 4
+"""Tokens that are drafted before it is known how often this answer's tokens are rejected."""
+
+logger = logging.getLogger(__name__)
+
+_STATEFUL = (
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor",
+    "SynthIDTextWatermarkLogitsProcessor",
+)
+
+
+def state_keepers(*lists: Sequence[object]) -> str:
+    """Names of logits processors and stopping criteria that may remember earlier calls.
+
+    >>> from transformers import MinLengthLogitsProcessor
+    >>> state_keepers([MinLengthLogitsProcessor(3, 2)], [print])
+    'builtin_function_or_method'
+    """
+    known = "transformers."
+    kinds = [type(entry) for entries in lists for entry in entries]
+    names = {
+        kind.__name__
+        for kind in kinds
+        if not kind.__module__.startswith(known) or kind.__name__ in _STATEFUL
+    }
+    return ", ".join(sorted(names))
+
+
+@dataclass
+class _Position:
+    """One position: its candidates, and which samples run before and, as drafted, after it."""
+
+    candidates: list[dict[int, float]]
+    scores: Tensor
+    running: list[bool]
+
+    @property
+    def first(self) -> list[int]:
+        return [next(iter(tokens)) for tokens in self.candidates]
+
+
+class RejectionLoop:
+    """State of one decoding run.
+
+    With ``block_size`` m tokens are drafted by plain steps, each the first candidate of its
+    position, and verified by one recorded pass. Up to the first rejection they are what the
+    one-by-one loop would have chosen; from there that loop decides one position, and drafting goes
+    on behind it. The cache goes back to the first rejection of any sample in the batch: the others
+    draft the same tokens again, for noise and candidates hang on the position alone. So processors
+    and criteria see some positions twice; those that may keep state between calls (guidance,
+    watermarks, classes from outside of transformers) are used token by token. Blocks become
+    shorter where tokens are rejected and longer where they are not, so that little is drafted in
+    vain; how long they are changes the cost and nothing else.
+
+    Args:
+        sgrs: the decoder.
+        reading: where S is read, at the end of the prompt.
+        names: of the samples.
+        seed: of the run.
+        logits_processor: from ``generate``.
+        stopping_criteria: likewise.
+        config: its pad token fills finished samples.
+        streamers: told each token when it is final.
+    """
+
+    def __init__(
+        self,
+        sgrs: SGRS,
+        reading: Reading,
+        names: list[str],
+        seed: int,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        config: GenerationConfig,
+        streamers: Sequence[Any],  # their base class is untyped
+    ) -> None:
+        self.sgrs, self.reading, self.names, self.seed = sgrs, reading, names, seed
+        self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
+        self.streamers = streamers
+        pad = config._pad_token_tensor
+        self.filler = 0 if pad is None else int(pad)
+        self.stepper: Stepper = reading.stepper
+        self.ids = cast(LongTensor, self.stepper.input_ids)
+        self.prompt_columns = self.ids.shape[1]
+        self.history = [deque[float](maxlen=sgrs.window) for _ in names]
+        self.records: list[list[TokenRecord]] = [[] for _ in names]
+        self.running = [True] * len(names)
+        self.longest = sgrs.block_size if isinstance(reading, BlockReading) else 1
+        if self.longest > 1 and (kept := state_keepers(logits_processor, stopping_criteria)):
+            logger.info("SGRS goes token by token: %s may keep state between calls", kept)
+            self.longest = 1
+        self.block_size = min(FIRST_BLOCK, self.longest)
+
+    def run(self) -> LongTensor:
+        """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
+        while any(self.running):
+            if self.block_size > 1 and isinstance(self.reading, BlockReading):
+                self._decode_block(self.reading)
+            else:
+                position = self._position(self.ids, self.running)
+                self._decide(position, self._trials(position))
+        return self.ids
+
+    def _decode_block(self, reading: BlockReading) -> None:
+        """Draft a block, verify it, and decide the first rejected position one by one."""
+        positions, after = self._draft()
+        drafted = torch.tensor([position.first for position in positions], device=self.ids.device)
+        values = reading.verify(drafted.T)
+        for count, position in enumerate(positions):
+            trials = self._trials(position)
+            for trial, of_sample in zip(trials, values, strict=True):
+                trial.judged(of_sample[count])
+            if not all(trial.took_first for trial in trials):
+                reading.accept(count)
+                self._decide(position, trials)
+                return
+            self._commit(trials, *after[count])
+        self._adapt(accepted=True)
+        if any(self.running):
+            reading.accept(len(positions))
+
+    def _adapt(self, *, accepted: bool) -> None:
+        """Twice the block where everything was accepted, half of it where not."""
+        wanted = self.block_size * 2 if accepted else self.block_size // 2
+        self.block_size = max(1, min(wanted, self.longest))
+
+    def _draft(self) -> tuple[list[_Position], list[tuple[LongTensor, list[bool]]]]:
+        """Up to ``block_size`` positions by plain steps; sequences and who runs after each."""
+        ids, running = self.ids, self.running
+        positions, after = [], []
+        while True:
+            position = self._position(ids, running)
+            ids, running = self._appended(ids, position, position.first)
+            positions.append(position)
+            after.append((ids, running))
+            if len(positions) == self.block_size or not any(running):
+                return positions, after
+            self.reading.draft(position.first)
+
+    def _decide(self, position: _Position, trials: list[Trial]) -> None:
+        """Walk each sample's candidates until one is taken, all samples side by side; move on."""
+        while any(not trial.decided for trial in trials):
+            values = self.reading.judge([trial.current for trial in trials])
+            for trial, value in zip(trials, values, strict=True):
+                trial.judged(value)
+        self._adapt(accepted=all(trial.record.tries == 1 for trial in trials))
+        tokens = [trial.record.id for trial in trials]
+        self._commit(trials, *self._appended(self.ids, position, tokens))
+        if any(self.running):
+            self.reading.advance(tokens, judged_next=self.block_size == 1)
+
+    def _position(self, ids: LongTensor, running: list[bool]) -> _Position:
+        """The candidates of the next position, in their order."""
+        scores = self.logits_processor(ids, self.reading.logits.detach().clone())
+        step = ids.shape[1] - self.prompt_columns
+        candidates = ordered_candidates(
+            scores,
+            k=self.sgrs.k,
+            temperature=self.sgrs.temperature,
+            plausibility=self.sgrs.plausibility,
+            seed=self.seed,
+            sample_ids=self.names,
+            positions=[spans.length + step for spans in self.stepper.spans],
+            order=self.sgrs.order,
+        )
+        for row, runs in enumerate(running):
+            if not runs:
+                candidates[row] = {self.filler: 1.0}
+            elif not candidates[row]:
+                raise UnsupportedError(
+                    f"no token is left for sample {self.names[row]!r}: the logits processors "
+                    f"ban the whole vocabulary, or the logits are not finite"
+                )
+        return _Position(candidates, scores, running)
+
+    def _appended(
+        self, ids: LongTensor, position: _Position, tokens: list[int]
+    ) -> tuple[LongTensor, list[bool]]:
+        """The sequences with one more token each, and which samples run on."""
+        new = torch.tensor(tokens, device=ids.device)
+        longer = cast(LongTensor, torch.cat([ids, new[:, None]], dim=1))
+        stopped = self.stopping_criteria(longer, position.scores).tolist()
+        runs = [was and not stop for was, stop in zip(position.running, stopped, strict=True)]
+        return longer, runs
+
+    def _trials(self, position: _Position) -> list[Trial]:
+        return [
+            Trial(tokens, self._threshold(row), self.sgrs.max_tries, running)
+            for row, (tokens, running) in enumerate(
+                zip(position.candidates, position.running, strict=True)
+            )
+        ]
+
+    def _threshold(self, row: int) -> float | None:
+        past = self.history[row]
+        return self.sgrs.alpha * sum(past) / len(past) if past else None
+
+    def _commit(self, trials: list[Trial], ids: LongTensor, running: list[bool]) -> None:
+        """Make one decided position final."""
+        for row, trial in enumerate(trials):
+            if self.running[row]:
+                record = trial.record
+                self.records[row].append(record)
+                remembered = self.sgrs.history == "all" or not record.fallback
+                if record.saliency is not None and remembered:
+                    self.history[row].append(record.saliency)
+        self.ids, self.running = ids, running
+        for streamer in self.streamers:
+            streamer.put(ids[:, -1].cpu())

@@ -1,0 +1,1 @@
+"""How results are shown: tables for terminal, Markdown, LaTeX and HTML, and the report."""

@@ -1,0 +1,214 @@
+"""The answers of one cell as counts, and what two cells have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlmsal.errors import DataError
+from lvlmsal.evaluation.results.records import Record
+from lvlmsal.metrics.base import CountMetric
+from lvlmsal.statistics.intervals import Interval, paired_difference
+from lvlmsal.statistics.mcnemar import mcnemar
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The answers of one model with one method on one benchmark, as counts.
+
+    Attributes:
+        model: Name of the model.
+        method: Name of the method.
+        benchmark: Label of the benchmark.
+        metric: The benchmark's metric.
+        records: Records of the samples, ordered by sample id, those that failed among them.
+        failed: How many samples have no answer; what they count as, the metric says.
+        seed: Seed of the answers.
+    """
+
+    model: str
+    method: str
+    benchmark: str
+    metric: CountMetric
+    records: list[Record]
+    failed: int
+    seed: int = 0
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Counts, one row per sample.
+
+        Raises:
+            DataError: A record holds a target that the metric does not know.
+        """
+        try:
+            answered = [record for record in self.records if record["status"] == "ok"]
+            found = self.metric.rows(
+                [record["answer"] for record in answered],
+                [record["target"] for record in answered],
+            )
+            if not self.failed:
+                return found
+            rows = self.failed_rows.new_empty(len(self.records), found.shape[-1])
+            is_answered = torch.tensor([r["status"] == "ok" for r in self.records])
+            rows[is_answered], rows[~is_answered] = found, self.failed_rows
+            return rows
+        except (ValueError, TypeError) as error:
+            where = f"records of {self.benchmark} by {self.model} with {self.method}"
+            raise DataError(f"{where}: {error}") from error
+
+    @cached_property
+    def failed_rows(self) -> Tensor:
+        """What the samples that failed add to the counts, one row each."""
+        failed = [record["target"] for record in self.records if record["status"] != "ok"]
+        return self.metric.failed_rows(failed)
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """Group (image) of each sample."""
+        return [record["group"] for record in self.records]
+
+    @property
+    def clustered(self) -> bool:
+        """Whether some answers are about the same image, and so depend on each other."""
+        return len(set(self.groups)) < len(self.groups)
+
+
+def pairs_of(cell: Scored, other: Scored) -> tuple[list[int], list[int]]:
+    """Positions of the samples that both were asked."""
+    places = {record["sample_id"]: index for index, record in enumerate(other.records)}
+    mine = [i for i, record in enumerate(cell.records) if record["sample_id"] in places]
+    return mine, [places[cell.records[index]["sample_id"]] for index in mine]
+
+
+def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> dict[str, Any]:
+    """What a cell does otherwise than another on the samples that both were asked.
+
+    Args:
+        cell: The answers.
+        other: What they are compared with.
+        samples: Number of resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        ``pairs``, how many samples both were asked; ``differences`` of the figures, with intervals
+        that resample images; ``changed``, how many answers are not word for word the same, where
+        both have answered;
+        ``tokens_changed``, at how many positions their tokens differ, those that only one has
+        included; and ``mcnemar``, see `mcnemar_of`.
+    """
+    mine, theirs = pairs_of(cell, other)
+    found = paired_difference(
+        cell.rows[mine],
+        other.rows[theirs],
+        [cell.groups[index] for index in mine],
+        cell.metric.figures,
+        draws=samples,
+        seed=seed,
+    )
+    asked = [(cell.records[i], other.records[k]) for i, k in zip(mine, theirs, strict=True)]
+    both = [(a, b) for a, b in asked if a["status"] == b["status"] == "ok"]
+    return {
+        "pairs": len(asked),
+        "differences": {name: bounds_of(interval) for name, interval in found.items()},
+        "changed": sum(a["answer"] != b["answer"] for a, b in both),
+        "tokens_changed": _tokens_changed(both),
+        "mcnemar": mcnemar_of(cell, other),
+    }
+
+
+def bounds_of(interval: Interval) -> dict[str, float]:
+    """An interval as JSON has it."""
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
+
+
+def _tokens_changed(both: Sequence[tuple[Record, Record]]) -> int | None:
+    """Positions at which token ids differ; None where records hold none."""
+    if not all("token_ids" in a and "token_ids" in b for a, b in both):
+        return None
+    token_ids: list[tuple[list[int], list[int]]] = [
+        (a["token_ids"], b["token_ids"]) for a, b in both
+    ]
+    return sum(
+        sum(x != y for x, y in zip(a, b, strict=False)) + abs(len(a) - len(b)) for a, b in token_ids
+    )
+
+
+def mcnemar_of(cell: Scored, other: Scored) -> dict[str, Any] | None:
+    """McNemar's test, where the metric calls every answer right or wrong.
+
+    Such a metric has a rate whose count below the bar is 1 for every answer.
+
+    Returns:
+        ``figure``, the rate that is tested; ``only_this`` and ``only_other``, the samples that only
+        one of the two got; ``p_value``; and ``independent``, false where several samples are about
+        one image, which the test does not allow for. None for any other metric.
+    """
+    mine, theirs = pairs_of(cell, other)
+    if not mine:
+        return None
+    found = outcomes_of(cell.metric, torch.cat([cell.rows[mine], other.rows[theirs]]))
+    if found is None:
+        return None
+    figure, hits = found
+    test = mcnemar(hits[: len(mine)], hits[len(mine) :])
+    return {
+        "figure": figure,
+        "only_this": test.only_a,
+        "only_other": test.only_b,
+        "p_value": test.p_value,
+        "independent": not cell.clustered,
+    }
+
+
+def outcomes_of(metric: CountMetric, rows: Tensor) -> tuple[str, list[bool]] | None:
+    """What every answer did on its own, where the metric has a rate of all answers.
+
+    Args:
+        metric: The metric.
+        rows: Its counts, one row per sample.
+
+    Returns:
+        The rate, such as ``accuracy``, and for each sample whether it counts above the bar; None
+        where no rate counts every sample exactly once below the bar.
+    """
+    names = list(metric.count_names)
+    for figure, (above, below) in metric.rates.items():
+        hits, trials = rows[:, names.index(above)], rows[:, names.index(below)]
+        if bool((trials == 1).all()) and bool(((hits == 0) | (hits == 1)).all()):
+            return figure, (hits == 1).tolist()
+    return None
+
+
+def cost_of(records: Sequence[Record]) -> dict[str, float | None]:
+    """What answers took.
+
+    Returns:
+        ``ms_per_token``; ``forwards_per_token``, passes of the batches that the answers were part
+        of; ``peak_memory`` in bytes, the most that any batch needed. None where it is not known.
+    """
+    tokens = sum(record["new_tokens"] for record in records)
+    seconds = sum(record["seconds"] for record in records)
+    forwards = sum(record.get("forwards") or 0 for record in records)
+    return {
+        "ms_per_token": 1000 * seconds / tokens if tokens and seconds else None,
+        "forwards_per_token": forwards / tokens if tokens and forwards else None,
+        "peak_memory": max((r.get("peak_memory") or 0 for r in records), default=0) or None,
+    }
+
+
+def mean_figures(
+    figures: Callable[[Tensor], Mapping[str, Tensor]], seeds: int
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Figures of counts that stand side by side, one block a seed: the mean over the blocks."""
+
+    def mean(counts: Tensor) -> dict[str, Tensor]:
+        parts = [figures(part) for part in counts.chunk(seeds, dim=-1)]
+        return {name: torch.stack([p[name] for p in parts]).mean(0) for name in parts[0]}
+
+    return mean

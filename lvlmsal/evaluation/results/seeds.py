@@ -1,0 +1,147 @@
+"""Figures over several seeds: their mean, their spread, and an interval over all answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvlmsal.evaluation.results.scored import Scored, bounds_of, cost_of, mean_figures, pairs_of
+from lvlmsal.statistics.intervals import bootstrap_interval, paired_difference, wilson
+
+Pair = tuple[Scored, Scored]
+"""The answers of a method with one seed, and those that they are compared with."""
+
+
+def over_seeds(
+    cells: Sequence[Scored],
+    entries: Sequence[dict[str, Any]],
+    pairs: Sequence[Pair],
+    *,
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """One entry for the cells of a method that differ in their seed only.
+
+    The value of a figure is its mean over the seeds. Its interval resamples images with the answers
+    of all seeds to them, so it says how sure the mean over these seeds is of other images; the
+    spread over the seeds (standard deviation, smallest and largest) says what another seed would
+    have given.
+
+    Args:
+        cells: The cells.
+        entries: What ``results.json`` says of each.
+        pairs: Each cell with what it is compared with; none where there is nothing to compare with.
+        samples: Number of resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        An entry of the same form as those of single seeds, with the keys ``seeds`` and, for each
+        figure, ``std``, ``min`` and ``max``.
+    """
+    first = entries[0]
+    records = [record for cell in cells for record in cell.records]
+    seconds = sum(record["seconds"] for record in records)
+    tokens = sum(entry["new_tokens"] for entry in entries)
+    differences = mean_differences(pairs, samples=samples, seed=seed) if pairs else {}
+    kept = ("model", "method", "benchmark", "metric", "metric_options", "variant")
+    return {
+        **{key: first[key] for key in kept},
+        **({"saliency_row": first["saliency_row"]} if "saliency_row" in first else {}),
+        "seeds": [cell.seed for cell in cells],
+        "n": sum(entry["n"] for entry in entries),
+        "failed": sum(entry["failed"] for entry in entries),
+        "groups": len({group for cell in cells for group in cell.groups}),
+        **{key: first[key] for key in ("compared_with", "decoder_differs")},
+        "changed": _sum(entries, "changed"),
+        "tokens_changed": _sum(entries, "tokens_changed"),
+        "mcnemar": None,
+        "new_tokens": tokens,
+        "tokens_per_second": tokens / seconds if seconds else None,
+        "cost": cost_of(records),
+        "figures": {
+            name: {**figure, "difference": differences.get(name)}
+            for name, figure in _figures(cells, entries, samples=samples, seed=seed).items()
+        },
+    }
+
+
+def _sum(entries: Sequence[dict[str, Any]], key: str) -> int | None:
+    values = [entry[key] for entry in entries if entry[key] is not None]
+    return sum(values) if len(values) == len(entries) else None
+
+
+def _figures(
+    cells: Sequence[Scored], entries: Sequence[dict[str, Any]], *, samples: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    groups = {r["sample_id"]: r["group"] for cell in cells for r in cell.records}
+    ids = sorted(groups, key=str)
+    places = [[str(r["sample_id"]) for r in cell.records] for cell in cells]
+    rows = torch.cat(
+        [
+            _placed(cell.rows, own, [str(i) for i in ids])
+            for cell, own in zip(cells, places, strict=True)
+        ],
+        dim=-1,
+    )
+    metric = cells[0].metric
+    found = bootstrap_interval(
+        rows,
+        [groups[sample] for sample in ids],
+        mean_figures(metric.figures, len(cells)),
+        draws=samples,
+        seed=seed,
+    )
+    figures: dict[str, dict[str, Any]] = {}
+    for name, interval in found.items():
+        way = "bootstrap"
+        if name in metric.rates and interval.value in (0.0, 1.0):
+            interval, way = wilson(interval.value * interval.n, interval.n), "wilson over groups"
+        values = [entry["figures"][name]["value"] for entry in entries]
+        spread = torch.tensor(values, dtype=torch.float64)
+        figures[name] = {
+            **bounds_of(interval),
+            "interval": way,
+            "std": spread.std().item(),
+            "min": spread.min().item(),
+            "max": spread.max().item(),
+            "higher_is_better": entries[0]["figures"][name]["higher_is_better"],
+        }
+    return figures
+
+
+def _placed(rows: Tensor, own: Sequence[str], ids: Sequence[str]) -> Tensor:
+    """Rows in the order of all ids, with zeros where there is none."""
+    places = {sample: index for index, sample in enumerate(ids)}
+    found = torch.zeros(len(ids), rows.shape[-1], dtype=rows.dtype)
+    found[[places[sample] for sample in own]] = rows
+    return found
+
+
+def mean_differences(
+    pairs: Sequence[Pair], *, samples: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """The mean over seeds of what `paired` finds of each."""
+    both = [(cell, other, *pairs_of(cell, other)) for cell, other in pairs]
+    groups = {
+        str(cell.records[index]["sample_id"]): cell.groups[index]
+        for cell, _, mine, _ in both
+        for index in mine
+    }
+    ids = sorted(groups)
+    first, second = [], []
+    for cell, other, mine, theirs in both:
+        own = [str(cell.records[index]["sample_id"]) for index in mine]
+        first.append(_placed(cell.rows[mine], own, ids))
+        second.append(_placed(other.rows[theirs], own, ids))
+    found = paired_difference(
+        torch.cat(first, -1),
+        torch.cat(second, -1),
+        [groups[sample] for sample in ids],
+        mean_figures(pairs[0][0].metric.figures, len(pairs)),
+        draws=samples,
+        seed=seed,
+    )
+    return {name: bounds_of(interval) for name, interval in found.items()}

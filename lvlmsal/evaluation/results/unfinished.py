@@ -1,0 +1,28 @@
+"""How tables say that a run has not come to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def unfinished_text(unfinished: Mapping[str, Any]) -> str:
+    """How much of a run is there, and what is not.
+
+    Args:
+        unfinished: Of ``results.json``, see `lvlmsal.evaluation.results.belonging.unfinished`.
+    """
+    cells = unfinished["cells"]
+    several = len({cell["seed"] for cell in cells}) > 1
+    listed = [
+        f"{cell['model']} with {cell['method']} on {cell['benchmark']}"
+        + (f", seed {cell['seed']}" if several else "")
+        + f" ({cell['answers']} of {cell['expected']})"
+        for cell in cells
+    ]
+    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+    return (
+        f"unfinished: {unfinished['answers']} of {unfinished['expected']} answers; lacking are "
+        f"{'; '.join(listed[:5])}{more}. The figures are those of what is answered; the command "
+        "that began the run answers the rest."
+    )

@@ -1,0 +1,1 @@
+"""How a run goes: models, batches, processes, notes, and the way back after a kill."""

@@ -1,0 +1,76 @@
+"""The tiny random models of a dry run, and methods made to fit them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from lvlmsal.attention.layers import resolve_layers
+from lvlmsal.evaluation.config.plan import Cell
+from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.tiny.models import tiny_lvlm
+
+DEPTHS = (2, 4, 8, 16, 32, 64, 128)
+"""Layers that a tiny model may have: the first number that the methods' layers fit into."""
+
+HEADS = 4
+"""Attention heads of the tiny models."""
+
+
+def tiny_stand_in(family: str, cells: Sequence[Cell]) -> Lvlm:
+    """A tiny random model, deep enough for the layers that methods name.
+
+    Args:
+        family: A key of `lvlmsal.tiny.models.TINY`.
+        cells: What it is to answer.
+    """
+    components = [part for cell in cells for part in (cell.decoder, *cell.interventions)]
+    return _tiny(family, _depth([getattr(part, "layers", None) for part in components]))
+
+
+@functools.cache
+def _tiny(family: str, layers: int) -> Lvlm:
+    return load(tiny_lvlm(family, layers=layers))
+
+
+def _depth(specs: Sequence[Any]) -> int:
+    """The fewest layers that fit all choices of layers; the real depth is not known here."""
+    for depth in DEPTHS:
+        try:
+            for spec in specs:
+                resolve_layers(spec, depth)
+        except ValueError:
+            continue
+        return depth
+    return DEPTHS[-1]
+
+
+def fitting(cell: Cell, notes: list[str]) -> Cell:
+    """A cell whose interventions name no head that a tiny model lacks.
+
+    Args:
+        cell: The cell.
+        notes: Takes a line where the cell is changed.
+    """
+    edits = []
+    for edit in cell.interventions:
+        edited: Any = edit
+        if any(head >= HEADS for head in getattr(edit, "heads", None) or ()):
+            note = f"{cell.method}: edits all heads here, tiny models have {HEADS} only"
+            notes += [] if note in notes else [note]
+            edited = dataclasses.replace(edited, heads=None)
+        edits.append(edited)
+    return dataclasses.replace(cell, interventions=tuple(edits))
+
+
+def eased(cell: Cell) -> Cell:
+    """A cell whose interventions have the options that the test kit gives them on random models.
+
+    Args:
+        cell: One that refuses its tiny model, for lack of what trained models have.
+    """
+    edits: list[Any] = list(cell.interventions)
+    edits = [dataclasses.replace(edit, **edit.strong) if edit.strong else edit for edit in edits]
+    return dataclasses.replace(cell, interventions=tuple(edits))

@@ -1,0 +1,1 @@
+"""One model with its adapter: `load`, `Lvlm`, and the answers that it gives."""

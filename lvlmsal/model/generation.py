@@ -1,0 +1,183 @@
+"""One call of transformers' `generate`, and the answers that come out of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from threading import get_ident
+from typing import Any, TypedDict
+
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.generation.streamers import BaseStreamer
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.attention import AttentionSession
+from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.interventions.base import Intervention
+from lvlmsal.model.answer import Answer, Diagnosis
+from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.versions import CACHE
+
+Spec = str | Mapping[str, Any]
+"""A registered name, or ``{"name": ..., option: value, ...}``."""
+
+
+Edits = Intervention | Spec | Sequence[Intervention | Spec]
+"""Interventions in the order in which they act; one may stand in place of a list of one."""
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Options of :meth:`lvlmsal.model.lvlm.Lvlm.generate`, which describes them."""
+
+    decoder: Decoder | Spec
+    interventions: Edits
+    max_new_tokens: int
+    seed: int
+    sample_ids: Sequence[str]
+    streamer: BaseStreamer | None
+
+
+def listed(edits: Edits) -> Sequence[Intervention | Spec]:
+    """Interventions as a list: a name, read as one, would be its letters."""
+    return [edits] if isinstance(edits, str | Mapping | Intervention) else edits
+
+
+def generate_answers(
+    adapter: ModelAdapter,
+    inputs: Mapping[str, Tensor],
+    questions: Sequence[str],
+    decoder: Decoder,
+    interventions: Sequence[Intervention],
+    *,
+    diagnose: Sequence[Callable[..., SaliencyReport]],
+    max_new_tokens: int,
+    seed: int,
+    sample_ids: Sequence[str],
+    streamer: BaseStreamer | None = None,
+    cache: DynamicCache | None = None,
+) -> list[Answer]:
+    """Answer a batch that is encoded already.
+
+    Args:
+        adapter: of the model.
+        inputs: of `generate`; with a cache those of the whole prompts, without their pixels.
+        questions: as they were given.
+        decoder: how tokens are chosen.
+        interventions: in the order in which they act.
+        diagnose: for each question what judges an answer to it, as :meth:`Lvlm.diagnose` does with
+            images and prompt filled in.
+        max_new_tokens: length limit of an answer.
+        seed: of the run.
+        sample_ids: one for each question, or none.
+        streamer: told each token; one question at a time.
+        cache: keys and values of the first columns of the inputs, a row for each beam.
+    """
+    began = time.perf_counter()
+    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
+    edits: list[Any] = list(interventions)
+    passes = _Passes()
+    # Passes that an intervention ends behind the layer that it looks at are counted, too.
+    counter = adapter.model.register_forward_hook(passes, always_call=True)
+    try:
+        scope = AttentionSession(adapter, edits, recording=False) if edits else nullcontext()
+        with scope as session:
+            if session is not None and cache is not None:
+                rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
+                session.use_spans(rows, cache)
+            elif edits:
+                cache = _whole_cache(adapter)
+            # `generate` comes from a mixin of the concrete classes. Of the class, never of the
+            # instance, on which others may have put a function of their own.
+            generative: Any = type(adapter.model)
+            output = generative.generate(
+                adapter.model,
+                **inputs,
+                **({} if cache is None else {CACHE: cache}),
+                max_new_tokens=max_new_tokens,
+                return_dict_in_generate=True,
+                **decoder.generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer),
+            )
+    finally:
+        counter.remove()
+    seconds = (time.perf_counter() - began) / len(questions)
+    new = output.sequences[:, inputs["input_ids"].shape[1] :]
+    records = getattr(output, "records", None) or [
+        [TokenRecord(id=token) for token in _until_end(adapter, row.tolist())] for row in new
+    ]
+    return [
+        _answer(adapter, *parts, seconds=seconds, forwards=passes.count)
+        for parts in zip(questions, records, spans, diagnose, strict=True)
+    ]
+
+
+_WHOLE = "full_attention"
+_WINDOWED = {"sliding_attention", "chunked_attention"}
+
+
+def _whole_cache(adapter: ModelAdapter) -> DynamicCache | None:
+    """A cache that keeps what a window hides, which edits can tell the columns of.
+
+    The masks hide the same keys, so answers are those of transformers' own cache, which drops what
+    has left the window. ``None`` where there is no window, or where layers keep something else.
+    """
+    config = adapter.text_config
+    window = getattr(config, "sliding_window", None) or getattr(
+        config, "attention_chunk_size", None
+    )
+    kinds = set(getattr(config, "layer_types", None) or (_WINDOWED if window else ()))
+    chosen = getattr(adapter.model.generation_config, "cache_implementation", None)
+    if chosen or not kinds & _WINDOWED or not kinds <= {_WHOLE, *_WINDOWED}:
+        return None
+    return DynamicCache()
+
+
+class _Passes:
+    """Counts forward passes of the thread that it is made in: others may use the model as well."""
+
+    def __init__(self) -> None:
+        self.count, self._thread = 0, get_ident()
+
+    def __call__(self, *_: object) -> None:
+        self.count += get_ident() == self._thread
+
+
+def _answer(
+    adapter: ModelAdapter,
+    prompt: str,
+    records: list[TokenRecord],
+    spans: TokenSpans,
+    diagnose: Callable[..., SaliencyReport],
+    *,
+    seconds: float,
+    forwards: int,
+) -> Answer:
+    kept = [record.id for record in records]
+    for record, text in zip(records, adapter.token_texts(kept), strict=True):
+        record.text = text
+        for rejected in record.rejected:
+            rejected["text"] = adapter.token_texts([rejected["id"]])[0]
+    return Answer(
+        text=adapter.decode(kept),
+        prompt=prompt,
+        token_ids=kept,
+        tokens=records,
+        spans=replace(spans, length=spans.length + len(kept)),
+        seconds=seconds,
+        forwards=forwards,
+        diagnose=Diagnosis(partial(diagnose, kept)),
+    )
+
+
+def _until_end(adapter: ModelAdapter, ids: list[int]) -> list[int]:
+    """Tokens up to and including the first end of sequence; what follows is padding."""
+    config: Any = adapter.model.generation_config
+    end = config.eos_token_id
+    ends = set(end) if isinstance(end, list) else {end}
+    stop = next((index for index, token in enumerate(ids) if token in ends), len(ids) - 1)
+    return ids[: stop + 1]

@@ -1,0 +1,1 @@
+"""The procedural scene world: what is drawn, what is said about it, and its files."""

@@ -1,0 +1,210 @@
+"""The LightningModule that trains a pocket model, and its recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from lvlmsal.pocket.scenes.scene import COLORS, SHAPES
+from lvlmsal.pocket.training.build import Pocket, build
+from lvlmsal.pocket.training.data import KINDS, Batch, Encoder, Mix
+from lvlmsal.pocket.training.stream import whitening
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a pocket model is trained.
+
+    Attributes:
+        minutes: Budget of wall-clock time; None to go by steps alone.
+        steps: Budget of steps; None to go by minutes alone.
+        tower_share: Share of the budget for the vision part alone.
+        rate: Peak learning rate.
+        warmup: Steps of linear warm-up, at the start of each stage.
+        patch_weight: Weight of the patch loss beside the loss on words.
+        seed: Seed of the weights and of the scenes.
+        check_every: Steps between checkpoints and looks at unseen scenes.
+        mix: What a batch is made of.
+        late_mix: What it is made of in the last stage, which is mostly about captions.
+        late_from: Share of the budget from which that stage runs.
+        late_rate: Peak learning rate of that stage.
+        tower_rows: Images per batch in the first stage.
+        look_rows: Unseen images that are looked at.
+        tiny: Train the far smaller model of the tests.
+    """
+
+    minutes: float | None = 72.0
+    steps: int | None = None
+    tower_share: float = 0.08
+    rate: float = 1.5e-3
+    warmup: int = 60
+    patch_weight: float = 0.3
+    seed: int = 0
+    check_every: int = 200
+    mix: Mix = field(default_factory=lambda: Mix(rows=16))
+    late_mix: Mix = field(
+        default_factory=lambda: Mix(
+            rows=16, questions=6, captioned=1.0, answer_weight=2.0, noun_weight=5.0
+        )
+    )
+    late_from: float = 0.53
+    late_rate: float = 1.2e-3
+    tower_rows: int = 16
+    look_rows: int = 80
+    tiny: bool = False
+
+
+class PocketModule(L.LightningModule):
+    """A pocket model in training.
+
+    Args:
+        name: Which model.
+        recipe: How it is trained.
+    """
+
+    def __init__(self, name: str, recipe: Recipe) -> None:
+        """See the class."""
+        super().__init__()
+        self.recipe = recipe
+        self.pocket: Pocket = build(name, tiny=recipe.tiny)
+        self.model = self.pocket.model
+        config: Any = self.model.config
+        merged = getattr(config.vision_config, "spatial_merge_size", 1) ** 2
+        outputs = merged * (len(SHAPES) + len(COLORS) + 2)
+        self.patch_head = nn.Linear(config.text_config.hidden_size, outputs)
+        self.used_seconds = 0.0
+        self.tower_steps = 0
+
+    def whiten(self, encoder: Encoder) -> None:
+        """Let the patch embedding start from the statistics of training scenes."""
+        core: Any = self.model.model
+        if self.pocket.name == "pocket-llava":
+            weight = core.vision_tower.embeddings.patch_embedding.weight
+        else:
+            weight = core.visual.patch_embed.proj.weight
+        weight.data.copy_(whitening(encoder, len(weight)).reshape(weight.shape))
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, 0 to 1."""
+        shares = [0.0]
+        if self.recipe.minutes is not None:
+            shares.append(self.used_seconds / (60.0 * self.recipe.minutes))
+        if self.recipe.steps is not None:
+            shares.append(self.global_step / self.recipe.steps)
+        return min(1.0, max(shares))
+
+    @property
+    def in_tower_stage(self) -> bool:
+        """Whether only the vision part is trained now."""
+        return self.progress < self.recipe.tower_share
+
+    @property
+    def in_late_stage(self) -> bool:
+        """Whether the last stage runs."""
+        return self.progress >= self.recipe.late_from
+
+    def vision(self, batch: Batch) -> Tensor:
+        """Image embeddings as the decoder gets them, (tokens, hidden)."""
+        core: Any = self.model.model
+        if self.pocket.name == "pocket-llava":
+            hidden = core.vision_tower(batch["pixel_values"]).last_hidden_state[:, 1:]
+            embedded: Tensor = core.multi_modal_projector(hidden).flatten(0, 1)
+            return embedded
+        merged: Tensor = core.visual(
+            batch["pixel_values"], grid_thw=batch["image_grid_thw"]
+        ).pooler_output
+        return merged
+
+    def patch_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of the shape and of the colour that cover each patch, from image embeddings."""
+        scores = self.patch_head(image).float().reshape(-1, len(SHAPES) + len(COLORS) + 2)
+        return scores[:, : len(SHAPES) + 1], scores[:, len(SHAPES) + 1 :]
+
+    def patch_loss(self, image: Tensor, patches: Tensor) -> Tensor:
+        """Cross-entropy of each patch's shape and colour."""
+        shapes, colors = self.patch_scores(image)
+        shape_loss = nn.functional.cross_entropy(shapes, patches[:, 0])
+        return shape_loss + nn.functional.cross_entropy(colors, patches[:, 1])
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores of the next word where one is due, (N, vocabulary), and image embeddings."""
+        whole: Any = self.model
+        core = whole.model
+        image = self.vision(batch)
+        embeddings = core.get_input_embeddings()(batch["input_ids"])
+        config: Any = self.model.config
+        marked = (batch["input_ids"] == config.image_token_id)[..., None].expand_as(embeddings)
+        embeddings = embeddings.masked_scatter(marked, image.to(embeddings.dtype))
+        hidden = core.language_model(
+            inputs_embeds=embeddings,
+            attention_mask=batch["attention_mask"],
+            position_ids=batch["position_ids"],
+            use_cache=False,
+        ).last_hidden_state
+        return whole.lm_head(hidden[batch["rows"], batch["columns"]]), image
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Loss of one batch."""
+        if "input_ids" not in batch:
+            loss = self.patch_loss(self.vision(batch), batch["patches"])
+            self.tower_steps = self.global_step + 1
+            self.log("patch_loss", loss)
+            return loss
+        scores, image = self(batch)
+        losses = nn.functional.cross_entropy(scores.float(), batch["targets"], reduction="none")
+        loss = (losses * batch["weights"]).sum() / batch["weights"].sum()
+        self.log("word_loss", loss)
+        return loss + self.recipe.patch_weight * self.patch_loss(image, batch["patches"])
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rate for the share of the budget used."""
+        done, peak = self.progress, self.recipe.rate
+        if self.in_late_stage:
+            done = (done - self.recipe.late_from) / (1.0 - self.recipe.late_from)
+            peak = self.recipe.late_rate
+        # ask the batch, not the clock: it may have been drawn just before the stage ended
+        since = self.global_step - (self.tower_steps if "input_ids" in batch else 0)
+        warm = min(1.0, (since + 1) / self.recipe.warmup)
+        rate = peak * warm * (0.51 + 0.49 * math.cos(math.pi * done))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW, weight decay on matrices only."""
+        matrices = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": 0.02},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.recipe.rate, betas=(0.9, 0.98))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep how much of the budget is used."""
+        checkpoint["pocket"] = {"seconds": self.used_seconds, "tower_steps": self.tower_steps}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the budget where it was left."""
+        self.used_seconds = checkpoint["pocket"]["seconds"]
+        self.tower_steps = checkpoint["pocket"]["tower_steps"]
+
+    @torch.no_grad()
+    def look(self, batch: Batch) -> dict[str, float]:
+        """Share of right first words of answers, and of right names in captions, on one batch."""
+        scores, image = self(batch)
+        right = scores.argmax(dim=-1) == batch["targets"]
+        result = {"nouns": float(right[batch["nouns"]].float().mean())}
+        for index, kind in enumerate(KINDS):
+            chosen = batch["kinds"] == index
+            if kind != "caption" and bool(chosen.any()):
+                result[kind] = float(right[chosen].float().mean())
+        labels = batch["patches"][:, 0]
+        found = self.patch_scores(image)[0].argmax(dim=-1) == labels
+        result["patches"] = float(found[labels > 0].float().mean())
+        return result

@@ -1,0 +1,186 @@
+"""Training: ``python -m lvlmsal.pocket.training.train pocket-llava --minutes 75 --out FOLDER``.
+
+One run has three stages. First the vision part alone learns to say which shape and colour covers
+each patch, from its image embeddings through a linear head that is thrown away later: like a real
+LVLM, the model starts from a pretrained tower. Then everything learns answers and captions
+together, and at last mostly captions, which take longer. The learning rate falls in a cosine,
+restarts for the last stage, and follows the share of the budget used, be it minutes or steps, so
+a run ends well wherever it runs; with a budget of steps it is repeatable. A run that finds a
+checkpoint in its folder goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from lvlmsal.pocket.training.data import Encoder, Mix
+from lvlmsal.pocket.training.dialogue import DIALOGUES
+from lvlmsal.pocket.training.module import PocketModule, Recipe
+from lvlmsal.pocket.training.stream import Stream, make_batch
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Clock(Callback):
+    """Counts the time, stops the run at the end of its budget, and looks at unseen scenes.
+
+    Args:
+        encoder: Makes the batch that is looked at.
+        rows: How many images that batch has.
+    """
+
+    def __init__(self, encoder: Encoder, rows: int) -> None:
+        """See the class."""
+        self.unseen = make_batch(encoder, "look", 0, Mix(rows=rows, chained=0.0, unknown=0.0))
+        self.last = time.monotonic()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self.last = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Count, report, stop."""
+        assert isinstance(pl_module, PocketModule)
+        now = time.monotonic()
+        pl_module.used_seconds += now - self.last
+        self.last = now
+        if pl_module.global_step % pl_module.recipe.check_every == 0:
+            pl_module.eval()
+            seen = " ".join(f"{k} {v:.3f}" for k, v in pl_module.look(self.unseen).items())
+            pl_module.train()
+            loss = {name: f"{float(value):.3f}" for name, value in trainer.logged_metrics.items()}
+            _LOG.info(
+                "step %d, %.1f min, %s, %s",
+                pl_module.global_step,
+                pl_module.used_seconds / 60,
+                loss,
+                seen,
+            )
+        if pl_module.progress >= 1.0:
+            trainer.should_stop = True
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from, if there is one."""
+    path = folder / "last.ckpt"
+    return path if path.is_file() else None
+
+
+def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
+    """Train a pocket model, or go on with it.
+
+    Args:
+        name: ``"pocket-llava"`` or ``"pocket-qwen2vl"``.
+        folder: Where checkpoints are kept; with one in it, the run goes on from it.
+        recipe: How it is trained.
+
+    Returns:
+        The module, trained up to the budget.
+    """
+    L.seed_everything(recipe.seed, verbose=False)
+    module = PocketModule(name, recipe)
+    encoder = Encoder(module.pocket)
+    checkpoint = newest_checkpoint(folder)
+    first = 0
+    if checkpoint is None:
+        module.whiten(encoder)
+    else:
+        first = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+        _LOG.info("going on from %s, step %d", checkpoint, first)
+    keeper = ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        every_n_train_steps=recipe.check_every,
+        save_top_k=1,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+    trainer = L.Trainer(
+        accelerator="cpu",
+        precision="bf16-mixed",
+        max_epochs=1,
+        max_steps=-1,
+        gradient_clip_val=1.0,
+        callbacks=[Clock(encoder, recipe.look_rows), keeper],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+    )
+    stream = Stream(
+        encoder,
+        recipe.seed,
+        first,
+        lambda: recipe.late_mix if module.in_late_stage else recipe.mix,
+        lambda: recipe.tower_rows if module.in_tower_stage else 0,
+    )
+    loader = DataLoader(stream, batch_size=None)
+    with warnings.catch_warnings():
+        # batches are drawn in the main process on purpose: drawing takes 3 % of a step
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    trainer.save_checkpoint(folder / "last.ckpt")
+    return module
+
+
+def export(name: str, folder: Path, target: Path, *, tiny: bool = False) -> int:
+    """Write the transformers folder of the newest checkpoint.
+
+    Args:
+        name: Which model.
+        folder: Where its checkpoints are.
+        target: The folder to write.
+        tiny: As in the recipe.
+
+    Returns:
+        The checkpoint's step.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint yet.
+    """
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        raise FileNotFoundError(f"no last.ckpt in {folder}; train first")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module = PocketModule(name, Recipe(tiny=tiny))
+    module.load_state_dict(state["state_dict"])
+    module.pocket.save(target)
+    return int(state["global_step"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train or export from the command line."""
+    parser = argparse.ArgumentParser(description="Train a pocket model from scratch on the CPU.")
+    parser.add_argument("name", choices=sorted(DIALOGUES))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoints")
+    parser.add_argument("--minutes", type=float, default=72.0)
+    parser.add_argument("--steps", type=int, help="budget of steps rather than minutes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", type=Path, help="write the model here; train nothing")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    torch.set_num_threads(options.threads)
+    if options.export is not None:
+        step = export(options.name, options.out, options.export)
+        _LOG.info("wrote step %d to %s", step, options.export)
+        return
+    minutes = None if options.steps else options.minutes
+    recipe = Recipe(minutes=minutes, steps=options.steps, seed=options.seed)
+    train(options.name, options.out, recipe)
+
+
+if __name__ == "__main__":
+    main()

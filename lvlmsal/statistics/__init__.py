@@ -1,0 +1,1 @@
+"""Uncertainty of figures: bootstraps of groups, paired tests, and how well a score separates."""

@@ -1,0 +1,220 @@
+"""Every registered metric passes `check_metric`, and `check_metric` fails what it should fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_max
+
+from lvlmsal.benchmarks.chair.metric import ChairMetric
+from lvlmsal.benchmarks.pope.metric import PopeMetric
+from lvlmsal.metrics.base import CountMetric
+from lvlmsal.registry import METRICS
+from lvlmsal.testing import metric as kit
+from lvlmsal.testing.metric import check_metric
+from tests.unit.benchmarks import judge_cases, video_cases, vqa_cases, yesno_cases
+
+
+def pope_reference(answers: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
+    said = [answer.strip("*. ").split(",")[0].split(" ")[0].lower() for answer in answers]
+    n = len(said)
+    tp = sum(s == "yes" and label == "yes" for s, label in zip(said, labels, strict=True))
+    right = sum(s == label for s, label in zip(said, labels, strict=True))
+    yes, gold = said.count("yes"), list(labels).count("yes")
+    return {
+        "accuracy": right / n,
+        "precision": tp / yes if yes else math.nan,
+        "recall": tp / gold if gold else math.nan,
+        "f1": 2 * tp / (yes + gold) if yes + gold else math.nan,
+        "yes_ratio": yes / n,
+        "unparsed": sum(s not in ("yes", "no") for s in said),
+        "n": n,
+    }
+
+
+def chair_reference(captions: Sequence[str], truths: Sequence[Any]) -> dict[str, float]:
+    names = {
+        "dog": "dog",
+        "dogs": "dog",
+        "puppy": "dog",
+        "cat": "cat",
+        "bus": "bus",
+        "bike": "bicycle",
+    }
+    named = [[names[w] for w in caption.split() if w in names] for caption in captions]
+    wrong = [[n for n in some if n not in truth] for some, truth in zip(named, truths, strict=True)]
+    covered = sum(len(set(some) & set(t)) for some, t in zip(named, truths, strict=True))
+    mentions, there = sum(map(len, named)), sum(len(set(truth)) for truth in truths)
+    return {
+        "chair_s": sum(map(bool, wrong)) / len(captions),
+        "chair_i": sum(map(len, wrong)) / mentions if mentions else math.nan,
+        "recall": covered / there if there else math.nan,
+        "length": sum(len(caption.split()) for caption in captions) / len(captions),
+    }
+
+
+POPE_SAMPLES = [
+    ("**No**", "no"),
+    ("Hm", "yes"),
+    ("Yes.", "yes"),
+    ("no, none", "yes"),
+    ("yes, one", "no"),
+    ("", "no"),
+    ("Yes", "yes"),
+]
+CHAIR_SAMPLES = [
+    ("nothing here", ["bus"]),
+    ("a dog and a cat", ["dog"]),
+    ("two dogs and a puppy", ["cat", "dog"]),
+    ("", []),
+    ("a bus a bus a bike", ("bicycle",)),
+]
+CASES: dict[str, tuple[Callable[[], CountMetric], list[tuple[str, Any]], Callable[..., Any]]] = {
+    "pope": (PopeMetric, POPE_SAMPLES, pope_reference),
+    "chair": (ChairMetric, CHAIR_SAMPLES, chair_reference),
+    **yesno_cases.CASES,
+    **video_cases.CASES,
+    **judge_cases.CASES,
+    **vqa_cases.CASES,
+}
+
+
+def test_every_registered_metric_is_checked() -> None:
+    built_in = [name for name in METRICS if METRICS.origin(name).startswith("lvlmsal.")]
+    assert sorted(CASES) == built_in
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_conformance(name: str) -> None:
+    check_metric(*CASES[name])
+
+
+@pytest.mark.parametrize("parser", ["pope-official", "opera", "vcd", "lmms-eval", "vlmevalkit"])
+def test_conformance_under_every_rule(parser: str) -> None:
+    def reference(answers: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
+        return {"n": len(answers)}
+
+    check_metric(lambda: PopeMetric(parser=parser), POPE_SAMPLES, reference, processes=1)
+
+
+# One fault each. The kit must name it.
+
+
+@dataclass(eq=False, repr=False)
+class Loud(CountMetric):
+    """Share of answers in capitals; the sound one."""
+
+    summary: ClassVar[str] = "share of answers in capitals"
+    count_names: ClassVar[tuple[str, ...]] = ("n", "loud")
+    figure_info: ClassVar[dict[str, bool | None]] = {"loudness": None}
+    rates: ClassVar[dict[str, tuple[str, str]]] = {"loudness": ("loud", "n")}
+
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        rows = [[1.0, answer.isupper()] for answer in answers]
+        return torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
+
+    def figures(self, counts: Tensor) -> dict[str, Tensor]:
+        return {"loudness": counts[..., 1] / counts[..., 0]}
+
+
+class ByBatch(Loud):
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        rows = super().rows(answers, targets)
+        return rows / max(len(rows), 1)
+
+
+class MadeUpZero(Loud):
+    def figures(self, counts: Tensor) -> dict[str, Tensor]:
+        return {"loudness": (counts[..., 1] + 1e-12) / (counts[..., 0] + 1e-12)}
+
+
+class NotVectorised(Loud):
+    def figures(self, counts: Tensor) -> dict[str, Tensor]:
+        return {"loudness": counts.reshape(-1, 2)[:, 1].sum() / counts.reshape(-1, 2)[:, 0].sum()}
+
+
+class WrongRate(Loud):
+    rates: ClassVar[dict[str, tuple[str, str]]] = {"loudness": ("n", "n")}
+
+
+class Undeclared(Loud):
+    figure_info: ClassVar[dict[str, bool | None]] = {"volume": None}
+
+
+class Fussy(Loud):
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        if "" in answers[:1] and len(answers) > 5:
+            raise UnicodeError("an odd text")
+        return super().rows(answers, targets)
+
+
+class Single(Loud):
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        return super().rows(answers, targets).float()
+
+
+class Remembers(Loud):
+    """Counts beside the state, so pickling, merging or other processes lose it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.seen = torch.zeros(2, dtype=torch.float64)
+
+    def update(self, answers: Sequence[str], targets: Sequence[Any]) -> None:
+        super().update(answers, targets)
+        self.seen += self.rows(answers, targets).sum(0)
+
+    def compute(self) -> dict[str, Tensor]:
+        return self.figures(self.seen)
+
+
+def loudness(answers: Sequence[str], targets: Sequence[Any]) -> Mapping[str, float]:
+    return {"loudness": sum(answer.isupper() for answer in answers) / len(answers)}
+
+
+LOUD_SAMPLES = [("YES", None), ("no", None), ("NO", None), ("A", None), ("b", None)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (ByBatch, "depends on the other samples"),
+        (MadeUpZero, "of no samples loudness is 1"),
+        (NotVectorised, r"has shape"),
+        (WrongRate, "`rates` says loudness = n / n"),
+        (Undeclared, r"lists \['volume'\]"),
+        (Single, "torch.float32"),
+        (Remembers, "merged states differ"),
+    ],
+)
+def test_the_kit_finds_faults(metric: type[CountMetric], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_metric(metric, LOUD_SAMPLES, loudness, processes=1)
+
+
+def test_the_kit_passes_the_sound_metric_and_lets_errors_through() -> None:
+    check_metric(Loud, LOUD_SAMPLES, loudness, processes=1)
+    with pytest.raises(UnicodeError):
+        check_metric(Fussy, LOUD_SAMPLES, loudness, processes=1)
+
+
+def test_the_kit_compares_with_the_reference() -> None:
+    with pytest.raises(AssertionError, match=r"the reference says \{'loudness': 0.5\}"):
+        check_metric(Loud, LOUD_SAMPLES, lambda a, t: {"loudness": 0.5}, processes=1)
+    with pytest.raises(AssertionError, match="nothing is compared"):
+        check_metric(Loud, LOUD_SAMPLES, lambda a, t: {}, processes=1)
+    with pytest.raises(ValueError, match="at least four"):
+        check_metric(Loud, LOUD_SAMPLES[:3], loudness)
+
+
+def test_the_kit_finds_what_is_lost_between_processes() -> None:
+    metric = PopeMetric()
+    metric._reductions["counts"] = dim_zero_max  # the largest count instead of the sum
+    with pytest.raises(AssertionError, match=r"2 processes report \{'accuracy'.*'n': 4.0\}"):
+        kit._check_processes(metric, POPE_SAMPLES, 2)

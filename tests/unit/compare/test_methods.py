@@ -1,0 +1,214 @@
+"""What the page about methods says of a class, and how it counts differences."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from lvlmsal.compare.method_page import method_page
+from lvlmsal.compare.method_results import (
+    Difference,
+    chance_text,
+    differences_table,
+    main_column,
+    twin_differences,
+    verdicts_table,
+)
+from lvlmsal.compare.methods import (
+    Costs,
+    Known,
+    known_methods,
+    method_section,
+    methods_table,
+    read_costs,
+)
+from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.sgrs.decoder import SGRS
+from lvlmsal.errors import DataError
+from lvlmsal.interventions.base import HiddenStateIntervention
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.interventions.vcd import VCD
+from lvlmsal.registry import DECODERS, INTERVENTIONS
+
+
+def test_all_that_mitigates_is_known_and_nothing_else() -> None:
+    found = {(method.kind, method.name) for method in known_methods()}
+    assert {("intervention", "locore"), ("intervention", "vcd"), ("decoder", "sgrs")} <= found
+    plain = {("decoder", name) for name in ("greedy", "sample", "beam")}
+    assert not found & {*plain, ("intervention", "none")}
+    # whatever else is registered has a line, too, without being named anywhere
+    registered = {INTERVENTIONS.get(name).name for name in INTERVENTIONS}
+    assert {name for kind, name in found if kind == "intervention"} == registered - {"none"}
+
+
+def test_a_decoder_that_cannot_be_tried_is_not_taken_for_a_plain_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @dataclass(frozen=True)
+    class Demanding(Decoder):
+        strength: float
+        summary: ClassVar[str] = "needs a strength"
+        name: ClassVar[str] = "demanding"
+
+    names, get, build = DECODERS.names, DECODERS.get, DECODERS._try
+    monkeypatch.setattr(DECODERS, "names", lambda: [*names(), "demanding"])
+    monkeypatch.setattr(DECODERS, "get", lambda n: Demanding if n == "demanding" else get(n))
+    monkeypatch.setattr(
+        DECODERS, "_try", lambda n, o: (None, ["strength"]) if n == "demanding" else build(n, o)
+    )
+    assert ("decoder", "demanding") in {(m.kind, m.name) for m in known_methods()}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_the_table_says_what_the_classes_say() -> None:
+    vcd, sgrs = Known("vcd", "intervention", VCD), Known("sgrs", "decoder", SGRS)
+    cost = ("2.00", "9.9", "2.10 (2.00 - 2.20)", "2", "1.90")
+    costs = Costs("", "", "", False, {("intervention", "vcd"): cost, ("decoder", "vcd"): ()})
+    head, _, first, second = methods_table([vcd, sgrs], costs).split("\n")
+    assert dict(zip(cells(head), cells(first), strict=True)) == {
+        "method": "`vcd`",
+        "kind": "intervention",
+        "paper": "[Visual Contrastive Decoding (CVPR 2024)](https://arxiv.org/abs/2311.16922)",
+        "acts on": "logits, second stream",
+        "beams": "yes",
+        "SGRS": "yes",
+        "shared prefix": "no",
+        "second stream": "yes",
+        "passes/token": "2.00",
+        "cost/token": "2.10 (2.00 - 2.20)",
+        "prompt": "1.90",
+    }
+    assert cells(second)[1:] == [
+        *("decoder", f"[{SGRS.paper}]({SGRS.url})", "search", "-", "-", "yes", "-"),
+        *("not measured", "-", "-"),
+    ]
+    assert cells(methods_table([vcd], None).split("\n")[2])[-3] == "not measured"
+
+
+def test_a_section_has_the_options_by_checkpoint_and_no_example() -> None:
+    text = method_section(Known("locore", "intervention", LocoRE))
+    assert text.startswith(f"### locore: {LocoRE.summary}\n\nOptions: `beta=0.15, window=10, mode=")
+    lines = [line for line in text.split("\n") if line.startswith("- ")]
+    assert any("`pocket-qwen2vl`" in line and line.endswith(": `beta=0.2`") for line in lines)
+    assert "gain(q, j) = 1 + beta" in text
+    assert ">>>" not in text
+
+    @dataclass(frozen=True)
+    class Bare(HiddenStateIntervention):
+        summary: ClassVar[str] = "nothing"
+
+    Bare.__doc__ = None
+    assert Known("x", "intervention", Bare).description() == ""
+
+
+def test_costs_are_read_by_kind_and_name(tmp_path: Path) -> None:
+    path = tmp_path / "methods.json"
+    row = ["same", "1.00", "3.0", "1.05", "1", "1.00"]
+    content = {
+        "text": "how",
+        "command": "python",
+        "machine": {"threads": "2"},
+        "small": True,
+        "sheets": [
+            {"title": "interventions under greedy search", "rows": [row]},
+            {"title": "decoders", "rows": [["same", "6.00", "9.0", "5.00", "6", "4.00"]]},
+        ],
+    }
+    path.write_text(json.dumps(content))
+    costs = read_costs(path)
+    assert costs.of(Known("same", "intervention", VCD)) == ("1.00", "1.05", "1.00")
+    assert costs.of(Known("same", "decoder", SGRS)) == ("6.00", "5.00", "4.00")
+    page = method_page(costs=path, command="make it")
+    assert "they say nothing" in page
+    assert "how Machine: threads 2." in " ".join(page.split())
+    assert page.index("make it") < page.index("## What there is")
+    assert "## What a run found" not in page
+    for broken in ("{}", "[]", "nothing", '{"sheets": [{"title": "x", "rows": [[]]}]}'):
+        path.write_text(broken)
+        with pytest.raises(DataError, match=r"benchmarks/methods\.py"):
+            read_costs(path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_costs(tmp_path / "absent.json")
+
+
+def cell(method: str, value: float | None, low: float, high: float, **other: Any) -> dict[str, Any]:
+    """A cell of POPE (accuracy, better above) or of CHAIR (better below)."""
+    metric = other.pop("metric", "pope")
+    name, up = {"pope": ("accuracy", True), "chair": ("chair_s", False)}[metric]
+    difference = None if value is None else {"value": value, "low": low, "high": high}
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "std": None, "higher_is_better": up}
+    return {
+        "model": "m",
+        "method": method,
+        "benchmark": metric,
+        "metric": metric,
+        "changed": None if value is None else 7,
+        "compared_with": None if value is None else "twin",
+        "decoder_differs": False,
+        "figures": {name: {**figure, "difference": difference}},
+        **other,
+    }
+
+
+RESULTS = {
+    "cells": [
+        cell("twin", None, 0, 0),
+        cell("a", 0.10, 0.02, 0.2),
+        cell("b", 0.10, -0.02, 0.2),
+        cell("c", -0.10, -0.2, -0.05),
+        cell("d", 0.0, 0.0, 0.0, changed=0),
+        cell("twin", None, 0, 0, metric="chair"),
+        cell("a", 0.10, 0.02, 0.2, metric="chair"),
+        cell("c", -0.10, -0.2, -0.05, metric="chair"),
+    ],
+}
+
+
+def test_what_is_clear_counts_for_better_or_worse_by_the_figure() -> None:
+    found = twin_differences(RESULTS)
+    assert [(each.cell["method"], each.verdict) for each in found] == [
+        ("a", "better"),
+        ("b", "unclear"),
+        ("c", "worse"),
+        ("d", "same"),
+        ("a", "worse"),
+        ("c", "better"),
+    ]
+    assert found[0].text == "**+10.0 [+2.0, +20.0]**"
+    assert found[1].text == "+10.0 [-2.0, +20.0]"
+    rows = [cells(line) for line in verdicts_table(found).split("\n")[2:]]
+    assert rows == [
+        ["a", "1", "1", "0", "0"],
+        ["b", "0", "0", "1", "0"],
+        ["c", "1", "1", "0", "0"],
+        ["d", "0", "0", "0", "1"],
+    ]
+    text = chance_text(found)
+    assert "6 differences" in text
+    assert "In 1 of them no answer differs" in text
+    assert "Of the other 5, 4 have an interval that leaves zero out: 2 for the better" in text
+    assert "and 2 for the worse" in text
+    many = chance_text(found * 20)
+    assert "about 5 of 100 cases by chance" in many
+
+
+def test_a_difference_that_was_not_found_is_a_dash() -> None:
+    found = twin_differences(RESULTS)
+    lines = differences_table(found).split("\n")
+    assert lines[0] == "### m"
+    assert cells(lines[2]) == ["method", "against", "pope: Δ accuracy ↑ %", "chair: Δ CHAIR_S ↓ %"]
+    assert cells(lines[5]) == ["b", "twin", "+10.0 [-2.0, +20.0]", "-"]
+    undefined = cell("e", 0.1, 0, 1)
+    undefined["figures"]["accuracy"]["difference"] = None
+    column = main_column([undefined])
+    assert column is not None
+    assert Difference(undefined, column).text == "-"
+    undefined["figures"]["accuracy"]["value"] = None
+    assert main_column([undefined]) is None
