@@ -59,7 +59,7 @@ compat: env
 # What a token of each method costs comes from the last `make bench`.
 methods: env
 	$(BIN)/lvlmsal evaluate configs/methods.yaml
-	$(BIN)/lvlmsal methods runs/methods --costs benchmarks/results/methods.json \
+	$(BIN)/python tools/methods.py runs/methods --costs benchmarks/results/methods.json \
 		--control 'sample + cut only' --command 'make methods' -o docs/methods.md
 
 clean:

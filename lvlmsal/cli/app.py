@@ -18,7 +18,6 @@ from lvlmsal.cli.data import data_app
 from lvlmsal.cli.describe import describe
 from lvlmsal.cli.explore import explore
 from lvlmsal.cli.judge import judge
-from lvlmsal.cli.methods import methods
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError, ProcessLost
@@ -126,7 +125,6 @@ app.command()(compare)
 app.command()(describe)
 app.command()(explore)
 app.command()(judge)
-app.command()(methods)
 app.command()(sweep)
 analyze_app.command()(decay)
 analyze_app.command()(ablation)

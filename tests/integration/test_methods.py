@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -9,13 +10,31 @@ from pathlib import Path
 
 import pytest
 
-from lvlmsal.compare.methods import known_methods
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.config.plan import read_draft
 from lvlmsal.evaluation.config.reading import load_content
+from methods_page.listing import known_methods
 
 KEPT = ("greedy", "sample", "greedy + LocoRE", "sample + VCD", "sample + cut only")
 CONTROL = "sample + cut only"
+SCRIPT = Path(__file__).parents[2] / "tools" / "methods.py"
+
+
+@pytest.fixture
+def write(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The script with these words: exit code, output and errors."""
+    spec = importlib.util.spec_from_file_location("methods_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def start(*words: object) -> tuple[int, str, str]:
+        code = script.main([str(word) for word in words])
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return start
 
 
 def test_a_dry_run_of_the_config_finds_no_problem() -> None:
@@ -67,11 +86,11 @@ def test_every_method_is_beside_its_twin(small: Result) -> None:
 
 
 def test_the_page_has_the_figures_of_the_run(
-    small: Result, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+    small: Result, tmp_path: Path, write: Callable[..., tuple[int, str, str]]
 ) -> None:
     path = tmp_path / "methods.md"
     before = {p: p.read_bytes() for p in small.folder.iterdir() if p.is_file()}
-    code, _, _ = run("methods", small.folder, "--control", CONTROL, "-o", path)
+    code, _, _ = write(small.folder, "--control", CONTROL, "-o", path)
     assert code == 0
     assert before == {p: p.read_bytes() for p in small.folder.iterdir() if p.is_file()}
     page = path.read_text(encoding="utf-8")
@@ -95,9 +114,9 @@ def test_the_page_has_the_figures_of_the_run(
 
 
 def test_the_difference_to_a_control_is_that_of_the_answers(
-    small: Result, run: Callable[..., tuple[int, str, str]]
+    small: Result, write: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, page, _ = run("methods", small.folder, "--control", CONTROL)
+    code, page, _ = write(small.folder, "--control", CONTROL)
     assert code == 0
     shares = {}
     for method in ("sample + VCD", CONTROL):
@@ -116,16 +135,16 @@ def test_the_difference_to_a_control_is_that_of_the_answers(
 
 
 def test_what_cannot_be_shown_is_said(
-    small: Result, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+    small: Result, tmp_path: Path, write: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, _, error = run("methods", small.folder, "--control", "sampel")
+    code, _, error = write(small.folder, "--control", "sampel")
     assert (code, "unknown method 'sampel'" in error) == (2, True)
-    code, _, error = run("methods", tmp_path)
-    assert (code, "no run folder" in error) == (2, True)
-    code, _, error = run("methods", "--costs", tmp_path / "none.json")
+    code, _, error = write(tmp_path)
+    assert (code, "run folder" in error) == (2, True)
+    code, _, error = write("--costs", tmp_path / "none.json")
     assert (code, "cannot be read" in error) == (2, True)
-    code, _, error = run("methods", "-o", tmp_path / "no" / "page.md")
-    assert (code, "cannot be written" in error) == (2, True)
-    code, page, _ = run("methods")
+    code, _, error = write("-o", tmp_path / "no" / "page.md")
+    assert (code, "No such file" in error) == (2, True)
+    code, page, _ = write()
     assert code == 0
     assert "Costs were not measured" in page

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlmsal.compare.method_results import (
+from lvlmsal.escaping import markdown_text
+from lvlmsal.evaluation.config.schema import MethodConfig
+from lvlmsal.evaluation.report.result import OpenRun, open_run, read_result
+from lvlmsal.evaluation.report.table import markdown_tables, shown_cells
+from methods_page.differences import (
     chance_text,
     control_differences,
     differences_table,
     twin_differences,
     verdicts_table,
 )
-from lvlmsal.compare.methods import (
+from methods_page.listing import (
     Costs,
     Known,
     known_methods,
@@ -22,10 +26,6 @@ from lvlmsal.compare.methods import (
     methods_table,
     read_costs,
 )
-from lvlmsal.escaping import markdown_text
-from lvlmsal.evaluation.config.schema import MethodConfig
-from lvlmsal.evaluation.report.result import OpenRun, open_run, read_result
-from lvlmsal.evaluation.report.table import markdown_tables, shown_cells
 
 
 def method_page(

@@ -9,23 +9,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lvlmsal.compare.method_page import method_page
-from lvlmsal.compare.method_results import (
-    Difference,
-    chance_text,
-    differences_table,
-    main_column,
-    twin_differences,
-    verdicts_table,
-)
-from lvlmsal.compare.methods import (
-    Costs,
-    Known,
-    known_methods,
-    method_section,
-    methods_table,
-    read_costs,
-)
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import DataError
@@ -33,6 +16,23 @@ from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.registry import DECODERS, INTERVENTIONS
+from methods_page.differences import (
+    Difference,
+    chance_text,
+    differences_table,
+    main_column,
+    twin_differences,
+    verdicts_table,
+)
+from methods_page.listing import (
+    Costs,
+    Known,
+    known_methods,
+    method_section,
+    methods_table,
+    read_costs,
+)
+from methods_page.page import method_page
 
 
 def test_all_that_mitigates_is_known_and_nothing_else() -> None:

@@ -1,0 +1,1 @@
+"""The page about every registered method, docs/methods.md."""
