@@ -6,14 +6,11 @@ import copy
 import dataclasses
 import hashlib
 import json
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar, Self
-
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
 from lvlmsal.benchmarks.sample import Sample, repeated_ids, shortened
 from lvlmsal.benchmarks.subsets import Recipe, Subset, choose
@@ -23,7 +20,7 @@ from lvlmsal.readers.digests import is_file
 
 
 @dataclass(eq=False, kw_only=True)
-class Benchmark(LightningDataModule):
+class Benchmark(ABC):
     """Base class of all benchmarks; a subclass implements `read` and `metric`.
 
     Fields are the options that a config may set. Reading is lazy and cached: building a benchmark
@@ -42,6 +39,7 @@ class Benchmark(LightningDataModule):
             the current folder) with a group id or image name per line.
     """
 
+    name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     url: ClassVar[str] = ""
@@ -61,9 +59,6 @@ class Benchmark(LightningDataModule):
     subset_seed: int | None = None
     subset: str | None = None
 
-    batch_size: int = field(default=1, init=False)
-    """How many samples `predict_dataloader` puts into a batch."""
-
     may_fail: int = field(default=0, init=False)
     """How many samples may lack an image before that is one of the `problems`."""
 
@@ -73,7 +68,6 @@ class Benchmark(LightningDataModule):
         Raises:
             ValueError: An option has a value that cannot work.
         """
-        super().__init__()
         if not self.root.strip():
             raise ValueError("root must be a folder; got an empty string")
         default = next(f.default for f in dataclasses.fields(self) if f.name == "prompt")
@@ -111,7 +105,7 @@ class Benchmark(LightningDataModule):
     @property
     def label(self) -> str:
         """Name that tells this benchmark from others of the same kind, such as ``pope/random``."""
-        return str(self.name)
+        return self.name
 
     def data_files(self) -> list[Path]:
         """The files besides images that decide what is asked and what is right."""
@@ -174,17 +168,6 @@ class Benchmark(LightningDataModule):
             [s.id, s.prompt, [path.name for path in s.images], s.target] for s in self.samples()
         ]
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-
-    def predict_dataloader(self) -> DataLoader[list[Sample]]:
-        """Batches of samples in file order, for a LightningModule of your own.
-
-        `lvlmsal.evaluate` makes its batches itself: across benchmarks, by image and by length.
-        """
-        return DataLoader(self.samples(), batch_size=self.batch_size, collate_fn=list)  # type: ignore[arg-type]  # a list is a map-style dataset
-
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-        """Leave samples as they are: the adapter puts what it makes of them on the device."""
-        return batch
 
     def relative_name(self, path: Path) -> str:
         """What records call a file: its path below `root`, or its name where it lies elsewhere."""

@@ -13,7 +13,6 @@ from rich.table import Table
 from lvlmsal.compare.pairs import Pair
 from lvlmsal.compare.reading import Row
 from lvlmsal.escaping import csv_cell, visible
-from lvlmsal.evaluation.report.columns import Column
 from lvlmsal.evaluation.report.grid import Grid
 from lvlmsal.evaluation.report.table import (
     against_text,
@@ -25,6 +24,7 @@ from lvlmsal.evaluation.report.table import (
     value_text,
 )
 from lvlmsal.evaluation.report.terminal import shown, terminal_text
+from lvlmsal.metrics.columns import Column
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lvlmsal.errors import ConfigError, close_matches
+from lvlmsal.metrics.columns import Column
 
 
 @dataclass(eq=False, repr=False)
@@ -54,6 +55,7 @@ class CountMetric(Metric):
         count_names: Names of the columns of `rows`.
         figure_info: The figures in the order in which they are shown, and whether higher is better
             (None where neither direction is).
+        columns: The figures that tables show, and how; where it is empty they show all of them.
         rates: The figures that are proportions of independent trials, as names of the counts above
             and below the bar: for these an interval can be computed from the counts alone.
     """
@@ -64,6 +66,7 @@ class CountMetric(Metric):
     url: ClassVar[str] = ""
     count_names: ClassVar[tuple[str, ...]] = ()
     figure_info: ClassVar[dict[str, bool | None]] = {}
+    columns: ClassVar[tuple[Column, ...]] = ()
     rates: ClassVar[dict[str, tuple[str, str]]] = {}
 
     # torchmetrics: forward() needs no second update, nothing here has a gradient

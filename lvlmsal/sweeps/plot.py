@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvlmsal.evaluation.report.columns import Column
+from lvlmsal.metrics.columns import Column
 from lvlmsal.saliency.plot import as_text
 from lvlmsal.sweeps.axes import Grid, shown
 from lvlmsal.sweeps.table import Block, Measured, blocks, heading

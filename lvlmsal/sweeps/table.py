@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlmsal.escaping import markdown_text
-from lvlmsal.evaluation.report.columns import Column
 from lvlmsal.evaluation.report.grid import Grid as TextGrid
 from lvlmsal.evaluation.report.grid import markdown_grid
 from lvlmsal.evaluation.report.table import columns_of, difference_text, heading_of, value_text
 from lvlmsal.evaluation.report.terminal import NARROW, shown, terminal_text
+from lvlmsal.metrics.columns import Column
 from lvlmsal.sweeps import axes
 from lvlmsal.sweeps.axes import Grid
 from lvlmsal.sweeps.costs import Cost

@@ -104,6 +104,8 @@ def _check_declarations(metric: CountMetric) -> None:
     figures = list(metric.figures(metric.counts))
     declared = list(metric.figure_info)
     _require(figures == declared, f"`figure_info` lists {declared}, `figures` returns {figures}")
+    unknown = [column.figure for column in metric.columns if column.figure not in figures]
+    _require(not unknown, f"`columns` shows {unknown}, which `figures` does not return")
     for figure, pair in metric.rates.items():
         known = figure in figures and set(pair) <= set(names)
         _require(known, f"`rates` has {figure!r}: {pair}, which are no figure and counts")

@@ -12,7 +12,6 @@ from lvlmsal.compare.reading import Row, read_rows
 from lvlmsal.errors import UnknownName
 from lvlmsal.escaping import Markdown, markdown_text
 from lvlmsal.evaluation.config.controls import way_of
-from lvlmsal.evaluation.report.columns import Column
 from lvlmsal.evaluation.report.grid import markdown_row
 from lvlmsal.evaluation.report.table import (
     columns_of,
@@ -21,6 +20,7 @@ from lvlmsal.evaluation.report.table import (
     is_clear,
     shown_cells,
 )
+from lvlmsal.metrics.columns import Column
 
 Cell = Mapping[str, Any]
 

@@ -24,6 +24,7 @@ from lvlmsal.benchmarks.amber.generative_counts import (
 from lvlmsal.benchmarks.amber.nouns import AmberVariant, ListedNouns, OfficialNouns
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 
 _PAPER = "AMBER: An LLM-free Multi-dimensional Benchmark for MLLMs Hallucination Evaluation"
@@ -67,6 +68,12 @@ class AmberGenerativeMetric(CountMetric):
         "n_mentions": None,
         "n_hallucinated": False,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("chair", "CHAIR"),
+        Column("cover", "Cover"),
+        Column("hal", "Hal"),
+        Column("cog", "Cog"),
+    )
     # the words of one description stand or fall together, so the others are resampled
     rates: ClassVar[dict[str, tuple[str, str]]] = {"hal": ("hallucinated_responses", "responses")}
 
@@ -136,6 +143,14 @@ class AmberDiscriminativeMetric(CountMetric):
         "unparsed": False,
         "n": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("accuracy", "accuracy"),
+        Column("f1", "F1"),
+        Column("f1/existence", "existence F1"),
+        Column("f1/attribute", "attribute F1"),
+        Column("f1/relation", "relation F1"),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    )
     rates: ClassVar[dict[str, tuple[str, str]]] = {
         "accuracy": ("correct", "n"),
         "precision": ("right_no", "said_no"),

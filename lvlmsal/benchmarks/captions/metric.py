@@ -17,6 +17,7 @@ from lvlmsal.benchmarks.captions.ngrams import (
     require_pycocoevalcap,
 )
 from lvlmsal.metrics.base import SetMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 
 _SIZES = range(1, NGRAMS + 1)
@@ -70,6 +71,12 @@ class CiderMetric(SetMetric):
         "length": None,
         "n": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("cider", "CIDEr"),
+        Column("bleu_4", "BLEU-4"),
+        Column("rouge_l", "ROUGE-L"),
+        Column("length", "length", percent=False),
+    )
 
     tokeniser: Tokeniser = "plain"
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from lvlmsal.benchmarks.chair.counts import COUNT_NAMES, chair_counts, chair_figures
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.registry import METRICS
 
@@ -99,6 +100,12 @@ class ChairMetric(CountMetric):
         "gt_objects": None,
         "captions_without_objects": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("chair_s", "CHAIR_S"),
+        Column("chair_i", "CHAIR_I"),
+        Column("recall", "recall"),
+        Column("length", "length", percent=False),
+    )
     # chair_i and recall are no proportions of independent trials: the mentions of one caption stand
     # or fall together, so their intervals come from resampling captions
     rates: ClassVar[dict[str, tuple[str, str]]] = {

@@ -19,6 +19,7 @@ from lvlmsal.benchmarks.llava_bench.counts import (
     llava_bench_figures,
 )
 from lvlmsal.errors import ConfigError
+from lvlmsal.metrics.columns import Column
 from lvlmsal.metrics.judge_prompts import OWN, JudgePrompt, read_messages
 from lvlmsal.metrics.judged import HEARD, JudgedMetric, JudgeRequest
 from lvlmsal.readers.rows import read_text
@@ -161,6 +162,15 @@ class LlavaBenchMetric(JudgedMetric):
         "unjudged": None,
         "n": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("ratio", "ratio"),
+        Column("ratio_conv", "conv"),
+        Column("ratio_detail", "detail"),
+        Column("ratio_complex", "complex"),
+        Column("official", "official", percent=False),
+        Column("failed", "failed", percent=False, bare=True),
+        Column("unjudged", "unjudged", percent=False, bare=True),
+    )
 
     reading: Reading = "official"
     judge_prompt: str = OWN

@@ -20,6 +20,7 @@ from lvlmsal.benchmarks.mm_vet.counts import (
     mm_vet_grade,
 )
 from lvlmsal.errors import ConfigError
+from lvlmsal.metrics.columns import Column
 from lvlmsal.metrics.judge_prompts import OWN, JudgePrompt
 from lvlmsal.metrics.judged import HEARD, JudgedMetric, JudgeRequest
 from lvlmsal.readers.rows import read_text
@@ -119,6 +120,17 @@ class MmVetMetric(JudgedMetric):
         "unjudged": None,
         "n": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("total", "total"),
+        Column("rec", "rec"),
+        Column("ocr", "ocr"),
+        Column("know", "know"),
+        Column("gen", "gen"),
+        Column("spat", "spat"),
+        Column("math", "math"),
+        Column("given_up", "given up", percent=False, bare=True),
+        Column("unjudged", "unjudged", percent=False, bare=True),
+    )
 
     judge_prompt: str = OWN
     judge_runs: int = 1

@@ -11,6 +11,7 @@ from torch import Tensor
 from lvlmsal.benchmarks.mme.counts import COUNT_NAMES, mme_counts, mme_figures, mme_parser
 from lvlmsal.benchmarks.mme.files import MME_TASKS
 from lvlmsal.metrics.base import SetMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 
 
@@ -52,6 +53,12 @@ class MmeMetric(SetMetric):
         "unparsed": False,
         "n": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("perception", "perception", percent=False),
+        Column("cognition", "cognition", percent=False),
+        Column("task_mean", "task mean", percent=False),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    )
     rates: ClassVar[dict[str, tuple[str, str]]] = {"accuracy": ("correct", "n")}
 
     parser: str = "official"

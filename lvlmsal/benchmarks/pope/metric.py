@@ -12,6 +12,7 @@ from torch import Tensor
 from lvlmsal.benchmarks.pope.counts import pope_counts, pope_figures
 from lvlmsal.metrics.answer_parsers import COUNT_NAMES, get_parser
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 
 
@@ -52,6 +53,12 @@ class PopeMetric(CountMetric):
         "unparsed": False,
         "n": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("accuracy", "accuracy"),
+        Column("f1", "F1"),
+        Column("yes_ratio", "yes ratio"),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    )
     rates: ClassVar[dict[str, tuple[str, str]]] = {
         "accuracy": ("correct", "n"),
         "precision": ("true_yes", "yes"),

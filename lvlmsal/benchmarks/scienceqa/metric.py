@@ -12,6 +12,7 @@ from torch import Tensor
 from lvlmsal.benchmarks.scienceqa.choices import CHOICE_RULES
 from lvlmsal.metrics.answer_parsers import rule_named
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 
 _SUBJECTS: Final = {
@@ -75,6 +76,18 @@ class ScienceqaMetric(CountMetric):
         "unparsed": False,
         "n": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("accuracy", "accuracy"),
+        Column("natural", "NAT"),
+        Column("social", "SOC"),
+        Column("language", "LAN"),
+        Column("text", "TXT"),
+        Column("image", "IMG"),
+        Column("no_context", "NO"),
+        Column("grade_1_6", "G1-6"),
+        Column("grade_7_12", "G7-12"),
+        Column("unparsed", "unparsed", percent=False, bare=True),
+    )
     rates: ClassVar[dict[str, tuple[str, str]]] = {
         "accuracy": ("correct", "n"),
         **{group: (f"correct_{group}", f"n_{group}") for group in _GROUPS},

@@ -12,6 +12,7 @@ from torch import Tensor
 from lvlmsal.benchmarks.vizwiz.text import VIZWIZ_CONTRACTIONS, evalai_answer, one_line, vqa_answer
 from lvlmsal.metrics.answer_parsers import rule_named
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 
 TYPES: Final = ("yes/no", "number", "other", "unanswerable")
@@ -191,6 +192,14 @@ class VizwizMetric(CountMetric):
         "n": None,
         "unscored": None,
     }
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("accuracy", "accuracy"),
+        Column("accuracy_yes_no", "yes/no"),
+        Column("accuracy_number", "number"),
+        Column("accuracy_other", "other"),
+        Column("accuracy_unanswerable", "unanswerable"),
+        Column("unanswerable_f1", "unanswerable F1"),
+    )
 
     rule: str = "vizwiz-api"
 

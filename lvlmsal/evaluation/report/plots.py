@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lvlmsal.escaping import html_text
-from lvlmsal.evaluation.report.columns import Column
 from lvlmsal.evaluation.report.table import columns_of, name_of, shown_cells
+from lvlmsal.metrics.columns import Column
 
 _LABELS, _PLOT, _LINE = 235, 230, 22
 _CHARACTERS = 34

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.escaping import markdown_text
-from lvlmsal.evaluation.report.columns import COLUMNS, Column, readers_text
+from lvlmsal.evaluation.report.columns import readers_text
 from lvlmsal.evaluation.report.grid import Grid, markdown_grid
 from lvlmsal.evaluation.results.unfinished import unfinished_text
+from lvlmsal.metrics.columns import Column
+from lvlmsal.registry import METRICS
 
 
 def run_grids(results: Mapping[str, Any]) -> list[Grid]:
@@ -142,9 +145,18 @@ def blocks_of(results: Mapping[str, Any]) -> Iterable[tuple[str, str, list[Mappi
 
 
 def columns_of(metric: str, cells: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """The columns that show the figures of a metric: those of `COLUMNS`, or else every figure."""
+    """The columns that show the figures of a metric.
+
+    Returns:
+        The `columns` of its class, as far as the cells have their figures. Every figure where the
+        class names none, or where the results are read without the package that brought the metric.
+    """
+    try:
+        named = METRICS.get(metric).columns
+    except (UnknownName, ConfigError):
+        named = ()
     names = list(cells[0]["figures"])
-    known = tuple(c for c in COLUMNS.get(metric, ()) if c.figure in names)
+    known = tuple(column for column in named if column.figure in names)
     return known or tuple(Column(name, name, percent=False) for name in names)
 
 

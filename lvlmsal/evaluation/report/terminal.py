@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.report.columns import Column
 from lvlmsal.evaluation.report.table import (
     against_text,
     blocks_of,
@@ -26,6 +25,7 @@ from lvlmsal.evaluation.report.table import (
     value_text,
 )
 from lvlmsal.evaluation.results.unfinished import unfinished_text
+from lvlmsal.metrics.columns import Column
 
 _MORE = " (continued)"
 NARROW = 125

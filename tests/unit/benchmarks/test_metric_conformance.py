@@ -15,6 +15,7 @@ from torchmetrics.utilities import dim_zero_max
 from lvlmsal.benchmarks.chair.metric import ChairMetric
 from lvlmsal.benchmarks.pope.metric import PopeMetric
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 from lvlmsal.testing import metric as kit
 from lvlmsal.testing.metric import check_metric
@@ -143,6 +144,10 @@ class WrongRate(Loud):
     rates: ClassVar[dict[str, tuple[str, str]]] = {"loudness": ("n", "n")}
 
 
+class WrongColumn(Loud):
+    columns: ClassVar[tuple[Column, ...]] = (Column("volume", "volume"),)
+
+
 class Undeclared(Loud):
     figure_info: ClassVar[dict[str, bool | None]] = {"volume": None}
 
@@ -188,6 +193,7 @@ LOUD_SAMPLES = [("YES", None), ("no", None), ("NO", None), ("A", None), ("b", No
         (MadeUpZero, "of no samples loudness is 1"),
         (NotVectorised, r"has shape"),
         (WrongRate, "`rates` says loudness = n / n"),
+        (WrongColumn, r"`columns` shows \['volume'\]"),
         (Undeclared, r"lists \['volume'\]"),
         (Single, "torch.float32"),
         (Remembers, "merged states differ"),
