@@ -1,4 +1,6 @@
-# make demo: set everything up and run the demo.     make test: set everything up and run all checks.
+# make demo: set everything up and run the demo.
+# make test: set everything up and run the everyday checks; make test-fast: a minute of them;
+# make test-full: all of them, as continuous integration does. docs/development.md says which is which.
 # make bench: measure, in a quarter of an hour, and write docs/performance.md.
 # make compat: try every version that pyproject.toml lets in, and write docs/compatibility.md;
 # make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
@@ -11,6 +13,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+# Worker processes of the tests; 0 runs them in one, for a debugger.
+WORKERS ?= 2
 TRANSFORMERS ?=
 
 BIN := $(VENV)/bin
@@ -18,7 +22,7 @@ STAMP := $(VENV)/.installed
 # Compiling every module of every package takes longer than downloading them; imports compile theirs.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: env demo test check bench compat methods clean
+.PHONY: env demo test test-fast test-full check bench compat methods clean
 .DEFAULT_GOAL := demo
 
 env: $(STAMP)
@@ -42,9 +46,20 @@ check: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# pytest runs the doctests of the package too, and builds the wheel (tests/unit/test_wheel.py).
+# Workers that have nothing left take tests from one that has: files differ a hundredfold in length.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# pytest runs the doctests of the package too.
 test: check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) -m 'not full' $(PYTEST_ARGS)
+	@echo "left out: tests marked 'full' (every combination, the wheel, notebooks); make test-full runs them"
+
+test-fast: check
+	$(PYTEST) -m 'not slow' $(PYTEST_ARGS)
+	@echo "left out: tests marked 'slow' or 'full'; make test runs the former, make test-full both"
+
+test-full: check
+	$(PYTEST) $(PYTEST_ARGS)
 
 # vl-saliency is one of the things that the diagnosis is compared with: without it, the rest runs.
 bench: env

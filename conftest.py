@@ -36,47 +36,11 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("lvlmsal")
 
-# Whole runs, other processes, and what takes more than a few seconds together. The rest is the fast
-# part, -m "not slow": under two minutes.
-SLOW = (
-    "tests/integration/",
-    "tests/conformance/",
-    "tests/unit/attention/test_drafts.py",
-    "tests/unit/attention/test_second_stream.py",
-    "tests/unit/attention/test_waiting.py",
-    "tests/unit/decoders/sgrs/test_blocks.py",
-    "tests/unit/decoders/opera/test_opera",
-    "tests/unit/decoders/sgrs/test_sgrs.py",
-    "tests/unit/evaluation/test_answering.py",
-    "tests/unit/interventions/test_dola.py",
-    "tests/unit/interventions/test_farsight.py",
-    "tests/unit/interventions/test_icd.py",
-    "tests/unit/interventions/test_m3id.py",
-    "tests/unit/interventions/test_pai.py",
-    "tests/unit/interventions/test_scr_images.py",
-    "tests/unit/interventions/test_vaf.py",
-    "tests/unit/interventions/test_vcd.py",
-    "tests/unit/interventions/test_vissink.py",
-    "tests/unit/judges/test_judging.py",
-    "tests/unit/benchmarks/chair/test_metric.py",
-    "tests/unit/benchmarks/test_metric_conformance.py",
-    "tests/unit/pocket/",
-    "tests/unit/saliency/test_other_decoders.py",
-    "tests/unit/sweeps/",
-    "tests/unit/test_bench_scripts.py",
-    "tests/unit/test_contributing.py",
-    "tests/unit/test_example_plugin.py",
-    "tests/unit/test_method_guide.py",
-    "tests/unit/test_paper_configs.py",
-    "tests/unit/model/test_shared_prefix.py",
-    "tests/unit/test_wheel.py",
-)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow part."""
+    """What is not in the everyday tier is not in the fast one either."""
     for item in items:
-        if item.nodeid.startswith(SLOW):
+        if item.get_closest_marker("full"):
             item.add_marker(pytest.mark.slow)
 
 

@@ -14,6 +14,9 @@ from lvlmsal.registry import DECODERS
 from lvlmsal.testing.decoder import check_decoder
 from lvlmsal.testing.decoder_case import PAD
 from lvlmsal.testing.tiny import TINY
+from tests.tiers import in_full
+
+pytestmark = pytest.mark.slow
 
 BUILT_IN = [n for n in DECODERS.names() if DECODERS.get(n).__module__[:8] == "lvlmsal."]
 VARIANTS = [
@@ -24,7 +27,7 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", in_full(sorted(TINY), but="qwen2_vl"))
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in(name: str, family: str) -> None:
     options = DECODERS.get(name).greedy_options

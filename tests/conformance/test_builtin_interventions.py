@@ -16,13 +16,16 @@ from lvlmsal.interventions.base import AttentionIntervention, Intervention, Logi
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import TINY
+from tests.tiers import in_full
+
+pytestmark = pytest.mark.slow
 
 BUILT_IN = [
     name for name in INTERVENTIONS.names() if INTERVENTIONS.get(name).__module__[:8] == "lvlmsal."
 ]
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", in_full(sorted(TINY), but="qwen2_vl"))
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in(name: str, family: str) -> None:
     cls = INTERVENTIONS.get(name)

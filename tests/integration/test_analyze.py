@@ -13,6 +13,8 @@ import yaml
 from lvlmsal.analysis.tokens import analyze_tokens
 from lvlmsal.statistics.ranking import auroc, mann_whitney
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 Run = Callable[..., tuple[int, str, str]]
 

@@ -14,6 +14,8 @@ from lvlmsal.evaluation import evaluate
 from lvlmsal.model.lvlm import load
 from lvlmsal.testing.tiny import tiny_lvlm
 
+pytestmark = pytest.mark.slow
+
 ODD_ID = "id \ud800 \x1b[31m [/x]"
 ROWS: list[tuple[Any, str, str]] = [
     (1, "good.png", "Is it?"),

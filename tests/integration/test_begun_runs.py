@@ -19,6 +19,8 @@ from lvlmsal.readers import digests
 from lvlmsal.testing.tiny import tiny_lvlm
 from tests.run_folders import cut, notes_of, repaint, without_costs
 
+pytestmark = pytest.mark.slow
+
 Config = dict[str, Any]
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -12,6 +12,8 @@ from lvlmsal.evaluation import evaluate
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("pocket-llava", "pocket-qwen2vl")
 FIGURES = {
     "pope/adversarial": "accuracy",
@@ -23,6 +25,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.full
 def test_both_models_answer_every_benchmark_of_the_world(tmp_path: Path) -> None:
     overrides = [
         f"output={tmp_path / 'run'}",

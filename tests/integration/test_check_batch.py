@@ -15,6 +15,8 @@ from lvlmsal.evaluation.run import batch_check as batches
 from lvlmsal.evaluation.run.batch_check import check_batches
 from lvlmsal.model.lvlm import Lvlm
 
+pytestmark = pytest.mark.slow
+
 Config = dict[str, Any]
 
 

@@ -17,6 +17,8 @@ from lvlmsal.cli.listing import KINDS
 from lvlmsal.evaluation import Result
 from lvlmsal.saliency import SaliencyReport
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -18,6 +18,8 @@ from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.statistics.mcnemar import mcnemar
 
+pytestmark = pytest.mark.slow
+
 Change = Callable[[dict[str, Any]], None]
 
 

@@ -19,6 +19,8 @@ from lvlmsal.evaluation.results.records import TIMINGS
 from lvlmsal.evaluation.run import evaluate as running
 from lvlmsal.model.lvlm import Lvlm
 
+pytestmark = pytest.mark.slow
+
 Config = dict[str, Any]
 
 

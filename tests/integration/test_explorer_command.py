@@ -20,6 +20,8 @@ from tests.unit.explorer.reports import make_report
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., "Page"]
 
 

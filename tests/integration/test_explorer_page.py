@@ -18,6 +18,8 @@ from tests.unit.explorer.reports import make_report
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., "Page"]
 
 WORDS = ("The", " red", " star", " is", " left", " of", " a", " blue", " moon", ".", "</s>")

@@ -19,6 +19,8 @@ from lvlmsal.model.lvlm import Lvlm
 from tests.unit.benchmarks.judged_files import write_llava_bench, write_mm_vet
 from tests.unit.judges.server import Act, Behaviour, serving
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-secret-of-the-test"
 METHODS = ["greedy", {"name": "sgrs", "decoder": {"name": "sgrs", "layers": [1]}}]
 

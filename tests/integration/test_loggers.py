@@ -14,6 +14,8 @@ from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.results.records import TIMINGS
 from lvlmsal.model.lvlm import Lvlm
 
+pytestmark = pytest.mark.slow
+
 
 def logged(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(encoding="utf-8") as file:

@@ -15,6 +15,8 @@ from lvlmsal.evaluation.config.plan import read_draft
 from lvlmsal.evaluation.config.reading import load_content
 from methods_page.listing import known_methods
 
+pytestmark = pytest.mark.slow
+
 KEPT = ("greedy", "sample", "greedy + LocoRE", "sample + VCD", "sample + cut only")
 CONTROL = "sample + cut only"
 SCRIPT = Path(__file__).parents[2] / "tools" / "methods.py"

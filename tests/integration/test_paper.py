@@ -12,6 +12,8 @@ import pytest
 from lvlmsal.evaluation import evaluate, score
 from lvlmsal.model.lvlm import Lvlm
 
+pytestmark = pytest.mark.slow
+
 PAPER = {
     "source": "arXiv 1",
     "table": "Table 9",

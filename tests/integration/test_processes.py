@@ -26,8 +26,12 @@ from lvlmsal.evaluation.results.records import TIMINGS
 from lvlmsal.evaluation.results.writing import RecordWriter
 from lvlmsal.evaluation.run import processes
 from lvlmsal.pocket.scenes.world import write_world
+from tests.tiers import in_full
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems"),
+]
 
 SAMPLES = 7
 # Seconds after which a test gives up: far more than anything takes, also where others compute too.
@@ -188,6 +192,7 @@ def test_three_then_one_then_two_processes_give_the_records_of_one(
     assert not list(folder.glob("records.rank*"))
 
 
+@pytest.mark.full
 def test_more_processes_than_samples(start: Start, tmp_path: Path) -> None:
     process = start("trainer.devices=3", "benchmarks.*.limit=2", *DDP)
     _, errors = process.communicate(timeout=PATIENCE)
@@ -201,15 +206,26 @@ def test_more_processes_than_samples(start: Start, tmp_path: Path) -> None:
     ]
 
 
+SECOND_KILLED = (
+    "second",
+    signal.SIGKILL,
+    2,
+    "was killed by signal 9; what all of them have answered",
+)
+
+
 @needs_proc
 @pytest.mark.parametrize(
     ("target", "number", "code", "said"),
-    [
-        ("first", signal.SIGTERM, 143, "stopped; the same command goes on from here"),
-        ("first", signal.SIGINT, 130, "stopped; the same command goes on from here"),
-        ("first", signal.SIGKILL, -9, "error: the first process of the run (pid "),
-        ("second", signal.SIGKILL, 2, "was killed by signal 9; what all of them have answered"),
-    ],
+    in_full(
+        [
+            ("first", signal.SIGTERM, 143, "stopped; the same command goes on from here"),
+            ("first", signal.SIGINT, 130, "stopped; the same command goes on from here"),
+            ("first", signal.SIGKILL, -9, "error: the first process of the run (pid "),
+            SECOND_KILLED,
+        ],
+        but=SECOND_KILLED,
+    ),
 )
 def test_a_process_that_is_ended_ends_the_others(
     start: Start, tmp_path: Path, target: str, number: int, code: int, said: str
@@ -245,6 +261,7 @@ def rank_of(pid: int) -> int:
     return int(next(v for v in variables if v.startswith(b"RANK=")).removeprefix(b"RANK="))
 
 
+@pytest.mark.full
 @needs_proc
 @pytest.mark.parametrize(
     ("target", "number", "codes", "said"),
@@ -300,6 +317,7 @@ def test_the_observer_of_lightning_is_given_nothing_to_watch(
         process.wait()
 
 
+@pytest.mark.full
 def test_torchrun_gives_the_records_of_one(start: Start, tmp_path: Path, alone: Result) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
     process = start("trainer.devices=2", *DDP, launcher=launcher)

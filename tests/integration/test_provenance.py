@@ -17,6 +17,8 @@ from lvlmsal.evaluation.run import environment
 from lvlmsal.evaluation.run import evaluate as running
 from tests.run_folders import cut, notes_of, repaint, without_costs
 
+pytestmark = pytest.mark.slow
+
 Config = dict[str, Any]
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -15,6 +15,8 @@ from lvlmsal.evaluation.run.replay import replay
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_answer_comes_back_with_its_saliency(finished: Result, tiny: Lvlm) -> None:
     found = list(replay(finished.folder, lvlms={"tiny": tiny}))

@@ -19,6 +19,8 @@ from lvlmsal.evaluation.report.samples import choose_samples
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<script>alert('x')</script> & \"q\" </pre> ]]>"
 
 

@@ -10,6 +10,8 @@ import pytest
 from lvlmsal.evaluation import evaluate, score
 from lvlmsal.model.lvlm import Lvlm
 
+pytestmark = pytest.mark.slow
+
 SECRET = "sk-9876543210-of-the-test"
 
 

@@ -12,6 +12,8 @@ from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate
 from lvlmsal.model.lvlm import Lvlm
 
+pytestmark = pytest.mark.slow
+
 
 def one_benchmark(config: dict[str, Any], folder: Path, **options: Any) -> dict[str, Any]:
     benchmark = {"name": "pope", "split": "random", "max_new_tokens": 1, **options}

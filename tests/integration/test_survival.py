@@ -23,6 +23,9 @@ from lvlmsal.evaluation import Result, evaluate, score
 from lvlmsal.evaluation.results.records import TIMINGS
 from lvlmsal.evaluation.results.writing import RecordWriter
 from lvlmsal.model.lvlm import Lvlm
+from tests.tiers import in_full
+
+pytestmark = pytest.mark.slow
 
 Config = dict[str, Any]
 
@@ -81,7 +84,10 @@ while True:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the test forks")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    in_full([(signal.SIGKILL, -9), (signal.SIGTERM, 143)], but=(signal.SIGKILL, -9)),
+)
 def test_a_run_that_is_killed_again_and_again_ends_like_any_other(
     config: Config,
     tiny_folder: Path,

@@ -18,6 +18,8 @@ from lvlmsal.evaluation import evaluate
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.sweeps import SweepResult, sweep
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 
 Config = dict[str, Any]

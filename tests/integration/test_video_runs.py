@@ -15,6 +15,8 @@ from lvlmsal.model.lvlm import Lvlm
 from tests.unit.judges.server import Act, serving
 from tests.unit.readers.test_video import ANSWERS, BARE, HALLUSION, QUESTIONS, write
 
+pytestmark = pytest.mark.slow
+
 
 def picture(path: Path, shade: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,8 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MODULES = {path.stem for path in BENCHMARKS.glob("*.py")} | {"support"}
 

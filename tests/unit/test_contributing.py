@@ -13,6 +13,8 @@ import pytest
 
 from lvlmsal.registry.catalogue import read_card
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = Path(__file__).parents[1] / "example_plugin"
 
 # Runs in a process of its own, where the package is installed; nothing of it is imported by hand.

@@ -26,6 +26,8 @@ from lvlmsal.interventions import (
 )
 from lvlmsal.testing.intervention import INTERVENTION_CHECKS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "add-your-method.md").read_text()
 BLOCKS = re.findall(r"^```(python|toml|yaml)\n(.*?)^```$", GUIDE, flags=re.M | re.S)

@@ -15,6 +15,8 @@ from lvlmsal.evaluation.config.plan import read_draft
 from lvlmsal.evaluation.config.reading import packaged_configs, read_config
 from lvlmsal.registry import CATALOGUE
 
+pytestmark = pytest.mark.slow
+
 NAMES = [name for name in packaged_configs() if name.startswith("paper/")]
 POPE = ("pope/random", "pope/popular", "pope/adversarial")
 

@@ -18,6 +18,8 @@ from lvlmsal.interventions.pai import PAI
 from lvlmsal.interventions.vcd import VCD
 from tests import other_decoders as other
 
+pytestmark = pytest.mark.slow
+
 # The last two tokens stood before, so what followed them there is drafted in the first pass.
 PROMPT = [*other.PROMPT, 20, 21, 22, 23, 24, 20, 21]
 EDITS: list[Intervention] = [

@@ -37,6 +37,8 @@ from lvlmsal.versions import CACHE
 from tests import reference
 from tests import second_streams as streams
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 F64 = torch.float64
 

@@ -22,6 +22,8 @@ from lvlmsal.interventions.pai import PAI
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 class Always:
     """Never lets the second stream wait."""

@@ -21,6 +21,8 @@ from lvlmsal.testing import metric as kit
 from lvlmsal.testing.metric import check_metric
 from tests.unit.benchmarks import judge_cases, video_cases, vqa_cases, yesno_cases
 
+pytestmark = pytest.mark.slow
+
 
 def pope_reference(answers: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
     said = [answer.strip("*. ").split(",")[0].split(" ")[0].lower() for answer in answers]

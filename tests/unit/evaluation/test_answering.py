@@ -19,6 +19,8 @@ from lvlmsal.model.lvlm import load
 from lvlmsal.testing.tiny import tiny_lvlm
 from tests.unit.evaluation.given import cell_of
 
+pytestmark = pytest.mark.slow
+
 
 def sample(number: int, image: str, prompt: str = "Is it?") -> Sample:
     images = (Path(image),) if image else ()

@@ -20,6 +20,8 @@ from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, collate, tiny_inputs, tiny_
 from tests import reference
 from tests.unit.interventions.dola_by_hand import contrast, log_probabilities
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 F64 = torch.float64
 # Without a cache transformers would look for the pixels of a generated image token.

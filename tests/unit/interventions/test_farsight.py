@@ -26,6 +26,8 @@ from tests.unit.decoders.sgrs.test_blocks import sliding_model
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode
 from tests.unit.interventions.test_closed_form import Largest
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 ENDLESS = 120
 """So many registers stand for endless ones: of the slowest decay here exp(-27) is left out."""

@@ -19,6 +19,8 @@ from lvlmsal.interventions.icd import DISTURBANCE, ICD
 from lvlmsal.testing.tiny import TINY, tiny_lvlm, tiny_model, tiny_samples
 from tests import second_streams as streams
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 F64 = torch.float64
 WORDS = "You are a confused detector."

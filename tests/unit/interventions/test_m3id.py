@@ -17,6 +17,8 @@ from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.tiny import TINY, collate, tiny_model, tiny_samples
 from tests import second_streams as streams
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 F64 = torch.float64
 PAPER = M3ID(rate=0.4, alpha=0.9)

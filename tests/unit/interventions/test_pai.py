@@ -38,6 +38,8 @@ from lvlmsal.testing.tiny import (
 from tests import reference
 from tests.unit.interventions.by_hand import attention_by_hand, decode
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 DEPTH = 3
 

@@ -26,6 +26,8 @@ from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.testing.sharing import check_sharing
 from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_lvlm, tiny_model
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 OPTIONS: dict[str, Any] = {"lam": 3.0, "k": 2, "exclude_border": False}
 OF_IMAGE = SCR(diagnosis="image", **OPTIONS)

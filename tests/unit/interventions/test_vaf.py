@@ -18,6 +18,8 @@ from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import IMAGE, TINY, TinySample, collate, tiny_model, tiny_samples
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode
 
+pytestmark = pytest.mark.slow
+
 
 def whole(spans: list[TokenSpans]) -> AttentionContext:
     """A pass over a whole batch."""

@@ -16,6 +16,8 @@ from lvlmsal.interventions.vcd import VCD
 from lvlmsal.testing.tiny import TINY, TinySample, collate, tiny_model, tiny_samples
 from tests import second_streams as streams
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 F64 = torch.float64
 

@@ -19,6 +19,8 @@ from lvlmsal.interventions.vissink.intervention import VisSink
 from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 STRONG = VisSink(tau=1.5, image_mass=0.1, sink_share=0.9, keep=0.25, dims=[0, 1, 2], layers=None)
 MODES = {

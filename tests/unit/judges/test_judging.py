@@ -27,6 +27,8 @@ from lvlmsal.judges.judging import Part
 from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
 from tests.unit.judges.server import Act, serving
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-secret-of-the-test"
 
 

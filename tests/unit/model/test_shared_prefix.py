@@ -17,6 +17,8 @@ from lvlmsal.testing.sharing import check_sharing
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 from tests.unit.model.test_lvlm import picture
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 QUESTIONS = [
     "Is there a cat?",

@@ -24,6 +24,8 @@ from lvlmsal.pocket.scenes.scene import COLORS, GRID, KITS, SHAPES, Scene, sampl
 from lvlmsal.pocket.training.score import mentions
 from lvlmsal.pocket.training.tokenizer import build_tokenizer, words
 
+pytestmark = pytest.mark.slow
+
 SEEDS = st.integers(min_value=0, max_value=10**9)
 KINDS = ("exists", "where", "count", "color", "attribute", "total")
 TOKENIZER = build_tokenizer(("<pad>", "<s>", "</s>", "<unk>"), pad="<pad>", bos="<s>", eos="</s>")

@@ -19,6 +19,8 @@ from lvlmsal.pocket.scenes.scene import GRID, SHAPES, Scene
 from lvlmsal.pocket.scenes.world import scene_number, write_world
 from lvlmsal.pocket.training.tokenizer import words
 
+pytestmark = pytest.mark.slow
+
 IMAGES, SEED = 30, 7
 
 

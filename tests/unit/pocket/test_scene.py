@@ -27,6 +27,8 @@ from lvlmsal.pocket.scenes.scene import (
     training_statistics,
 )
 
+pytestmark = pytest.mark.slow
+
 SEEDS = st.integers(min_value=0, max_value=10**9)
 
 

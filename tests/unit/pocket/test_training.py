@@ -26,6 +26,8 @@ from lvlmsal.pocket.training.score import Speaker
 from lvlmsal.pocket.training.stream import make_batch, make_tower_batch, whitening
 from lvlmsal.pocket.training.train import export, main, train
 
+pytestmark = pytest.mark.slow
+
 TINY = Recipe(
     minutes=None,
     steps=8,

@@ -16,6 +16,8 @@ from lvlmsal.pocket.scenes.world import scene_number
 from lvlmsal.pocket.training.build import build
 from lvlmsal.pocket.training.score import Speaker, score_captions, score_pope
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=sorted(POCKET))
 def folder(request: pytest.FixtureRequest) -> Path:

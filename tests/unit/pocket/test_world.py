@@ -19,6 +19,8 @@ from lvlmsal.pocket.scenes.scene import SHAPES, training_statistics
 from lvlmsal.pocket.scenes.world import CAPTIONS_PER_IMAGE, file_name, scene_number, write_world
 from lvlmsal.pocket.training.score import mentions
 
+pytestmark = pytest.mark.slow
+
 IMAGES, SEED = 40, 7
 
 

@@ -14,6 +14,8 @@ from lvlmsal.model.shared_prefix import _sees_ahead
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
 from tests import other_decoders as other
 
+pytestmark = pytest.mark.slow
+
 ANSWER = [14, 15, 16, 17]
 ROWS = ("predicting", "candidate")
 

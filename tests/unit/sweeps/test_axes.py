@@ -14,6 +14,8 @@ from lvlmsal.evaluation.config.schema import MethodConfig
 from lvlmsal.registry import CATALOGUE, DECODERS, options_of
 from lvlmsal.sweeps.axes import expand
 
+pytestmark = pytest.mark.slow
+
 START = MethodConfig("both", {"name": "sgrs", "k": 4}, [{"name": "locore"}])
 
 VALUES: dict[str, list[Any]] = {

@@ -8,6 +8,8 @@ import pytest
 
 from lvlmsal.sweeps.costs import cost_of
 
+pytestmark = pytest.mark.slow
+
 
 def record(
     seconds: float, batch_size: int, new_tokens: int, tokens: Any = (), status: str = "ok"

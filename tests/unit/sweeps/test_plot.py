@@ -14,6 +14,8 @@ from lvlmsal.sweeps.table import Measured, markdown_tables
 pytest.importorskip("matplotlib")
 import numpy as np
 
+pytestmark = pytest.mark.slow
+
 RESULTS: dict[str, Any] = {"baseline": "greedy", "warnings": [], "cells": []}
 
 

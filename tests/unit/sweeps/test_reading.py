@@ -14,6 +14,8 @@ from lvlmsal.evaluation.config.reading import load_content, packaged_configs
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.sweeps.reading import read_sweep
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = [name for name in packaged_configs() if "sweep" in load_content(name)[0]]
 
 

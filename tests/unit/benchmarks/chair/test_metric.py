@@ -17,6 +17,8 @@ from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.registry import METRICS, options_of
 
+pytestmark = pytest.mark.slow
+
 COCO = Vocabulary.coco()
 
 CAPTIONS = [

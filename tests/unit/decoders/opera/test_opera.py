@@ -30,6 +30,8 @@ from lvlmsal.testing.tiny import (
     tiny_samples,
 )
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 STEPS = 10
 MARKS = [260, 261, 262, 263]

@@ -14,6 +14,8 @@ from lvlmsal.decoders.opera.decoder import OPERA, PAPER
 from lvlmsal.testing.tiny import TinySample, collate, tiny_model, tiny_samples
 from tests.unit.decoders.opera.test_opera import EAGER, MARKS, STEPS, answers, run
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 

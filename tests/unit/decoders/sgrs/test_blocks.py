@@ -30,6 +30,8 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
 from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 STEPS = 12
 

@@ -20,6 +20,8 @@ from lvlmsal.saliency import SaliencyOptions
 from lvlmsal.testing.tiny import TINY, VOCABULARY, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = sorted(TINY)
 ROWS = ("predicting", "candidate")
 F64 = torch.float64

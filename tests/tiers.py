@@ -1,0 +1,19 @@
+"""Which values of a parametrization the everyday tiers try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
+    """The values, all but one of them marked for the full tier; a wrong name is an error."""
+    found = list(values)
+    assert but in found, f"{but!r} is none of {found}"
+    words = [value if isinstance(value, tuple) else (value,) for value in found]
+    return [
+        pytest.param(*given, marks=() if value == but else pytest.mark.full)
+        for value, given in zip(found, words, strict=True)
+    ]
