@@ -35,7 +35,8 @@ def files_of_the_project() -> Iterator[Path]:
             for name in subfolders
             if name not in NOT_OURS and not name.endswith((".egg-info", "_cache", ".hypothesis"))
         ]
-        yield from (Path(folder, name) for name in names)
+        # .git is a file in a worktree
+        yield from (Path(folder, name) for name in names if name not in NOT_OURS)
 
 
 @pytest.mark.parametrize("name", LINKED)
