@@ -17,6 +17,7 @@ from lvlmsal.benchmarks.subsets import Recipe, Subset, choose
 from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.readers.digests import is_file
+from lvlmsal.readers.hub import Layout
 
 
 @dataclass(eq=False, kw_only=True)
@@ -50,6 +51,9 @@ class Benchmark(ABC):
     examples: ClassVar[tuple[tuple[str, Any], ...]] = ()
     """Made-up questions about one image with their targets, shaped as `read` makes them: a dry run
     asks them where the files are not there."""
+
+    layout: ClassVar[Layout | None] = None
+    """Writes rows of the hub's data set as this benchmark's files (``lvlmsal data export``)."""
 
     root: str
     images: str | None = None

@@ -132,15 +132,17 @@ def export_data(
     revision: Annotated[str | None, typer.Option(help="Commit of the data set.")] = None,
 ) -> None:
     """Write a data set of the hub as the files that the benchmark reads (extra: hub)."""
-    from lvlmsal.data.layouts import LAYOUTS
+    from lvlmsal.data.export import export, load_rows
     from lvlmsal.errors import UnknownName
-    from lvlmsal.readers.hub import export, load_rows
+    from lvlmsal.registry import BENCHMARKS
 
-    if name not in LAYOUTS:
-        raise UnknownName("benchmark with a data set on the hub", name, list(LAYOUTS))
+    layouts = {each: BENCHMARKS.get(each).layout for each in BENCHMARKS}
+    if (layout := layouts.get(name)) is None:
+        known = [each for each in layouts if layouts[each]]
+        raise UnknownName("benchmark with a data set on the hub", name, known)
     rows = load_rows(dataset, split, config, revision)
     source = {"dataset": dataset, "config": config, "split": split, "revision": revision}
-    folder = export(rows, LAYOUTS[name], root, split=split, source=source)
+    folder = export(rows, layout, root, split=split, source=source)
     say(f"{folder.samples} samples and {len(folder.images)} images: {root}")
     say(f"next: lvlmsal data check {name} --root {root}")
 

@@ -44,7 +44,7 @@ ONLY = {
     "readers": {"errors"},
     "metrics": {"errors", "readers", "registry"},
     "statistics": {"errors", "metrics"},
-    "benchmarks": {"errors", "readers", "registry", "metrics", "statistics"},
+    "benchmarks": {"errors", "lazy", "readers", "registry", "metrics", "statistics"},
     "data": {"errors", "readers", "registry", "benchmarks"},
     "judges": {"errors", "secrets", "readers", "registry", "metrics"},
 }

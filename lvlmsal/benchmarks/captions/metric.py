@@ -25,7 +25,7 @@ _SIZES = range(1, NGRAMS + 1)
 
 @METRICS.register("captions")
 @dataclass(eq=False, repr=False)
-class CiderMetric(SetMetric):
+class CaptionsMetric(SetMetric):
     """CIDEr-D of captions: how much they say what people say of this image and not of others.
 
     Targets are lists of reference captions. CIDEr-D and ROUGE-L are those of pycocoevalcap, means
@@ -45,7 +45,7 @@ class CiderMetric(SetMetric):
         UnsupportedError: The extra ``captions``, or Java, is needed and missing.
 
     Example:
-        >>> metric = CiderMetric()
+        >>> metric = CaptionsMetric()
         >>> metric.update(["A dog runs.", "Two cats"], [["a dog runs"], ["three birds fly"]])
         >>> figures = metric.compute()
         >>> {name: round(figures[name].item(), 3) for name in ("cider", "bleu_1", "rouge_l")}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.answers.answer_files import read_captions
-from lvlmsal.benchmarks.captions.metric import CiderMetric
+from lvlmsal.benchmarks.captions.metric import CaptionsMetric
 from lvlmsal.benchmarks.scorer import Scorer, bounds, numbers
 from lvlmsal.readers.coco import read_coco_captions
 from lvlmsal.registry import SCORERS
@@ -43,7 +43,7 @@ class CaptionsScorer(Scorer):
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; the evaluated set are the images with a caption in the file."""
-        metric = CiderMetric(tokeniser=self.tokeniser)
+        metric = CaptionsMetric(tokeniser=self.tokeniser)
         truth = read_coco_captions(self.annotations)
         given = read_captions(
             self.captions,

@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Literal
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.hallusionbench.counts import unit_sizes
 from lvlmsal.benchmarks.hallusionbench.files import HallusionQuestion, read_hallusionbench
+from lvlmsal.benchmarks.hallusionbench.layout import write_hallusionbench
 from lvlmsal.benchmarks.hallusionbench.metric import HallusionRule
 from lvlmsal.errors import DataError
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.judge_prompts import OWN, prompt_in
+from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -42,6 +44,7 @@ class HallusionBench(Benchmark):
     summary: ClassVar[str] = "Yes-no questions on images and edited images, in related sets."
     paper: ClassVar[str] = "Guan et al., HallusionBench, CVPR 2024"
     url: ClassVar[str] = "https://arxiv.org/abs/2310.14566"
+    layout: ClassVar[Layout | None] = staticmethod(write_hallusionbench)
     image_folders: ClassVar[tuple[str, ...]] = ("hallusion_bench", "images")
     expected: ClassVar[dict[str, dict[str, int]]] = {
         "hallusionbench": {"samples": 1129, "images": 346},

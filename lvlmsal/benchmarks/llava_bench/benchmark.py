@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.llava_bench.counts import Reading
 from lvlmsal.benchmarks.llava_bench.files import read_llava_bench
+from lvlmsal.benchmarks.llava_bench.layout import write_llava_bench
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.judge_prompts import OWN, prompt_in
+from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -39,6 +41,7 @@ class LlavaBench(Benchmark):
     summary: ClassVar[str] = "Open questions in the wild, judged relative to reference answers."
     paper: ClassVar[str] = "Liu et al., Visual Instruction Tuning, NeurIPS 2023"
     url: ClassVar[str] = "https://github.com/haotian-liu/LLaVA"
+    layout: ClassVar[Layout | None] = staticmethod(write_llava_bench)
     expected: ClassVar[dict[str, dict[str, int]]] = {"llava-bench": {"samples": 60, "images": 24}}
     examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
         (

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.mm_vet.counts import CAPABILITIES
 from lvlmsal.benchmarks.mm_vet.files import read_mm_vet
+from lvlmsal.benchmarks.mm_vet.layout import write_mm_vet
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.judge_prompts import OWN, prompt_in
+from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -36,6 +38,7 @@ class MmVet(Benchmark):
     summary: ClassVar[str] = "Questions that call for several capabilities at once, judged."
     paper: ClassVar[str] = "Yu et al., MM-Vet, ICML 2024"
     url: ClassVar[str] = "https://arxiv.org/abs/2308.02490"
+    layout: ClassVar[Layout | None] = staticmethod(write_mm_vet)
     expected: ClassVar[dict[str, dict[str, int]]] = {"mm-vet": {"samples": 218}}
     examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(
         (text, {"question": text, "answer": "a dog", "capability": ["rec"]})

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.mme.files import MME_TASKS, MmeQuestion, mme_folder, read_mme_questions
+from lvlmsal.benchmarks.mme.layout import write_mme
 from lvlmsal.errors import close_matches
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -39,6 +41,7 @@ class Mme(Benchmark):
     summary: ClassVar[str] = "Pairs of yes-no questions in 14 tasks of perception and cognition."
     paper: ClassVar[str] = "Fu et al., MME: A Comprehensive Evaluation Benchmark for MLLMs, 2023"
     url: ClassVar[str] = "https://arxiv.org/abs/2306.13394"
+    layout: ClassVar[Layout | None] = staticmethod(write_mme)
     # from memory of the hub's export, as docs/benchmarks/mme.md says
     expected: ClassVar[dict[str, dict[str, int]]] = {"mme": {"samples": 2374, "images": 1187}}
     examples: ClassVar[tuple[tuple[str, Any], ...]] = tuple(

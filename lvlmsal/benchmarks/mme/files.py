@@ -23,7 +23,7 @@ MME_COGNITION: Final = (
 MME_TASKS: Final = (*MME_PERCEPTION, *MME_COGNITION)
 """All tasks, in the order of the official script."""
 
-_RELEASE = "MME_Benchmark_release_version"
+RELEASE = "MME_Benchmark_release_version"
 _IMAGES = (".jpg", ".jpeg", ".png")
 
 
@@ -58,7 +58,7 @@ class MmeQuestion:
 def mme_folder(root: Path | str) -> Path:
     """The folder that holds the tasks: `root`, or the folder of the release inside it."""
     root = Path(root)
-    inside = root / _RELEASE
+    inside = root / RELEASE
     return inside if inside.is_dir() else root
 
 

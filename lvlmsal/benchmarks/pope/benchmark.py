@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.pope.files import read_pope_questions
+from lvlmsal.benchmarks.pope.layout import write_pope
 from lvlmsal.errors import DataError
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -45,6 +47,7 @@ class Pope(Benchmark):
     summary: ClassVar[str] = "Yes-no questions on objects that are, or are not, in the image."
     paper: ClassVar[str] = "Li et al., Evaluating Object Hallucination in LVLMs, EMNLP 2023"
     url: ClassVar[str] = "https://arxiv.org/abs/2305.10355"
+    layout: ClassVar[Layout | None] = staticmethod(write_pope)
     expected: ClassVar[dict[str, dict[str, int]]] = {
         **{
             f"pope/{split}": {"samples": 3000, "images": 500}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lvlmsal.benchmarks.answers.answer_files import read_pope_answers
+from lvlmsal.benchmarks.pope.answer_files import read_pope_answers
 from lvlmsal.benchmarks.pope.files import PopeQuestion, read_pope_questions
 from lvlmsal.benchmarks.pope.metric import PopeMetric
 from lvlmsal.benchmarks.scorer import Scorer, bounds, numbers, rules_named

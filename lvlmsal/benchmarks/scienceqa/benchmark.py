@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.scienceqa.files import ScienceqaProblem, read_scienceqa
+from lvlmsal.benchmarks.scienceqa.layout import write_scienceqa
 from lvlmsal.errors import DataError
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 _EXAMPLE = {"answer": 0, "choices": 2, "hint": False, "image": True}
@@ -40,6 +42,7 @@ class Scienceqa(Benchmark):
     summary: ClassVar[str] = "Multiple choice in science, with and without images."
     paper: ClassVar[str] = "Lu et al., Learn to Explain, NeurIPS 2022"
     url: ClassVar[str] = "https://github.com/lupantech/ScienceQA"
+    layout: ClassVar[Layout | None] = staticmethod(write_scienceqa)
     image_folders: ClassVar[tuple[str, ...]] = ("images",)
     # the number of images is from a hub's description of the data set, unverified
     expected: ClassVar[dict[str, dict[str, int]]] = {

@@ -12,7 +12,9 @@ from lvlmsal.benchmarks.vizwiz.files import (
     read_vizwiz_prompts,
     read_vizwiz_questions,
 )
+from lvlmsal.benchmarks.vizwiz.layout import write_vizwiz
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 PROMPT = (
@@ -48,6 +50,7 @@ class Vizwiz(Benchmark):
     summary: ClassVar[str] = "Questions of blind people about their pictures, some unanswerable."
     paper: ClassVar[str] = "Gurari et al., VizWiz Grand Challenge, CVPR 2018"
     url: ClassVar[str] = "https://vizwiz.org/tasks-and-datasets/vqa/"
+    layout: ClassVar[Layout | None] = staticmethod(write_vizwiz)
     # from a hub's description of the data set, unverified
     expected: ClassVar[dict[str, dict[str, int]]] = {
         "vizwiz/val": {"samples": 4319, "images": 4319},

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
 
-from lvlmsal.benchmarks.captions.metric import CiderMetric
+from lvlmsal.benchmarks.captions.metric import CaptionsMetric
 from lvlmsal.benchmarks.captions.ngrams import bleu_counts, caption_tokens
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.registry import METRICS
@@ -101,7 +101,7 @@ def reference(answers: Sequence[str], targets: Sequence[Sequence[str]]) -> dict[
 
 
 def test_conformance() -> None:
-    check_metric(CiderMetric, SAMPLES, reference, processes=1)
+    check_metric(CaptionsMetric, SAMPLES, reference, processes=1)
 
 
 WORDS = st.lists(st.sampled_from(["dog", "cat", "a", "runs"]), max_size=6).map(" ".join)
@@ -110,7 +110,7 @@ TARGETS = st.lists(WORDS.filter(bool), min_size=1, max_size=3)
 
 @given(st.lists(st.tuples(WORDS, TARGETS), min_size=2, max_size=4))
 def test_cider_is_the_formula(samples: list[tuple[str, list[str]]]) -> None:
-    metric = CiderMetric()
+    metric = CaptionsMetric()
     metric.update([caption for caption, _ in samples], [others for _, others in samples])
     found = {name: value.item() for name, value in metric.compute().items()}
     expected = reference([caption for caption, _ in samples], [others for _, others in samples])
@@ -119,7 +119,7 @@ def test_cider_is_the_formula(samples: list[tuple[str, list[str]]]) -> None:
 
 @given(st.lists(st.tuples(WORDS, TARGETS), min_size=1, max_size=4))
 def test_bleu_is_that_of_the_package(samples: list[tuple[str, list[str]]]) -> None:
-    metric = CiderMetric()
+    metric = CaptionsMetric()
     metric.update([caption for caption, _ in samples], [others for _, others in samples])
     found = metric.compute()
     expected, _ = Bleu(4).compute_score(
@@ -138,7 +138,7 @@ def test_bleu_counts_by_hand() -> None:
 
 
 def test_one_image_is_undefined_and_perfect_captions_of_several_are_ten() -> None:
-    metric = CiderMetric()
+    metric = CaptionsMetric()
     metric.update(["a dog runs home"], [["a dog runs home"]])
     found = metric.compute()
     assert math.isnan(found["cider"])
@@ -146,13 +146,13 @@ def test_one_image_is_undefined_and_perfect_captions_of_several_are_ten() -> Non
     metric.update(["two cats sleep here"], [["two cats sleep here"]])
     assert metric.compute()["cider"].item() == pytest.approx(10)
     # nothing tells images apart whose references are the same
-    same = CiderMetric()
+    same = CaptionsMetric()
     same.update(["a dog runs home"] * 2, [["a dog runs home"]] * 2)
     assert same.compute()["cider"] == 0
 
 
 def test_references_without_words_are_no_reason_to_stop() -> None:
-    metric = CiderMetric()
+    metric = CaptionsMetric()
     metric.update(["a dog", "."], [["!"], ["?"]])
     assert metric.compute()["cider"] == 0
 
@@ -186,7 +186,7 @@ def test_the_tokeniser_of_coco() -> None:
         "in the u.s. -lrb- now -rrb-",
     ]
     assert found[0] == caption_tokens(texts[:1], "plain")[0]
-    metric = CiderMetric(tokeniser="ptb")
+    metric = CaptionsMetric(tokeniser="ptb")
     metric.update(["A dog in the U.S.", "A cat."], [["a dog in the u.s."], ["a cat"]])
     # neither says a 3-gram more than the other's reference has; the second has no longer ones
     assert metric.compute()["cider"].item() == pytest.approx((10 + 5) / 2)
@@ -196,15 +196,15 @@ def test_the_tokeniser_of_coco() -> None:
 def test_what_is_needed_and_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UnsupportedError, match="Java"):
-        CiderMetric(tokeniser="ptb")
-    assert "plain" not in CiderMetric().variant
+        CaptionsMetric(tokeniser="ptb")
+    assert "plain" not in CaptionsMetric().variant
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match=r"pip install 'lvlmsal\[captions\]'"):
-        CiderMetric()
+        CaptionsMetric()
 
 
 def test_wrong_input_is_refused() -> None:
-    metric = CiderMetric()
+    metric = CaptionsMetric()
     for wrong in ("a dog", [], None):
         with pytest.raises(ValueError, match="list of at least one reference"):
             metric.update(["a dog"], [wrong])
