@@ -40,10 +40,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: env
 	$(BIN)/lvlmsal evaluate configs/demo.yaml
 
-# Style and types only: seconds instead of minutes.
+# Style, spelling and types only: seconds instead of minutes.
 check: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 # Workers that have nothing left take tests from one that has: files differ a hundredfold in length.

@@ -60,7 +60,7 @@ LIBRARIES = (
     "tests/unit/adapters/test_images.py",
     "tests/unit/evaluation",
     "tests/unit/benchmarks/pope/test_metric.py",
-    "tests/unit/statistics/test_intervals.py",
+    "tests/unit/statistics",
     "tests/unit/registry",
     "tests/unit/explorer",
     "tests/integration/test_subsets.py",

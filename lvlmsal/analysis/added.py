@@ -11,8 +11,8 @@ import torch
 from lvlmsal.analysis.compare import complete
 from lvlmsal.analysis.mentions import MentionRow
 from lvlmsal.analysis.mlp import cross_validated_scores
+from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals
 from lvlmsal.statistics.intervals import Interval
-from lvlmsal.statistics.ranking import auroc_differences, auroc_intervals
 
 SALIENCY: Final = ("saliency", "saliency_last")
 RIVALS: Final = (

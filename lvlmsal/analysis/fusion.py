@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,8 @@ from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals
 from lvlmsal.statistics.intervals import Interval
-from lvlmsal.statistics.ranking import auroc_differences, auroc_intervals, rank_correlation
 
 
 @dataclass
@@ -75,9 +76,16 @@ class FusionScores:
     def likeness(self, fusion: str) -> float:
         """Spearman's correlation of a fusion with the log-probability of the token.
 
-        A fusion that is near 1 or -1 tells what the model's own confidence tells already.
+        A fusion that is near 1 or -1 tells what the model's own confidence tells already. The
+        correlation is nan where one of the two does not vary.
         """
-        return rank_correlation(self.values[fusion], self.log_probabilities)
+        # deferred: no listing should wait for scipy
+        from scipy.stats import spearmanr
+
+        sides = self.values[fusion], self.log_probabilities
+        if min(len(set(side)) for side in sides) < 2:
+            return math.nan
+        return float(spearmanr(*sides).statistic)
 
     def fit(self) -> None:
         """Add the fusion ``mlp``: scores of a network that was fitted on other images."""

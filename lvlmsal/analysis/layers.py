@@ -28,8 +28,8 @@ from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
+from lvlmsal.statistics.auroc import auroc_intervals
 from lvlmsal.statistics.intervals import Interval
-from lvlmsal.statistics.ranking import auroc_intervals
 
 ALL_LAYERS = SaliencyOptions(layers=None)
 """The defaults, with every layer of the decoder."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.statistics.intervals import group_numbers
+from lvlmsal.statistics.bootstrap import group_numbers
 
 FOLDS = 5
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lvlmsal.errors import UnknownName
 from lvlmsal.metrics.base import CountMetric
-from lvlmsal.statistics.intervals import figure_intervals
+from lvlmsal.statistics.bootstrap import figure_intervals
 
 
 @dataclass(kw_only=True)

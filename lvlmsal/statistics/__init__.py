@@ -1,1 +1,1 @@
-"""Uncertainty of figures: bootstraps of groups, paired tests, and how well a score separates."""
+"""Uncertainty of metric values: intervals, paired comparisons of two methods, and AUROC."""

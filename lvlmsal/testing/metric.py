@@ -192,6 +192,11 @@ def _check_bounds(metric: CountMetric, samples: Sequence[Sample]) -> None:
             _require(
                 math.isnan(value) or 0 <= value <= 1, f"{name} is {value}, beyond 0 and 1: {named}"
             )
+            _require(
+                named[above].is_integer() and named[below].is_integer(),
+                f"{name} is in `rates`, so it is a number of successes among trials, and these are "
+                f"not whole numbers: {named}",
+            )
             expected = named[above] / named[below] if named[below] else math.nan
             _require(
                 _close(value, expected, 1e-12),

@@ -16,7 +16,7 @@ from lvlmsal.compare.comparing import compare
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.model.lvlm import Lvlm
-from lvlmsal.statistics.mcnemar import mcnemar
+from lvlmsal.statistics.paired import mcnemar
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.metrics.base import CountMetric
-from lvlmsal.statistics.intervals import Interval, paired_difference
-from lvlmsal.statistics.mcnemar import mcnemar
+from lvlmsal.statistics.intervals import Interval
+from lvlmsal.statistics.paired import mcnemar, paired_difference
 
 
 @dataclass(frozen=True)

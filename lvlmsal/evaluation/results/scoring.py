@@ -12,7 +12,8 @@ from lvlmsal.evaluation.results.scored import Scored, cost_of, paired
 from lvlmsal.evaluation.results.seeds import over_seeds
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import options_of
-from lvlmsal.statistics.intervals import figure_intervals, wilson
+from lvlmsal.statistics.bootstrap import figure_intervals
+from lvlmsal.statistics.intervals import wilson
 
 Opponents = Mapping[tuple[str, str], Opponent | None]
 """By model and method, see `lvlmsal.evaluation.config.controls.opponents`."""

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from lvlmsal.evaluation.results.scored import Scored, bounds_of, cost_of, mean_figures, pairs_of
-from lvlmsal.statistics.intervals import bootstrap_interval, paired_difference, wilson
+from lvlmsal.statistics.bootstrap import bootstrap_interval
+from lvlmsal.statistics.intervals import wilson
+from lvlmsal.statistics.paired import paired_difference
 
 Pair = tuple[Scored, Scored]
 """The answers of a method with one seed, and those that they are compared with."""

@@ -15,8 +15,8 @@ from lvlmsal.analysis.compare import Binning, compare, hallucination_bins
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.statistics.intervals import wilson
-from lvlmsal.statistics.ranking import auroc, mann_whitney
 from tests.unit.analysis.conftest import make_rows
+from tests.unit.statistics.by_hand import auroc, mann_whitney_p
 
 
 def test_every_figure_of_a_comparison() -> None:
@@ -39,7 +39,7 @@ def test_every_figure_of_a_comparison() -> None:
         assert entry.auroc.value == pytest.approx(auroc(kinds[high], kinds[low]))
         assert entry.auroc.low <= entry.auroc.value <= entry.auroc.high
         assert entry.auroc.n == 40
-        assert entry.p_value == mann_whitney(kinds[False], kinds[True]).p_value
+        assert entry.p_value == pytest.approx(mann_whitney_p(kinds[False], kinds[True]))
         if name == "saliency":
             assert entry.gain is None
         else:
@@ -117,3 +117,18 @@ def test_what_saliency_adds() -> None:
     assert copied.rivals == telling.rivals
     with pytest.raises(UnsupportedError, match="are needed to fit"):
         added_value(rows[:9])
+
+
+def test_the_p_value_of_six_mentions_by_hand() -> None:
+    # values 1, 2, 4 against 3, 5, 6: U = 1 of 9 pairs, 4.5 expected, variance 3 * 3 * 7 / 12
+    rows = make_rows(6)
+    values = {False: iter([1.0, 2.0, 4.0]), True: iter([3.0, 5.0, 6.0])}
+    kinds = [False, True, False, True, False, True]
+    rows = [
+        replace(row, hallucinated=kind, scores=dict.fromkeys(SCORES, next(values[kind])))
+        for row, kind in zip(rows, kinds, strict=True)
+    ]
+    p = math.erfc((4.5 - 1 - 0.5) / math.sqrt(63 / 12) / math.sqrt(2))
+    assert [entry.p_value for entry in compare(rows, draws=2)] == pytest.approx([p] * len(SCORES))
+    alone = compare([row for row in rows if row.hallucinated], draws=2)
+    assert all(math.isnan(entry.p_value) for entry in alone)

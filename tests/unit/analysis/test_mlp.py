@@ -9,7 +9,7 @@ import torch
 
 from lvlmsal.analysis.mlp import cross_validated_scores
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.statistics.ranking import auroc
+from tests.unit.statistics.by_hand import auroc
 
 
 def judged(scores: list[float], correct: list[bool]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS
 from lvlmsal.saliency.report import SaliencyReport
-from lvlmsal.statistics.ranking import auroc
+from tests.unit.statistics.by_hand import auroc
 
 TOKENS = ["A", " dog", ",", " a", " hot", " dog"]
 
@@ -110,10 +111,18 @@ def test_fusions_and_what_the_mlp_is_given(report: SaliencyReport) -> None:
         for layer in layers
     ]
     assert found.features[1].tolist() == pytest.approx(expected)
-    assert found.likeness("product") in (1.0, -1.0)
+    assert abs(found.likeness("product")) == pytest.approx(1.0)
     found.fit()
     assert "mlp" not in found.values
     assert "images have correct mentions" in found.note
+
+
+def test_likeness_is_the_correlation_of_ranks() -> None:
+    found = FusionScores(values={"ties": [1.0, 2.0, 2.0, 30.0], "same": [5.0] * 4})
+    found.log_probabilities = [-4.0, -2.0, -3.0, -1.0]
+    # ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4: the sum of products is 4.5, of squares 4.5 and 5
+    assert found.likeness("ties") == pytest.approx(4.5 / (4.5 * 5) ** 0.5)
+    assert math.isnan(found.likeness("same"))
 
 
 def test_the_fitted_fusion_joins_the_others() -> None:

@@ -150,6 +150,11 @@ class WrongColumn(Loud):
     columns: ClassVar[tuple[Column, ...]] = (Column("volume", "volume"),)
 
 
+class Halves(Loud):
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        return super().rows(answers, targets) / 2
+
+
 class Undeclared(Loud):
     figure_info: ClassVar[dict[str, bool | None]] = {"volume": None}
 
@@ -196,6 +201,7 @@ LOUD_SAMPLES = [("YES", None), ("no", None), ("NO", None), ("A", None), ("b", No
         (NotVectorised, r"has shape"),
         (WrongRate, "`rates` says loudness = n / n"),
         (WrongColumn, r"`columns` shows \['volume'\]"),
+        (Halves, "these are not whole numbers"),
         (Undeclared, r"lists \['volume'\]"),
         (Single, "torch.float32"),
         (Remembers, "merged states differ"),

@@ -13,7 +13,7 @@ from lvlmsal.benchmarks.pope.counts import pope_score
 from lvlmsal.benchmarks.pope.metric import PopeMetric
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.registry import SCORERS
-from lvlmsal.statistics.intervals import figure_intervals
+from lvlmsal.statistics.bootstrap import figure_intervals
 
 
 def score_pope_files(questions: Path, answers: Path, **options: Any) -> dict[str, Any]:

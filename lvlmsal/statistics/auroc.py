@@ -1,115 +1,28 @@
-"""What depends on ranks alone: AUROC with intervals, Mann and Whitney, Spearman."""
+"""AUROC, the area under the receiver operating characteristic, with intervals that resample groups.
+
+It is the share of pairs of a positive and a negative item in which the positive one scores higher;
+a tie counts half.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lvlmsal.statistics.intervals import (
-    Interval,
+from lvlmsal.statistics.bootstrap import (
     group_numbers,
     percentile_intervals,
     resampling_weights,
 )
+from lvlmsal.statistics.intervals import Interval
 
 Scores = Mapping[str, Sequence[float]]
 """One number for each item under each name."""
 
 _CHUNK = 4_000_000
 """Most comparisons held at a time: 32 MB."""
-
-
-@dataclass(frozen=True)
-class MannWhitney:
-    """What the rank test of Mann and Whitney says of two samples.
-
-    Attributes:
-        u: Pairs in which the first sample's value is the larger one; a tie is half a pair.
-        p_value: Two-sided, from the normal approximation with corrections for ties and continuity;
-            nan if a sample is empty. It takes values for independent: those of one image are not,
-            so beside it stands an interval that resamples images, see `auroc_intervals`.
-    """
-
-    u: float
-    p_value: float
-
-
-def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """The share of pairs in which the positive item scores higher; a tie counts half.
-
-    It is the area under the receiver operating characteristic.
-
-    Args:
-        positive: Scores of the items that ought to score high.
-        negative: Scores of the others.
-
-    Returns:
-        From 0 to 1, 0.5 where the score tells nothing; nan if a kind is missing.
-
-    Raises:
-        ValueError: A score is nan.
-
-    Example:
-        >>> auroc([3.0, 2.0], [1.0, 2.0])
-        0.875
-    """
-    pairs = len(positive) * len(negative)
-    return mann_whitney(positive, negative).u / pairs if pairs else math.nan
-
-
-def mann_whitney(first: Sequence[float], second: Sequence[float]) -> MannWhitney:
-    """Test whether the values of one sample tend to be larger than those of another.
-
-    Args:
-        first: Values of one sample.
-        second: Values of the other.
-
-    Raises:
-        ValueError: A value is nan.
-
-    Example:
-        >>> found = mann_whitney([1.0, 2.0, 4.0], [3.0, 5.0, 6.0])
-        >>> f"U = {found.u}, p = {found.p_value:.3f}"
-        'U = 1.0, p = 0.190'
-    """
-    n, m = len(first), len(second)
-    ranks, ties = _midranks(_checked([*first, *second]))
-    u = float(ranks[:n].sum()) - n * (n + 1) / 2
-    if not n * m:
-        return MannWhitney(u, math.nan)
-    correction = float((ties**3 - ties).sum()) / ((n + m) * (n + m - 1))
-    variance = n * m / 12 * (n + m + 1 - correction)
-    excess = max(0.0, abs(u - n * m / 2) - 0.5)
-    p = math.erfc(excess / math.sqrt(2 * variance)) if variance > 0 else 1.0
-    return MannWhitney(u, p)
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's correlation: 1 where both rank items alike, -1 where one reverses the other.
-
-    Args:
-        first: A value for each item.
-        second: Another one.
-
-    Returns:
-        The correlation of the ranks, ties sharing their mean; nan where a side does not vary.
-
-    Raises:
-        ValueError: Lengths differ, or a value is nan.
-
-    Example:
-        >>> rank_correlation([1.0, 2.0, 30.0], [0.1, 0.3, 0.2])
-        0.5
-    """
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} values against {len(second)}")
-    a, b = (_midranks(_checked(values))[0] - (len(values) + 1) / 2 for values in (first, second))
-    scale = math.sqrt(float((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale else math.nan
 
 
 def auroc_intervals(
@@ -239,13 +152,6 @@ def _wins(values: Tensor, kind: Tensor, index: Tensor, count: int) -> Tensor:
         by_rival = torch.zeros(len(some), count, dtype=torch.float64).index_add_(1, rivals, won)
         wins.index_add_(0, owners[start : start + step], by_rival)
     return wins
-
-
-def _midranks(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank of each value from 1, ties sharing their mean, and how many share each value."""
-    _, inverse, ties = torch.unique(values, return_inverse=True, return_counts=True)
-    ties = ties.double()
-    return (ties.cumsum(0) - (ties - 1) / 2)[inverse], ties
 
 
 def _checked(values: Sequence[float]) -> Tensor:

@@ -1,11 +1,9 @@
-"""AUROC and Mann and Whitney's test, against definitions written out and full enumeration."""
+"""AUROC with intervals, against its definition written out and a loop over resamples."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
-import statistics
 
 import pytest
 import torch
@@ -13,88 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_auroc
 
-from lvlmsal.statistics import ranking as under_test
-from lvlmsal.statistics.intervals import bootstrap_interval
-from lvlmsal.statistics.ranking import (
-    auroc,
-    auroc_differences,
-    auroc_intervals,
-    mann_whitney,
-    rank_correlation,
-)
+from lvlmsal.statistics import auroc as under_test
+from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals
+from lvlmsal.statistics.bootstrap import bootstrap_interval
+from tests.unit.statistics.by_hand import auroc
 
 VALUES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)
 
 
-def pairs_won(high: list[float], low: list[float]) -> float:
-    return sum((a > b) + (a == b) / 2 for a in high for b in low)
-
-
 @given(VALUES, VALUES)
-def test_auroc_and_u_count_pairs(high: list[float], low: list[float]) -> None:
-    assert mann_whitney(high, low).u == pairs_won(high, low)
-    assert auroc(high, low) == pairs_won(high, low) / (len(high) * len(low))
-    assert auroc(low, high) == pytest.approx(1 - auroc(high, low))
-    assert mann_whitney(low, high).p_value == mann_whitney(high, low).p_value
+def test_auroc_counts_pairs(high: list[float], low: list[float]) -> None:
+    kinds = [True] * len(high) + [False] * len(low)
+    found = auroc_intervals({"x": [*high, *low]}, kinds, range(len(kinds)), draws=2)["x"].value
+    assert found == pytest.approx(auroc(high, low))
     squeezed = torch.tensor([*high, *low]) / 10 + 0.5
-    kinds = torch.tensor([1] * len(high) + [0] * len(low))
-    assert auroc(high, low) == pytest.approx(binary_auroc(squeezed, kinds).item(), abs=1e-6)
-
-
-@given(st.lists(st.integers(0, 3).map(float), min_size=3, max_size=8), st.integers(1, 2))
-def test_the_variance_is_that_of_all_ways_to_split_the_values(
-    values: list[float], size: int
-) -> None:
-    found = mann_whitney(values[:size], values[size:])
-    us = []
-    for chosen in itertools.combinations(range(len(values)), size):
-        rest = [v for i, v in enumerate(values) if i not in chosen]
-        us.append(pairs_won([values[i] for i in chosen], rest))
-    mean = sum(us) / len(us)
-    variance = sum((u - mean) ** 2 for u in us) / len(us)
-    assert mean == pytest.approx(size * (len(values) - size) / 2)
-    if variance == 0:
-        assert found.p_value == 1
-    else:
-        z = max(0, abs(found.u - mean) - 0.5) / math.sqrt(variance)
-        assert found.p_value == pytest.approx(math.erfc(z / math.sqrt(2)))
-
-
-def test_mann_whitney_by_hand() -> None:
-    # 6 beats three values, one 3 ties: U = 3.5 of 20 pairs, 10 of them expected
-    found = mann_whitney([1.0, 2.0, 3.0, 6.0], [3.0, 4.0, 5.0, 7.0, 8.0])
-    assert found.u == 3.5
-    z = (10 - 3.5 - 0.5) / math.sqrt(4 * 5 / 12 * (10 - 6 / 72))
-    assert found.p_value == pytest.approx(math.erfc(z / math.sqrt(2)))
-    assert found.p_value == pytest.approx(0.14, abs=0.01)
-
-
-def test_the_p_value_is_close_to_that_of_random_splits() -> None:
-    chooser = random.Random(0)
-    values = [float(chooser.randint(0, 20)) for _ in range(60)]
-    first = [value + 4 for value in values[:25]]
-    found = mann_whitney(first, values[25:])
-    everything = [*first, *values[25:]]
-    gap = abs(found.u - 25 * 35 / 2)
-    draws, hits = 4000, 0
-    for _ in range(draws):
-        chooser.shuffle(everything)
-        hits += abs(mann_whitney(everything[:25], everything[25:]).u - 25 * 35 / 2) >= gap
-    assert 0.001 < found.p_value < 0.2
-    assert found.p_value == pytest.approx(hits / draws, abs=4 * math.sqrt(hits) / draws + 0.002)
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=10))
-def test_rank_correlation_is_that_of_the_ranks(pairs: list[tuple[int, int]]) -> None:
-    def ranks(values: list[int]) -> list[float]:
-        return [sum(v < value for v in values) + (values.count(value) + 1) / 2 for value in values]
-
-    first, second = [a for a, _ in pairs], [b for _, b in pairs]
-    found = rank_correlation([float(a) for a in first], [float(b) ** 3 for b in second])
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        assert math.isnan(found)
-    else:
-        assert found == pytest.approx(statistics.correlation(ranks(first), ranks(second)))
+    assert found == pytest.approx(binary_auroc(squeezed, torch.tensor(kinds)).item(), abs=1e-6)
 
 
 def drawn(seed: int, groups: int) -> tuple[list[float], list[bool], list[int]]:
@@ -159,8 +90,6 @@ def test_clusters_widen_the_interval_as_the_bootstrap_of_a_mean_does() -> None:
 
 
 def test_too_little_and_wrong_input() -> None:
-    assert math.isnan(auroc([], [1.0]))
-    assert math.isnan(mann_whitney([1.0], []).p_value)
     one_kind = auroc_intervals({"x": [1.0, 2.0]}, [True, True], ["a", "b"])["x"]
     assert math.isnan(one_kind.value)
     assert math.isnan(one_kind.low)
@@ -169,9 +98,7 @@ def test_too_little_and_wrong_input() -> None:
     assert math.isnan(one_group.low)
     with pytest.raises(ValueError, match="2 items in 1 groups"):
         auroc_intervals({"x": [1.0, 2.0]}, [True, False], ["a"])
-    with pytest.raises(ValueError, match="1 values against 2"):
-        rank_correlation([1.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="nan"):
-        auroc([math.nan], [1.0])
+        auroc_intervals({"x": [math.nan, 2.0]}, [True, False], ["a", "b"])
     with pytest.raises(ValueError, match="draws"):
         auroc_intervals({"x": [1.0, 2.0]}, [True, False], ["a", "b"], draws=0)
