@@ -10,15 +10,17 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import importlib
-import pkgutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError, UnknownName
 from lvlmsal.registry.catalogue import CheckpointCard
-from lvlmsal.registry.options import Option, bind, declared_options, fields_are_lost
+from lvlmsal.registry.discovery import Once, scan_packages
+from lvlmsal.registry.options import Option, bind, declared_options
+from lvlmsal.registry.outline import mentions_placeholder, real_module
 from lvlmsal.registry.plugins import load_plugins
+from lvlmsal.registry.requirements import check_class
 
 __all__ = ["Registry"]
 
@@ -28,11 +30,15 @@ C = TypeVar("C", bound=type)
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    """What a name stands for: "module:Name", and the class once it is imported."""
+    """What a name stands for: "module:Name", the class once it is imported, and its outline.
+
+    The outline is what can be known of the class before that; afterwards it is the class itself.
+    """
 
     target: str
     names: tuple[str, ...]
-    cls: type | None
+    cls: type | None = None
+    outline: type | None = None
 
 
 class Registry(Generic[T]):
@@ -44,25 +50,24 @@ class Registry(Generic[T]):
     Args:
         kind: What the classes are, as error messages say it ("decoder").
         base: "module:Class" of the base class; imported when it is first needed.
-        packages: The packages whose modules, at any depth, hold the built-in classes. Every one
-            whose name does not start with an underscore is imported at the first listing or failed
-            lookup.
+        packages: The packages whose modules, at any depth, hold the built-in classes. Outlines of
+            all but those with a leading underscore are read at the first lookup; a module is
+            imported when one of its classes is asked for.
         entry_points: The entry-point group in which other packages announce theirs.
     """
 
     def __init__(self, kind: str, *, base: str, packages: Sequence[str], entry_points: str) -> None:
         self.kind = kind
         self._base = base
-        self._packages = tuple(packages)
-        self._group = entry_points
+        self._home = packages[0].partition(".")[0]
         self._entries: dict[str, _Entry] = {}
         self._origins: dict[str, str] = {}
-        self._scanned, self._plugged = threading.Event(), threading.Event()
-        self._scanning = self._plugging = False
         # Two locks: one for the table, held for moments, and one for discovery, held while modules
         # are imported. Registering takes only the first, so importing cannot wait for a scan.
         self._table = threading.Lock()
-        self._discovery = threading.RLock()
+        discovery = threading.RLock()
+        self._scan = Once(discovery, lambda: scan_packages(packages))
+        self._plug = Once(discovery, lambda: self._origins.update(load_plugins(self, entry_points)))
 
     @overload
     def register(self, *names: str) -> Callable[[C], C]: ...
@@ -94,50 +99,41 @@ class Registry(Generic[T]):
             if not name or name != "".join(name.split()):
                 raise ValueError(f"{name!r} cannot be a name: it is empty or holds white space")
         if target is not None:
-            self._add(_Entry(target, names, None))
+            self._add(_Entry(target, names))
             return None
 
         def decorate(cls: C) -> C:
-            self._check(cls)
-            self._add(_Entry(f"{cls.__module__}:{cls.__qualname__}", names, cls))
+            check_class(cls, self.kind, self._base)
+            real = real_module(cls.__module__)
+            target = f"{real or cls.__module__}:{cls.__qualname__}"
+            self._add(_Entry(target, names, None if real else cls, cls))
             return cls
 
         return decorate
 
     def _add(self, entry: _Entry) -> None:
-        # Whoever comes from outside waits for the built-in names, so that it can take none of them.
-        if entry.target.partition(".")[0] != self._packages[0].partition(".")[0]:
+        # A class from outside waits for the built-in names, so that it can take none of them.
+        if entry.target.partition(".")[0] != self._home:
             self._scan()
         with self._table:
             for name in entry.names:
                 other = self._entries.get(name)
                 if other is not None and other.target != entry.target:
                     raise ValueError(
-                        f"the {self.kind} name {name!r} is taken: {other.target} registered it, "
-                        f"and {entry.target} wants it too. Choose another name."
+                        f"the {self.kind} name {name!r} is already registered by {other.target} "
+                        f"(while registering {entry.target}): choose another name"
                     )
             for name in entry.names:
-                self._entries[name] = entry
-        if entry.cls is not None and "name" not in vars(entry.cls):
-            cast(Any, entry.cls).name = entry.names[0]
-
-    def _check(self, cls: object) -> None:
-        """Refuse what is not a usable class of this kind, while its author is still looking."""
-        module, _, name = self._base.partition(":")
-        base = getattr(importlib.import_module(module), name)
-        if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise TypeError(f"{cls!r} is no {self.kind}: it must derive from {self._base}")
-        if fields_are_lost(cls, base):
-            raise TypeError(
-                f"{cls.__qualname__} annotates options and is no dataclass when it is registered: "
-                "put the registering decorator above @dataclass"
-            )
-        summary = getattr(cls, "summary", None)
-        if not isinstance(summary, str) or not summary or "\n" in summary:
-            raise TypeError(f"{cls.__qualname__} needs a class attribute `summary`: one line")
+                other = self._entries.get(name)
+                if other is None or other.cls is None or entry.cls is not None:  # never backwards
+                    self._entries[name] = entry
+        if entry.outline is not None and "name" not in vars(entry.outline):
+            cast(Any, entry.outline).name = entry.names[0]
 
     def get(self, name: str) -> type[T]:
         """Return the class that is registered under a name.
+
+        This imports the module of the class and what that needs, and no other one.
 
         Raises:
             UnknownName: If there is none; with the most similar name and the list.
@@ -145,27 +141,46 @@ class Registry(Generic[T]):
         """
         entry = self._entry(name)
         if entry.cls is None:
-            loaded = self._loaded(entry.target, name)
-            entry = dataclasses.replace(entry, cls=loaded)
+            loaded = self._loaded(entry, name)
+            entry = dataclasses.replace(entry, cls=loaded, outline=loaded)
             self._add(entry)
         return cast(type[T], entry.cls)
 
-    def _loaded(self, target: str, name: str) -> type:
-        """What a target names, which is code of others and may fail in any way."""
-        module, _, attribute = target.partition(":")
+    def outline(self, name: str) -> type[T]:
+        """Return what is to be known of a registered class without importing its module.
+
+        It has the name, docstring, options, class attributes and pure Python methods of the class
+        (see `lvlmsal.registry.outline`), for listings, help and checks of options. Where the class
+        is imported already, it is the class itself; that of a plugin is imported.
+
+        Raises:
+            UnknownName, ConfigError: As `get`.
+        """
+        entry = self._entry(name)
+        return self.get(name) if entry.outline is None else cast(type[T], entry.outline)
+
+    def _loaded(self, entry: _Entry, name: str) -> type:
+        """What a target names. That of a plugin is code of others and may fail in any way."""
+        module, _, attribute = entry.target.partition(":")
+        if entry.outline is not None:
+            return cast(type, getattr(importlib.import_module(module), attribute))
         try:
             loaded = getattr(importlib.import_module(module), attribute)
-            self._check(loaded)
+            check_class(loaded, self.kind, self._base)
         except (Exception, SystemExit) as error:
             raise ConfigError(
-                [f"the {self.kind} {name!r} cannot be used ({target}): {error}"]
+                [f"the {self.kind} {name!r} cannot be used ({entry.target}): {error}"]
             ) from error
         return cast(type, loaded)
 
+    def _find(self, name: object) -> _Entry | None:
+        for look in (self._scan, self._plug):
+            if name not in self._entries:
+                look()
+        return self._entries.get(cast(str, name))
+
     def _entry(self, name: str) -> _Entry:
-        if name not in self._entries:
-            self.discover()
-        entry = self._entries.get(name)
+        entry = self._find(name)
         if entry is None:
             raise UnknownName(self.kind, name, self.known())
         return entry
@@ -183,7 +198,13 @@ class Registry(Generic[T]):
 
     def options(self, name: str) -> dict[str, Option]:
         """Return the options that a registered class takes, by name."""
-        return declared_options(self.get(name))
+        return declared_options(self._with_options(name))
+
+    def _with_options(self, name: str) -> type[T]:
+        """The outline of a class, or the class where some option is of another package's type."""
+        found = self.outline(name)
+        is_open = mentions_placeholder(list(declared_options(found).values()))
+        return self.get(name) if is_open else found
 
     def defaults(self, name: str, card: CheckpointCard | None) -> dict[str, object]:
         """Return the options that a checkpoint sets for a registered class.
@@ -199,23 +220,23 @@ class Registry(Generic[T]):
         if card is None or name not in self:
             return {}
         found: dict[str, object] = {}
-        for pattern, options in getattr(self.get(name), "model_defaults", {}).items():
+        for pattern, options in getattr(self.outline(name), "model_defaults", {}).items():
             if fnmatch.fnmatchcase(card.name, pattern):
                 found.update(options)
         return {**found, **card.defaults.get(name, {})}
 
     def problems(self, name: str, options: Mapping[str, object]) -> list[str]:
-        """Say all that is wrong with a name and its options; an empty list means that it builds.
-
-        Args:
-            name: The name that a configuration gives.
-            options: Its options.
+        """Say all that is wrong with a name and options of a config; an empty list: it builds.
 
         Returns:
-            One sentence for each unknown name or option (with the most similar one), wrong type and
-            missing option. Where all of these are right, what the class itself refuses.
+            One sentence for each unknown name or option (with the most similar one), wrong type
+            and missing option; where all of these are right, what the class itself refuses.
         """
-        return self._try(name, options)[1]
+        return self.outline_problems(name, options) or self._try(self.get, name, options)[1]
+
+    def outline_problems(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Say what `problems` says as far as it is known without importing the class's module."""
+        return self._try(self._with_options, name, options)[1]
 
     def build(self, name: str, /, **options: object) -> T:
         """Build a registered class from its options.
@@ -223,14 +244,16 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: If anything is wrong with the name or the options; it lists everything.
         """
-        built, problems = self._try(name, options)
+        built, problems = self._try(self.get, name, options)
         if problems:
             raise ConfigError(problems)
         return cast(T, built)
 
-    def _try(self, name: str, options: Mapping[str, object]) -> tuple[T | None, list[str]]:
+    def _try(
+        self, find: Callable[[str], type[T]], name: str, options: Mapping[str, object]
+    ) -> tuple[T | None, list[str]]:
         try:
-            cls = self.get(name)
+            cls = find(name)
         except (UnknownName, ConfigError) as error:
             return None, [str(error)]
         prefix = f"{self.kind} {name!r}: "
@@ -242,6 +265,10 @@ class Registry(Generic[T]):
                 problems = error.problems
             except (ValueError, ArithmeticError, LvlmsalError) as error:
                 problems = [str(error)]
+            except Exception:
+                # What an outline cannot compute is left to the class itself.
+                if real_module(cls.__module__) is None:
+                    raise
         return None, [prefix + problem for problem in problems]
 
     def known(self) -> list[str]:
@@ -250,43 +277,16 @@ class Registry(Generic[T]):
             return sorted(self._entries)
 
     def discover(self) -> None:
-        """Import the built-in modules and the plugins of other packages, once.
+        """Read the outlines of the built-in modules and import the plugins of other packages, once.
 
         A built-in module that cannot be imported raises its error. A plugin that cannot be used is
         warned about and left out: it must not take the library down with it.
         """
         self._scan()
-        if self._plugged.is_set():
-            return
-        with self._discovery:
-            if self._plugged.is_set() or self._plugging:
-                return
-            self._plugging = True
-            self._origins.update(load_plugins(self, self._group))
-            self._plugged.set()
-
-    def _scan(self) -> None:
-        if self._scanned.is_set():
-            return
-        with self._discovery:
-            # The second case is a module that lists names while the scan imports it.
-            if self._scanned.is_set() or self._scanning:
-                return
-            self._scanning = True
-            try:
-                for package in self._packages:
-                    path = importlib.import_module(package).__path__
-                    for module in pkgutil.walk_packages(path, f"{package}."):
-                        if not module.name.rpartition(".")[2].startswith("_"):
-                            importlib.import_module(module.name)
-                self._scanned.set()
-            finally:
-                self._scanning = False
+        self._plug()
 
     def __contains__(self, name: object) -> bool:
-        if name not in self._entries:
-            self.discover()
-        return name in self._entries
+        return self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

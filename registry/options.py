@@ -25,7 +25,6 @@ __all__ = [
     "bind",
     "check_choices",
     "declared_options",
-    "fields_are_lost",
     "options_of",
 ]
 
@@ -252,13 +251,3 @@ def _plain(value: object, name: str) -> Any:
     raise TypeError(
         f"option {name!r} holds a {type(value).__qualname__}, which no record of a run can hold"
     )
-
-
-def fields_are_lost(cls: type, base: type) -> bool:
-    """Whether a class annotates fields that no constructor of it or of its base will take."""
-    if {"__dataclass_fields__", "__init__"} & set(vars(cls)):
-        return False
-    constructors = [parent for parent in base.__mro__[:-1] if "__init__" in vars(parent)]
-    if constructors and not dataclasses.is_dataclass(base):
-        return False  # the options are the arguments of the base's constructor
-    return any("ClassVar" not in str(hint) for hint in inspect.get_annotations(cls).values())

@@ -54,14 +54,15 @@ class Workshop:
     def __init__(self, root: Path, package: str) -> None:
         self.root = root
         self.package = package
+        self.replaced = {"package": package}
 
     def write(self, path: str, content: str) -> None:
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         text = textwrap.dedent(content)
-        file.write_text(
-            text.replace("{package}", self.package).replace("{{", "{").replace("}}", "}")
-        )
+        for name, value in self.replaced.items():
+            text = text.replace(f"{{{name}}}", value)
+        file.write_text(text.replace("{{", "{").replace("}}", "}"))
 
     def tool(self, module: str, content: str) -> None:
         """Write a module of the built-in tools."""

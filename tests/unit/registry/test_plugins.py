@@ -72,7 +72,9 @@ def test_a_plugin_cannot_replace_a_builtin(workshop: Workshop, outside: Write) -
     outside("outside_greedy")
     workshop.distribution("saw-maker", {"hammer": "outside_greedy:Saw"})
     registry = workshop.registry()
-    with pytest.warns(UserWarning, match=r"'hammer' of saw-maker 1\.5 .* left out.*is taken"):
+    with pytest.warns(
+        UserWarning, match=r"'hammer' of saw-maker 1\.5 .* left out.*is already registered"
+    ):
         registry.discover()
     assert registry.get("hammer").__qualname__ == "Hammer"
     assert registry.get("hammer").name == "hammer"
