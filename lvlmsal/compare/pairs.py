@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lvlmsal.compare.reading import Row
 from lvlmsal.evaluation.results.records import finite
-from lvlmsal.evaluation.results.scored import Scored, paired
+from lvlmsal.evaluation.results.scored import Paired, Scored, paired
 from lvlmsal.evaluation.results.seeds import mean_differences
 
 
@@ -25,7 +24,7 @@ class Pair:
 
     row: Row
     other: Row
-    found: Mapping[str, Any]
+    found: Paired
 
 
 def pairs_between(rows: Sequence[Row], *, samples: int, seed: int) -> list[Pair]:
@@ -78,7 +77,7 @@ def _candidates(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
             )
 
 
-def compared(row: Row, other: Row, *, samples: int, seed: int) -> dict[str, Any]:
+def compared(row: Row, other: Row, *, samples: int, seed: int) -> Paired:
     """What a row does otherwise than another, as `Pair.found`; over the seeds that both have.
 
     Args:
@@ -90,16 +89,18 @@ def compared(row: Row, other: Row, *, samples: int, seed: int) -> dict[str, Any]
     pairs = list(_by_seed(row.cells, other.cells))
     each = [paired(cell, theirs, samples=samples, seed=seed) for cell, theirs in pairs]
     if len(each) == 1:
-        return dict(finite(each[0]))
-    tokens = [found["tokens_changed"] for found in each]
-    found = {
+        only: Paired = finite(each[0])
+        return only
+    tokens = [found["tokens_changed"] for found in each if found["tokens_changed"] is not None]
+    found: Paired = {
         "pairs": sum(one["pairs"] for one in each),
         "differences": mean_differences(pairs, samples=samples, seed=seed),
         "changed": sum(one["changed"] for one in each),
-        "tokens_changed": None if None in tokens else sum(tokens),
+        "tokens_changed": sum(tokens) if len(tokens) == len(each) else None,
         "mcnemar": None,
     }
-    return dict(finite(found))
+    cleaned: Paired = finite(found)
+    return cleaned
 
 
 def _by_seed(cells: Sequence[Scored], others: Sequence[Scored]) -> Iterator[tuple[Scored, Scored]]:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import UnionType
+from typing import (
+    Any,
+    Literal,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 Shape = Any
 """What a value must look like: a type, several types or texts to choose from as a tuple, a list of
@@ -49,6 +59,38 @@ def misfit(value: Any, shape: Shape, where: str = "") -> str:
     if any(_fits(value, option) for option in options):
         return ""
     return _told(where, " or ".join(map(_name, options)), value)
+
+
+def shape_of(kind: Any) -> Shape:
+    """The shape that a type describes.
+
+    Args:
+        kind: A TypedDict, or what the types of its keys are made of: plain types, `Any`, lists,
+            dictionaries, literals, and unions of plain types.
+
+    Example:
+        >>> from typing import TypedDict
+        >>> class Entry(TypedDict):
+        ...     n: int
+        ...     text: str | None
+        ...     seeds: NotRequired[list[int]]
+        >>> shape_of(Entry)
+        {'n': <class 'int'>, 'text': (<class 'str'>, <class 'NoneType'>), 'seeds?': [<class 'int'>]}
+    """
+    if is_typeddict(kind):
+        found = {}
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            optional = get_origin(hint) is NotRequired
+            found[name + "?" * optional] = shape_of(get_args(hint)[0] if optional else hint)
+        return found
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is list:
+        return [shape_of(parts[0])]
+    if origin is dict:
+        return dict if parts[1] is Any else {"*": shape_of(parts[1])}
+    if origin in (Union, UnionType, Literal):
+        return parts
+    return object if kind is Any else kind
 
 
 def _fits(value: Any, option: Any) -> bool:

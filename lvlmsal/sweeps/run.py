@@ -19,6 +19,7 @@ from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.trainer import quiet_lightning
 from lvlmsal.evaluation.results.folder import write_text
+from lvlmsal.evaluation.results.records import Record
 from lvlmsal.sweeps.axes import shown
 from lvlmsal.sweeps.costs import cost_of
 from lvlmsal.sweeps.plot import plot_grid
@@ -154,7 +155,7 @@ def _measured(
 ) -> Iterable[Measured]:
     """Every scored cell with its costs and the options that it was answered with."""
     planned = {(cell.model.name, cell.method, cell.label): cell for cell in found.plan.cells}
-    records: dict[str, list[dict[str, Any]]] = {}
+    records: dict[str, list[Record]] = {}
     for record in result.records():
         records.setdefault(record["key"].split("/", 1)[0], []).append(record)
     for cell in result.results["cells"]:

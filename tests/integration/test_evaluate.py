@@ -15,9 +15,11 @@ import pytest
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
 from lvlmsal.evaluation.results.locks import RunLock
-from lvlmsal.evaluation.results.records import TIMINGS
+from lvlmsal.evaluation.results.records import TIMINGS, Record
+from lvlmsal.evaluation.results.schema import SCHEMA_VERSION, Results
 from lvlmsal.evaluation.run import evaluate as running
 from lvlmsal.model.lvlm import Lvlm
+from tests.unit.evaluation.typed import misfits
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +114,13 @@ def test_a_run_folder_is_complete(finished: Result, shared_world: Path) -> None:
     assert environment["models"]["tiny"]["class"] == "LlavaForConditionalGeneration"
     assert set(environment["packages"]) >= {"torch", "transformers", "lvlmsal"}
     assert all(record["key"].split("/")[0] in environment["cells"] for record in records)
+
+
+def test_files_of_a_run_have_the_keys_and_types_of_their_page(finished: Result) -> None:
+    assert [text for record in finished.records() for text in misfits(record, Record)] == []
+    results = json.loads((finished.folder / "results.json").read_text())
+    assert misfits(results, Results) == []
+    assert results["schema_version"] == SCHEMA_VERSION
 
 
 def test_answers_do_not_depend_on_the_batch_size(

@@ -13,10 +13,12 @@ from PIL import Image
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate, score
 from lvlmsal.evaluation.results.locks import RunLock
+from lvlmsal.evaluation.results.schema import Cell, Results
 from lvlmsal.evaluation.run.judging import judge_run
 from lvlmsal.judges import client
 from lvlmsal.model.lvlm import Lvlm
 from tests.unit.benchmarks.judged_files import write_llava_bench, write_mm_vet
+from tests.unit.evaluation.typed import misfits
 from tests.unit.judges.server import Act, Behaviour, serving
 
 pytestmark = pytest.mark.slow
@@ -83,6 +85,7 @@ def test_a_run_is_judged_scored_and_scored_again_without_the_server(
     assert cell["figures"]["ratio"]["value"] is None
     assert cell["judge"]["unjudged"] == 3
     assert cell["judge"]["judge"] is None
+    assert misfits(before, Results) == []
 
     with serving(grading) as server:
         code, out, _ = run("judge", folder, *at(server.url, price_in=10, price_out=10))
@@ -98,6 +101,7 @@ def test_a_run_is_judged_scored_and_scored_again_without_the_server(
         assert cell["judge"]["judge"] == f"m at {server.url}"
         assert cell["judge"]["unjudged"] == 0
         assert len(cell["judge"]["prompt"]) == 16
+        assert misfits(cell, Cell) == []
     assert f"Judged by m at {server.url}, prompt " in after.markdown()
     code, out, _ = run("judge", folder, "--json")
     assert code == 0

@@ -11,11 +11,12 @@ from lvlmsal.evaluation.config.paper import UNITS, PaperConfig
 from lvlmsal.evaluation.report.grid import Grid, markdown_grid
 from lvlmsal.evaluation.report.table import shown_cells
 from lvlmsal.evaluation.report.terminal import shown
+from lvlmsal.evaluation.results.schema import PaperEntry
 
 _HEADS = ("model", "method", "benchmark", "figure", "paper", "ours", "ours - paper", "paper's row")
 
 
-def beside_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def beside_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[PaperEntry]:
     """Each published figure with ours, in the paper's unit.
 
     Args:
@@ -28,7 +29,7 @@ def beside_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[
     """
     cells = {(c["model"], c["method"], c["benchmark"]): c for c in shown_cells(results)}
     only = next(iter(dict.fromkeys(model for model, _, _ in cells)), "")
-    entries = []
+    entries: list[PaperEntry] = []
     for row in paper.rows if paper else []:
         for figure, value in row.figures.items():
             keys = [(row.model or only, row.method, label) for label in row.benchmarks]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -26,6 +26,7 @@ from lvlmsal.evaluation.results.folder import has_begun, read_environment, write
 from lvlmsal.evaluation.results.judge_replies import give_replies, judged_parts, note_judge
 from lvlmsal.evaluation.results.manifests import read_manifest
 from lvlmsal.evaluation.results.records import Record, all_lines, all_records
+from lvlmsal.evaluation.results.schema import SCHEMA_VERSION, Results, Unfinished
 from lvlmsal.evaluation.results.scoring import cells_of, score_records
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS
@@ -41,12 +42,12 @@ class Result:
     """
 
     folder: Path
-    results: dict[str, Any]
+    results: Results
 
     @classmethod
     def of_other_process(cls, folder: Path) -> Self:
         """What processes other than the first return: they neither score nor write."""
-        return cls(folder, {"cells": [], "over_seeds": [], "warnings": [], "baseline": ""})
+        return cls(folder, score_records([], {}))
 
     @property
     def is_of_other_process(self) -> bool:
@@ -54,14 +55,13 @@ class Result:
         return not self.results["cells"]
 
     @property
-    def unfinished(self) -> dict[str, Any] | None:
+    def unfinished(self) -> Unfinished | None:
         """How much of the run was answered when it was scored; None if it was everything.
 
         ``answers``, ``expected``, and ``cells``, which says the same of each model with each method
         on each benchmark that lacks some.
         """
-        found: dict[str, Any] | None = self.results.get("unfinished")
-        return found
+        return self.results.get("unfinished")
 
     def cell(
         self, model: str, method: str, benchmark: str, seed: int | None = None
@@ -143,7 +143,7 @@ class OpenRun:
     environment: dict[str, Any]
     records: list[Record]
     metrics: dict[str, CountMetric]
-    unfinished: dict[str, Any] | None
+    unfinished: Unfinished | None
 
 
 def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
@@ -169,9 +169,9 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
     cells = environment["cells"]
     wanted = {digest: _wanted(run, cell, environment) for digest, cell in cells.items()}
     check_belonging(lines, wanted, names.ENVIRONMENT)
-    records = [
-        {"seed": wanted[key.split("/", 1)[0]].seed, **line.record} for key, line in lines.items()
-    ]
+    for key, line in lines.items():
+        line.record.setdefault("seed", wanted[key.split("/", 1)[0]].seed)
+    records = [line.record for line in lines.values()]
     metrics = {
         entry.label: BENCHMARKS.build(entry.name, **entry.options).metric()
         for entry in config.benchmarks
@@ -207,7 +207,14 @@ def read_result(run: Path) -> Result:
         ) from error
     if not isinstance(content, dict) or not content.get("cells"):
         raise DataError(f"holds no figures; `lvlmsal score {run}` writes them", path=path)
-    return Result(run, content)
+    version = content.get("schema_version", SCHEMA_VERSION)
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"has schema_version {version}, and this version of lvlmsal reads {SCHEMA_VERSION} and "
+            f"earlier ones; install a newer one, or type `lvlmsal score {run}` to write it again",
+            path=path,
+        )
+    return Result(run, cast(Results, content))  # older ones lack what came later
 
 
 @dataclass(frozen=True)

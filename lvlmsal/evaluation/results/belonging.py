@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.results.records import Line
+from lvlmsal.evaluation.results.records import Line, Record
+from lvlmsal.evaluation.results.schema import Unfinished, UnfinishedCell
 
 
 @dataclass(frozen=True)
@@ -72,22 +72,22 @@ def check_belonging(lines: Mapping[str, Line], wanted: Mapping[str, Wanted], sou
             )
 
 
-def _contradiction(record: Mapping[str, Any], sample: str, cell: Wanted) -> str:
+def _contradiction(record: Record, sample: str, cell: Wanted) -> str:
     """How a record contradicts its own key."""
     said = {
-        "model": cell.model,
-        "method": cell.method,
-        "benchmark": cell.benchmark,
-        "sample_id": sample,
+        "model": (record["model"], cell.model),
+        "method": (record["method"], cell.method),
+        "benchmark": (record["benchmark"], cell.benchmark),
+        "sample_id": (record["sample_id"], sample),
     }
-    for name, value in said.items():
+    for name, (found, value) in said.items():
         # a name that the config takes from the environment is written nowhere
-        if record[name] != value and "${" not in value:
-            return f"its {name} is {record[name]!r}, and its key belongs to {value!r}"
+        if found != value and "${" not in value:
+            return f"its {name} is {found!r}, and its key belongs to {value!r}"
     return ""
 
 
-def unfinished(lines: Mapping[str, Any], wanted: Mapping[str, Wanted]) -> dict[str, Any] | None:
+def unfinished(lines: Mapping[str, object], wanted: Mapping[str, Wanted]) -> Unfinished | None:
     """How much of a run is still to be answered.
 
     Args:
@@ -99,7 +99,7 @@ def unfinished(lines: Mapping[str, Any], wanted: Mapping[str, Wanted]) -> dict[s
         method on one benchmark; None where everything is there.
     """
     there = Counter(key.split("/", 1)[0] for key in lines)
-    cells = [
+    cells: list[UnfinishedCell] = [
         {
             "model": cell.model,
             "method": cell.method,

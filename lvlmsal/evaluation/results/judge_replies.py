@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.config.judge_config import endpoint_of
 from lvlmsal.evaluation.config.schema import RunConfig
 from lvlmsal.evaluation.results import folder as names
-from lvlmsal.evaluation.results.records import Record
+from lvlmsal.evaluation.results.records import Record, text_of
+from lvlmsal.evaluation.results.schema import Cell, Results
 from lvlmsal.judges import ReplyStore
 from lvlmsal.judges.judging import Part
 from lvlmsal.metrics.base import CountMetric
@@ -44,7 +44,7 @@ def judged_parts(
     for place, found in split.items():
         metric = metrics[place[2]]
         assert isinstance(metric, JudgedMetric)  # checked above
-        answers = [record["answer"] for record in found]
+        answers = [text_of(record) for record in found]
         targets = [record["target"] for record in found]
         metric.replies = {}
         try:
@@ -59,7 +59,7 @@ def judged_parts(
     return parts
 
 
-def _place(entry: Mapping[str, Any]) -> Place:
+def _place(entry: Record | Cell) -> Place:
     """Where a record, or a cell of the results, belongs."""
     return (entry["model"], entry["method"], entry["benchmark"], entry.get("seed", 0))
 
@@ -91,7 +91,7 @@ def give_replies(run: Path, config: RunConfig, metrics: Iterable[CountMetric]) -
     return judge
 
 
-def note_judge(results: dict[str, Any], parts: Mapping[Place, Part], judge: str, run: Path) -> None:
+def note_judge(results: Results, parts: Mapping[Place, Part], judge: str, run: Path) -> None:
     """Say in the results who has judged, with which prompt, and what is not judged yet.
 
     Args:

@@ -6,36 +6,47 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from lvlmsal.errors import DataError
-from lvlmsal.readers.shapes import misfit
+from lvlmsal.readers.shapes import misfit, shape_of
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
-"""One line of ``records.jsonl``; `make_record` lists its keys."""
+
+class Record(TypedDict):
+    """One line of ``records.jsonl``; docs/results.md says what each key means.
+
+    Keys that came later are missing in records of earlier versions.
+    """
+
+    key: str
+    model: str
+    method: str
+    benchmark: str
+    sample_id: str
+    group: str
+    images: list[str]
+    prompt: str
+    answer: str | None
+    target: Any
+    status: Literal["ok", "failed"]
+    error: str
+    new_tokens: int
+    token_ids: NotRequired[list[int]]
+    tokens: NotRequired[list[dict[str, Any]]]
+    seconds: float
+    batch_size: NotRequired[int]
+    forwards: NotRequired[int | None]
+    peak_memory: NotRequired[int | None]
+    seed: NotRequired[int]
+
 
 TIMINGS = ("seconds", "batch_size", "forwards", "peak_memory")
 """Keys that may differ between two runs of the same config: what the answer has cost."""
 
 
-_SHAPE = {
-    **dict.fromkeys(("key", "model", "method", "benchmark", "sample_id", "group"), str),
-    "images": [str],
-    "prompt": str,
-    "answer": (str, type(None)),
-    "status": ("ok", "failed"),
-    "error": str,
-    "new_tokens": int,
-    "token_ids?": [int],
-    "tokens?": [dict],
-    "seconds": float,
-    "batch_size?": int,
-    "forwards?": (int, type(None)),
-    "peak_memory?": (int, type(None)),
-    "seed?": int,
-}
+_SHAPE = shape_of(Record)
 
 
 class Line(NamedTuple):
@@ -135,8 +146,15 @@ def _that_counts(first: Line | None, second: Line) -> Line:
     )
 
 
-def _answer(record: Record) -> Record:
+def _answer(record: Record) -> dict[str, object]:
     return {key: value for key, value in record.items() if key not in TIMINGS}
+
+
+def text_of(record: Record) -> str:
+    """The answer of a record whose status is ok."""
+    text = record["answer"]
+    assert text is not None  # a line without it is refused where it is read
+    return text
 
 
 def part_files(path: Path) -> list[Path]:

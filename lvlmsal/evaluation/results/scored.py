@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.results.records import Record
+from lvlmsal.evaluation.results.records import Record, text_of
+from lvlmsal.evaluation.results.schema import Bounds, Cost, McNemarTest
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.statistics.intervals import Interval
 from lvlmsal.statistics.paired import mcnemar, paired_difference
@@ -49,7 +50,7 @@ class Scored:
         try:
             answered = [record for record in self.records if record["status"] == "ok"]
             found = self.metric.rows(
-                [record["answer"] for record in answered],
+                [text_of(record) for record in answered],
                 [record["target"] for record in answered],
             )
             if not self.failed:
@@ -79,6 +80,25 @@ class Scored:
         return len(set(self.groups)) < len(self.groups)
 
 
+class Paired(TypedDict):
+    """What a cell does otherwise than another on the samples that both were asked.
+
+    Attributes:
+        pairs: How many samples both were asked.
+        differences: Of the figures, with intervals that resample images.
+        changed: How many answers are not word for word the same, where both have answered.
+        tokens_changed: At how many positions their tokens differ, those that only one has included;
+            None where records hold no tokens.
+        mcnemar: McNemar's test, where the metric calls each answer right or wrong.
+    """
+
+    pairs: int
+    differences: dict[str, Bounds]
+    changed: int
+    tokens_changed: int | None
+    mcnemar: McNemarTest | None
+
+
 def pairs_of(cell: Scored, other: Scored) -> tuple[list[int], list[int]]:
     """Positions of the samples that both were asked."""
     places = {record["sample_id"]: index for index, record in enumerate(other.records)}
@@ -86,7 +106,7 @@ def pairs_of(cell: Scored, other: Scored) -> tuple[list[int], list[int]]:
     return mine, [places[cell.records[index]["sample_id"]] for index in mine]
 
 
-def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> dict[str, Any]:
+def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> Paired:
     """What a cell does otherwise than another on the samples that both were asked.
 
     Args:
@@ -94,13 +114,6 @@ def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> dict[str,
         other: What they are compared with.
         samples: Number of resamples.
         seed: Seed of the resamples.
-
-    Returns:
-        ``pairs``, how many samples both were asked; ``differences`` of the figures, with intervals
-        that resample images; ``changed``, how many answers are not word for word the same, where
-        both have answered;
-        ``tokens_changed``, at how many positions their tokens differ, those that only one has
-        included; and ``mcnemar``, see `mcnemar_of`.
     """
     mine, theirs = pairs_of(cell, other)
     found = paired_difference(
@@ -122,7 +135,7 @@ def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> dict[str,
     }
 
 
-def bounds_of(interval: Interval) -> dict[str, float]:
+def bounds_of(interval: Interval) -> Bounds:
     """An interval as JSON has it."""
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
@@ -139,7 +152,7 @@ def _tokens_changed(both: Sequence[tuple[Record, Record]]) -> int | None:
     )
 
 
-def mcnemar_of(cell: Scored, other: Scored) -> dict[str, Any] | None:
+def mcnemar_of(cell: Scored, other: Scored) -> McNemarTest | None:
     """McNemar's test, where the metric calls every answer right or wrong.
 
     Such a metric has a rate whose count below the bar is 1 for every answer.
@@ -185,7 +198,7 @@ def outcomes_of(metric: CountMetric, rows: Tensor) -> tuple[str, list[bool]] | N
     return None
 
 
-def cost_of(records: Sequence[Record]) -> dict[str, float | None]:
+def cost_of(records: Sequence[Record]) -> Cost:
     """What answers took.
 
     Returns:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.config.controls import Opponent
 from lvlmsal.evaluation.results.records import Record, finite
+from lvlmsal.evaluation.results.schema import SCHEMA_VERSION, Cell, IntervalKind, Results, Summary
 from lvlmsal.evaluation.results.scored import Scored, cost_of, paired
 from lvlmsal.evaluation.results.seeds import over_seeds
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import options_of
 from lvlmsal.statistics.bootstrap import figure_intervals
-from lvlmsal.statistics.intervals import wilson
+from lvlmsal.statistics.intervals import Interval, wilson
 
 Opponents = Mapping[tuple[str, str], Opponent | None]
 """By model and method, see `lvlmsal.evaluation.config.controls.opponents`."""
@@ -28,7 +28,7 @@ def score_records(
     saliency_rows: Mapping[tuple[str, str], str] | None = None,
     samples: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Results:
     """Score the records of a run.
 
     Every figure comes with a 95 % interval: Wilson's for a proportion of independent answers,
@@ -48,7 +48,8 @@ def score_records(
         seed: Seed of the resamples.
 
     Returns:
-        The content of ``results.json``: JSON values only, undefined figures as null.
+        The content of ``results.json``: JSON values only, undefined figures as null. Of a run,
+        `score` adds what is unfinished, the judge and the paper.
 
     Raises:
         DataError: The records hold a benchmark without a metric, or a target it does not know.
@@ -60,9 +61,9 @@ def score_records(
             for cell in cells
             if baseline and cell.method != baseline
         }
-    results: list[dict[str, Any]] = []
-    summaries: list[dict[str, Any]] = []
-    by_way: dict[tuple[str, str, str], list[tuple[Scored, Scored | None, dict[str, Any]]]] = {}
+    results: list[Cell] = []
+    summaries: list[Summary] = []
+    by_way: dict[tuple[str, str, str], list[tuple[Scored, Scored | None, Cell]]] = {}
     for cell in cells:
         opponent = against.get((cell.model, cell.method))
         other = _find(cells, cell, opponent.method) if opponent else None
@@ -84,14 +85,17 @@ def score_records(
                     seed=seed,
                 )
             )
-    content = {
+    content: Results = {
+        "schema_version": SCHEMA_VERSION,
         "baseline": baseline,
         "bootstrap": {"samples": samples, "seed": seed},
         "cells": results,
         "over_seeds": summaries,
         "warnings": _warnings(cells, results, against),
+        "unfinished": None,
+        "paper": [],
     }
-    cleaned: dict[str, Any] = finite(content)
+    cleaned: Results = finite(content)
     return cleaned
 
 
@@ -133,11 +137,12 @@ def _find(cells: Sequence[Scored], cell: Scored, method: str) -> Scored | None:
 
 def _scores(
     cell: Scored, other: Scored | None, opponent: Opponent | None, *, samples: int, seed: int
-) -> dict[str, Any]:
+) -> Cell:
     tokens = sum(record["new_tokens"] for record in cell.records)
     seconds = sum(record["seconds"] for record in cell.records)
     intervals = _intervals(cell, samples=samples, seed=seed)
-    found = paired(cell, other, samples=samples, seed=seed) if other else {"differences": {}}
+    found = paired(cell, other, samples=samples, seed=seed) if other else None
+    differences = found["differences"] if found else {}
     return {
         "model": cell.model,
         "method": cell.method,
@@ -151,52 +156,50 @@ def _scores(
         "groups": len(set(cell.groups)),
         "compared_with": opponent.method if opponent else None,
         "decoder_differs": opponent.decoder_differs if opponent else None,
-        "changed": found.get("changed"),
-        "tokens_changed": found.get("tokens_changed"),
-        "mcnemar": found.get("mcnemar"),
+        "changed": found["changed"] if found else None,
+        "tokens_changed": found["tokens_changed"] if found else None,
+        "mcnemar": found["mcnemar"] if found else None,
         "new_tokens": tokens,
         "tokens_per_second": tokens / seconds if seconds else None,
         "cost": cost_of(cell.records),
         "figures": {
             name: {
-                **entry,
+                "value": interval.value,
+                "low": interval.low,
+                "high": interval.high,
+                "interval": kind,
                 "higher_is_better": cell.metric.figure_info[name],
-                "difference": found["differences"].get(name),
+                "difference": differences.get(name),
             }
-            for name, entry in intervals.items()
+            for name, (interval, kind) in intervals.items()
         },
     }
 
 
-def _intervals(cell: Scored, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
+def _intervals(
+    cell: Scored, *, samples: int, seed: int
+) -> dict[str, tuple[Interval, IntervalKind]]:
     """Value and bounds of every figure, with how the bounds were found."""
     found = figure_intervals(cell.metric, cell.rows, cell.groups, draws=samples, seed=seed)
-    entries = {}
+    entries: dict[str, tuple[Interval, IntervalKind]] = {}
     for name, interval in found.items():
         is_rate = name in cell.metric.rates
-        way = "bootstrap" if cell.clustered or not is_rate else "wilson"
+        kind: IntervalKind = "bootstrap" if cell.clustered or not is_rate else "wilson"
         if is_rate and cell.clustered and interval.value in (0.0, 1.0):
             # no resample differs from the data, which says nothing about how sure the figure is;
             # one trial per image is the careful reading
-            interval, way = wilson(interval.value * interval.n, interval.n), "wilson over groups"
-        entries[name] = {
-            "value": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "interval": way,
-        }
+            interval, kind = wilson(interval.value * interval.n, interval.n), "wilson over groups"
+        entries[name] = interval, kind
     return entries
 
 
-def _warnings(
-    cells: Sequence[Scored], entries: Sequence[dict[str, Any]], against: Opponents
-) -> list[str]:
+def _warnings(cells: Sequence[Scored], entries: Sequence[Cell], against: Opponents) -> list[str]:
     warnings = [
         f"{model} with {method}: the run has no twin to compare it with; twins=true adds it"
         for (model, method), opponent in against.items()
         if opponent is None
     ]
-    by_way: dict[tuple[str, str, str], list[tuple[Scored, dict[str, Any]]]] = {}
+    by_way: dict[tuple[str, str, str], list[tuple[Scored, Cell]]] = {}
     for cell, entry in zip(cells, entries, strict=True):
         way = (cell.model, cell.method, cell.benchmark)
         by_way.setdefault(way, []).append((cell, entry))

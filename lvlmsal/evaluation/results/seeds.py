@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from lvlmsal.evaluation.results.schema import Bounds, Cell, Figure, IntervalKind, Summary
 from lvlmsal.evaluation.results.scored import Scored, bounds_of, cost_of, mean_figures, pairs_of
 from lvlmsal.statistics.bootstrap import bootstrap_interval
 from lvlmsal.statistics.intervals import wilson
@@ -19,12 +19,12 @@ Pair = tuple[Scored, Scored]
 
 def over_seeds(
     cells: Sequence[Scored],
-    entries: Sequence[dict[str, Any]],
+    entries: Sequence[Cell],
     pairs: Sequence[Pair],
     *,
     samples: int,
     seed: int,
-) -> dict[str, Any]:
+) -> Summary:
     """One entry for the cells of a method that differ in their seed only.
 
     The value of a figure is its mean over the seeds. Its interval resamples images with the answers
@@ -48,36 +48,45 @@ def over_seeds(
     seconds = sum(record["seconds"] for record in records)
     tokens = sum(entry["new_tokens"] for entry in entries)
     differences = mean_differences(pairs, samples=samples, seed=seed) if pairs else {}
-    kept = ("model", "method", "benchmark", "metric", "metric_options", "variant")
-    return {
-        **{key: first[key] for key in kept},
-        **({"saliency_row": first["saliency_row"]} if "saliency_row" in first else {}),
+    summary: Summary = {
+        "model": first["model"],
+        "method": first["method"],
+        "benchmark": first["benchmark"],
+        "metric": first["metric"],
+        "metric_options": first["metric_options"],
+        "variant": first["variant"],
         "seeds": [cell.seed for cell in cells],
         "n": sum(entry["n"] for entry in entries),
         "failed": sum(entry["failed"] for entry in entries),
         "groups": len({group for cell in cells for group in cell.groups}),
-        **{key: first[key] for key in ("compared_with", "decoder_differs")},
-        "changed": _sum(entries, "changed"),
-        "tokens_changed": _sum(entries, "tokens_changed"),
+        "compared_with": first["compared_with"],
+        "decoder_differs": first["decoder_differs"],
+        "changed": _sum([entry["changed"] for entry in entries]),
+        "tokens_changed": _sum([entry["tokens_changed"] for entry in entries]),
         "mcnemar": None,
         "new_tokens": tokens,
         "tokens_per_second": tokens / seconds if seconds else None,
         "cost": cost_of(records),
-        "figures": {
-            name: {**figure, "difference": differences.get(name)}
-            for name, figure in _figures(cells, entries, samples=samples, seed=seed).items()
-        },
+        "figures": _figures(cells, entries, differences, samples=samples, seed=seed),
     }
+    if "saliency_row" in first:
+        summary["saliency_row"] = first["saliency_row"]
+    return summary
 
 
-def _sum(entries: Sequence[dict[str, Any]], key: str) -> int | None:
-    values = [entry[key] for entry in entries if entry[key] is not None]
-    return sum(values) if len(values) == len(entries) else None
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _figures(
-    cells: Sequence[Scored], entries: Sequence[dict[str, Any]], *, samples: int, seed: int
-) -> dict[str, dict[str, Any]]:
+    cells: Sequence[Scored],
+    entries: Sequence[Cell],
+    differences: Mapping[str, Bounds],
+    *,
+    samples: int,
+    seed: int,
+) -> dict[str, Figure]:
     groups = {r["sample_id"]: r["group"] for cell in cells for r in cell.records}
     ids = sorted(groups, key=str)
     places = [[str(r["sample_id"]) for r in cell.records] for cell in cells]
@@ -96,20 +105,23 @@ def _figures(
         draws=samples,
         seed=seed,
     )
-    figures: dict[str, dict[str, Any]] = {}
+    figures: dict[str, Figure] = {}
     for name, interval in found.items():
-        way = "bootstrap"
+        kind: IntervalKind = "bootstrap"
         if name in metric.rates and interval.value in (0.0, 1.0):
-            interval, way = wilson(interval.value * interval.n, interval.n), "wilson over groups"
+            interval, kind = wilson(interval.value * interval.n, interval.n), "wilson over groups"
         values = [entry["figures"][name]["value"] for entry in entries]
         spread = torch.tensor(values, dtype=torch.float64)
         figures[name] = {
-            **bounds_of(interval),
-            "interval": way,
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "interval": kind,
             "std": spread.std().item(),
             "min": spread.min().item(),
             "max": spread.max().item(),
             "higher_is_better": entries[0]["figures"][name]["higher_is_better"],
+            "difference": differences.get(name),
         }
     return figures
 
@@ -122,9 +134,7 @@ def _placed(rows: Tensor, own: Sequence[str], ids: Sequence[str]) -> Tensor:
     return found
 
 
-def mean_differences(
-    pairs: Sequence[Pair], *, samples: int, seed: int
-) -> dict[str, dict[str, float]]:
+def mean_differences(pairs: Sequence[Pair], *, samples: int, seed: int) -> dict[str, Bounds]:
     """The mean over seeds of what `paired` finds of each."""
     both = [(cell, other, *pairs_of(cell, other)) for cell, other in pairs]
     groups = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from lvlmsal.evaluation.results.schema import Unfinished
 
 
-def unfinished_text(unfinished: Mapping[str, Any]) -> str:
+def unfinished_text(unfinished: Unfinished) -> str:
     """How much of a run is there, and what is not.
 
     Args:
-        unfinished: Of ``results.json``, see `lvlmsal.evaluation.results.belonging.unfinished`.
+        unfinished: As ``results.json`` has it.
     """
     cells = unfinished["cells"]
     several = len({cell["seed"] for cell in cells}) > 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, DataError, close_matches
@@ -165,7 +164,7 @@ def _names(cell: Cell) -> dict[str, str]:
 
 def _answered(
     cell: Cell, records: Mapping[str, Record], run: Path, limit: int | None
-) -> list[tuple[Sample, dict[str, Any]]]:
+) -> list[tuple[Sample, Record]]:
     """The samples of a cell with their records, those that failed left out."""
     found = [(s, records.get(cell.key(s.id))) for s in cell.benchmark.samples()[:limit]]
     missing = [sample.id for sample, record in found if record is None]
