@@ -17,7 +17,7 @@ from lvlmsal.adapters.spans import TokenSpans, find_spans
 from lvlmsal.adapters.unwrapping import check_generate
 from lvlmsal.errors import UnsupportedError
 
-GUIDE = "CONTRIBUTING.md, section 'A new adapter'"
+GUIDE = "docs/contributing/adapter.md"
 
 
 class ModelAdapter(ABC):

@@ -15,7 +15,7 @@ def lazy_names(
 
     Args:
         package: The package's ``__name__``.
-        homes: Public name -> the module that defines it.
+        homes: Public name -> the module that defines it; `.module` is one of the package.
 
     Returns:
         The two functions, to be assigned in the package's ``__init__.py``.
@@ -24,7 +24,7 @@ def lazy_names(
     def find(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(importlib.import_module(homes[name]), name)
+        found = getattr(importlib.import_module(homes[name], package), name)
         setattr(sys.modules[package], name, found)
         return found
 

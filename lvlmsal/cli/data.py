@@ -136,9 +136,9 @@ def export_data(
     from lvlmsal.errors import UnknownName
     from lvlmsal.registry import BENCHMARKS
 
-    layouts = {each: BENCHMARKS.get(each).layout for each in BENCHMARKS}
-    if (layout := layouts.get(name)) is None:
-        known = [each for each in layouts if layouts[each]]
+    layout = BENCHMARKS.get(name).layout if name in BENCHMARKS else None
+    if layout is None:
+        known = [each for each in BENCHMARKS if BENCHMARKS.outline(each).layout]
         raise UnknownName("benchmark with a data set on the hub", name, known)
     rows = load_rows(dataset, split, config, revision)
     source = {"dataset": dataset, "config": config, "split": split, "revision": revision}

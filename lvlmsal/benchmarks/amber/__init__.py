@@ -14,9 +14,9 @@ __all__ = ["Amber", "AmberDiscriminativeMetric", "AmberGenerativeMetric", "Amber
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "Amber": "lvlmsal.benchmarks.amber.benchmark",
-        "AmberGenerativeMetric": "lvlmsal.benchmarks.amber.metric",
-        "AmberDiscriminativeMetric": "lvlmsal.benchmarks.amber.metric",
-        "AmberScorer": "lvlmsal.benchmarks.amber.scorer",
+        "Amber": ".benchmark",
+        "AmberGenerativeMetric": ".metric",
+        "AmberDiscriminativeMetric": ".metric",
+        "AmberScorer": ".scorer",
     },
 )

@@ -12,10 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["Captions", "CaptionsMetric", "CaptionsScorer"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Captions": "lvlmsal.benchmarks.captions.benchmark",
-        "CaptionsMetric": "lvlmsal.benchmarks.captions.metric",
-        "CaptionsScorer": "lvlmsal.benchmarks.captions.scorer",
-    },
+    __name__, {"Captions": ".benchmark", "CaptionsMetric": ".metric", "CaptionsScorer": ".scorer"}
 )

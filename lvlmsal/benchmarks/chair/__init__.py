@@ -12,10 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["Chair", "ChairMetric", "ChairScorer"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Chair": "lvlmsal.benchmarks.chair.benchmark",
-        "ChairMetric": "lvlmsal.benchmarks.chair.metric",
-        "ChairScorer": "lvlmsal.benchmarks.chair.scorer",
-    },
+    __name__, {"Chair": ".benchmark", "ChairMetric": ".metric", "ChairScorer": ".scorer"}
 )

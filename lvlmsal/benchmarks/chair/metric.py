@@ -59,8 +59,8 @@ class ChairMetric(CountMetric):
     which to look for objects. The results say how many these are.
 
     Targets are collections of the names of the objects that are there; `ground_truth_objects` of
-    `lvlmsal.metrics.functional` makes them from annotations and reference captions. The figures are
-    those of `chair_figures` there, as fractions.
+    `lvlmsal.benchmarks.chair.counts` makes them from annotations and reference captions. The
+    figures are those of `chair_figures` there, as fractions.
 
     Args:
         vocabulary: ``"coco"`` for this library's own list of words, or the path of a vocabulary

@@ -14,8 +14,8 @@ __all__ = ["HallusionBench", "HallusionBenchMetric", "HallusionBenchScorer"]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "HallusionBench": "lvlmsal.benchmarks.hallusionbench.benchmark",
-        "HallusionBenchMetric": "lvlmsal.benchmarks.hallusionbench.metric",
-        "HallusionBenchScorer": "lvlmsal.benchmarks.hallusionbench.scorer",
+        "HallusionBench": ".benchmark",
+        "HallusionBenchMetric": ".metric",
+        "HallusionBenchScorer": ".scorer",
     },
 )

@@ -13,9 +13,5 @@ __all__ = ["LlavaBench", "LlavaBenchMetric", "LlavaBenchScorer"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "LlavaBench": "lvlmsal.benchmarks.llava_bench.benchmark",
-        "LlavaBenchMetric": "lvlmsal.benchmarks.llava_bench.metric",
-        "LlavaBenchScorer": "lvlmsal.benchmarks.llava_bench.scorer",
-    },
+    {"LlavaBench": ".benchmark", "LlavaBenchMetric": ".metric", "LlavaBenchScorer": ".scorer"},
 )

@@ -12,10 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["MmVet", "MmVetMetric", "MmVetScorer"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "MmVet": "lvlmsal.benchmarks.mm_vet.benchmark",
-        "MmVetMetric": "lvlmsal.benchmarks.mm_vet.metric",
-        "MmVetScorer": "lvlmsal.benchmarks.mm_vet.scorer",
-    },
+    __name__, {"MmVet": ".benchmark", "MmVetMetric": ".metric", "MmVetScorer": ".scorer"}
 )

@@ -12,10 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["Mme", "MmeMetric", "MmeScorer"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Mme": "lvlmsal.benchmarks.mme.benchmark",
-        "MmeMetric": "lvlmsal.benchmarks.mme.metric",
-        "MmeScorer": "lvlmsal.benchmarks.mme.scorer",
-    },
+    __name__, {"Mme": ".benchmark", "MmeMetric": ".metric", "MmeScorer": ".scorer"}
 )

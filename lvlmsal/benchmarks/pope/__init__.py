@@ -12,10 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["Pope", "PopeMetric", "PopeScorer"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Pope": "lvlmsal.benchmarks.pope.benchmark",
-        "PopeMetric": "lvlmsal.benchmarks.pope.metric",
-        "PopeScorer": "lvlmsal.benchmarks.pope.scorer",
-    },
+    __name__, {"Pope": ".benchmark", "PopeMetric": ".metric", "PopeScorer": ".scorer"}
 )

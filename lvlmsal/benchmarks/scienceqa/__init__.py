@@ -13,9 +13,5 @@ __all__ = ["Scienceqa", "ScienceqaMetric", "ScienceqaScorer"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "Scienceqa": "lvlmsal.benchmarks.scienceqa.benchmark",
-        "ScienceqaMetric": "lvlmsal.benchmarks.scienceqa.metric",
-        "ScienceqaScorer": "lvlmsal.benchmarks.scienceqa.scorer",
-    },
+    {"Scienceqa": ".benchmark", "ScienceqaMetric": ".metric", "ScienceqaScorer": ".scorer"},
 )

@@ -14,8 +14,8 @@ __all__ = ["VideoChatGpt", "VideoChatGptMetric", "VideoChatGptScorer"]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "VideoChatGpt": "lvlmsal.benchmarks.video_chatgpt.benchmark",
-        "VideoChatGptMetric": "lvlmsal.benchmarks.video_chatgpt.metric",
-        "VideoChatGptScorer": "lvlmsal.benchmarks.video_chatgpt.scorer",
+        "VideoChatGpt": ".benchmark",
+        "VideoChatGptMetric": ".metric",
+        "VideoChatGptScorer": ".scorer",
     },
 )

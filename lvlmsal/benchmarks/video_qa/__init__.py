@@ -14,10 +14,10 @@ __all__ = ["ActivityNetQa", "MsrvttQa", "MsvdQa", "VideoQaMetric", "VideoQaScore
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "ActivityNetQa": "lvlmsal.benchmarks.video_qa.benchmark",
-        "MsvdQa": "lvlmsal.benchmarks.video_qa.benchmark",
-        "MsrvttQa": "lvlmsal.benchmarks.video_qa.benchmark",
-        "VideoQaMetric": "lvlmsal.benchmarks.video_qa.metric",
-        "VideoQaScorer": "lvlmsal.benchmarks.video_qa.scorer",
+        "ActivityNetQa": ".benchmark",
+        "MsvdQa": ".benchmark",
+        "MsrvttQa": ".benchmark",
+        "VideoQaMetric": ".metric",
+        "VideoQaScorer": ".scorer",
     },
 )

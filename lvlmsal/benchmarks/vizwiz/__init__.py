@@ -12,10 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["Vizwiz", "VizwizMetric", "VizwizScorer"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Vizwiz": "lvlmsal.benchmarks.vizwiz.benchmark",
-        "VizwizMetric": "lvlmsal.benchmarks.vizwiz.metric",
-        "VizwizScorer": "lvlmsal.benchmarks.vizwiz.scorer",
-    },
+    __name__, {"Vizwiz": ".benchmark", "VizwizMetric": ".metric", "VizwizScorer": ".scorer"}
 )

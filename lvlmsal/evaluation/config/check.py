@@ -271,6 +271,6 @@ def _folder_problems(folder: Path) -> list[str]:
         problems.append(
             f"{config}: no adapter for {architectures[0]!r}."
             f"{close_matches(str(architectures[0]), ADAPTERS.names())} Known: "
-            f"{', '.join(ADAPTERS.names())}; CONTRIBUTING.md shows how to add one"
+            f"{', '.join(ADAPTERS.names())}; docs/contributing/adapter.md shows how to add one"
         )
     return problems

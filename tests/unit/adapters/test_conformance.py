@@ -203,7 +203,7 @@ def test_unknown_architecture_lists_the_known_ones() -> None:
         patch_size=4,
     )
     with pytest.raises(
-        UnsupportedError, match=r"no adapter.*'CLIPVisionModel'.*Llava.*CONTRIBUTING"
+        UnsupportedError, match=r"no adapter.*'CLIPVisionModel'.*Llava.*adapter.md"
     ):
         adapter_for(CLIPVisionModel(config))
 
