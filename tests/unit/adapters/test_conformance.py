@@ -202,9 +202,7 @@ def test_unknown_architecture_lists_the_known_ones() -> None:
         image_size=8,
         patch_size=4,
     )
-    with pytest.raises(
-        UnsupportedError, match=r"no adapter.*'CLIPVisionModel'.*Llava.*adapter.md"
-    ):
+    with pytest.raises(UnsupportedError, match=r"no adapter.*'CLIPVisionModel'.*Llava.*adapter.md"):
         adapter_for(CLIPVisionModel(config))
 
 

@@ -280,9 +280,7 @@ def test_index_of_weights(folder: Path, index: object, message: str) -> None:
 
 def test_architecture_without_an_adapter(folder: Path) -> None:
     edit(folder / "config.json", architectures=["SomeOtherModel"])
-    with pytest.raises(
-        UnsupportedError, match=r"'SomeOtherModel'.*Llava.*Qwen2_5_VL.*adapter.md"
-    ):
+    with pytest.raises(UnsupportedError, match=r"'SomeOtherModel'.*Llava.*Qwen2_5_VL.*adapter.md"):
         load_checkpoint(folder)
     edit(folder / "config.json", architectures=None)
     with pytest.raises(UnsupportedError, match="of model type llava"):
