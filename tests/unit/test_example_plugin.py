@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,30 @@ assert [len(sample.images) for sample in spans] == [1, 1]
 print("used")
 """
 
+# Its benchmark is evaluated, shown with the columns of its metric, and scored.
+EVALUATE = """
+import json, pathlib, sys
+from PIL import Image
+from lvlmsal.evaluation import evaluate
+from lvlmsal.registry import BENCHMARKS, SCORERS
+
+root = pathlib.Path(sys.argv[1])
+for color in ("red", "blue"):
+    Image.new("RGB", (28, 28), color).save(root / f"{color}.png")
+lines = [{"image": f"{color}.png", "color": color} for color in ("red", "blue")]
+(root / "tints.jsonl").write_text("\\n".join(map(json.dumps, lines)))
+found = evaluate({
+    "models": ["pocket-llava"],
+    "benchmarks": [{"name": "tint", "root": str(root), "max_new_tokens": 3}],
+    "methods": [{"name": "greedy", "decoder": "greedy"}],
+    "output": str(root / "run"),
+})
+print(found.markdown())
+answers = [{"image": f"{color}.png", "answer": "It is blue ."} for color in ("red", "blue")]
+(root / "answers.jsonl").write_text("\\n".join(map(json.dumps, answers)))
+print(SCORERS.build("tint", root=root, answers=root / "answers.jsonl").score())
+"""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -77,10 +102,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def run(code: str, site: Path) -> subprocess.CompletedProcess[str]:
+def run(code: str, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site)}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -92,6 +117,16 @@ def test_the_plugin_is_used_by_name(site: Path) -> None:
     done = run(USE, site)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "used"
+
+
+def test_a_benchmark_of_the_plugin_runs_and_shows_its_own_columns(
+    site: Path, tmp_path: Path
+) -> None:
+    done = run(EVALUATE, site, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (head,) = re.findall(r"^\|.*color named.*\|$", done.stdout, flags=re.M)
+    assert "length" not in head
+    assert "{'metric': 'tint', 'named': 0.5, 'length': 4.0}" in done.stdout
 
 
 def test_a_broken_plugin_is_reported_and_the_rest_works(site: Path, tmp_path: Path) -> None:
