@@ -32,8 +32,8 @@ class Benchmark(ABC):
         images: Folder of the images, absolute or relative to `root`; by default the first of
             `image_folders` that exists, or else `root` itself.
         prompt: What the model is asked; ``{question}`` stands for the benchmark's own question.
-        max_new_tokens: At most so many tokens are generated per answer.
-        limit: Use at most so many groups (images); all samples of a group stay together.
+        max_new_tokens: Maximum number of tokens generated per answer.
+        limit: Maximum number of groups (images); all samples of a group stay together.
         subset_seed: Draw the `limit` groups at random with this seed instead of taking the first.
         subset: Use these groups: a recipe such as ``coco-val2014-500-seed0``, which draws the same
             ones everywhere (`lvlmsal.benchmarks.subsets`), or an id list file (in `root`, or from

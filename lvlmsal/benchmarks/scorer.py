@@ -74,7 +74,7 @@ def rules_named(kind: str, names: str, known: Iterable[str]) -> list[str]:
         known: Every rule.
 
     Raises:
-        UnknownName: One of them is no rule; the message has the nearest one.
+        UnknownName: One of them is not a rule; the message has the nearest one.
 
     Example:
         >>> rules_named("parser", "strict, opera", ["opera", "strict", "vcd"])

@@ -240,7 +240,7 @@ def choose(
         root: Folder of the benchmark, where id lists are looked for first.
         problems: Takes what is wrong with a recipe or list; then nothing is chosen.
         subset: A recipe or an id list file.
-        limit: At most so many groups, of those that `subset` chooses.
+        limit: Maximum number of groups, of those that `subset` chooses.
         seed: Draw these at random; without it the first are taken.
     """
     groups, said = list(images), []

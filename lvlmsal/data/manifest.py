@@ -86,7 +86,7 @@ def read_manifest(path: Path) -> dict[str, str]:
     """Name -> SHA-256 of a manifest file.
 
     Raises:
-        DataError: The file cannot be read, a line is no line of a manifest, or a name comes twice.
+        DataError: The file cannot be read, a line is not one of a manifest, or a name comes twice.
     """
     names: dict[str, str] = {}
     for number, line in enumerate(read_text(path).split("\n"), start=1):

@@ -175,7 +175,7 @@ def _lmms_eval(answer: str, label: str | None = None) -> Verdict:
 def _vlmevalkit(answer: str, label: str | None = None) -> Verdict:
     """Exactly one of yes and no must be among the words, once marks are taken out.
 
-    A mark is deleted if it has a blank beside it anywhere in the text, or if the text holds a
+    A mark is deleted if it has a blank next to it anywhere in the text, or if the text holds a
     number such as 1,000; otherwise it parts words. The first 32 full stops that no digit follows
     are deleted; colons and apostrophes stay. The judge model that the tool may ask where this
     fails is left out.
@@ -195,7 +195,7 @@ def _vlmevalkit(answer: str, label: str | None = None) -> Verdict:
 _ALL = (
     AnswerParser(
         "strict",
-        "the first word, in any case and behind any marks, must be yes or no; else unparsed",
+        "the first word, in any case and after any marks, must be yes or no; else unparsed",
         "",
         _strict,
         note="an unparsed answer is wrong, and lowers recall where the label is yes",

@@ -22,7 +22,7 @@ class CountMetric(Metric):
     """A metric whose figures are functions of counts, summed over samples.
 
     Each sample becomes one row of counts. Summing rows is all that batches, processes and resumed
-    runs ever do, so the result depends neither on the order nor on how samples are dealt out; and
+    runs ever do, so the result depends neither on the order nor on how samples are distributed; and
     a bootstrap is one matrix product of resampling weights with the rows.
 
     A metric is a dataclass whose fields are its options, and it defines `rows` and `figures`:
@@ -190,7 +190,7 @@ class SetMetric(CountMetric):
             for answer, target in zip(answers, targets, strict=True)
         )
         state = self.samples
-        assert isinstance(state, list)  # only a synchronised metric holds one tensor
+        assert isinstance(state, list)  # only a synchronized metric holds one tensor
         state.append(torch.tensor(bytearray(lines.encode()), dtype=torch.uint8))
 
     def compute(self) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from lvlmsal.metrics.answer_parsers import rule_named
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """What a reply says.
 
     Attributes:
@@ -43,8 +43,8 @@ class ReplyRule:
 
     name: str
     summary: str
-    read: Callable[[str, bool], Judgement | None]
-    last: Judgement | None = None
+    read: Callable[[str, bool], Judgment | None]
+    last: Judgment | None = None
 
 
 def literal_dict(text: str) -> dict[Any, Any] | None:
@@ -56,7 +56,7 @@ def literal_dict(text: str) -> dict[Any, Any] | None:
     """
     try:
         with warnings.catch_warnings():
-            # odd escapes in a reply are no concern of the user
+            # odd escapes in a reply do not concern the user
             warnings.simplefilter("ignore")
             value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -64,7 +64,7 @@ def literal_dict(text: str) -> dict[Any, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _official(reply: str, with_verdict: bool) -> Judgement | None:
+def _official(reply: str, with_verdict: bool) -> Judgment | None:
     """The whole reply is a dictionary; scores lose their fraction, "yes" may be part of a word."""
     found = literal_dict(reply)
     if found is None:
@@ -75,15 +75,15 @@ def _official(reply: str, with_verdict: bool) -> Judgement | None:
         # the official script stops here, once all replies are there
         return None
     if not with_verdict:
-        return Judgement(score)
+        return Judgment(score)
     said = found.get("pred")
     if not isinstance(said, str):
         return None
     text = said.lower()
-    return Judgement(score, True if "yes" in text else False if "no" in text else None)
+    return Judgment(score, True if "yes" in text else False if "no" in text else None)
 
 
-def _lmms_eval(reply: str, with_verdict: bool) -> Judgement | None:
+def _lmms_eval(reply: str, with_verdict: bool) -> Judgment | None:
     """From the first opening brace to the next closing one; what lacks is no and 0."""
     start = reply.find("{")
     end = reply.find("}", start)
@@ -96,19 +96,19 @@ def _lmms_eval(reply: str, with_verdict: bool) -> Judgement | None:
         return None
     if not math.isfinite(score):
         return None
-    return Judgement(score, found.get("pred", "no") == "yes" if with_verdict else None)
+    return Judgment(score, found.get("pred", "no") == "yes" if with_verdict else None)
 
 
-def _strict(reply: str, with_verdict: bool) -> Judgement | None:
-    """Exactly yes or no, and a score from 0 to 5 with its fraction; a fence around is no matter."""
+def _strict(reply: str, with_verdict: bool) -> Judgment | None:
+    """Exactly yes or no, and a score from 0 to 5 with its fraction, inside a fence or not."""
     found = literal_dict(reply[reply.find("{") : reply.rfind("}") + 1])
     score = None if found is None else _number(found.get("score"))
     if found is None or score is None or not 0 <= score <= 5:
         return None
     if not with_verdict:
-        return Judgement(score)
+        return Judgment(score)
     said = str(found.get("pred")).strip().lower()
-    return Judgement(score, said == "yes") if said in ("yes", "no") else None
+    return Judgment(score, said == "yes") if said in ("yes", "no") else None
 
 
 def _number(value: object) -> float | None:
@@ -132,7 +132,7 @@ _ALL = (
         "from the first '{' to the next '}'; pred must equal 'yes', all else is no; the score "
         "keeps its fraction; no and 0 where no reply can be used",
         _lmms_eval,
-        Judgement(0.0, False),
+        Judgment(0.0, False),
     ),
     ReplyRule(
         "strict",

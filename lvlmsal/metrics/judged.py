@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.judge_prompts import JudgePrompt
-from lvlmsal.metrics.judge_replies import Judgement, get_reply_rule
+from lvlmsal.metrics.judge_replies import Judgment, get_reply_rule
 
 TALLIES = ("n", "unjudged", "failed", "given_up", "neither", "unclear")
 """Figures of judged metrics that count answers, and do so whatever could be read."""
@@ -33,7 +33,7 @@ class JudgeRequest:
         messages: Chat messages, as (role, text).
         temperature: Sampling temperature; None leaves it to the endpoint.
         max_tokens: Length limit of the reply; None leaves it to the endpoint.
-        attempt: Tells repeated requests with the same words apart (0, 1, ...).
+        attempt: Distinguishes repeated requests with the same words (0, 1, ...).
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -91,7 +91,7 @@ class JudgedMetric(CountMetric):
 
     @staticmethod
     def with_heard(rows: Tensor, heard: Sequence[float], asked: Sequence[float]) -> Tensor:
-        """Rows with the two counts of `HEARD` behind them.
+        """Rows with the two counts of `HEARD` after them.
 
         Args:
             rows: Shape (samples, counts).
@@ -119,7 +119,7 @@ class JudgedMetric(CountMetric):
         """Figures, undefined where replies are needed and none could be read.
 
         What an official script puts in place of a reply that it cannot read (-1, 0, no) is no
-        judgement, and a score of nothing else says nothing of the answers.
+        judgment, and a score of nothing else says nothing of the answers.
 
         Args:
             figures: The figures, numbers of answers (`TALLIES`) among them.
@@ -203,16 +203,14 @@ class ScoreMetric(JudgedMetric):
                 return []
         return []
 
-    def judgement(
-        self, messages: Sequence[tuple[str, str]], with_verdict: bool
-    ) -> Judgement | None:
+    def judgment(self, messages: Sequence[tuple[str, str]], with_verdict: bool) -> Judgment | None:
         """`heard`, or what the rule puts in its place; None where the answer stays unjudged."""
         found = self.heard(messages, with_verdict)
         if found is None and self._attempt(messages, 0).key in self.replies:
             return get_reply_rule(self.rule).last
         return found
 
-    def heard(self, messages: Sequence[tuple[str, str]], with_verdict: bool) -> Judgement | None:
+    def heard(self, messages: Sequence[tuple[str, str]], with_verdict: bool) -> Judgment | None:
         """What the first usable reply says; None where there is none."""
         rule = get_reply_rule(self.rule)
         for attempt in range(self.attempts):

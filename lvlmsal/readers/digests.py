@@ -43,6 +43,6 @@ def images_digest(digests: Iterable[tuple[str, str]]) -> str:
     """Digest of images: their names and `file_digest`, in the order of the samples."""
     total = hashlib.sha256()
     for name, digest in digests:
-        # names that are no text in UTF-8 have a digest, too
+        # names that are not UTF-8 text have a digest, too
         total.update(f"{name} {digest}\n".encode("utf-8", "surrogatepass"))
     return total.hexdigest()

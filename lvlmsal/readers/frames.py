@@ -58,7 +58,7 @@ def frame_files(folder: Path, count: int) -> list[Path]:
     files = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
     if len(files) < count:
         raise DataError(
-            f"holds {len(files)} frames, and {count} are wanted: extract more, or set "
+            f"holds {len(files)} frames, and {count} are needed: extract more, or set "
             f"frames={max(1, len(files))}",
             path=folder,
         )
@@ -82,11 +82,11 @@ def extract_frames(video: Path, folder: Path, count: int) -> list[Path]:
         The files, in order of time.
 
     Raises:
-        DataError: The file is no video, holds no frame or breaks off, or the folder has frames.
+        DataError: The file is not a video, holds no frame or breaks off, or the folder has frames.
         UnsupportedError: PyAV is not installed.
     """
     if count < 1:
-        raise ValueError(f"at least one frame must be wanted, got {count}")
+        raise ValueError(f"the number of frames must be at least 1, got {count}")
     if folder.is_dir() and any(folder.iterdir()):
         raise DataError("is not empty: delete it, or choose another folder", path=folder)
     av = _av()

@@ -134,7 +134,7 @@ class Folder:
         image = row.image() if image is None else image
         if image is None:
             raise row.error("has no image")
-        # what other systems read as a drive or a folder is no part of a name
+        # what other systems read as a drive or a folder is not part of a name
         if not name or {"\\", ":"} & set(name) or ".." in PurePosixPath(name).parts:
             raise row.error(f"the image name {name!r} must be a path below the folder")
         name = PurePosixPath(name).as_posix()

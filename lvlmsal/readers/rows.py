@@ -99,7 +99,7 @@ _OTHER_FORMS = {
     b"\xff\xfe": "is UTF-16: convert it first (iconv -f UTF-16 -t UTF-8)",
     b"\xfe\xff": "is UTF-16: convert it first (iconv -f UTF-16 -t UTF-8)",
 }
-"""How files begin that are no UTF-8 text, and what to do with them."""
+"""How files begin that are not UTF-8 text, and what to do with them."""
 
 
 def read_text(path: Path | str) -> str:
@@ -135,7 +135,7 @@ def read_json_rows(path: Path | str) -> list[Row]:
         The objects in the order of the file, at least one.
 
     Raises:
-        DataError: The file is missing or empty, a line is no JSON (a cut line for instance), or a
+        DataError: The file is missing or empty, a line is not JSON (a cut line for instance), or a
             value is not an object.
     """
     path = Path(path)
@@ -161,7 +161,7 @@ def read_json_object(path: Path, expected: str = "a JSON object") -> dict[str, A
         expected: What it must hold, for the message.
 
     Raises:
-        DataError: The file is missing, is no JSON (cut off, for instance), or holds another value.
+        DataError: The file is missing, is not JSON (cut off, for instance), or holds another value.
     """
     try:
         content = json.loads(read_text(path))
@@ -227,7 +227,7 @@ def _array_items(path: Path, text: str) -> Iterator[tuple[int, object]]:
             )
     if text[start + 1 :].strip():
         number = text.count("\n", 0, start) + 1
-        raise DataError("there is text behind the JSON array", path=path, line=number)
+        raise DataError("there is text after the JSON array", path=path, line=number)
 
 
 def _skip_blanks(text: str, start: int) -> int:
@@ -254,7 +254,7 @@ def listed(items: Iterable[object], shown: int = 5) -> str:
 
 
 def reason(error: ValueError | RecursionError) -> str:
-    """Why a text is no JSON: bad syntax, a number of thousands of digits, or deep nesting."""
+    """Why a text is not JSON: bad syntax, a number of thousands of digits, or deep nesting."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at column {error.colno}"
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -161,7 +161,7 @@ def read_amber_relation(path: Path | str) -> dict[str, tuple[str, ...]]:
         Associated words by word.
 
     Raises:
-        DataError: The file is no object of lists of strings.
+        DataError: The file is not an object of lists of strings.
     """
     try:
         content = json.loads(read_text(path))
@@ -173,7 +173,8 @@ def read_amber_relation(path: Path | str) -> dict[str, tuple[str, ...]]:
     for word, others in content.items():
         if not isinstance(others, list) or not all(isinstance(other, str) for other in others):
             raise DataError(
-                f"the words beside {word!r} must be a list of strings, got {short(repr(others))}",
+                f"the words listed for {word!r} must be a list of strings, "
+                f"got {short(repr(others))}",
                 path=path,
             )
     return {word: tuple(others) for word, others in content.items()}

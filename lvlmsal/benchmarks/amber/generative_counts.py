@@ -26,7 +26,7 @@ def amber_generative_counts(
 ) -> Tensor:
     """What descriptions add to the counts of AMBER's generative part.
 
-    Of the nouns, those are kept that `relation` has, as a word or beside one. A kept mention is no
+    Of the nouns, those are kept that `relation` has, as a word or next to one. A kept mention is no
     hallucination if it is a safe word, is or is associated with a word of the image's truth, or is
     similar to one of these. Searched are first the associated words, in the order of the truth,
     then the truth itself, and the first hit is covered: with the truth man, person, a "man" covers

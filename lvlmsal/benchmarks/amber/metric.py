@@ -84,7 +84,7 @@ class AmberGenerativeMetric(CountMetric):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.variant not in ("official", "words"):
-            raise ConfigError([f"a variant is 'official' or 'words', got {self.variant!r}"])
+            raise ConfigError([f"variant must be 'official' or 'words', got {self.variant!r}"])
         self.words = read_amber_relation(self.relation)
         self.safe = read_amber_safe_words(self.safe_words) if self.safe_words else frozenset()
         self.reading: OfficialNouns | ListedNouns

@@ -21,7 +21,7 @@ SIMILARITY: Final = 0.8
 SPACY_MODEL: Final = "en_core_web_lg"
 
 _ARTICLES: Final = ("a", "an", "the", "his", "her", "its", "their")
-_ONLY_BEHIND_ARTICLES: Final = (
+_ONLY_AFTER_ARTICLES: Final = (
     *("can", "drink", "leave", "lock", "note", "range", "ring"),
     *("sailing", "sound", "support", "switch", "watch"),
 )
@@ -87,7 +87,7 @@ class ListedNouns:
     """Words of AMBER's list wherever they stand, found without a tagger or word vectors.
 
     Every word of ``relation.json`` is found in any case and as a plural. Some are seldom nouns in a
-    description ("can", "watch", "leave"): these count as plurals and behind an article or a
+    description ("can", "watch", "leave"): these count as plurals and after an article or a
     possessive only, and "hot" never counts. No two different words are alike.
 
     Attributes:
@@ -113,7 +113,7 @@ class ListedNouns:
             for plural in _plurals(form):
                 # a listed word keeps its meaning: "people" is not "person"
                 forms.setdefault(plural, word)
-        for form in (*_ONLY_BEHIND_ARTICLES, *_NEVER):
+        for form in (*_ONLY_AFTER_ARTICLES, *_NEVER):
             if word := forms.get(form, ""):
                 forms[form] = ""
                 if form not in _NEVER:

@@ -43,11 +43,11 @@ class AmberScorer(Scorer):
     Args:
         responses: Response file: objects with id and response, in an array or in lines.
         annotations: annotations.json of AMBER.
-        relation: relation.json; by default the one beside the annotations.
-        safe_words: safe_words.txt; by default the one beside the annotations.
+        relation: relation.json; by default the one next to the annotations.
+        safe_words: safe_words.txt; by default the one next to the annotations.
         queries: A query file that has the ids, such as query_all.json: it says which image a
             question is about, without which answers have no intervals. By default
-            query/query_all.json beside the annotations, if it is there.
+            query/query_all.json next to the annotations, if it is there.
         variant: How nouns are found in descriptions: official (needs NLTK and spaCy with their
             data) or words (needs nothing; does not compare with published figures).
         parser: Rule that reads yes or no off an answer: official, lmms-eval, vlmevalkit, strict.

@@ -48,7 +48,7 @@ def read_captions(
 
 
 def _evaluated(path: Path) -> list[Row]:
-    """The captions of a file of the original CHAIR script; nothing if it is no such file."""
+    """The captions of a file of the original CHAIR script; nothing if it is not such a file."""
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""CIDEr-D of captions, with BLEU and ROUGE-L beside it."""
+"""CIDEr-D of captions, with BLEU and ROUGE-L next to it."""
 
 from __future__ import annotations
 

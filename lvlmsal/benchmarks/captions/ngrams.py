@@ -50,7 +50,7 @@ def require_pycocoevalcap(tokeniser: Tokeniser) -> str:
 
 
 def caption_tokens(texts: Sequence[str], tokeniser: Tokeniser) -> list[str]:
-    """Tokens of captions, parted by blanks.
+    """Tokens of captions, separated by spaces.
 
     ``"plain"`` has words and numbers in lower case and no marks; "n't" and "'s" are tokens of their
     own, and hyphens stay. ``"ptb"`` is the Penn Treebank tokeniser that the evaluation of COCO
@@ -90,7 +90,7 @@ def _ptb(texts: Sequence[str]) -> list[str]:
         )
     except OSError as error:
         raise UnsupportedError(
-            f"the tokeniser 'ptb' writes beside its program and did not run: {error}; use the "
+            f"the tokeniser 'ptb' writes next to its program and did not run: {error}; use the "
             "tokeniser 'plain', or install pycocoevalcap where you may write"
         ) from error
     if len(found) != len(texts):
@@ -109,7 +109,7 @@ def bleu_counts(caption: str, references: Sequence[str]) -> list[int]:
     """What a caption adds to the counts of BLEU over a set of captions.
 
     Args:
-        caption: Tokens parted by blanks.
+        caption: Tokens separated by spaces.
         references: Likewise, at least one.
 
     Returns:

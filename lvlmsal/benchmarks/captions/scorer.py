@@ -60,7 +60,7 @@ class CaptionsScorer(Scorer):
         warnings = []
         if len(images) == 1:
             warnings.append(
-                "CIDEr is undefined for one image: no n-gram tells it from others; "
+                "CIDEr is undefined for one image: no n-gram distinguishes it from others; "
                 "pycocoevalcap would say 0"
             )
         if rest := len(truth.captions) - len(images):

@@ -106,8 +106,8 @@ class ChairMetric(CountMetric):
         Column("recall", "recall"),
         Column("length", "length", percent=False),
     )
-    # chair_i and recall are no proportions of independent trials: the mentions of one caption stand
-    # or fall together, so their intervals come from resampling captions
+    # chair_i and recall are not proportions of independent trials: the mentions of one caption
+    # stand or fall together, so their intervals come from resampling captions
     rates: ClassVar[dict[str, tuple[str, str]]] = {
         "chair_s": ("hallucinated_captions", "captions"),
     }

@@ -146,10 +146,10 @@ def hallusionbench_figures(counts: Tensor) -> dict[str, Tensor]:
 
 
 def check_target(target: Any) -> None:
-    """Refuse what is no target.
+    """Refuse what is not a target.
 
     Raises:
-        ValueError: It lacks a key, or ``visual_input`` or ``gt_answer`` is no such number.
+        ValueError: It lacks a key, or ``visual_input`` or ``gt_answer`` is not such a number.
     """
     if not isinstance(target, Mapping) or {*_KEYS, *_NUMBERS} - target.keys():
         raise ValueError(

@@ -41,7 +41,7 @@ class HallusionQuestion:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells questions apart."""
+        """What distinguishes questions."""
         return (self.category, self.subcategory, self.set_id, self.figure_id, self.question_id)
 
     @property

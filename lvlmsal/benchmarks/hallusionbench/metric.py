@@ -70,7 +70,7 @@ class HallusionBenchMetric(JudgedMetric, SetMetric):
 
     Targets are the rows of the benchmark, see `hallusionbench_counts`; the figures are those of
     `hallusionbench_figures`, as fractions (the official script prints percent). Questions must be
-    told apart by their keys: the readers refuse a file in which one occurs twice.
+    distinguished by their keys: the readers refuse a file in which one occurs twice.
 
     A sample that failed is wrong, and so is every unit that it belongs to, if the targets say how
     large the units are (``whole``), as those of the benchmark do.

@@ -23,7 +23,7 @@ from lvlmsal.registry import SCORERS
 @SCORERS.register("hallusionbench")
 @dataclass(kw_only=True)
 class HallusionBenchScorer(Scorer):
-    """A result file in the layout of HallusionBenchScorer: the question file with more keys.
+    """A result file in the layout of HallusionBench: the question file with more keys.
 
     Args:
         results: Result file, such as HallusionBench_result.json.
@@ -42,7 +42,7 @@ class HallusionBenchScorer(Scorer):
     """
 
     summary: ClassVar[str] = "HallusionBench results: aAcc, qAcc, fAcc, yes bias."
-    paper: ClassVar[str] = "Guan et al., HallusionBenchScorer, CVPR 2024"
+    paper: ClassVar[str] = "Guan et al., HallusionBench, CVPR 2024"
     url: ClassVar[str] = "https://github.com/tianyi-lab/HallusionBench"
 
     results: Path
@@ -64,7 +64,7 @@ class HallusionBenchScorer(Scorer):
             UnknownName: One of `rules` reads no answers.
         """
         if self.replies is not None and self.rule != "judge":
-            raise ValueError(f"replies are of a judge, and the rule {self.rule!r} asks none")
+            raise ValueError(f"replies are of a judge, and the rule {self.rule!r} asks no judge")
         self._rules()
 
     def score(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ UNIT: Final = 1e6
 """Scores are counted in millionths: sums of whole numbers do not depend on their order."""
 
 LARGEST: Final = 1e6
-"""A number beyond this is no score, and would be lost in sums."""
+"""A number beyond this is not a score, and would be lost in sums."""
 
 HIGHEST: Final = 10.0
 """The scale of the scores ends here."""

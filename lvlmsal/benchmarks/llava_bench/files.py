@@ -19,7 +19,7 @@ K = TypeVar("K", Identifier, str)
 
 @dataclass(frozen=True)
 class LlavaBenchQuestion:
-    """One question with what the judge is shown beside the answer.
+    """One question with what the judge is shown besides the answer.
 
     Attributes:
         question_id: Unique.

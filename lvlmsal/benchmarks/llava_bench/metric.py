@@ -64,7 +64,7 @@ def llava_bench_prompts(given: str) -> dict[str, JudgePrompt]:
             laid out as in the official script.
 
     Raises:
-        ConfigError: There is no such file, or it is no rule file.
+        ConfigError: There is no such file, or it is not a rule file.
         DataError: The file cannot be read.
     """
     if given == OWN:

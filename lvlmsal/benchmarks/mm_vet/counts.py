@@ -61,7 +61,7 @@ MM_VET_COUNTS: Final = (
 def mm_vet_grade(reply: str) -> float | None:
     """The grade in a reply: the text before the first blank, if it is a number from 0 to 1.
 
-    The official script also takes "nan", which makes every mean undefined; here it is no grade.
+    The official script also takes "nan", which makes every mean undefined; here it is not a grade.
 
     Example:
         >>> [mm_vet_grade(text) for text in ("0.5", "1.0 | right", " 0.5", "1.5", "high", "nan")]

@@ -50,7 +50,7 @@ def read_mm_vet(path: Path | str) -> list[MmVetQuestion]:
         The questions in the order of the file.
 
     Raises:
-        DataError: The file is no such object, or an entry lacks a key.
+        DataError: The file is not such an object, or an entry lacks a key.
     """
     return [_question(path, key, entry) for key, entry in _entries(path).items()]
 
@@ -59,7 +59,7 @@ def read_mm_vet_answers(path: Path | str, questions: list[MmVetQuestion]) -> lis
     """The answer to each question, from a JSON object: id -> text.
 
     Raises:
-        DataError: The file is no such object, or an id is missing, unknown or there twice.
+        DataError: The file is not such an object, or an id is missing, unknown or there twice.
     """
     entries = _matched(path, questions)
     for key, text in entries.items():
@@ -82,16 +82,16 @@ def read_mm_vet_grades(
         For each question the grades of all runs, each with its ``content`` or None.
 
     Raises:
-        DataError: The file is no such object, an id is missing, unknown or there twice, a grade is
-            out of range, or the numbers of runs differ.
+        DataError: The file is not such an object, an id is missing, unknown or there twice, a grade
+            is out of range, or the numbers of runs differ.
     """
     entries = _matched(path, questions)
     found = [_grades(path, q.question_id, entries[q.question_id]) for q in questions]
     numbers = {len(grades) for grades in found}
     if len(numbers) > 1:
         raise DataError(
-            f"the answers have different numbers of runs ({sorted(numbers)}): let the grading come "
-            "to its end first",
+            f"the answers have different numbers of runs ({sorted(numbers)}): finish "
+            "the grading first",
             path=path,
         )
     return found

@@ -52,7 +52,7 @@ def mm_vet_prompt(given: str) -> JudgePrompt:
 
     Args:
         given: ``lvlmsal-1``, or the path of a text file that holds the official few-shot prompt,
-            word for word. A line break and the row of the answer are put behind it.
+            word for word. A line break and the row of the answer are appended.
 
     Raises:
         ConfigError: There is no such file, or it is empty.

@@ -89,7 +89,7 @@ class MmVetScorer(Scorer):
     ) -> tuple[MmVetMetric, Tensor, list[str]]:
         graded = read_mm_vet_grades(path, asked)
         metric = MmVetMetric(judge_runs=len(graded[0]))
-        # a zero beside a text that holds no grade is what the official script writes at the end
+        # a zero next to a text that holds no grade is what the official script writes at the end
         grades = [
             [
                 None if score == 0 and text is not None and mm_vet_grade(text) is None else score

@@ -23,13 +23,13 @@ class Mme(Benchmark):
     Expected layout, with one text file of two lines for each image; both kinds of folder are in
     the release::
 
-        root/existence/000000006040.jpg        and beside it 000000006040.txt
+        root/existence/000000006040.jpg        and next to it 000000006040.txt
         root/artwork/images/10002.jpg
         root/artwork/questions_answers_YN/10002.txt
 
     `root` may also be the folder that holds ``MME_Benchmark_release_version``. A line of a text
     file is the question, a tab, and Yes or No. Ids of samples are LLaVA's question ids with the
-    number of the question behind them: ``existence/000000006040.jpg#2``.
+    number of the question after them: ``existence/000000006040.jpg#2``.
 
     Args:
         tasks: Which tasks, by name; by default all that have a folder. The totals of perception

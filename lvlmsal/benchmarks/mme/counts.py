@@ -139,8 +139,9 @@ def mme_figures(counts: Tensor) -> dict[str, Tensor]:
     Returns:
         Tensors of shape (...): ``perception`` (0 to 2000) and ``cognition`` (0 to 800), nan unless
         all of their tasks have answers; ``task_mean``, the mean score of the tasks that have some,
-        which is no official figure; ``accuracy`` over all answers, a fraction; ``score/<task>`` (0
-        to 200), nan of a task without answers; and the numbers ``unparsed`` and ``n``.
+        which is not an official figure; ``accuracy`` over all answers, a fraction;
+        ``score/<task>`` (0 to 200), nan of a task without answers; and the numbers ``unparsed``
+        and ``n``.
     """
     column = {name: counts[..., place] for place, name in enumerate(COUNT_NAMES)}
     scores = {

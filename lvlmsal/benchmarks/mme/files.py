@@ -76,7 +76,7 @@ def read_mme_questions(root: Path | str, tasks: Sequence[str] = ()) -> list[MmeQ
     """Read the questions of MME.
 
     A task's folder holds a text file for each image, with two lines: the question, a tab, Yes or
-    No. The images lie beside the text files; or there are two folders, ``images`` and
+    No. The images lie next to the text files; or there are two folders, ``images`` and
     ``questions_answers_YN``. Both layouts are in the release.
 
     Args:
@@ -146,7 +146,7 @@ def read_mme_results(folder: Path | str) -> tuple[list[MmeQuestion], list[str]]:
     """Read a folder of results as the official script wants it.
 
     There is one ``<task>.txt`` for each task, with lines of image, question, right answer and
-    prediction, parted by tabs. Two lines on one image make a pair, wherever they stand; the
+    prediction, separated by tabs. Two lines on one image make a pair, wherever they stand; the
     official script pairs lines by position and never looks at the names of the images.
 
     Args:
@@ -194,7 +194,7 @@ def _results(path: Path, task: str) -> list[MmeQuestion]:
         columns = text.split("\t", maxsplit=3)
         if len(columns) < 4:
             raise DataError(
-                f"expected four columns parted by tabs (image, question, right answer, "
+                f"expected four tab-separated columns (image, question, right answer, "
                 f"prediction), got {len(columns)}: {short(text)!r}; does the answer above hold "
                 "a line break?",
                 path=path,

@@ -20,7 +20,7 @@ def write_mme(rows: Iterator[HubRow], folder: Folder, split: str) -> None:
         name = folder.image(row, f"{RELEASE}/{task}/{with_suffix(name, image.suffix())}", image)
         question, answer = row.text("question"), row.text("answer")
         if {"\t", "\n"} & set(question):
-            raise row.error("the question holds a tab or a line break, which parts columns")
+            raise row.error("the question holds a tab or a line break, which separates columns")
         asked.setdefault(str(PurePosixPath(name).with_suffix(".txt")), []).append(
             (row, f"{question}\t{answer}\n")
         )

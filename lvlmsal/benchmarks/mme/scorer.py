@@ -38,7 +38,7 @@ class MmeScorer(Scorer):
 
     Args:
         results: Folder of results: a <task>.txt for each task, with lines of image, question, right
-            answer and prediction, parted by tabs.
+            answer and prediction, separated by tabs.
         answers: LLaVA's answer file (question_id, prompt, text).
         root: Folder of MME, whose questions the answer file answers.
         parser: Rule that reads yes or no off an answer: official, lmms-eval, vlmevalkit, strict.

@@ -79,7 +79,7 @@ def _by_id(rows: Sequence[Row], questions: Sequence[PopeQuestion]) -> list[Row]:
         if other is not question:
             raise DataError(
                 f"the questions in lines {other.line} and {question.line} share the question_id "
-                f"{question.question_id!r}; the answers need a 'category' to tell them apart",
+                f"{question.question_id!r}; the answers need a 'category' to distinguish them",
                 path=rows[0].path,
             )
     found = match_rows(rows, key_of_row, wanted, "question_id")

@@ -33,7 +33,7 @@ class PopeQuestion:
 
     @property
     def key(self) -> tuple[str, Identifier]:
-        """What tells questions apart: ids start again in each category."""
+        """What distinguishes questions: ids start again in each category."""
         return (self.category, self.question_id)
 
 
@@ -66,7 +66,7 @@ def read_pope_questions(path: Path | str, labels: Path | str | None = None) -> l
             category = row.text("category")
             if category not in known:
                 known[category] = _category(Path(labels), category)
-            question = _labelled(row, known[category])
+            question = _labeled(row, known[category])
         else:
             question = _question(row)
         if question.key in lines:
@@ -113,7 +113,7 @@ def _category(folder: Path, category: str) -> dict[tuple[str, str], PopeQuestion
     return {(q.image, words_of(q.text)): q for q in read_pope_questions(paths[0])}
 
 
-def _labelled(row: Row, known: Mapping[tuple[str, str], PopeQuestion]) -> PopeQuestion:
+def _labeled(row: Row, known: Mapping[tuple[str, str], PopeQuestion]) -> PopeQuestion:
     """A question of a merged file, with the label that it has in POPE's own file."""
     image = row.text("image")
     # the merged file appends a line with an instruction to each question

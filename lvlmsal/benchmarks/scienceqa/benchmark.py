@@ -28,7 +28,7 @@ class Scienceqa(Benchmark):
         root/pid_splits.json               ids by split
         root/images/test/11/image.png ...  or root/test/11/image.png
 
-    Problems without an image are asked as text alone. The question is LLaVA's: the hint behind
+    Problems without an image are asked as text alone. The question is LLaVA's: the hint after
     "Context:" where there is one, the question, and the choices by letter.
 
     Args:
@@ -65,7 +65,7 @@ class Scienceqa(Benchmark):
 
     @property
     def label(self) -> str:
-        """``scienceqa/`` and the split, with the modality behind it where it is not ``all``."""
+        """``scienceqa/`` and the split, with the modality after it where it is not ``all``."""
         return f"{self.name}/{self.split}" + ("" if self.modality == "all" else f"-{self.modality}")
 
     def data_files(self) -> list[Path]:
@@ -106,7 +106,7 @@ class Scienceqa(Benchmark):
 
 
 def question_text(problem: ScienceqaProblem) -> str:
-    """A problem as LLaVA asks it, without the instruction behind it."""
+    """A problem as LLaVA asks it, without the instruction after it."""
     context = [f"Context: {problem.hint}"] if problem.hint else []
     choices = [f"{'ABCDE'[n]}. {choice}" for n, choice in enumerate(problem.choices)]
     return "\n".join([*context, problem.question, *choices])

@@ -88,8 +88,8 @@ _STATED: Final = re.compile(
 def _strict(answer: str) -> str | None:
     """The one letter that the answer states: by itself, first and marked off, or as "the answer".
 
-    "(A)", "A) cat", "**A**", "a." and "Option A" start with a letter; "A cat" does not. Behind
-    "answer is" and "answer:" the letter must be a capital. Letters that disagree are no answer.
+    "(A)", "A) cat", "**A**", "a." and "Option A" start with a letter; "A cat" does not. After
+    "answer is" and "answer:" the letter must be a capital. Letters that disagree are not an answer.
     """
     if alone := _ALONE.fullmatch(answer):
         return alone[1].upper()
@@ -102,7 +102,7 @@ def _strict(answer: str) -> str | None:
 _ALL = (
     ChoiceRule(
         "llava",
-        "a bare capital; 'A. ' at the start; or one 'The answer is A' with something behind it",
+        "a bare capital; 'A. ' at the start; or one 'The answer is A' with something after it",
         "https://github.com/haotian-liu/LLaVA",
         _llava,
     ),

@@ -61,8 +61,8 @@ def read_scienceqa(
         The problems in the order of the split.
 
     Raises:
-        DataError: A file is no such object, there is no such split or it is empty, or a problem is
-            missing, listed twice or broken.
+        DataError: A file is not such an object, there is no such split or it is empty, or a problem
+            is missing, listed twice or broken.
     """
     problems, splits = Path(problems), Path(splits)
     lists = read_json_object(splits)

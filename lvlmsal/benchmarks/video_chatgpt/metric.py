@@ -212,7 +212,7 @@ class VideoChatGptMetric(ScoreMetric, SetMetric):
         )
 
     def _count(self, row: Tensor, aspect: str, messages: Messages) -> None:
-        found = self.judgement(messages, False)
+        found = self.judgment(messages, False)
         heard = self.heard(messages, False) is not None
         _put(row, aspect, None if found is None else found.score, (float(heard), 1.0))
 

@@ -121,7 +121,7 @@ class VideoQaMetric(ScoreMetric):
 
     def _row(self, answer: str, target: Any) -> list[float]:
         messages = self._messages(answer, target)
-        found, heard = self.judgement(messages, True), self.heard(messages, True) is not None
+        found, heard = self.judgment(messages, True), self.heard(messages, True) is not None
         if found is None:
             return [1, 0, 0, 0, 0, 0, 1]
         return [1, 1, found.verdict is not None, found.verdict is True, found.score, heard, 1]

@@ -78,7 +78,7 @@ def read_predictions(path: Path | str, asked: Sequence[VideoQuestion]) -> list[s
     """The prediction for each question.
 
     Lines with ``id`` or ``question_id`` are matched by it. Lines with ``video_name``, ``Q`` and
-    ``A`` are matched by all three; what is asked twice is told apart by its order.
+    ``A`` are matched by all three; what is asked twice is distinguished by its order.
 
     Returns:
         One text for each question, in the order of the questions.

@@ -9,7 +9,7 @@ from typing import Final
 from lvlmsal.readers.rows import Identifier, Row, read_json_rows
 
 ANSWER_TYPES: Final = ("yes/no", "number", "other", "unanswerable")
-"""The kinds of answers that the annotations tell apart."""
+"""The kinds of answers that the annotations distinguish."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class VizwizQuestion:
         image: File name of the image; it is also the only id that the data set has.
         question: The question.
         answers: What people answered, ten texts; empty where the file has none (the test split).
-        confidences: How sure each of them was (``yes``, ``maybe``, ``no``), beside `answers`; empty
-            where the file does not say.
+        confidences: How sure each of them was (``yes``, ``maybe``, ``no``), next to `answers`;
+            empty where the file does not say.
         answer_type: One of `ANSWER_TYPES`, or an empty string where the file does not say.
         answerable: Whether the image shows the answer; None where the file does not say.
         line: Line of the file, counted from 1.

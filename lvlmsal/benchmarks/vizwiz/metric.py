@@ -16,7 +16,7 @@ from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 
 TYPES: Final = ("yes/no", "number", "other", "unanswerable")
-"""The kinds of answers that VizWiz tells apart."""
+"""The kinds of answers that VizWiz distinguishes."""
 _FIGURES: Final = tuple(f"accuracy_{kind.replace('/', '_')}" for kind in TYPES)
 _COUNTED: Final = 3
 """So many people who agree make an answer right."""
@@ -30,7 +30,7 @@ class VqaRule:
         name: What configurations and results call it.
         summary: The rule in one line.
         url: The code that it restates.
-        normalise: What becomes of an answer of the model.
+        normalize: What becomes of an answer of the model.
         matches: From a model's answer and a target to one list for each person: whether the
             answer of each of the others matches.
     """
@@ -38,7 +38,7 @@ class VqaRule:
     name: str
     summary: str
     url: str
-    normalise: Callable[[str], str]
+    normalize: Callable[[str], str]
     matches: Callable[[str, Mapping[str, Any]], list[list[bool]]]
 
     def credit(self, answer: str, target: Mapping[str, Any]) -> float:
@@ -60,7 +60,7 @@ class VqaRule:
 
     def is_unanswerable(self, answer: str) -> bool:
         """Whether the model says that the image does not show the answer."""
-        return self.normalise(answer) == "unanswerable"
+        return self.normalize(answer) == "unanswerable"
 
 
 def _by_place(said: str, people: Sequence[str]) -> list[list[bool]]:
@@ -74,7 +74,7 @@ def _vizwiz_answer(text: str) -> str:
 
 
 def _vizwiz_api(answer: str, target: Mapping[str, Any]) -> list[list[bool]]:
-    """Only the model's answer is normalised; those of people are compared as they were typed."""
+    """Only the model's answer is normalized; those of people are compared as they were typed."""
     return _by_place(_vizwiz_answer(answer), target["answers"])
 
 
@@ -89,7 +89,7 @@ def _lmms_eval(answer: str, target: Mapping[str, Any]) -> list[list[bool]]:
 
 
 def _vqa_official(answer: str, target: Mapping[str, Any]) -> list[list[bool]]:
-    """Both sides are normalised, unless people agree; the others are those who said otherwise.
+    """Both sides are normalized, unless people agree; the others are those who said otherwise.
 
     "Others" are entries that differ from the entry at hand. VizWiz gives its answers no id, so all
     who gave the same answer with the same confidence vanish together.
@@ -110,7 +110,7 @@ def _vqa_official(answer: str, target: Mapping[str, Any]) -> list[list[bool]]:
 _ALL = (
     VqaRule(
         "vizwiz-api",
-        "the answer is normalised, those of people are not",
+        "the answer is normalized, those of people are not",
         "https://vizwiz.org/tasks-and-datasets/vqa/",
         _vizwiz_answer,
         _vizwiz_api,
@@ -124,7 +124,7 @@ _ALL = (
     ),
     VqaRule(
         "vqa-official",
-        "both sides are normalised unless all people agree; people who gave the same answer with "
+        "both sides are normalized unless all people agree; people who gave the same answer with "
         "the same confidence are left out together",
         "https://github.com/GT-Vision-Lab/VQA",
         vqa_answer,

@@ -1,9 +1,9 @@
 """How the scripts of visual question answering bring answers into one form.
 
-The VQA script's way of normalising a short answer lives on in several copies that differ. What is
+The VQA script's way of normalizing a short answer lives on in several copies that differ. What is
 here restates them, quirks included, because every quirk decides some answers:
 
-- A mark is deleted if a blank stands beside it anywhere in the text, or if the text holds a number
+- A mark is deleted if a blank stands next to it anywhere in the text, or if the text holds a number
   such as 1,000 anywhere, which then deletes all marks; otherwise it becomes a blank. So "a-b" is
   two words and "a-b c -" is "ab c".
 - A full stop is deleted unless a digit follows it, but at most 32 of them: a flag of the regular
@@ -99,14 +99,14 @@ def unmarked(text: str) -> str:
 
 
 def plain_answer(text: str, contractions: dict[str, str] = CONTRACTIONS) -> str:
-    """The text in lower case with digits for number words, without articles, contractions mended.
+    """The text in lower case with digits for number words, without articles, contractions repaired.
 
     Args:
         text: Any text.
         contractions: Words and what becomes of them.
 
     Returns:
-        Words parted by single blanks.
+        Words separated by single spaces.
 
     Example:
         >>> plain_answer("The  Two dogs dont bark")
@@ -117,7 +117,7 @@ def plain_answer(text: str, contractions: dict[str, str] = CONTRACTIONS) -> str:
 
 
 def vqa_answer(text: str, contractions: dict[str, str] = CONTRACTIONS) -> str:
-    """An answer as the VQA script normalises it.
+    """An answer as the VQA script normalizes it.
 
     Example:
         >>> vqa_answer("A Coca-Cola can."), vqa_answer("none"), vqa_answer("What's this?")
@@ -129,8 +129,8 @@ def vqa_answer(text: str, contractions: dict[str, str] = CONTRACTIONS) -> str:
 def evalai_answer(text: str) -> str:
     """An answer as the EvalAI processor does it, which LLaVA and lmms-eval use.
 
-    Before the VQA script's rule, commas and question marks are deleted and "'s" is parted from its
-    word.
+    Before the VQA script's rule, commas and question marks are deleted and "'s" is separated from
+    its word.
 
     Example:
         >>> evalai_answer("What's this, a bird?"), evalai_answer("1,000")

@@ -55,7 +55,7 @@ class Vocabulary:
         singulariser: ``"original"``, ``"wordnet"``: captions are read as the CHAIR scripts do (see
             `read`). ``"none"``: words are compared as they are; the longest entry wins.
         variant: Says which list and which rule this is. Figures of different variants are not
-            comparable, so it belongs beside every figure.
+            comparable, so it belongs next to every figure.
     """
 
     names: tuple[str, ...]
@@ -84,7 +84,7 @@ class Vocabulary:
         4. if both "toilet" and "seat" are among the words, every "seat" is dropped;
         5. the words of the list are kept, every time they occur.
 
-        Entries are parted by a comma and one blank and kept to the letter: one with a capital or
+        Entries are separated by a comma and one space and kept to the letter: one with a capital or
         with a second blank before it can never match. Of a word in two lines the last one counts.
 
         With ``"wordnet"``, step 2 is that of OPERA, PAI and lmms-eval instead: tokens are tagged
@@ -125,7 +125,7 @@ class Vocabulary:
             variant = f"{mark}, words as listed"
         else:
             raise ValueError(
-                f"a singulariser is 'original', 'wordnet' or 'none', got {singulariser!r}"
+                f"singulariser must be 'original', 'wordnet' or 'none', got {singulariser!r}"
             )
         return cls(names, synonyms, singulariser, variant)
 

@@ -23,7 +23,7 @@ _PLAIN = re.compile(
     r"|[^\W_]+(?:['\u2019][^\W_]+)*"  # "don't" stays whole
     r"|[^\w\s]"
 )
-# A sentence ends behind . ! or ? and a quote or bracket that may follow, if a blank comes next.
+# A sentence ends after . ! or ? and a quote or bracket that may follow, if a blank comes next.
 # It stands in for nltk's punkt where the data of that, which pip does not install, is missing: on
 # captions the two find the same objects, but "St. Paul" is two sentences here and one there.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"')\]])\s+")
@@ -48,7 +48,7 @@ PATTERN_SINGULARS: Final[Mapping[str, str]] = {
     "minibuss": "minibus",
     "skiss": "skis",
     "scissorss": "scissors",
-    # and -ies behind a vowel only loses its s
+    # and -ies after a vowel only loses its s
     "boies": "boie",
     "guies": "guie",
     "cowboies": "cowboie",
@@ -195,7 +195,7 @@ def singular(word: str) -> str:
         >>> [singular(word) for word in ("men", "buses", "bus", "tennis", "glass", "ties")]
         ['man', 'bus', 'bu', 'tenni', 'glass', 'ty']
     """
-    # marks and numbers have no singular, nor has the "'s" that the tokeniser parts from a noun
+    # marks and numbers have no singular, nor has the "'s" that the tokeniser separates from a noun
     if not word[:1].isalpha():
         return word
     if word in PATTERN_SINGULARS:

@@ -78,7 +78,7 @@ def test_nothing_read_is_no_score(case: str) -> None:
     (text,) = metric.unread(rows)
     assert text.startswith("0 of ")
     assert text.endswith("so there is no score")
-    # nor does a sample that failed make one: what it adds is no judgement of the others
+    # nor does a sample that failed make one: what it adds is no judgment of the others
     failed = metric.failed_rows(CASES[case][1][:1])
     assert all(math.isnan(value) for value in scores(metric, torch.cat([rows, failed])).values())
 

@@ -95,7 +95,7 @@ def test_activitynet_shows_frames_and_joins_by_id(activitynet: Path) -> None:
 def test_too_few_frames_and_missing_videos_are_one_problem_each(activitynet: Path) -> None:
     (problem,) = ActivityNetQa(root=str(activitynet), frames=10).problems()
     assert "test_q.json:1" in problem
-    assert "holds 9 frames, and 10 are wanted" in problem
+    assert "holds 9 frames, and 10 are needed" in problem
     write(activitynet / "test_q.json", [{**row, "video_name": "x"} for row in QUESTIONS])
     (problem,) = ActivityNetQa(root=str(activitynet)).problems()
     assert "v_x" in problem

@@ -93,7 +93,7 @@ def test_ids_may_start_again_in_another_category(tmp_path: Path) -> None:
         ('[{"a": 1},\n {"a": 2}\n', r"f\.jsonl:3: not valid JSON .*end of the file"),
         ('[{"a": 1},\n', r"f\.jsonl:2: not valid JSON"),
         ('[{"a": 1},\n {"a": 2} {"a": 3}]', r"f\.jsonl:2: not valid JSON .*got '\{'"),
-        ('[{"a": 1}]\n{"a": 2}', r"f\.jsonl:1: there is text behind"),
+        ('[{"a": 1}]\n{"a": 2}', r"f\.jsonl:1: there is text after"),
         ('[{"a": 1},]', r"f\.jsonl:1: not valid JSON"),
         ("", r"f\.jsonl: the file is empty"),
         ("\n \n", r"f\.jsonl: the file is empty"),

@@ -161,7 +161,7 @@ def test_frames_are_taken_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         "frame_6.jpg",
         "frame_10.jpg",
     ]
-    with pytest.raises(DataError, match=r"holds 12 frames, and 13 are wanted.*frames=12"):
+    with pytest.raises(DataError, match=r"holds 12 frames, and 13 are needed.*frames=12"):
         frame_files(tmp_path, 13)
     with pytest.raises(DataError, match="lvlmsal data frames"):
         frame_files(tmp_path / "none", 1)

@@ -205,7 +205,11 @@ def test_options_that_do_not_fit(tmp_path: Path) -> None:
         AmberGenerativeMetric(relation=relation_file(), variant="nouns")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no such file"):
         AmberGenerativeMetric(relation=str(tmp_path / "none.json"), variant="words")
-    for text, words in [("[]", "an object of lists"), ("{", "JSON"), ('{"a": "b"}', "beside 'a'")]:
+    for text, words in [
+        ("[]", "an object of lists"),
+        ("{", "JSON"),
+        ('{"a": "b"}', "listed for 'a'"),
+    ]:
         (tmp_path / "relation.json").write_text(text)
         with pytest.raises(DataError, match=words):
             AmberGenerativeMetric(relation=str(tmp_path / "relation.json"), variant="words")

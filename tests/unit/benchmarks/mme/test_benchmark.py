@@ -199,7 +199,7 @@ def test_other_files_are_named(results: Path) -> None:
         ),
         (
             ["0001.jpg\tIs it?\tYes\tYes", "since there is one", *OFFICIAL["existence"][1:]],
-            r"existence\.txt:2: expected four columns .* got 1: .*line break",
+            r"existence\.txt:2: expected four tab-separated columns .* got 1: .*line break",
         ),
         (["0001.jpg\tIs it?\tTrue\tYes"], r"existence\.txt:1: the right answer must be Yes or No"),
         ([], r"existence\.txt: the file is empty"),
