@@ -1,12 +1,12 @@
 """Text of others, such as names, ids and answers, made inert: one function for each format.
 
 A name may hold anything: marks of a markup, escape codes of a terminal, the beginning of a formula.
-Whoever writes a name into a table or a page takes the function of that format.
+Whoever writes a name into a table takes the function of that format; pages are templates, which
+`lvlmsal.pages` fills in.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from typing import TypeVar
 
@@ -41,16 +41,6 @@ def visible(text: object, *, keep: str = "") -> str:
         return found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}"
 
     return _HIDDEN.sub(spelled, str(text))
-
-
-def html_text(text: object) -> str:
-    """Text for an element or an attribute of a page; line breaks and tabs stay.
-
-    Example:
-        >>> html_text("<b title='x'>")
-        '&lt;b title=&#x27;x&#x27;&gt;'
-    """
-    return html.escape(visible(text, keep="\n\t"))
 
 
 def one_line(text: object) -> str:

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.text import Text
 
-from lvlmsal.compare.formats import to_html, to_latex, to_markdown
-from lvlmsal.compare.layout import Block, csv_text, pair_grid, pair_table, row_grid, row_table
+from lvlmsal.compare.layout import Block, csv_text, pair_table, row_table
 from lvlmsal.compare.pairs import pairs_between
 from lvlmsal.compare.reading import Row, chosen, read_rows, run_names, scored
 from lvlmsal.compare.traits import differing, known_traits
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.report.columns import readers_text
-from lvlmsal.evaluation.report.grid import Grid
-from lvlmsal.evaluation.report.terminal import NARROW, shown
+from lvlmsal.evaluation.report.legend import SIGNIFICANT, any_dependent, readers_text
+from lvlmsal.evaluation.report.tables.latex import latex_document
+from lvlmsal.evaluation.report.tables.markdown import markdown_document
+from lvlmsal.evaluation.report.tables.table import Table
+from lvlmsal.evaluation.report.tables.terminal import shown, terminal_table
 from lvlmsal.evaluation.results.unfinished import unfinished_text
+from lvlmsal.pages import render
 
 FORMATS = ("md", "latex", "csv", "html", "json")
 
@@ -50,13 +51,13 @@ class Comparison:
             if source.unfinished is not None
         ]
 
-    def grids(self) -> list[Grid]:
-        """The tables as texts: the rows of each benchmark, then its pairs."""
+    def tables(self) -> list[Table]:
+        """The rows of each benchmark, then its pairs."""
         found = []
         for block in self.blocks:
-            found.append(row_grid(block))
+            found.append(row_table(block))
             if block.pairs:
-                found.append(pair_grid(block))
+                found.append(pair_table(block))
         return found
 
     def legend(self) -> list[str]:
@@ -66,10 +67,13 @@ class Comparison:
             "sample, to what stands under 'against'."
         )
         entries = [row.entry for block in self.blocks for row in block.rows]
+        found = [pair.found for block in self.blocks for pair in block.pairs]
+        if any(cell.strong for table in self.tables() for row in table.rows for cell in row.cells):
+            text += SIGNIFICANT
         if any("seeds" in entry for entry in entries):
             text += " ±: standard deviation over seeds, around their mean."
         text += readers_text((row.title, row.entry) for block in self.blocks for row in block.rows)
-        if any("*" in cell for grid in self.grids() for row in grid.rows for cell in row[3:]):
+        if any_dependent([*entries, *found]):
             text += " *: several answers are about one image, which McNemar's test does not allow."
         return [*self.unfinished, text, *(f"Allowed to differ: {note}" for note in self.notes)]
 
@@ -88,10 +92,14 @@ class Comparison:
             return visible(text, keep="\n") + "\n"
         if form == "csv":
             return csv_text(self.blocks)
-        writers = {"md": to_markdown, "latex": to_latex, "html": to_html}
-        if form not in writers:
-            raise UnknownName("format", form, list(FORMATS))
-        return writers[form](self.grids(), self.legend())
+        tables, notes = self.tables(), self.legend()
+        if form == "html":
+            return render("compare/page.html", tables=tables, notes=notes)
+        if form == "latex":
+            return latex_document(tables, notes)
+        if form == "md":
+            return markdown_document(tables, notes)
+        raise UnknownName("format", form, list(FORMATS))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -120,12 +128,9 @@ class Comparison:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""
-        gap = " " if options.max_width >= NARROW else "\n"
         parts: list[RenderableType] = []
-        for block in self.blocks:
-            parts += [row_table(block, gap), Text()]
-            if block.pairs:
-                parts += [pair_table(block), Text()]
+        for table in self.tables():
+            parts += terminal_table(table, options.max_width)
         parts += [shown(note, style="dim") for note in self.legend()]
         yield Group(*parts)
 

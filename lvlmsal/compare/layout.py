@@ -8,22 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-
 from lvlmsal.compare.pairs import Pair
-from lvlmsal.compare.reading import Row
-from lvlmsal.escaping import csv_cell, visible
-from lvlmsal.evaluation.report.grid import Grid
-from lvlmsal.evaluation.report.table import (
-    against_text,
+from lvlmsal.compare.reading import Row as RunRow
+from lvlmsal.escaping import csv_cell
+from lvlmsal.evaluation.report.entries import (
+    against_cells,
+    against_heads,
     columns_of,
-    difference_text,
-    heading_of,
+    count_cell,
+    difference_cell,
+    figure_cells,
+    figure_heads,
     name_of,
-    p_text,
-    value_text,
+    number_cell,
+    p_cell,
+    samples_cell,
 )
-from lvlmsal.evaluation.report.terminal import shown, terminal_text
+from lvlmsal.evaluation.report.tables.table import Head, Row, Table
 from lvlmsal.metrics.columns import Column
 
 
@@ -40,7 +41,7 @@ class Block:
     """
 
     benchmark: str
-    rows: tuple[Row, ...]
+    rows: tuple[RunRow, ...]
     pairs: tuple[Pair, ...]
     figures: tuple[str, ...] = ()
 
@@ -58,98 +59,53 @@ class Block:
         return tuple(chosen) or usual
 
 
-def row_grid(block: Block) -> Grid:
-    """The rows of a benchmark as texts."""
+def row_table(block: Block) -> Table:
+    """The rows of a benchmark."""
     columns = block.columns
     entries = [row.entry for row in block.rows]
-    heads = ["run", "model", "method"]
-    for column in columns:
-        heads.append(heading_of(column, entries))
-        if not column.bare:
-            heads.append(f"Δ {column.title}")
-    heads += ["against", "changed", "McNemar p", "n", "ms/token"]
-    rows = []
-    for row in block.rows:
-        texts = [row.run, row.model, name_of(row.entry)]
-        for column in columns:
-            texts.append(value_text(row.entry, column))
-            if not column.bare:
-                texts.append(difference_text(row.entry, column) or "-")
-        changed = row.entry["changed"]
-        texts += [
-            against_text(row.entry) or "-",
-            "-" if changed is None else str(changed),
-            p_text(row.entry) or "-",
-            _count(row.entry),
-            _cost(row.entry),
-        ]
-        rows.append(texts)
-    return Grid(f"{block.benchmark}: {entries[0]['metric']}", heads, rows, names=3)
-
-
-def pair_grid(block: Block) -> Grid:
-    """The pairs of a benchmark as texts."""
-    columns = [column for column in block.columns if not column.bare]
-    heads = ["row", "against", *(f"Δ {column.title}" for column in columns)]
-    heads += ["changed", "tokens changed", "McNemar p", "pairs"]
-    rows = []
-    for pair in block.pairs:
-        found = pair.found
-        figures = {name: {"difference": value} for name, value in found["differences"].items()}
-        tokens = found["tokens_changed"]
-        rows.append(
+    heads = [
+        *(Head(title, words=True) for title in ("run", "model", "method")),
+        *figure_heads(columns, entries, first=3),
+        *against_heads(method=2),
+        *map(Head, ("n", "ms/token")),
+    ]
+    rows = [
+        Row.of(
             [
-                pair.row.title,
-                pair.other.title,
-                *(difference_text({"figures": figures}, column) or "-" for column in columns),
-                str(found["changed"]),
-                "-" if tokens is None else str(tokens),
-                p_text(found) or "-",
-                str(found["pairs"]),
+                *(row.run, row.model, name_of(row.entry)),
+                *figure_cells(row.entry, columns),
+                *against_cells(row.entry),
+                samples_cell(row.entry),
+                number_cell(row.entry["cost"]["ms_per_token"], ".1f"),
             ]
         )
-    return Grid(f"{block.benchmark}: between runs and models", heads, rows, names=2)
+        for row in block.rows
+    ]
+    return Table(f"{block.benchmark}: {entries[0]['metric']}", heads, rows)
 
 
 def pair_table(block: Block) -> Table:
-    """The pairs of a benchmark for a terminal."""
-    grid = pair_grid(block)
-    table = Table(title=shown(grid.title), title_justify="left", pad_edge=False)
-    for place, head in enumerate(grid.heads):
-        table.add_column(shown(head), justify="left" if place < grid.names else "right")
-    for row in grid.rows:
-        table.add_row(*map(shown, row))
-    return table
-
-
-def row_table(block: Block, gap: str) -> Table:
-    """The rows of a benchmark for a terminal; ``gap`` stands before intervals."""
-    grid = row_grid(block)
-    entries = [row.entry for row in block.rows]
-    table = Table(title=shown(grid.title), title_justify="left", pad_edge=False)
-    for head in ("run", "model", "method"):
-        table.add_column(head)
-    for column in block.columns:
-        table.add_column(shown(heading_of(column, entries)), justify="right")
-    for head in ("n", "ms/token"):
-        table.add_column(head, justify="right")
-    for row in block.rows:
-        method = shown(name_of(row.entry))
-        if other := against_text(row.entry):
-            method.append(f"\n against {visible(other)}", style="dim")
-        figures = [terminal_text(row.entry, column, gap) for column in block.columns]
-        names = [shown(row.run), shown(row.model), method]
-        table.add_row(*names, *figures, _count(row.entry), _cost(row.entry))
-    return table
-
-
-def _count(entry: Mapping[str, Any]) -> str:
-    return f"{entry['n']} ({entry['failed']} failed)" if entry["failed"] else str(entry["n"])
-
-
-def _cost(entry: Mapping[str, Any]) -> str:
-    cost = entry["cost"]["ms_per_token"]
-    return "-" if cost is None else f"{cost:.1f}"
+    """The pairs of a benchmark."""
+    columns = [column for column in block.columns if not column.bare]
+    heads = [
+        *(Head(title, words=True) for title in ("row", "against")),
+        *(Head(f"Δ {column.title}") for column in columns),
+        *map(Head, ("changed", "tokens changed", "McNemar p", "pairs")),
+    ]
+    rows = [
+        Row.of(
+            [
+                *(pair.row.title, pair.other.title),
+                *(difference_cell(pair.found["differences"][c.figure], c) for c in columns),
+                count_cell(pair.found["changed"]),
+                count_cell(pair.found["tokens_changed"]),
+                p_cell(pair.found),
+                count_cell(pair.found["pairs"]),
+            ]
+        )
+        for pair in block.pairs
+    ]
+    return Table(f"{block.benchmark}: between runs and models", heads, rows)
 
 
 def csv_text(blocks: Sequence[Block]) -> str:
@@ -187,7 +143,7 @@ def csv_text(blocks: Sequence[Block]) -> str:
     return text.getvalue()
 
 
-def _csv_head(row: Row, figure: str) -> dict[str, Any]:
+def _csv_head(row: RunRow, figure: str) -> dict[str, Any]:
     return {
         "run": row.run,
         "model": row.model,

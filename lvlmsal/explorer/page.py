@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from lvlmsal.errors import DataError, UnsupportedError
-from lvlmsal.escaping import html_text
 from lvlmsal.explorer.answers import Detail, ShownAnswer, encode_answer, in_words
 from lvlmsal.explorer.pictures import encode_image
+from lvlmsal.pages import render
 
 FORMAT = 2
 """Version of the data format."""
@@ -222,20 +223,15 @@ def _document(title: str, data: Any) -> str:
     style = (folder / "page.css").read_text(encoding="utf-8")
     parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
     script = '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
-    policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
-        f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    return render(
+        "explorer/page/page.html",
+        title=title,
+        style=Markup(style),
+        style_digest=_digest(style),
+        script=Markup(script),
+        script_digest=_digest(script),
+        data=Markup(embedded_json(data)),
     )
-    content = {
-        "title": html_text(title),
-        "policy": policy,
-        "style": style,
-        "script": script,
-        "data": embedded_json(data),
-    }
-    template = (folder / "page.html").read_text(encoding="utf-8")
-    # in one pass, so that what is put in is not searched for placeholders
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: content[found[1]], template)
 
 
 def _digest(text: str) -> str:

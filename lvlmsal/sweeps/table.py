@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from lvlmsal.escaping import markdown_text
-from lvlmsal.evaluation.report.grid import Grid as TextGrid
-from lvlmsal.evaluation.report.grid import markdown_grid
-from lvlmsal.evaluation.report.table import columns_of, difference_text, heading_of, value_text
-from lvlmsal.evaluation.report.terminal import NARROW, shown, terminal_text
+from lvlmsal.evaluation.report.entries import (
+    Entry,
+    any_significant,
+    columns_of,
+    figure_cells,
+    figure_heads,
+    heading_of,
+    number_cell,
+)
+from lvlmsal.evaluation.report.legend import SIGNIFICANT
+from lvlmsal.evaluation.report.tables.markdown import markdown_document
+from lvlmsal.evaluation.report.tables.table import Cell, Head, Row, Table
+from lvlmsal.evaluation.report.tables.terminal import shown, terminal_table
 from lvlmsal.metrics.columns import Column
 from lvlmsal.sweeps import axes
 from lvlmsal.sweeps.axes import Grid
@@ -43,14 +49,22 @@ class Block:
     Attributes:
         model: Name of the model.
         benchmark: Label of the benchmark.
-        columns: The figures.
         methods: What was measured, by name of the method.
     """
 
     model: str
     benchmark: str
-    columns: tuple[Column, ...]
     methods: Mapping[str, Measured]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The figures of the methods."""
+        return [entry.cell for entry in self.methods.values()]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The figures that its table shows."""
+        return columns_of(self.entries[0]["metric"], self.entries)
 
     @property
     def costs(self) -> list[tuple[str, str]]:
@@ -73,21 +87,41 @@ def blocks(measured: Sequence[Measured]) -> list[Block]:
     for entry in measured:
         key = entry.cell["model"], entry.cell["benchmark"]
         found.setdefault(key, {})[entry.cell["method"]] = entry
-    return [
-        Block(model, benchmark, _columns(methods), methods)
-        for (model, benchmark), methods in found.items()
-    ]
+    return [Block(model, benchmark, methods) for (model, benchmark), methods in found.items()]
 
 
 def heading(block: Block, column: Column) -> str:
     """A column's title with direction and unit."""
-    return heading_of(column, [entry.cell for entry in block.methods.values()])
+    return " ".join(heading_of(column, block.entries).parts)
 
 
-def cost_text(cost: Cost, name: str) -> str:
-    """One cost with two decimals, or a dash."""
-    value: float | None = getattr(cost, name)
-    return "-" if value is None else f"{value:.{3 if name == 'saliency' else 2}f}"
+def tables(measured: Sequence[Measured], grids: Sequence[Grid]) -> list[Table]:
+    """A table for each model and benchmark, with a section for each grid."""
+    found = []
+    for block in blocks(measured):
+        heads = [
+            Head("sweep", words=True, terminal=False),
+            Head("point", words=True),
+            *figure_heads(block.columns, block.entries, first=2),
+            *(Head(title) for _, title in block.costs),
+        ]
+        rows = [
+            Row.of(
+                [
+                    *(group, point),
+                    *figure_cells(entry.cell, block.columns),
+                    *(_cost(entry.cost, name) for name, _ in block.costs),
+                ],
+                group,
+            )
+            for group, point, entry in _rows(block, grids)
+        ]
+        found.append(Table(f"{block.model}: {block.benchmark}", heads, rows))
+    return found
+
+
+def _cost(cost: Cost, name: str) -> Cell:
+    return number_cell(getattr(cost, name), ".3f" if name == "saliency" else ".2f")
 
 
 def terminal_tables(
@@ -105,26 +139,9 @@ def terminal_tables(
         results: The content of ``results.json``.
         width: Of the terminal, in characters.
     """
-    gap = " " if width >= NARROW else "\n"
     parts: list[RenderableType] = []
-    for block in blocks(measured):
-        title = f"{block.model}: {block.benchmark}"
-        table = Table(title=shown(title), title_justify="left", pad_edge=False)
-        table.add_column("point")
-        for column in block.columns:
-            table.add_column(shown(heading(block, column)), justify="right")
-        for _, text in block.costs:
-            table.add_column(text, justify="right")
-        section = ""
-        for group, point, entry in _rows(block, grids):
-            if group != section:
-                section = group
-                table.add_section()
-                table.add_row(shown(group, style="bold italic"))
-            figures = [terminal_text(entry.cell, column, gap) for column in block.columns]
-            costs = [cost_text(entry.cost, name) for name, _ in block.costs]
-            table.add_row(shown(point), *figures, *costs)
-        parts += [table, Text()]
+    for table in tables(measured, grids):
+        parts += terminal_table(table, width)
     parts.append(shown(_legend(measured, results), style="dim"))
     parts += [shown(f"note: {warning}", style="yellow") for warning in results["warnings"]]
     return Group(*parts)
@@ -140,32 +157,7 @@ def markdown_tables(
         grids: The grids.
         results: The content of ``results.json``.
     """
-    lines: list[str] = []
-    for block in blocks(measured):
-        heads = ["sweep", "point"]
-        for column in block.columns:
-            heads.append(heading(block, column))
-            if not column.bare:
-                heads.append(f"Δ {column.title}")
-        heads += [text for _, text in block.costs]
-        rows = []
-        for group, point, entry in _rows(block, grids):
-            row = [group, point]
-            for column in block.columns:
-                row.append(value_text(entry.cell, column))
-                if not column.bare:
-                    row.append(difference_text(entry.cell, column) or "-")
-            row += [cost_text(entry.cost, name) for name, _ in block.costs]
-            rows.append(row)
-        title = f"{block.model}: {block.benchmark}"
-        lines += [*markdown_grid(TextGrid(title, heads, rows, names=2)), ""]
-    lines.append(markdown_text(_legend(measured, results)))
-    return "\n".join(lines) + "\n"
-
-
-def _columns(methods: Mapping[str, Measured]) -> tuple[Column, ...]:
-    cells = [entry.cell for entry in methods.values()]
-    return columns_of(cells[0]["metric"], cells)
+    return markdown_document(tables(measured, grids), [_legend(measured, results)])
 
 
 def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measured]]:
@@ -185,7 +177,8 @@ def _legend(measured: Sequence[Measured], results: Mapping[str, Any]) -> str:
     rows = {cell["saliency_row"] for cell in results["cells"] if "saliency_row" in cell}
     tries = any(entry.cost.tries is not None for entry in measured)
     return (
-        f"In brackets: 95 % intervals. Δ: paired difference to {results['baseline']!r}. "
+        f"In brackets: 95 % intervals. Δ: paired difference to {results['baseline']!r}."
+        f"{SIGNIFICANT if any_significant(entry.cell for entry in measured) else ''} "
         "ms/token: wall-clock time of a batch over its tokens, median of the batches (of at most "
         f"{batches}), a reading on this machine and no benchmark."
         + (" tries/token: candidates looked at." if tries else "")

@@ -48,7 +48,7 @@ def test_a_dry_run_of_the_config_finds_no_problem() -> None:
     )
 
 
-def test_every_row_has_its_twin_and_no_method_comes_twice() -> None:
+def test_every_row_has_its_control_and_no_method_comes_twice() -> None:
     draft = read_draft("methods", [])
     assert draft.problems == []
     content = load_content("methods")[0]
@@ -75,7 +75,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return evaluate(content)
 
 
-def test_every_method_is_beside_its_twin(small: Result) -> None:
+def test_every_method_is_compared_with_its_control(small: Result) -> None:
     against = {cell["method"]: cell["compared_with"] for cell in small.results["cells"]}
     assert against == {
         "greedy": None,
@@ -104,14 +104,16 @@ def test_the_page_has_the_figures_of_the_run(
     assert {name.strip("`") for name in line.split(", ")} == missing
     figure = small.cell("pocket-llava", "greedy + LocoRE", "chair")["figures"]["chair_s"]
     value = f"{100 * figure['difference']['value']:+.1f}"
-    twins = page[page.index("## Differences to the twin") : page.index("## Differences to 'sa")]
-    row = next(line for line in twins.split("\n") if line.startswith("| greedy + LocoRE"))
+    controls = page[
+        page.index("## Differences to the control") : page.index("## Differences to 'sa")
+    ]
+    row = next(line for line in controls.split("\n") if line.startswith("| greedy + LocoRE"))
     assert re.search(rf"{re.escape(value)} \[", row)
-    # 3 methods with a twin, 2 models, 3 benchmarks
+    # 3 methods with a control, 2 models, 3 benchmarks
     assert "18 differences stand above." in page
     beside = page[page.index("## Differences to 'sample + cut") : page.index("## How much")]
     rows = [line for line in beside.split("\n") if f"| {CONTROL} |" in line]
-    # one a model: what decodes otherwise, the twin and the control itself stand elsewhere
+    # one a model: what decodes differently, and both controls, stand elsewhere
     assert [row.split(" | ")[0] for row in rows] == ["| sample + VCD"] * 2
 
 

@@ -8,67 +8,67 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.compare.pairs import compared
-from lvlmsal.compare.reading import Row, read_rows
+from lvlmsal.compare.reading import Row as RunRow
+from lvlmsal.compare.reading import read_rows
 from lvlmsal.errors import UnknownName
-from lvlmsal.escaping import Markdown, markdown_text
 from lvlmsal.evaluation.config.controls import way_of
-from lvlmsal.evaluation.report.grid import markdown_row
-from lvlmsal.evaluation.report.table import (
+from lvlmsal.evaluation.report.entries import (
+    Entry,
     columns_of,
-    difference_text,
+    difference_cell,
     heading_of,
-    is_clear,
+    is_significant,
     shown_cells,
 )
+from lvlmsal.evaluation.report.tables.table import NONE, Cell, Head, Row, Table
 from lvlmsal.metrics.columns import Column
 
-Cell = Mapping[str, Any]
-
 CHANCE = 0.05
-"""How many of the intervals leave zero out although nothing is there."""
+"""How many of the intervals exclude 0 although nothing is there."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What a method does otherwise than another on one benchmark, in the benchmark's first figure.
+    """What a method does differently from another on one benchmark, in the first figure.
 
     Attributes:
-        cell: The cell, with the difference in its figure.
+        entry: The entry, with the difference in its figure.
         column: The figure.
     """
 
-    cell: Cell
+    entry: Entry
     column: Column
 
     @property
-    def text(self) -> str:
-        """With its interval, bold where that leaves zero out."""
-        text = difference_text(self.cell, self.column) or "-"
-        return Markdown(f"**{markdown_text(text)}**") if is_clear(self.cell, self.column) else text
+    def cell(self) -> Cell:
+        """The difference with its interval."""
+        return difference_cell(self._figure["difference"], self.column)
 
     @property
     def verdict(self) -> str:
         """``better``, ``worse``, ``unclear``, or ``same`` where no answer differs."""
-        if self.cell["changed"] == 0:
+        if self.entry["changed"] == 0:
             return "same"
-        if not is_clear(self.cell, self.column):
+        difference = self._figure["difference"]
+        if not is_significant(difference):
             return "unclear"
-        figure = self.cell["figures"][self.column.figure]
-        return "better" if (figure["difference"]["value"] > 0) == self._up else "worse"
+        higher = bool(self._figure["higher_is_better"])
+        return "better" if (difference["value"] > 0) == higher else "worse"
 
     @property
-    def _up(self) -> bool:
-        return bool(self.cell["figures"][self.column.figure]["higher_is_better"])
+    def _figure(self) -> Mapping[str, Any]:
+        figure: Mapping[str, Any] = self.entry["figures"][self.column.figure]
+        return figure
 
 
-def main_column(cells: Sequence[Cell]) -> Column | None:
+def main_column(entries: Sequence[Entry]) -> Column | None:
     """The first figure of a metric's table that says good or bad and is defined.
 
     Args:
-        cells: Of one benchmark.
+        entries: Of one benchmark.
     """
-    for column in columns_of(cells[0]["metric"], cells):
-        figures = [cell["figures"][column.figure] for cell in cells]
+    for column in columns_of(entries[0]["metric"], entries):
+        figures = [entry["figures"][column.figure] for entry in entries]
         if figures[0]["higher_is_better"] is not None and any(
             figure["value"] is not None for figure in figures
         ):
@@ -76,24 +76,25 @@ def main_column(cells: Sequence[Cell]) -> Column | None:
     return None
 
 
-def twin_differences(results: Mapping[str, Any]) -> list[Difference]:
-    """Every cell that was compared with another one.
+def paired_differences(results: Mapping[str, Any]) -> list[Difference]:
+    """Every entry that was compared with another one, as a rule its control.
 
     Args:
         results: The content of ``results.json``.
     """
-    cells = shown_cells(results)
+    entries = shown_cells(results)
     found = []
-    for benchmark in dict.fromkeys(cell["benchmark"] for cell in cells):
-        own = [cell for cell in cells if cell["benchmark"] == benchmark]
+    for benchmark in dict.fromkeys(entry["benchmark"] for entry in entries):
+        own = [entry for entry in entries if entry["benchmark"] == benchmark]
         column = main_column(own)
         if column is not None:
-            found += [Difference(cell, column) for cell in own if cell["compared_with"] is not None]
+            compared_ones = [entry for entry in own if entry["compared_with"] is not None]
+            found += [Difference(entry, column) for entry in compared_ones]
     return found
 
 
-def control_differences(run: Path, results: Mapping[str, Any], control: str) -> list[Difference]:
-    """Every cell beside another method of the run that decodes alike, such as a control.
+def differences_to(run: Path, results: Mapping[str, Any], control: str) -> list[Difference]:
+    """Every entry compared with another method of the run that decodes alike.
 
     Args:
         run: The run folder.
@@ -121,67 +122,69 @@ def control_differences(run: Path, results: Mapping[str, Any], control: str) -> 
         if way.decoder.twin() != ways[row.model, control].decoder.twin():
             continue
         pair = compared(row, other, samples=bootstrap.samples, seed=bootstrap.seed)
-        cell = shown[row.model, row.method, row.benchmark]
+        entry = shown[row.model, row.method, row.benchmark]
         figures = {
             name: {**figure, "difference": pair["differences"].get(name)}
-            for name, figure in cell["figures"].items()
+            for name, figure in entry["figures"].items()
         }
         against = {"figures": figures, "compared_with": control, "changed": pair["changed"]}
-        column = main_column([cell])
+        column = main_column([entry])
         if column is not None:
-            found.append(Difference({**cell, **against}, column))
+            found.append(Difference({**entry, **against}, column))
     return found
 
 
-def _ask_alike(row: Row, other: Row) -> bool:
+def _ask_alike(row: RunRow, other: RunRow) -> bool:
     return (row.model, row.benchmark) == (other.model, other.benchmark)
 
 
-def differences_table(differences: Sequence[Difference]) -> str:
+def differences_tables(differences: Sequence[Difference]) -> list[Table]:
     """One table a model: methods down, benchmarks across.
 
     Args:
         differences: Of all models.
     """
-    lines: list[str] = []
-    for model in dict.fromkeys(each.cell["model"] for each in differences):
-        own = [each for each in differences if each.cell["model"] == model]
-        columns = {each.cell["benchmark"]: each for each in own}
-        heads = [f"{name}: Δ {heading_of(d.column, [d.cell])}" for name, d in columns.items()]
-        found = {(d.cell["method"], d.cell["benchmark"]): d.text for d in own}
-        against = {d.cell["method"]: d.cell["compared_with"] for d in own}
-        lines += [f"### {markdown_text(model)}", "", markdown_row(["method", "against", *heads])]
-        lines.append(markdown_row(["---", "---", *["---:"] * len(heads)]))
-        for method, other in against.items():
-            cells = [found.get((method, benchmark), "-") for benchmark in columns]
-            lines.append(markdown_row([method, other, *cells]))
-        lines.append("")
-    return "\n".join(lines)
+    tables = []
+    for model in dict.fromkeys(each.entry["model"] for each in differences):
+        own = [each for each in differences if each.entry["model"] == model]
+        heads = [Head("method", words=True), Head("against", words=True)]
+        columns = {each.entry["benchmark"]: each for each in own}
+        for benchmark, each in columns.items():
+            head = heading_of(each.column, [each.entry])
+            heads.append(Head(f"{benchmark}: Δ {head.title}", head.unit))
+        found = {(d.entry["method"], d.entry["benchmark"]): d.cell for d in own}
+        against = {d.entry["method"]: d.entry["compared_with"] for d in own}
+        rows = [
+            Row.of([method, other, *(found.get((method, name), NONE) for name in columns)])
+            for method, other in against.items()
+        ]
+        tables.append(Table(model, heads, rows))
+    return tables
 
 
 def chance_text(differences: Sequence[Difference]) -> str:
-    """How many differences are clear of zero, and how many would be if nothing were there."""
+    """How many differences are significant, and how many would be if nothing were there."""
     verdicts = [each.verdict for each in differences]
     same, total = verdicts.count("same"), len(verdicts)
     asked = total - same
-    clear = verdicts.count("better") + verdicts.count("worse")
+    significant = verdicts.count("better") + verdicts.count("worse")
     return (
-        f"{total} differences stand above. In {same} of them no answer differs from the twin's. Of "
-        f"the other {asked}, {clear} have an interval that leaves zero out: "
+        f"{total} differences stand above. In {same} of them no answer differs from the control's. "
+        f"Of the other {asked}, {significant} are significant (95 % CI excludes 0): "
         f"{verdicts.count('better')} for the better and {verdicts.count('worse')} for the worse. "
-        f"If no method did anything for these figures, 95 % intervals would leave zero out in "
-        f"about {CHANCE * asked:.0f} of {asked} cases by chance, half of them for the better. No "
+        f"If no method did anything for these figures, 95 % intervals would exclude 0 in about "
+        f"{CHANCE * asked:.0f} of {asked} cases by chance, half of them for the better. No "
         "correction for that is made, and the comparisons are not independent: rows of one model "
-        "share their questions and their twin."
+        "share their questions and their control."
     )
 
 
-def verdicts_table(differences: Sequence[Difference]) -> str:
-    """For each method, on how many benchmarks and models it is clearly better or worse."""
+def verdicts_table(differences: Sequence[Difference]) -> Table:
+    """For each method, on how many benchmarks and models it is significantly better or worse."""
     kinds = ("better", "worse", "unclear", "same")
-    lines = [markdown_row(["method", *kinds[:3], "no answer changed"])]
-    lines.append(markdown_row(["---", *["---:"] * 4]))
-    for method in dict.fromkeys(each.cell["method"] for each in differences):
-        own = [each.verdict for each in differences if each.cell["method"] == method]
-        lines.append(markdown_row([method, *(str(own.count(kind)) for kind in kinds)]))
-    return "\n".join(lines)
+    heads = [Head("method", words=True), *map(Head, kinds[:3]), Head("no answer changed")]
+    rows = []
+    for method in dict.fromkeys(each.entry["method"] for each in differences):
+        own = [each.verdict for each in differences if each.entry["method"] == method]
+        rows.append(Row.of([method, *(str(own.count(kind)) for kind in kinds)]))
+    return Table("", heads, rows)

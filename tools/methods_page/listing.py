@@ -11,13 +11,14 @@ from typing import Any
 
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.escaping import Markdown, markdown_text
-from lvlmsal.evaluation.report.grid import markdown_row
+from lvlmsal.evaluation.report.tables.table import Head, Row, Table
 from lvlmsal.registry import CATALOGUE, DECODERS, INTERVENTIONS, Registry
 
-HEADS = (
-    *("method", "kind", "paper", "acts on", "beams", "SGRS", "shared prefix", "second stream"),
-    *("passes/token", "cost/token", "prompt"),
-)
+HEADS = [
+    *(Head(title, words=True) for title in ("method", "kind", "paper", "acts on", "beams", "SGRS")),
+    *(Head(title, words=True) for title in ("shared prefix", "second stream")),
+    *map(Head, ("passes/token", "cost/token", "prompt")),
+]
 
 
 @dataclass(frozen=True)
@@ -138,22 +139,22 @@ def read_costs(path: Path) -> Costs:
         ) from error
 
 
-def methods_table(methods: list[Known], costs: Costs | None) -> str:
-    """One line a method in Markdown.
+def methods_table(methods: list[Known], costs: Costs | None) -> Table:
+    """One line a method, with names and links in Markdown.
 
     Args:
         methods: What to list.
         costs: Where they were measured.
     """
-    lines = [markdown_row(HEADS), markdown_row([*["---"] * 8, *["---:"] * 3])]
+    rows = []
     for method in methods:
         cost = costs.of(method) if costs else ("not measured", "-", "-")
         paper = method.cls.paper or "-"
         if method.cls.url:
             paper = Markdown(f"[{markdown_text(paper)}]({method.cls.url})")
         name = method.name if "`" in method.name else Markdown(f"`{method.name}`")
-        lines.append(markdown_row([name, method.kind, paper, *method.supports(), *cost]))
-    return "\n".join(lines)
+        rows.append(Row.of([name, method.kind, paper, *method.supports(), *cost]))
+    return Table("", HEADS, rows)
 
 
 def method_section(method: Known) -> str:

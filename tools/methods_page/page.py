@@ -9,13 +9,16 @@ from typing import Any
 
 from lvlmsal.escaping import markdown_text
 from lvlmsal.evaluation.config.schema import MethodConfig
+from lvlmsal.evaluation.report.entries import shown_cells
+from lvlmsal.evaluation.report.legend import SIGNIFICANT
 from lvlmsal.evaluation.report.result import OpenRun, open_run, read_result
-from lvlmsal.evaluation.report.table import markdown_tables, shown_cells
+from lvlmsal.evaluation.report.run_tables import markdown_tables
+from lvlmsal.evaluation.report.tables.markdown import markdown_table
 from methods_page.differences import (
     chance_text,
-    control_differences,
-    differences_table,
-    twin_differences,
+    differences_tables,
+    differences_to,
+    paired_differences,
     verdicts_table,
 )
 from methods_page.listing import (
@@ -40,7 +43,7 @@ def method_page(
     Args:
         run: A run folder, whose results it shows.
         costs: The file that ``benchmarks/methods.py`` has left.
-        controls: Methods of the run beside which those are shown that decode like them.
+        controls: Methods of the run with which those are compared that decode like them.
         command: What makes the page, for its readers.
 
     Raises:
@@ -57,7 +60,7 @@ def method_page(
         ),
         f"```sh\n{command}\n```" if command else "",
         "## What there is",
-        methods_table(methods, measured),
+        markdown_table(methods_table(methods, measured)),
         _wrapped(_LEGEND),
         _costs_text(measured),
         "## Each method",
@@ -70,7 +73,7 @@ def method_page(
 _LEGEND = (
     "'beams' and 'SGRS': whether it may act under beam search and under SGRS. 'shared prefix': "
     "whether questions about one image can share the image's keys and values. 'second stream': "
-    "whether a second sequence is decoded beside the answer. A method that stands under no row of "
+    "whether a second sequence is decoded next to the answer. A method that stands under no row of "
     "a measurement was not measured."
 )
 
@@ -88,30 +91,30 @@ def _costs_text(costs: Costs | None) -> str:
 
 def _results(run: Path, methods: list[Known], controls: Sequence[str]) -> list[str]:
     opened, results = open_run(run), read_result(run).results
-    differences = twin_differences(results)
+    differences = paired_differences(results)
     parts = [
         "## What a run found",
         _wrapped(markdown_text(_asked(opened, results))),
         _missing(methods, opened),
-        "## Differences to the twin",
+        "## Differences to the control",
         _wrapped(
             "The first figure of each benchmark, paired sample by sample with the row that decodes "
-            "alike with nothing done against hallucinations; 95 % intervals that resample images. "
-            "Bold: the interval leaves zero out."
+            "alike with nothing done against hallucinations; 95 % intervals that resample images."
+            f"{SIGNIFICANT}"
         ),
-        differences_table(differences).rstrip(),
+        *map(markdown_table, differences_tables(differences)),
     ]
     for control in controls:
         parts += [
             f"## Differences to '{markdown_text(control)}'",
-            "The same, beside another row that decodes alike.",
-            differences_table(control_differences(run, results, control)).rstrip(),
+            "The same, compared with another row that decodes alike.",
+            *map(markdown_table, differences_tables(differences_to(run, results, control))),
         ]
     return [
         *parts,
         "## How much of this is chance",
         _wrapped(chance_text(differences)),
-        verdicts_table(differences),
+        markdown_table(verdicts_table(differences)),
         "## All figures",
         markdown_tables(results).rstrip(),
     ]

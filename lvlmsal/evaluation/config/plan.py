@@ -15,12 +15,13 @@ from lvlmsal.evaluation.config.check import (
     benchmark_problems,
     build_component,
     card_of,
-    lacks_root,
-    placed,
-    settings_problems,
+    method_problems,
+    model_problems,
+    run_problems,
 )
-from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.controls import add_twins
+from lvlmsal.evaluation.config.judge_config import judge_problems
+from lvlmsal.evaluation.config.loggers import logger_problems
 from lvlmsal.evaluation.config.paper import paper_problems
 from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import ConfigSource, read_config
@@ -215,17 +216,23 @@ def read_draft(
     config, problems, name = read_config(source, overrides)
     problems = [*found, *problems]
     problems += import_plugins(config.plugins)
-    problems += settings_problems(config, given=given)
+    problems += run_problems(config)
+    problems += logger_problems(config.logger)
+    problems += judge_problems(config)
+    for index, model in enumerate(config.models):
+        if model.name not in given:
+            problems += _placed(f"models[{index}]", model_problems(model))
     for index, method in enumerate(config.methods):
         where = f"methods[{index}] ({method.name})"
-        problems += placed(where, method_problems(method, config.models))
+        problems += _placed(where, method_problems(method, config.models))
     benchmarks: dict[str, Benchmark] = {}
     for index, entry in enumerate(config.benchmarks):
-        is_open = lacks_root(entry, problems)
-        wrong = benchmark_problems(entry, root="unset" if is_open else "", imports=True)
+        where = f"benchmarks[{index}]"
+        is_open = "root" not in entry.options and any(p.startswith("data.root:") for p in problems)
+        wrong = benchmark_problems(entry, root="unset" if is_open else "")
         if not wrong and not is_open:
             wrong = _add_benchmark(entry, benchmarks, may_fail=config.max_failures)
-        problems += placed(f"benchmarks[{index}]", wrong)
+        problems += _placed(where, wrong)
     if not problems:
         problems += paper_problems(
             config.paper,
@@ -234,6 +241,10 @@ def read_draft(
             figures={label: _figures(benchmark) for label, benchmark in benchmarks.items()},
         )
     return Draft(config, benchmarks, problems, name)
+
+
+def _placed(where: str, problems: Iterable[str]) -> list[str]:
+    return [f"{where}: {problem}" for problem in problems]
 
 
 def _add_benchmark(

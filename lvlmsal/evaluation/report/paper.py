@@ -1,19 +1,14 @@
-"""Published figures beside a run's own: how they are shown."""
+"""Published figures next to a run's own: how they are shown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
 from lvlmsal.evaluation.config.paper import UNITS, PaperConfig
-from lvlmsal.evaluation.report.grid import Grid, markdown_grid
-from lvlmsal.evaluation.report.table import shown_cells
-from lvlmsal.evaluation.report.terminal import shown
+from lvlmsal.evaluation.report.entries import number_cell, shown_cells
+from lvlmsal.evaluation.report.tables.table import Head, Row, Table
 from lvlmsal.evaluation.results.schema import PaperEntry
-
-_HEADS = ("model", "method", "benchmark", "figure", "paper", "ours", "ours - paper", "paper's row")
 
 
 def beside_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[PaperEntry]:
@@ -61,8 +56,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def paper_grid(results: Mapping[str, Any]) -> Grid | None:
-    """The published figures beside ours; None where the config gives none.
+def paper_table(results: Mapping[str, Any]) -> Table | None:
+    """The published figures next to ours; None where the config gives none.
 
     Args:
         results: The content of ``results.json``.
@@ -70,59 +65,29 @@ def paper_grid(results: Mapping[str, Any]) -> Grid | None:
     entries = results.get("paper") or []
     if not entries:
         return None
-    rows = [_texts(entry) for entry in entries]
-    return Grid(_title(entries), _HEADS, rows, names=4, words=(len(_HEADS) - 1,))
-
-
-def paper_markdown(results: Mapping[str, Any]) -> str:
-    """The published figures beside ours in Markdown; empty where the config gives none.
-
-    Args:
-        results: The content of ``results.json``.
-    """
-    grid = paper_grid(results)
-    return "" if grid is None else "\n".join(["", *markdown_grid(grid), "", REMARK, ""])
-
-
-def paper_table(results: Mapping[str, Any]) -> Table | None:
-    """The same for a terminal.
-
-    Args:
-        results: The content of ``results.json``.
-    """
-    grid = paper_grid(results)
-    if grid is None:
-        return None
-    table = Table(title=shown(grid.title), caption=REMARK, title_justify="left", pad_edge=False)
-    for place, head in enumerate(_HEADS):
-        table.add_column(head, justify="right" if 4 <= place <= 6 else "left")
-    for row in grid.rows:
-        table.add_row(*map(shown, row))
-    return table
-
-
-REMARK = (
-    "The paper's figures are quoted from its text. Data, prompt, decoding and scoring may differ "
-    "from ours; no figure of ours depends on them."
-)
-
-
-def _title(entries: Sequence[Mapping[str, Any]]) -> str:
-    return f"Beside {entries[0]['table']} of {entries[0]['source']}"
-
-
-def _texts(entry: Mapping[str, Any]) -> list[str]:
-    several = len(entry["benchmarks"]) > 1
-    benchmark = ("mean of " if several else "") + ", ".join(entry["benchmarks"])
-    unit = " %" if entry["unit"] == "percent" else ""
-    ours, difference = entry["ours"], entry["difference"]
-    return [
-        entry["model"],
-        entry["method"],
-        benchmark,
-        entry["figure"] + unit,
-        f"{entry['paper']:g}",
-        "-" if ours is None else f"{ours:.1f}",
-        "-" if difference is None else f"{difference:+.1f}",
-        entry["row"] or "-",
+    heads = [
+        *(Head(title, words=True) for title in ("model", "method", "benchmark", "figure")),
+        *map(Head, ("paper", "ours", "ours - paper")),
+        Head("paper's row", words=True),
     ]
+    title = f"Compared with {entries[0]['table']} of {entries[0]['source']}"
+    notes = [
+        "The paper's figures are quoted from its text. Data, prompt, decoding and scoring may "
+        "differ from ours; no figure of ours depends on them."
+    ]
+    return Table(title, heads, [_row(entry) for entry in entries], notes)
+
+
+def _row(entry: Mapping[str, Any]) -> Row:
+    several = len(entry["benchmarks"]) > 1
+    return Row.of(
+        [
+            *(entry["model"], entry["method"]),
+            ("mean of " if several else "") + ", ".join(entry["benchmarks"]),
+            entry["figure"] + (" %" if entry["unit"] == "percent" else ""),
+            number_cell(entry["paper"], "g"),
+            number_cell(entry["ours"], ".1f"),
+            number_cell(entry["difference"], "+.1f"),
+            entry["row"] or "-",
+        ]
+    )

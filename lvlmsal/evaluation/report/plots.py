@@ -1,147 +1,213 @@
-"""Plots of a report as inline SVG: figures with their intervals, and differences with theirs."""
+"""Plots of a report as SVG: figures with their intervals, and differences with theirs."""
 
 from __future__ import annotations
 
-import math
+import base64
+import io
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lvlmsal.escaping import html_text
-from lvlmsal.evaluation.report.table import columns_of, name_of, shown_cells
+from rich.cells import cell_len
+
+from lvlmsal.escaping import visible
+from lvlmsal.evaluation.report.entries import (
+    Entry,
+    columns_of,
+    heading_of,
+    name_of,
+    shown_cells,
+)
 from lvlmsal.metrics.columns import Column
 
-_LABELS, _PLOT, _LINE = 235, 230, 22
-_CHARACTERS = 34
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NO_PLOTS = "The plots were left out: they need matplotlib, pip install 'lvlmsal[plot]'."
+"""What a report says in place of plots where there is no matplotlib."""
+
+_CHARACTERS = 40
 _MOST = 4
+_PANEL, _GAP = 3.2, 0.4  # inches
+_PLAIN, _SIGNIFICANT = "#0072b2", "#d55e00"
+
+
+class Plot(NamedTuple):
+    """The plots of one model and benchmark.
+
+    Attributes:
+        title: Names of both.
+        source: An SVG file as a ``data:`` address.
+    """
+
+    title: str
+    source: str
 
 
 class Bar(NamedTuple):
-    """A value with its bounds, under its label; None where it is undefined."""
+    """A value with its bounds, under its label; None where it is undefined or unknown.
+
+    Attributes:
+        label: What stands next to it.
+        value: The value.
+        low: Lower bound.
+        high: Upper bound.
+    """
 
     label: str
     value: float | None
     low: float | None
     high: float | None
 
+    @property
+    def is_significant(self) -> bool:
+        """Whether its interval excludes 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
-def plots(results: Mapping[str, Any]) -> str:
+
+def plots(results: Mapping[str, Any]) -> list[Plot] | None:
     """For each model and benchmark, its first figures with their intervals and differences.
 
     Args:
         results: The content of ``results.json``.
+
+    Returns:
+        One plot for each model and benchmark; None where matplotlib is not installed.
     """
-    blocks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for cell in shown_cells(results):
-        blocks.setdefault((cell["model"], cell["benchmark"]), []).append(cell)
-    parts = []
-    for (model, benchmark), cells in blocks.items():
-        columns = [c for c in columns_of(cells[0]["metric"], cells) if not c.bare][:_MOST]
-        parts.append(f"<h3>{html_text(f'{model}: {benchmark}')}</h3><div class='plots'>")
-        for column in columns:
-            parts.append(_plot(cells, column))
-        parts.append("</div>")
-    return "\n".join(parts)
+    if find_spec("matplotlib") is None:
+        return None
+    from matplotlib import rc_context
+
+    blocks: dict[tuple[str, str], list[Entry]] = {}
+    for entry in shown_cells(results):
+        blocks.setdefault((entry["model"], entry["benchmark"]), []).append(entry)
+    found = []
+    with (
+        rc_context(
+            {
+                "font.family": "sans-serif",
+                "font.sans-serif": "DejaVu Sans",
+                "font.size": 8,
+                "svg.fonttype": "none",  # words stay words
+                "svg.hashsalt": "lvlmsal",  # the same file for the same figures
+                "text.parse_math": False,  # a dollar sign of a name starts no mathematics
+            }
+        ),
+        warnings.catch_warnings(),
+    ):
+        # a browser has fonts for letters that matplotlib's own font lacks
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        for (model, benchmark), entries in blocks.items():
+            columns = [c for c in columns_of(entries[0]["metric"], entries) if not c.bare][:_MOST]
+            if columns:
+                source = _address(block_figure(entries, columns))
+                found.append(Plot(f"{model}: {benchmark}", source))
+    return found
 
 
-def _plot(cells: Sequence[Mapping[str, Any]], column: Column) -> str:
-    scale = 100 if column.percent else 1
-    figures = [_bar(name_of(c), c["figures"][column.figure], scale) for c in cells]
-    differences = [
-        _bar(f"{c['method']} - {c['compared_with']}", difference, scale)
-        for c in cells
-        if (difference := c["figures"][column.figure]["difference"]) is not None
-    ]
-    unit = " %" if column.percent else ""
-    shown = interval_plot(f"{column.title}{unit}", figures)
-    if differences:
-        shown += interval_plot(f"Δ {column.title}{unit}", differences, zero=True)
-    return shown
+def _address(figure: Figure) -> str:
+    content = io.BytesIO()
+    figure.savefig(content, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _bar(label: str, entry: Mapping[str, Any], scale: float) -> Bar:
-    found = [entry[key] for key in ("value", "low", "high")]
-    return Bar(label, *(None if value is None else value * scale for value in found))
-
-
-def interval_plot(title: str, bars: Sequence[Bar], *, zero: bool = False) -> str:
-    """Points with intervals, one line a bar, as an SVG element.
+def block_figure(entries: Sequence[Entry], columns: Sequence[Column]) -> Figure:
+    """A line of panels for each figure: its values, and its differences where there are any.
 
     Args:
-        title: What stands above.
-        bars: The values.
-        zero: Draw a line at zero, and in colour what lies clear of it.
-
-    Example:
-        >>> "<circle" in interval_plot("F1", [Bar("greedy", 80.0, 78.0, 82.0)])
-        True
+        entries: Those of one model and benchmark.
+        columns: The figures.
     """
-    known = [v for bar in bars for v in bar[1:] if isinstance(v, float | int)]
-    low, high, step = _axis([*known, 0.0] if zero else known)
-    height = 48 + _LINE * len(bars)
-
-    def x(value: float) -> float:
-        return round(_LABELS + _PLOT * (value - low) / (high - low), 1)
-
-    width = _LABELS + _PLOT + 20
-    parts = [
-        f"<svg role='img' width='{width}' height='{height}' viewBox='0 0 {width} {height}'>",
-        f"<title>{html_text(title)}</title>",
-        f"<text x='{_LABELS}' y='14' class='head'>{html_text(title)}</text>",
+    names = [_label(name_of(entry)) for entry in entries]
+    others = [
+        _label(f"against {e['compared_with']}" if e["compared_with"] else "") for e in entries
     ]
-    bottom = height - 22
-    for number in range(round((high - low) / step) + 1):
-        tick = low + number * step
-        strong = " class='zero'" if zero and abs(tick) < step / 1000 else ""
-        parts.append(f"<line x1='{x(tick)}' x2='{x(tick)}' y1='22' y2='{bottom}'{strong}/>")
-        parts.append(
-            f"<text x='{x(tick)}' y='{height - 8}' class='tick'>{_number(tick, step)}</text>"
-        )
-    for place, bar in enumerate(bars):
-        y = 22 + _LINE * place + _LINE / 2
-        long = len(bar.label) > _CHARACTERS
-        short = bar.label[: _CHARACTERS - 1] + "…" if long else bar.label
-        parts.append(
-            f"<text x='{_LABELS - 8}' y='{y + 4}' class='label'>{html_text(short)}"
-            f"<title>{html_text(bar.label)}</title></text>"
-        )
-        if bar.value is None:
-            parts.append(f"<text x='{_LABELS + 4}' y='{y + 4}'>undefined</text>")
-            continue
-        kind = ""
-        if bar.low is not None and bar.high is not None:
-            kind = " class='clear'" if zero and (bar.low > 0 or bar.high < 0) else ""
-            parts.append(
-                f"<path d='M{x(bar.low)} {y}H{x(bar.high)}M{x(bar.low)} {y - 4}v8"
-                f"M{x(bar.high)} {y - 4}v8'{kind}/>"
-            )
-        parts.append(
-            f"<circle cx='{x(bar.value)}' cy='{y}' r='4'{kind}><title>{bar.value:.4g}</title>"
-            "</circle>"
-        )
-    return "".join([*parts, "</svg>"])
+    compared = any(others)
+    figure, panels = _panels(len(columns), names, others if compared else None)
+    for column, line in zip(columns, panels, strict=True):
+        scale = 100 if column.percent else 1
+        found = [entry["figures"][column.figure] for entry in entries]
+        title = " ".join(heading_of(column, entries).parts)
+        draw_bars(line[0], title, [_bar(*pair, scale) for pair in zip(names, found, strict=True)])
+        if compared:
+            unit = " %" if column.percent else ""
+            differences = [
+                _bar(label, {"value": None, **(one["difference"] or {})}, scale)
+                for label, one in zip(others, found, strict=True)
+            ]
+            draw_bars(line[1], f"Δ {column.title}{unit}", differences, zero=True)
+    return figure
 
 
-def _axis(values: Sequence[float]) -> tuple[float, float, float]:
-    """First and last tick of an axis that holds all values, and the step between ticks.
+def _panels(count: int, left: Sequence[str], right: Sequence[str] | None) -> tuple[Figure, Any]:
+    """An empty figure with one or two panels a line, and room for the labels next to them.
 
-    Example:
-        >>> _axis([0.0, 7.0])
-        (0.0, 8.0, 2.0)
-        >>> _axis([])
-        (0.0, 1.0, 0.25)
+    The room is estimated: matplotlib measures texts by drawing everything twice.
     """
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
-    raw = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw)
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step
+    from matplotlib.figure import Figure
+
+    before, after = (0.2 + 0.07 * max(map(cell_len, texts or [""])) for texts in (left, right))
+    width = before + after + _PANEL * (2 if right else 1) + (_GAP if right else 0)
+    line = 0.25 * len(left)
+    height = count * (line + 0.55) + 0.1
+    figure = Figure(figsize=(width, height))
+    panels = figure.subplots(
+        count,
+        2 if right else 1,
+        squeeze=False,
+        gridspec_kw={
+            "left": before / width,
+            "right": 1 - after / width,
+            "top": 1 - 0.3 / height,
+            "bottom": 0.3 / height,
+            "wspace": _GAP / _PANEL,
+            "hspace": 0.55 / line,
+        },
+    )
+    return figure, panels
 
 
-def _number(value: float, step: float) -> str:
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    if round(step, digits) != round(step, digits + 2):
-        digits += 1
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text
+def _bar(label: str, found: Mapping[str, Any], scale: float) -> Bar:
+    value, low, high = (
+        None if found.get(key) is None else found[key] * scale for key in ("value", "low", "high")
+    )
+    return Bar(label, value, low, high)
+
+
+def draw_bars(axes: Axes, title: str, bars: Sequence[Bar], *, zero: bool = False) -> None:
+    """Points with intervals, one line a bar from the top down.
+
+    Args:
+        axes: Where to draw.
+        title: What stands above.
+        bars: The values; those without a label are left out.
+        zero: These are differences: draw a line at zero, in another color what is significant, and
+            the labels to the right.
+    """
+    known = [(place, bar, bar.value) for place, bar in enumerate(bars) if bar.value is not None]
+    colors = [_SIGNIFICANT if zero and bar.is_significant else _PLAIN for _, bar, _ in known]
+    axes.scatter([value for *_, value in known], [place for place, *_ in known], 20, colors)
+    for (place, bar, _), color in zip(known, colors, strict=True):
+        if bar.low is not None and bar.high is not None:
+            axes.plot([bar.low, bar.high], [place, place], color=color, marker="|", linewidth=1.5)
+    for place, bar in enumerate(bars):
+        if bar.value is None and bar.label:
+            axes.text(0.02, place, "undefined", va="center", transform=axes.get_yaxis_transform())
+    if zero:
+        axes.axvline(0, color="#555555", linewidth=0.8, zorder=0)
+        axes.yaxis.tick_right()
+    axes.set_title(visible(title), fontsize=9, loc="left", fontweight="bold")
+    axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=5)
+    axes.tick_params(length=0)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_frame_on(False)
+
+
+def _label(label: str) -> str:
+    text = visible(label)
+    return text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"

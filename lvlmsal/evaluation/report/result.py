@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation.config.controls import opponents, saliency_rows
 from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import read_config
 from lvlmsal.evaluation.config.schema import RunConfig
-from lvlmsal.evaluation.report.cost_table import cost_markdown
+from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.page import report_page
-from lvlmsal.evaluation.report.paper import beside_paper, paper_markdown, paper_table
-from lvlmsal.evaluation.report.table import markdown_tables, shown_cells
-from lvlmsal.evaluation.report.terminal import terminal_tables
+from lvlmsal.evaluation.report.paper import beside_paper, paper_table
+from lvlmsal.evaluation.report.run_tables import cost_table, markdown_tables, terminal_tables
+from lvlmsal.evaluation.report.tables.markdown import markdown_table
+from lvlmsal.evaluation.report.tables.terminal import terminal_table
 from lvlmsal.evaluation.results import folder as names
 from lvlmsal.evaluation.results.belonging import Wanted, check_belonging, unfinished
 from lvlmsal.evaluation.results.folder import has_begun, read_environment, write_json, write_text
@@ -109,15 +110,16 @@ class Result:
 
     def markdown(self) -> str:
         """The tables in Markdown, as in ``results.md``."""
-        tables = markdown_tables(self.results) + cost_markdown(self.results)
-        return tables + paper_markdown(self.results)
+        further = (cost_table(self.results), paper_table(self.results))
+        parts = [markdown_table(table) + "\n" for table in further if table is not None]
+        return "\n".join([markdown_tables(self.results), *parts])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""
         yield terminal_tables(self.results, width=options.max_width)
         table = paper_table(self.results)
         if table is not None:
-            yield table
+            yield Group(*terminal_table(table, options.max_width))
 
     def __str__(self) -> str:
         """The tables as plain text."""

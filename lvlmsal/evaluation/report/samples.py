@@ -6,11 +6,11 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lvlmsal.adapters import open_image
 from lvlmsal.errors import LvlmsalError
-from lvlmsal.escaping import html_text
 from lvlmsal.evaluation.config.schema import RunConfig
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.results.scored import Scored, outcomes_of
@@ -31,8 +31,74 @@ Answers = dict[str, dict[str, Record]]
 """Records by method, by sample."""
 
 
-def samples_page(cells: Sequence[Scored], config: RunConfig, opponents: Mapping[str, str]) -> str:
-    """Some samples of each model and benchmark, as HTML.
+@dataclass(frozen=True)
+class Picture:
+    """A small copy of an image.
+
+    Attributes:
+        name: Of its file; where there is no copy, with the reason.
+        source: The copy as a ``data:`` address; empty without one.
+    """
+
+    name: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """What one method answered.
+
+    Attributes:
+        method: Name of the method.
+        text: The answer, or why there is none.
+        mark: The metric's judgment in a word; empty where it gives none.
+        good: Whether that is good.
+        changed: Whether the method that it is compared with answers differently.
+    """
+
+    method: str
+    text: str
+    mark: str
+    good: bool
+    changed: bool
+
+
+@dataclass(frozen=True)
+class ShownSample:
+    """A sample with the answers of all methods.
+
+    Attributes:
+        id: Of the sample.
+        prompt: What was asked.
+        target: What the benchmark expects.
+        pictures: Its images.
+        answers: One for each method.
+    """
+
+    id: str
+    prompt: str
+    target: str
+    pictures: list[Picture]
+    answers: list[ShownAnswer]
+
+
+@dataclass(frozen=True)
+class ShownBlock:
+    """Samples of one model and benchmark.
+
+    Attributes:
+        title: Names of both.
+        samples: Some of them.
+    """
+
+    title: str
+    samples: list[ShownSample]
+
+
+def shown_samples(
+    cells: Sequence[Scored], config: RunConfig, opponents: Mapping[str, str]
+) -> list[ShownBlock]:
+    """Some samples of each model and benchmark.
 
     They are spread over the samples in the order of their ids; two thirds of them are samples to
     which methods answer differently, so they are no picture of how often that happens.
@@ -42,25 +108,26 @@ def samples_page(cells: Sequence[Scored], config: RunConfig, opponents: Mapping[
         config: The resolved config, which says where the images are.
         opponents: What each method is compared with.
     """
-    by_place: dict[tuple[str, str], list[Scored]] = {}
+    by_block: dict[tuple[str, str], list[Scored]] = {}
     for cell in cells:
-        own = by_place.setdefault((cell.model, cell.benchmark), [])
+        own = by_block.setdefault((cell.model, cell.benchmark), [])
         if cell.method not in [other.method for other in own]:
             own.append(cell)
-    most = max(1, SAMPLES // max(1, len(by_place)))
+    most = max(1, SAMPLES // max(1, len(by_block)))
     pictures = _Pictures(config)
-    parts = []
-    for (model, benchmark), own in list(by_place.items())[:SAMPLES]:
+    blocks = []
+    for (model, benchmark), own in list(by_block.items())[:SAMPLES]:
         answers: Answers = {}
         for cell in own:
             for record in cell.records:
                 answers.setdefault(str(record["sample_id"]), {})[cell.method] = record
-        chosen = choose_samples(answers)[:most]
         marks = {cell.method: _marks(cell) for cell in own}
-        parts.append(f"<h3>{html_text(f'{model}: {benchmark}')}</h3>")
-        for sample in chosen:
-            parts.append(_sample(sample, answers[sample], marks, opponents, pictures))
-    return "\n".join(parts)
+        chosen = [
+            _sample(sample, answers[sample], marks, opponents, pictures)
+            for sample in choose_samples(answers)[:most]
+        ]
+        blocks.append(ShownBlock(f"{model}: {benchmark}", chosen))
+    return blocks
 
 
 def choose_samples(answers: Answers) -> list[str]:
@@ -84,34 +151,14 @@ def _spread(ids: Sequence[str], count: int) -> list[str]:
     return [ids[index * len(ids) // count] for index in range(count)]
 
 
-def failures_table(cells: Sequence[Scored]) -> str:
-    """The samples that failed, with the reasons, as HTML; empty if there is none."""
-    failed = [
-        (cell, record) for cell in cells for record in cell.records if record["status"] != "ok"
+def failures(cells: Sequence[Scored]) -> list[tuple[str, ...]]:
+    """Model, method, benchmark, id and error of each sample that failed."""
+    return [
+        (cell.model, cell.method, cell.benchmark, str(record["sample_id"]), str(record["error"]))
+        for cell in cells
+        for record in cell.records
+        if record["status"] != "ok"
     ]
-    if not failed:
-        return ""
-    rows = [
-        "<tr>"
-        + "".join(
-            f"<td>{html_text(str(text))}</td>"
-            for text in (
-                cell.model,
-                cell.method,
-                cell.benchmark,
-                record["sample_id"],
-                record["error"],
-            )
-        )
-        + "</tr>"
-        for cell, record in failed[:FAILURES]
-    ]
-    rest = len(failed) - FAILURES
-    more = f"<p>... and {rest} more, see records.jsonl</p>" if rest > 0 else ""
-    heads = "".join(
-        f"<th>{head}</th>" for head in ("model", "method", "benchmark", "sample", "error")
-    )
-    return f"<table class='text'><tr>{heads}</tr>{''.join(rows)}</table>{more}"
 
 
 def _marks(cell: Scored) -> dict[str, tuple[bool, str]]:
@@ -136,31 +183,18 @@ def _sample(
     marks: Mapping[str, Mapping[str, tuple[bool, str]]],
     opponents: Mapping[str, str],
     pictures: _Pictures,
-) -> str:
+) -> ShownSample:
     first = next(iter(records.values()))
     target = first["target"]
     shown = target if isinstance(target, str) else json.dumps(target, ensure_ascii=False)
-    rows = []
+    answers = []
     for method, record in records.items():
-        badges = []
-        if sample in marks[method]:
-            good, word = marks[method][sample]
-            badges.append(f"<b class='{'good' if good else 'bad'}'>{html_text(word)}</b>")
+        good, mark = marks[method].get(sample, (False, ""))
         other = records.get(opponents.get(method, ""))
-        if other is not None and other["answer"] != record["answer"]:
-            badges.append("<b class='changed'>changed</b>")
+        changed = other is not None and other["answer"] != record["answer"]
         text = record["answer"] if record["status"] == "ok" else f"failed: {record['error']}"
-        rows.append(
-            f"<tr><td>{html_text(method)}</td><td>{html_text(_cut(str(text)))}</td>"
-            f"<td>{' '.join(badges)}</td></tr>"
-        )
-    return (
-        f"<div class='sample'><div>{pictures.of(first)}</div><div>"
-        f"<p class='id'>{html_text(sample)}</p>"
-        f"<p class='prompt'>{html_text(_cut(first['prompt']))}</p>"
-        f"<p>target: {html_text(_cut(shown))}</p>"
-        f"<table class='text'>{''.join(rows)}</table></div></div>"
-    )
+        answers.append(ShownAnswer(method, _cut(str(text)), mark, good, changed))
+    return ShownSample(sample, _cut(first["prompt"]), _cut(shown), pictures.of(first), answers)
 
 
 def _cut(text: str) -> str:
@@ -173,18 +207,17 @@ class _Pictures:
     def __init__(self, config: RunConfig) -> None:
         self._entries = {entry.label: entry for entry in config.benchmarks}
         self._paths: dict[str, dict[str, tuple[Path, ...]]] = {}
-        self._made: dict[Path, str] = {}
+        self._made: dict[Path, Picture] = {}
         self._left = PICTURE_BYTES
 
-    def of(self, record: Record) -> str:
-        """Image elements of a sample; a word where an image is not there any more."""
+    def of(self, record: Record) -> list[Picture]:
+        """Copies of the images of a sample; a word where an image is not there any more."""
         paths = self._files(record)
         if not record.get("images"):
-            return ""
+            return []
         if not paths:
-            names = ", ".join(map(str, record["images"][:4]))
-            return f"<p class='missing'>image not found: {html_text(names)}</p>"
-        return "".join(self._picture(path) for path in paths[:4])
+            return [Picture(f"image not found: {', '.join(map(str, record['images'][:4]))}")]
+        return [self._picture(path) for path in paths[:4]]
 
     def _files(self, record: Record) -> tuple[Path, ...]:
         label = record["benchmark"]
@@ -204,22 +237,21 @@ class _Pictures:
             self._paths[label] = {}
         return self._paths[label].get(str(record["sample_id"]), ())
 
-    def _picture(self, path: Path) -> str:
+    def _picture(self, path: Path) -> Picture:
         if path not in self._made:
             self._made[path] = self._encoded(path)
         return self._made[path]
 
-    def _encoded(self, path: Path) -> str:
-        name = html_text(path.name)
+    def _encoded(self, path: Path) -> Picture:
         try:
             image = open_image(path).convert("RGB")
         except LvlmsalError:
-            return f"<p class='missing'>image not found: {name}</p>"
+            return Picture(f"image not found: {path.name}")
         image.thumbnail((_EDGE, _EDGE))
         content = io.BytesIO()
         image.save(content, "JPEG", quality=75)
         text = base64.b64encode(content.getvalue()).decode()
         if len(text) > self._left:
-            return f"<p class='missing'>{name}</p>"
+            return Picture(path.name)
         self._left -= len(text)
-        return f"<img alt='{name}' src='data:image/jpeg;base64,{text}'>"
+        return Picture(path.name, f"data:image/jpeg;base64,{text}")

@@ -12,7 +12,7 @@ from rich.table import Table
 from lvlmsal.evaluation.config.plan import Cell, make_plan
 from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
-from lvlmsal.evaluation.report.terminal import shown
+from lvlmsal.evaluation.report.tables.terminal import shown
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.run.answering import AnswerModule
 from lvlmsal.evaluation.run.evaluate import load_model

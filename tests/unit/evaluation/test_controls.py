@@ -14,7 +14,7 @@ from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.controls import Opponent, add_twins, opponents, saliency_rows
 from lvlmsal.evaluation.config.plan import make_plan
 from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig, RunConfig
-from lvlmsal.evaluation.report.table import markdown_tables
+from lvlmsal.evaluation.report.run_tables import markdown_tables
 from lvlmsal.evaluation.results.folder import differences, write_config
 from lvlmsal.evaluation.results.scoring import score_records
 

@@ -11,7 +11,8 @@ import pytest
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.paper import PaperConfig, PaperRow
 from lvlmsal.evaluation.config.plan import make_plan
-from lvlmsal.evaluation.report.paper import beside_paper, paper_markdown, paper_table
+from lvlmsal.evaluation.report.paper import beside_paper, paper_table
+from lvlmsal.evaluation.report.tables.markdown import markdown_table
 from lvlmsal.pocket.scenes.world import write_world
 
 
@@ -80,14 +81,13 @@ def test_seeds_are_summed_up_before_they_are_compared() -> None:
 def test_tables_say_whose_figures_they_are() -> None:
     row = PaperRow("greedy", ["pope/random", "pope/popular"], {"accuracy": 84.0}, row="a|b")
     results = {**RESULTS, "paper": beside_paper(paper(row), RESULTS)}
-    text = paper_markdown(results)
-    line = next(line for line in text.splitlines() if "mean of" in line)
-    assert "### Beside Table 9 of arXiv 1" in text
-    assert "| mean of pope/random, pope/popular | accuracy % | 84 | 80.0 | -4.0 | a\\|b |" in line
     table = paper_table(results)
     assert table is not None
-    assert table.row_count == 1
-    assert paper_markdown(RESULTS) == ""
+    text = markdown_table(table)
+    line = next(line for line in text.splitlines() if "mean of" in line)
+    assert "### Compared with Table 9 of arXiv 1" in text
+    assert "| mean of pope/random, pope/popular | accuracy % | 84 | 80.0 | -4.0 | a\\|b |" in line
+    assert "quoted from its text" in text
     assert paper_table(RESULTS) is None
 
 

@@ -11,8 +11,7 @@ from rich.console import Console
 from lvlmsal.benchmarks.chair.metric import ChairMetric
 from lvlmsal.benchmarks.pope.metric import PopeMetric
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.report.table import markdown_tables
-from lvlmsal.evaluation.report.terminal import terminal_tables
+from lvlmsal.evaluation.report.run_tables import markdown_tables, terminal_tables
 from lvlmsal.evaluation.results.scoring import score_records
 
 

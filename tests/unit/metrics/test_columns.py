@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from lvlmsal.evaluation.report.table import columns_of
+from lvlmsal.evaluation.report.entries import columns_of
 
 
 def cells(*figures: str) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ import pytest
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import DataError
+from lvlmsal.evaluation.report.tables.markdown import markdown_table
+from lvlmsal.evaluation.report.tables.table import NONE, Cell
 from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
@@ -19,9 +21,9 @@ from lvlmsal.registry import DECODERS, INTERVENTIONS
 from methods_page.differences import (
     Difference,
     chance_text,
-    differences_table,
+    differences_tables,
     main_column,
-    twin_differences,
+    paired_differences,
     verdicts_table,
 )
 from methods_page.listing import (
@@ -54,12 +56,9 @@ def test_a_decoder_that_cannot_be_tried_is_not_taken_for_a_plain_one(
         summary: ClassVar[str] = "needs a strength"
         name: ClassVar[str] = "demanding"
 
-    names, get, build = DECODERS.names, DECODERS.get, DECODERS._try
+    names, get = DECODERS.names, DECODERS.get
     monkeypatch.setattr(DECODERS, "names", lambda: [*names(), "demanding"])
     monkeypatch.setattr(DECODERS, "get", lambda n: Demanding if n == "demanding" else get(n))
-    monkeypatch.setattr(
-        DECODERS, "_try", lambda n, o: (None, ["strength"]) if n == "demanding" else build(n, o)
-    )
     assert ("decoder", "demanding") in {(m.kind, m.name) for m in known_methods()}
 
 
@@ -71,7 +70,7 @@ def test_the_table_says_what_the_classes_say() -> None:
     vcd, sgrs = Known("vcd", "intervention", VCD), Known("sgrs", "decoder", SGRS)
     cost = ("2.00", "9.9", "2.10 (2.00 - 2.20)", "2", "1.90")
     costs = Costs("", "", "", False, {("intervention", "vcd"): cost, ("decoder", "vcd"): ()})
-    head, _, first, second = methods_table([vcd, sgrs], costs).split("\n")
+    head, _, first, second = markdown_table(methods_table([vcd, sgrs], costs)).split("\n")
     assert dict(zip(cells(head), cells(first), strict=True)) == {
         "method": "`vcd`",
         "kind": "intervention",
@@ -89,7 +88,7 @@ def test_the_table_says_what_the_classes_say() -> None:
         *("decoder", f"[{SGRS.paper}]({SGRS.url})", "search", "-", "-", "yes", "-"),
         *("not measured", "-", "-"),
     ]
-    assert cells(methods_table([vcd], None).split("\n")[2])[-3] == "not measured"
+    assert cells(markdown_table(methods_table([vcd], None)).split("\n")[2])[-3] == "not measured"
 
 
 def test_a_section_has_the_options_by_checkpoint_and_no_example() -> None:
@@ -150,7 +149,7 @@ def cell(method: str, value: float | None, low: float, high: float, **other: Any
         "benchmark": metric,
         "metric": metric,
         "changed": None if value is None else 7,
-        "compared_with": None if value is None else "twin",
+        "compared_with": None if value is None else "control",
         "decoder_differs": False,
         "figures": {name: {**figure, "difference": difference}},
         **other,
@@ -159,21 +158,21 @@ def cell(method: str, value: float | None, low: float, high: float, **other: Any
 
 RESULTS = {
     "cells": [
-        cell("twin", None, 0, 0),
+        cell("control", None, 0, 0),
         cell("a", 0.10, 0.02, 0.2),
         cell("b", 0.10, -0.02, 0.2),
         cell("c", -0.10, -0.2, -0.05),
         cell("d", 0.0, 0.0, 0.0, changed=0),
-        cell("twin", None, 0, 0, metric="chair"),
+        cell("control", None, 0, 0, metric="chair"),
         cell("a", 0.10, 0.02, 0.2, metric="chair"),
         cell("c", -0.10, -0.2, -0.05, metric="chair"),
     ],
 }
 
 
-def test_what_is_clear_counts_for_better_or_worse_by_the_figure() -> None:
-    found = twin_differences(RESULTS)
-    assert [(each.cell["method"], each.verdict) for each in found] == [
+def test_what_is_significant_counts_for_better_or_worse_by_the_figure() -> None:
+    found = paired_differences(RESULTS)
+    assert [(each.entry["method"], each.verdict) for each in found] == [
         ("a", "better"),
         ("b", "unclear"),
         ("c", "worse"),
@@ -181,9 +180,9 @@ def test_what_is_clear_counts_for_better_or_worse_by_the_figure() -> None:
         ("a", "worse"),
         ("c", "better"),
     ]
-    assert found[0].text == "**+10.0 [+2.0, +20.0]**"
-    assert found[1].text == "+10.0 [-2.0, +20.0]"
-    rows = [cells(line) for line in verdicts_table(found).split("\n")[2:]]
+    assert found[0].cell == Cell("+10.0", "[+2.0, +20.0]", strong=True)
+    assert found[1].cell == Cell("+10.0", "[-2.0, +20.0]")
+    rows = [cells(line) for line in markdown_table(verdicts_table(found)).split("\n")[2:]]
     assert rows == [
         ["a", "1", "1", "0", "0"],
         ["b", "0", "0", "1", "0"],
@@ -193,22 +192,23 @@ def test_what_is_clear_counts_for_better_or_worse_by_the_figure() -> None:
     text = chance_text(found)
     assert "6 differences" in text
     assert "In 1 of them no answer differs" in text
-    assert "Of the other 5, 4 have an interval that leaves zero out: 2 for the better" in text
+    assert "Of the other 5, 4 are significant (95 % CI excludes 0): 2 for the better" in text
     assert "and 2 for the worse" in text
     many = chance_text(found * 20)
     assert "about 5 of 100 cases by chance" in many
 
 
 def test_a_difference_that_was_not_found_is_a_dash() -> None:
-    found = twin_differences(RESULTS)
-    lines = differences_table(found).split("\n")
+    found = paired_differences(RESULTS)
+    (table,) = differences_tables(found)
+    lines = markdown_table(table).split("\n")
     assert lines[0] == "### m"
     assert cells(lines[2]) == ["method", "against", "pope: Δ accuracy ↑ %", "chair: Δ CHAIR_S ↓ %"]
-    assert cells(lines[5]) == ["b", "twin", "+10.0 [-2.0, +20.0]", "-"]
+    assert cells(lines[5]) == ["b", "control", "+10.0 [-2.0, +20.0]", "-"]
     undefined = cell("e", 0.1, 0, 1)
     undefined["figures"]["accuracy"]["difference"] = None
     column = main_column([undefined])
     assert column is not None
-    assert Difference(undefined, column).text == "-"
+    assert Difference(undefined, column).cell == NONE
     undefined["figures"]["accuracy"]["value"] = None
     assert main_column([undefined]) is None

@@ -1,0 +1,187 @@
+"""The entries of ``results.json`` as columns and cells of tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.evaluation.report.tables.table import NONE, Cell, Head
+from lvlmsal.metrics.columns import Column
+from lvlmsal.registry import METRICS
+
+Entry = Mapping[str, Any]
+"""What ``results.json`` says of one model with one method on one benchmark."""
+
+
+def shown_cells(results: Mapping[str, Any]) -> list[Entry]:
+    """The entries that tables show: several seeds stand there once, summed up."""
+    summaries = {_key(entry): entry for entry in results.get("over_seeds", [])}
+    shown = {_key(entry): summaries.get(_key(entry), entry) for entry in results["cells"]}
+    return list(shown.values())
+
+
+def _key(entry: Entry) -> tuple[str, str, str]:
+    return entry["model"], entry["method"], entry["benchmark"]
+
+
+def columns_of(metric: str, entries: Sequence[Entry]) -> tuple[Column, ...]:
+    """The columns that show the figures of a metric.
+
+    Returns:
+        The `columns` of its class, as far as the entries have their figures. Every figure where the
+        class names none, or where the results are read without the package that brought the metric.
+    """
+    try:
+        named = METRICS.get(metric).columns
+    except (UnknownName, ConfigError):
+        named = ()
+    names = list(entries[0]["figures"])
+    known = tuple(column for column in named if column.figure in names)
+    return known or tuple(Column(name, name, percent=False) for name in names)
+
+
+def name_of(entry: Entry) -> str:
+    """A method's name, with the number of its seeds where there are several."""
+    return (
+        f"{entry['method']} ({len(entry['seeds'])} seeds)" if "seeds" in entry else entry["method"]
+    )
+
+
+def heading_of(column: Column, entries: Sequence[Entry]) -> Head:
+    """A column's title with its direction and its unit, such as ``CHAIR_I ↓ %``."""
+    better = entries[0]["figures"][column.figure]["higher_is_better"]
+    arrow = {True: ["↑"], False: ["↓"]}.get(better, [])
+    return Head(column.title, " ".join([*arrow, *(["%"] if column.percent else [])]))
+
+
+def figure_heads(columns: Iterable[Column], entries: Sequence[Entry], first: int) -> list[Head]:
+    """A column for each figure, and one for its difference.
+
+    Args:
+        columns: The figures.
+        entries: The entries of the table.
+        first: How many columns stand before these.
+    """
+    heads: list[Head] = []
+    for column in columns:
+        heads.append(heading_of(column, entries))
+        if not column.bare:
+            below = first + len(heads) - 1
+            heads.append(Head(f"Δ {column.title}", below=below, prefix="Δ "))
+    return heads
+
+
+def figure_cells(entry: Entry, columns: Iterable[Column]) -> list[Cell]:
+    """The cells of an entry under `figure_heads`."""
+    cells: list[Cell] = []
+    for column in columns:
+        cells.append(value_cell(entry, column))
+        if not column.bare:
+            difference = entry["figures"][column.figure]["difference"]
+            cells.append(difference_cell(difference, column))
+    return cells
+
+
+def value_cell(entry: Entry, column: Column) -> Cell:
+    """A figure with its interval, such as ``81.2 [78.0, 84.1]``."""
+    found = entry["figures"][column.figure]
+    if found["value"] is None:
+        return Cell("undefined")
+    if column.bare:
+        return Cell(f"{found['value']:g}")
+    scale = 100 if column.percent else 1
+    text = f"{found['value'] * scale:.1f}"
+    if found.get("std") is not None:
+        text += f" ± {found['std'] * scale:.1f}"
+    # of how many replies of a judge a figure is, where not all could be read
+    judge = entry.get("judge") or {}
+    read, needed = judge.get("read"), judge.get("of")
+    some = f" ({read} of {needed} read)" if read is not None and read < needed else ""
+    if found["low"] is None:
+        return Cell(text + some)
+    return Cell(text, f"[{found['low'] * scale:.1f}, {found['high'] * scale:.1f}]{some}")
+
+
+def difference_cell(difference: Mapping[str, Any] | None, column: Column) -> Cell:
+    """A paired difference, such as ``+1.0 [-1.2, +3.1]``; bold where it is significant.
+
+    Args:
+        difference: ``value``, ``low`` and ``high``.
+        column: Its figure.
+    """
+    if difference is None or difference["value"] is None:
+        return NONE
+    scale = 100 if column.percent else 1
+    text = f"{difference['value'] * scale:+.1f}"
+    if difference["low"] is None:
+        return Cell(text)
+    interval = f"[{difference['low'] * scale:+.1f}, {difference['high'] * scale:+.1f}]"
+    return Cell(text, interval, strong=is_significant(difference))
+
+
+def is_significant(difference: Mapping[str, Any] | None) -> bool:
+    """Whether the 95 % interval of a difference excludes 0."""
+    if difference is None or difference["low"] is None:
+        return False
+    return bool(difference["low"] > 0 or difference["high"] < 0)
+
+
+def any_significant(entries: Iterable[Entry]) -> bool:
+    """Whether the tables of these entries hold a difference in bold."""
+    return any(
+        is_significant(entry["figures"][column.figure]["difference"])
+        for entry in entries
+        for column in columns_of(entry["metric"], [entry])
+        if not column.bare
+    )
+
+
+def against_heads(method: int) -> list[Head]:
+    """What an entry was compared with, and how many answers differ.
+
+    Args:
+        method: Place of the column of the method's name.
+    """
+    return [
+        Head("against", below=method, prefix=" against "),
+        Head("changed", terminal=False),
+        Head("McNemar p", below=method, prefix=" McNemar p "),
+    ]
+
+
+def against_cells(entry: Entry) -> list[Cell]:
+    """The cells of an entry under `against_heads`."""
+    return [against_cell(entry), count_cell(entry["changed"]), p_cell(entry)]
+
+
+def against_cell(entry: Entry) -> Cell:
+    """What an entry was compared with, and whether that decodes differently."""
+    other = entry.get("compared_with")
+    if other is None:
+        return NONE
+    return Cell(f"{other} (other decoder)" if entry["decoder_differs"] else str(other))
+
+
+def p_cell(entry: Mapping[str, Any]) -> Cell:
+    """The p-value of McNemar's test, starred where answers share images."""
+    test = entry.get("mcnemar")
+    if test is None:
+        return NONE
+    return Cell(f"{test['p_value']:.2g}" + ("" if test["independent"] else "*"))
+
+
+def count_cell(count: int | None) -> Cell:
+    """A count, or a dash."""
+    return NONE if count is None else Cell(str(count))
+
+
+def number_cell(value: float | None, form: str) -> Cell:
+    """A number in a format of Python's, or a dash."""
+    return NONE if value is None or not math.isfinite(value) else Cell(f"{value:{form}}")
+
+
+def samples_cell(entry: Entry) -> Cell:
+    """How many samples were asked, and how many of them failed."""
+    return Cell(f"{entry['n']} ({entry['failed']} failed)" if entry["failed"] else str(entry["n"]))

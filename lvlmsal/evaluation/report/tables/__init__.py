@@ -1,0 +1,1 @@
+"""Tables of every command: one object, and a writer for each format."""

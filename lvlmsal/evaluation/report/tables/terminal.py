@@ -1,0 +1,107 @@
+"""Tables for a terminal, as compact as it needs them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lvlmsal.escaping import visible
+from lvlmsal.evaluation.report.tables.table import NONE, Cell, Row, Table
+
+_MORE = " (continued)"
+
+
+def shown(text: object, style: str = "") -> Text:
+    """A text for a terminal: neither markup nor escape codes act."""
+    return Text(visible(text), style=style)
+
+
+def terminal_table(table: Table, width: int) -> list[RenderableType]:
+    """A table, or several below one another where one would break words and numbers.
+
+    Each is followed by an empty line, and the last by the table's notes.
+
+    Args:
+        table: What to show.
+        width: Of the terminal, in characters.
+    """
+    places = [i for i, head in enumerate(table.heads) if head.terminal and head.below is None]
+    parts = [_part(table, places, " ")]
+    if _measured(parts[0]).maximum > width:
+        # intervals go under their values; the first columns, which are names, stand in each part
+        first = next((i for i in places if not table.heads[i].words), len(table.heads))
+        names, others = [i for i in places if i < first], [i for i in places if i >= first]
+        most = max(1, len(others))
+        while most > 1 and _measured(_part(table, names + others[:most], "\n")).minimum > width:
+            most -= 1
+        size = math.ceil(len(others) / math.ceil(len(others) / most)) if others else 1
+        parts = [
+            _part(table, names + others[start : start + size], "\n", _MORE if start else "")
+            for start in range(0, max(1, len(others)), size)
+        ]
+        for part in parts:
+            _fit(part, width)
+    found: list[RenderableType] = [each for part in parts for each in (part, Text())]
+    return found + [each for note in table.notes for each in (shown(note, style="dim"), Text())]
+
+
+def _measured(content: RenderableType) -> Measurement:
+    ruler = Console(width=10_000)
+    return Measurement.get(ruler, ruler.options, content)
+
+
+def _fit(part: RichTable, width: int) -> None:
+    """Give numbers the room that they want, then names; rich would break words to make room."""
+    sizes = []
+    for column in part.columns:
+        lines = [line for text in (column.header, *column.cells) for line in str(text).split("\n")]
+        words = [word for line in lines for word in re.findall(r"^\s*\S+|\S+", line)]
+        sizes.append((max(map(cell_len, words), default=1), max(map(cell_len, lines))))
+        column.width = sizes[-1][0]
+    spare = width - _measured(part).maximum
+    for column, (least, most) in zip(reversed(part.columns), reversed(sizes), strict=True):
+        column.width = min(most, least + spare) if spare >= 0 else None
+        spare -= (column.width or least) - least
+
+
+def _part(table: Table, places: Sequence[int], gap: str, more: str = "") -> RichTable:
+    """Some of the columns, with what stands below their values."""
+    rich = RichTable(title=shown(table.title + more), title_justify="left", pad_edge=False)
+    for place in places:
+        head = table.heads[place]
+        title = Text(gap.join(map(visible, head.parts)))
+        rich.add_column(title, justify="left" if head.words else "right", overflow="fold")
+    section = ""
+    for row in table.rows:
+        if row.section != section:
+            section = row.section
+            if rich.row_count:
+                rich.add_section()
+            rich.add_row(shown(section, style="bold italic"))
+        rich.add_row(*(_text(row.cells[place], gap) for place in places))
+        below = [_below(table, row, place, gap) for place in places]
+        if any(below):  # a row of its own: both may wrap, and stay level
+            rich.add_row(*below)
+    return rich
+
+
+def _below(table: Table, row: Row, place: int, gap: str) -> Text:
+    """What stands below a value: a line for each column that says so."""
+    lines = [
+        _text(cell, gap, "dim", head.prefix)
+        for head, cell in zip(table.heads, row.cells, strict=True)
+        if head.below == place and cell != NONE
+    ]
+    return Text("\n").join(lines)
+
+
+def _text(cell: Cell, gap: str, style: str = "", prefix: str = "") -> Text:
+    parts = gap.join(map(visible, cell.parts))
+    return Text(prefix + parts, style="bold" if cell.strong else style)
