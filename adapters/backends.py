@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from transformers import AutoImageProcessor, PreTrainedConfig
-from transformers.utils.import_utils import is_torchvision_available
+import importlib.util
+from typing import TYPE_CHECKING, Any, Final
 
 from lvlmsal.adapters.sources import Source
 from lvlmsal.errors import UnsupportedError, close_matches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 IMAGE_BACKENDS: Final = ("auto", "pil", "torchvision")
 """``auto`` is what transformers chooses: torchvision where it is installed, otherwise Pillow."""
@@ -25,7 +26,7 @@ def backend_problem(name: str) -> str:
             f"there is no image_backend {name!r}.{close_matches(str(name), IMAGE_BACKENDS)} "
             f"Known: {', '.join(IMAGE_BACKENDS)}"
         )
-    if name == "torchvision" and not is_torchvision_available():
+    if name == "torchvision" and importlib.util.find_spec(name) is None:
         return (
             "image_backend 'torchvision' needs the package torchvision, which is not installed: "
             "`pip install torchvision` in the version that belongs to your torch, or choose "
@@ -60,6 +61,8 @@ def use_backend(
         UnsupportedError: The checkpoint has no image processor of this backend.
         LvlmsalError: It cannot be loaded.
     """
+    from transformers import AutoImageProcessor
+
     if image_backend(processor) == name:
         return
     auto: Any = AutoImageProcessor  # transformers leaves it without types

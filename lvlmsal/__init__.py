@@ -51,20 +51,20 @@ __version__ = "0.1.0"
 
 # Where each public name is defined; a test compares this with the imports above.
 _HOMES = {
-    "ADAPTERS": "lvlmsal.registry",
-    "BENCHMARKS": "lvlmsal.registry",
-    "CATALOGUE": "lvlmsal.registry",
-    "DECODERS": "lvlmsal.registry",
-    "INTERVENTIONS": "lvlmsal.registry",
-    "METRICS": "lvlmsal.registry",
-    "SGRS": "lvlmsal.decoders.sgrs.decoder",
-    "LocoRE": "lvlmsal.interventions.locore",
-    "Lvlm": "lvlmsal.model.lvlm",
-    "TokenSpans": "lvlmsal.adapters.spans",
-    "evaluate": "lvlmsal.evaluation",
-    "find_spans": "lvlmsal.adapters.spans",
-    "intervene": "lvlmsal.attention",
-    "load": "lvlmsal.model.lvlm",
+    "ADAPTERS": ".registry",
+    "BENCHMARKS": ".registry",
+    "CATALOGUE": ".registry",
+    "DECODERS": ".registry",
+    "INTERVENTIONS": ".registry",
+    "METRICS": ".registry",
+    "SGRS": ".decoders.sgrs.decoder",
+    "LocoRE": ".interventions.locore",
+    "Lvlm": ".model.lvlm",
+    "TokenSpans": ".adapters.spans",
+    "evaluate": ".evaluation",
+    "find_spans": ".adapters.spans",
+    "intervene": ".attention",
+    "load": ".model.lvlm",
 }
 
 

@@ -78,7 +78,7 @@ def read_card(path: Path) -> CheckpointCard:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ConfigError([f"is no YAML: {error}"], source=str(path)) from error
+        raise ConfigError([f"is not valid YAML: {error}"], source=str(path)) from error
     if not isinstance(content, Mapping):
         raise ConfigError(["must hold `key: value` lines"], source=str(path))
     values, problems = bind(CheckpointCard, {str(key): value for key, value in content.items()})
@@ -103,7 +103,7 @@ class Catalogue:
     """Checkpoint cards by name, read from a folder at the first use.
 
     Args:
-        folder: Where the cards lie; by default the folder `checkpoints` beside this module.
+        folder: Where the cards lie; by default the folder `checkpoints` next to this module.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -249,5 +249,5 @@ def _plain(value: object, name: str) -> Any:
     if isinstance(value, list | tuple | range):
         return [_plain(entry, name) for entry in value]
     raise TypeError(
-        f"option {name!r} holds a {type(value).__qualname__}, which no record of a run can hold"
+        f"option {name!r} holds a {type(value).__qualname__}, which records of a run cannot hold"
     )

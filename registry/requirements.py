@@ -27,10 +27,10 @@ def check_class(cls: object, kind: str, base: str) -> None:
     is_outline = real_module(getattr(cls, "__module__", "")) is not None
     parent = getattr((import_outline if is_outline else importlib.import_module)(module), name)
     if not (isinstance(cls, type) and issubclass(cls, parent)):
-        raise TypeError(f"{cls!r} is no {kind}: it must derive from {base}")
+        raise TypeError(f"{cls!r} is not a {kind}: it must derive from {base}")
     if _fields_are_lost(cls, parent):
         raise TypeError(
-            f"{cls.__qualname__} annotates options and is no dataclass when it is registered: "
+            f"{cls.__qualname__} annotates options but is not a dataclass when it is registered: "
             "put the registering decorator above @dataclass"
         )
     summary = getattr(cls, "summary", None)

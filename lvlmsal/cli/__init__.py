@@ -1,7 +1,7 @@
 """The command line: ``lvlmsal evaluate``, ``score``, ``list``, ``generate`` and ``saliency``.
 
-Asking for help imports neither torch nor transformers: every command imports what it needs when it
-runs.
+Help, listings and the refusal of a wrong config import neither torch nor transformers: every
+command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The words after ``lvlmsal``; by default those of this process.
 
     Returns:
-        The exit code: 0; 1 where figures are those of an unfinished run, or `check batch` has found
-        a difference; 2 for an error that the user can fix, whose text goes to stderr; 130
-        after Ctrl+C; 143 after SIGTERM.
+        The exit code: 0; 1 if the run is unfinished, or if `check batch` has found a difference; 2
+        for an error that the user can fix, whose text goes to stderr; 130 after Ctrl+C; 143 after
+        SIGTERM.
     """
     from lvlmsal.cli.app import app
 

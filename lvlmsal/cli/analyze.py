@@ -62,9 +62,9 @@ def tokens(
         str, typer.Option(help="Ten ranges of a score: equal-width or equal-count.")
     ] = "equal-width",
 ) -> None:
-    """Saliency of correct against hallucinated mentions, beside other scores (Table 5, Figure 10).
+    """Saliency of correct against hallucinated mentions, next to other scores (Table 5, Figure 10).
 
-    Answers that are missing are given first; a run that is there is read.
+    An existing run is read; missing answers are generated first.
     """
     from lvlmsal.analysis.tokens import analyze_tokens
     from lvlmsal.errors import ConfigError
@@ -106,7 +106,7 @@ def fusion(
     sample: Sample = None,
     token: Token = None,
 ) -> None:
-    """Ways to fuse attention and gradient side by side, with the AUROC of each (Figure 9)."""
+    """Compare ways to fuse attention and gradient, with the AUROC of each (Figure 9)."""
     from lvlmsal.analysis.fusion import analyze_fusion
 
     options = _options(settings or [])

@@ -49,9 +49,9 @@ class _Commands(TyperGroup):
 
 
 def _say_stopped() -> None:
-    # what the command was doing was written as it went along; of several processes one says so
+    # everything is already on disk; of several processes one prints this
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; rerun the same command to resume", file=sys.stderr)
 
 
 app = typer.Typer(
@@ -66,15 +66,13 @@ app.add_typer(
     name="score",
     help="Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
 )
-app.add_typer(
-    data_app, name="data", help="The files of benchmarks: show, check, list, export, frames."
-)
-app.add_typer(check_app, name="check", help="Check what numbers rest on: check batch.")
+app.add_typer(data_app, name="data", help="Benchmark files: show, check, list, export, frames.")
+app.add_typer(check_app, name="check", help="Check batch-size invariance: check batch.")
 app.add_typer(analyze_app, name="analyze", help="The paper's analyses, on the answers of a run.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")]
-Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to ask.")]
+Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")]
 ModelName = Annotated[
     str, typer.Option(help="Catalogue name (lvlmsal list checkpoints), hub id or folder.")
 ]
@@ -101,19 +99,23 @@ def evaluate(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Only try the config on tiny random models."),
+        typer.Option("--dry-run", help="Only try the config, on tiny random models."),
     ] = False,
 ) -> None:
     """Answer every benchmark with every model and method, then score the answers.
 
-    A run that was stopped goes on when the same command is given again.
+    Rerun the same command to resume a run that was stopped.
     """
+    from lvlmsal.evaluation.config.stated import refuse_misstated, with_data_root
+
+    given = overrides or []
+    refuse_misstated(config, with_data_root(config, given, Path("absent")) if dry_run else given)
     from lvlmsal.evaluation import evaluate as run
 
     if dry_run:
-        new_console().print(run(config, overrides or [], dry_run=True))
+        new_console().print(run(config, given, dry_run=True))
         return
-    result = run(config, overrides or [])
+    result = run(config, given)
     if result.is_of_other_process:
         return
     console = new_console()
@@ -141,7 +143,7 @@ def list_names(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what is there, with the options that each thing takes (more: lvlmsal describe NAME)."""
+    """List registered components with their options (details: lvlmsal describe NAME)."""
     from lvlmsal.cli.listing import listing, listing_table
 
     found = listing(kind)
@@ -165,8 +167,8 @@ def generate(
     max_new_tokens: MaxNewTokens = 128,
     as_json: AsJson = False,
 ) -> None:
-    """Ask one question; the tokens of the answer are coloured by their saliency."""
-    from lvlmsal.cli.ask import ask, coloured, components
+    """Ask one question; the tokens of the answer are colored by their saliency."""
+    from lvlmsal.cli.ask import ask, colored, components
 
     chosen, edits = components(model, decoder, intervention or [], settings or [])
     reply = ask(image, prompt, model, chosen, edits, seed=seed, max_new_tokens=max_new_tokens)
@@ -174,7 +176,7 @@ def generate(
         print_json(reply.to_dict())
         return
     console = new_console()
-    console.print(coloured(reply))
+    console.print(colored(reply))
 
 
 @app.command()
@@ -182,11 +184,11 @@ def saliency(
     image: ImageFile,
     prompt: Prompt,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Picture (.png), or the report (.safetensors).")
+        Path, typer.Option("-o", "--output", help="Figure (.png), or the report (.safetensors).")
     ],
     model: ModelName = "pocket-llava",
     response: Annotated[
-        str | None, typer.Option(help="Answer to judge; by default the model's own.")
+        str | None, typer.Option(help="Answer to diagnose; by default the model's own.")
     ] = None,
     intervention: InterventionNames = None,
     settings: Annotated[
@@ -199,7 +201,7 @@ def saliency(
     ] = None,
     max_new_tokens: MaxNewTokens = 128,
 ) -> None:
-    """Draw the saliency of every token of an answer beside its attention, or save the report."""
+    """Draw the saliency of each token of an answer next to its attention, or save the report."""
     from lvlmsal.cli.ask import draw
 
     text = draw(

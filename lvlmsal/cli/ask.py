@@ -1,4 +1,4 @@
-"""One question to one model: the coloured answer and the saliency picture."""
+"""One question to one model: the colored answer and the saliency figure."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def draw(
     return report.text
 
 
-def coloured(reply: Reply) -> Text:
+def colored(reply: Reply) -> Text:
     """The answer with a background per token, light where saliency is high, red where it is low.
 
     A line below says which saliency the two ends of the scale stand for, from which row it was
@@ -221,12 +221,12 @@ def coloured(reply: Reply) -> Text:
 
 
 def _style(value: float, values: Sequence[float]) -> str:
-    """Black on a colour between red (the lowest of `values`) and green (the highest)."""
+    """Black on a color between red (the lowest of `values`) and green (the highest)."""
     span = max(values) - min(values)
     share = 1.0 if span == 0 else (value - min(values)) / span
     low, high = (244, 109, 99), (150, 214, 140)
-    colour = [round(a + share * (b - a)) for a, b in zip(low, high, strict=True)]
-    return "black on #{:02x}{:02x}{:02x}".format(*colour)
+    color = [round(a + share * (b - a)) for a, b in zip(low, high, strict=True)]
+    return "black on #{:02x}{:02x}{:02x}".format(*color)
 
 
 def _options(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``lvlmsal check``: what is assumed about a model and could be wrong on another machine."""
+"""``lvlmsal check``: whether answers depend on the batch size on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIFFERS = 1
 
 @check_app.callback()
 def _group() -> None:
-    """Check what numbers rest on."""
+    """Check batch-size invariance."""
 
 
 @check_app.command("batch")
@@ -24,26 +24,29 @@ def check_batch(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as seed=1")
     ] = None,
-    sizes: Annotated[str, typer.Option(help="Batch sizes, with commas between them.")] = "2,8",
+    sizes: Annotated[str, typer.Option(help="Batch sizes, comma-separated.")] = "2,8",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many images of each benchmark.")
+        int | None, typer.Option(min=1, help="Maximum number of images per benchmark.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Answer a config's samples one by one and in batches, and count what differs.
+    """Answer a config's samples one by one and in batches, and count the differences.
 
-    The exit code is 1 if answers differ in float32, and 0 if they differ in 16 bits only, where
-    sums of another order decide ties.
+    The exit code is 1 if answers differ in float32, and 0 if they differ in 16 bits only, where the
+    order of summation decides ties.
     """
     from dataclasses import asdict
 
     from lvlmsal.errors import ConfigError
-    from lvlmsal.evaluation.run.batch_check import check_batches, checks_table
+    from lvlmsal.evaluation.config.stated import refuse_misstated
 
     parts = [part.strip() for part in sizes.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConfigError([f"--sizes {sizes!r}: expected whole numbers from 1, such as 1,2,8"])
     numbers = [int(part) for part in parts]
+    refuse_misstated(config, overrides or [])
+    from lvlmsal.evaluation.run.batch_check import check_batches, checks_table
+
     checks = list(check_batches(config, overrides or [], sizes=numbers, limit=limit))
     if as_json:
         print_json([asdict(check) for check in checks])

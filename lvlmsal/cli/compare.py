@@ -1,4 +1,4 @@
-"""``lvlmsal compare``: runs beside each other."""
+"""``lvlmsal compare``: runs in one table."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def compare(
         list[str] | None, typer.Option(help="Show this figure only, such as accuracy.")
     ] = None,
 ) -> None:
-    """Put runs into one table, with paired differences between them; refuses what does not fit.
+    """Compare runs in one table with paired differences; runs that do not match are refused.
 
-    Options may be given repeatedly; --allow takes several names with commas between them. The exit
-    code is 1 where a run has not come to its end.
+    Options may be given repeatedly; --allow takes several names, comma-separated. The exit code is
+    1 if a run is unfinished.
     """
     from lvlmsal.compare.comparing import FORMATS
     from lvlmsal.compare.comparing import compare as run
@@ -74,6 +74,6 @@ def _form_of(output: Path) -> str:
     forms = {".md": "md", ".tex": "latex", ".csv": "csv", ".html": "html", ".json": "json"}
     if output.suffix not in forms:
         raise ConfigError(
-            [f"{output}: say with --format what to write; known suffixes: {', '.join(forms)}"]
+            [f"{output}: choose a format with --format; known suffixes: {', '.join(forms)}"]
         )
     return forms[output.suffix]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 UNFINISHED = 1
-"""Exit code where figures are there, but not those of a whole run."""
+"""Exit code for values of an unfinished run."""
 
 
 def new_console() -> Console:
@@ -25,11 +25,11 @@ def new_console() -> Console:
 
 
 def say(text: str) -> None:
-    """Print lines of text, in which no escape code acts."""
+    """Print lines of text with escape codes made visible."""
     print(visible(text, keep="\n\t"))
 
 
 def print_json(content: Any) -> None:
-    """Print what a program is to read."""
-    # what is spelled as \uXXXX is the same in JSON
+    """Print content as JSON, for programs."""
+    # an escape code that is spelled \uXXXX is the same text in JSON
     print(visible(json.dumps(content, indent=2, ensure_ascii=False), keep="\n"))

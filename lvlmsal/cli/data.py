@@ -1,13 +1,14 @@
-"""``lvlmsal data``: what a benchmark's files must be, whether they are, and getting them."""
+"""``lvlmsal data``: the layout of a benchmark's files, checking them, and getting them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lvlmsal.cli.console import new_console, print_json, say
+from lvlmsal.cli.describe import counted, described_as, page
 from lvlmsal.cli.frames import frames
 
 if TYPE_CHECKING:
@@ -29,42 +30,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @data_app.command("list")
 def list_data(as_json: AsJson = False) -> None:
-    """List the benchmarks, with how much their official releases hold."""
+    """List the benchmarks and the size of their official releases."""
     from rich.table import Table
 
-    from lvlmsal.cli.describing import describe
     from lvlmsal.registry import BENCHMARKS
 
-    found = [describe(name) for name in BENCHMARKS]
+    found = [described_as("benchmarks", name) for name in BENCHMARKS]
     if as_json:
         print_json(found)
         return
     table = Table("name", "summary", "official release", pad_edge=False)
     for entry in found:
-        counts = [f"{label}: {_counted(number)}" for label, number in entry["expected"].items()]
+        counts = [f"{label}: {counted(number)}" for label, number in entry["expected"].items()]
         table.add_row(entry["name"], entry["summary"], "\n".join(counts) or "-")
     new_console().print(table)
 
 
 @data_app.command("show")
 def show_data(name: Name, as_json: AsJson = False) -> None:
-    """Say what a benchmark is, where its files are to be had and how they must lie."""
-    from lvlmsal.cli.describing import describe
-
-    found = describe(name)
+    """Show a benchmark's documentation: its options and the expected layout of its files."""
+    found = described_as("benchmarks", name)
     if as_json:
         print_json(found)
-        return
-    say(f"{name}: {found['summary']}\n\n{found['description']}\n")
-    for title in ("paper", "url"):
-        if found[title]:
-            say(f"{title}: {found[title]}")
-    for label, counts in found["expected"].items():
-        say(f"official release, {label}: {_counted(counts)}")
-    say("\noptions:")
-    for option, entry in found["options"].items():
-        default = f" = {_typed(entry['default'])}" if "default" in entry else " (required)"
-        say(f"  {option}{default}\n      {entry['help']}")
+    else:
+        say(page(found))
 
 
 @data_app.command("check")
@@ -76,16 +65,17 @@ def check(
         typer.Argument(metavar="[KEY=VALUE]...", help="Options, such as split=popular."),
     ] = None,
     images: Annotated[
-        bool, typer.Option("--images/--no-images", help="Open every image (or only look for it).")
+        bool,
+        typer.Option("--images/--no-images", help="Open every image, or only look for it."),
     ] = True,
     counts: Annotated[
         bool, typer.Option("--counts/--no-counts", help="Compare with the official release.")
     ] = True,
     write_manifest: Annotated[
-        Path | None, typer.Option(help="Write names and SHA-256 of all files there.")
+        Path | None, typer.Option(help="Write names and SHA-256 of all files to this file.")
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(help="Compare all files with those of this manifest.")
+        Path | None, typer.Option(help="Compare all files with this manifest.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +85,7 @@ def check(
     from lvlmsal.errors import ConfigError
 
     if not images and (write_manifest or manifest):
-        raise ConfigError(["a manifest holds the images too: leave --no-images out"])
+        raise ConfigError(["a manifest covers the images too: omit --no-images"])
     expected = read_manifest(manifest) if manifest else None
     benchmark = _build(name, root, options or [])
     found = check_data(benchmark, images=images, counts=counts)
@@ -127,7 +117,7 @@ def export_data(
         str, typer.Option(help="Data set on the hub (owner/name), or a save_to_disk folder.")
     ],
     split: Annotated[str, typer.Option(help="Split, or several joined by +.")],
-    root: Annotated[Path, typer.Option(help="Folder to make.")],
+    root: Annotated[Path, typer.Option(help="Folder to create.")],
     config: Annotated[str | None, typer.Option(help="Configuration of the data set.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit of the data set.")] = None,
 ) -> None:
@@ -157,7 +147,7 @@ def _build(name: str, root: Path, options: list[str]) -> Benchmark:
 def _print_check(found: DataCheck, difference: Difference | None) -> None:
     say(f"{found.label} in {found.root}")
     counts = ", ".join(f"{number} {kind}" for kind, number in found.counts.items())
-    official = f" (official release: {_counted(found.expected)})" if found.expected else ""
+    official = f" (official release: {counted(found.expected)})" if found.expected else ""
     say(f"found: {counts}{official}")
     if found.subset:
         say(
@@ -186,15 +176,4 @@ def _print_some(title: str, texts: list[str], number: int | None = None) -> None
     for text in texts[:SHOWN]:
         say(f"{title}: {text}")
     if number > SHOWN:
-        say(f"{title}: {number} in all; --json lists every one")
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number} {kind}" for kind, number in counts.items()) or "unknown"
-
-
-def _typed(value: Any) -> str:
-    """A default as one would type it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return repr(value) if isinstance(value, str) and "\n" in value else str(value)
+        say(f"{title}: {number} in total; --json lists all of them")

@@ -1,7 +1,8 @@
-"""``lvlmsal describe NAME``: all that a registered class says of itself."""
+"""``lvlmsal describe NAME`` and ``lvlmsal data show NAME``: what a class says of itself."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 from typing import Annotated, Any
@@ -31,25 +32,19 @@ def describe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Any name that lvlmsal list shows.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a method, metric or other thing is, and what each of its options means."""
+    """Show a component's documentation and options."""
     found = described(name)
     if as_json:
         print_json(found)
-        return
-    width = min(new_console().width, WIDEST)
-    say("\n\n".join(_page(entry, width) for entry in found))
+    else:
+        say("\n\n".join(map(page, found)))
 
 
 def described(name: str) -> list[Described]:
-    """What is known of a name: an entry for each kind of thing that has it.
+    """What is known of a name, see `described_as`: an entry for each kind of thing that has it.
 
     Args:
         name: A registered name.
-
-    Returns:
-        ``kind``, ``name``, ``summary``, ``paper``, ``url``, ``origin``, ``description``; for
-        interventions and decoders what they go together with; ``options`` (name -> its help and,
-        unless it is required, its default) and ``checkpoints`` (name -> options that it sets).
 
     Raises:
         UnknownName: Nothing has it.
@@ -58,64 +53,103 @@ def described(name: str) -> list[Described]:
         >>> [entry["kind"] for entry in described("locore")]
         ['interventions']
     """
-    from lvlmsal.cli.describing import description
-    from lvlmsal.cli.listing import REGISTRIES, traits
+    from lvlmsal.cli.listing import REGISTRIES
     from lvlmsal.errors import UnknownName
-    from lvlmsal.registry import CATALOGUE
 
-    found: list[Described] = []
-    for kind, registry in REGISTRIES.items():
-        if name not in registry:
-            continue
-        cls = registry.get(name)
-        defaults = {card: registry.defaults(name, CATALOGUE.get(card)) for card in CATALOGUE}
-        found.append(
-            {
-                "kind": kind,
-                "name": name,
-                **{key: getattr(cls, key) for key in ("summary", "paper", "url")},
-                "origin": registry.origin(name),
-                **traits(kind, cls),
-                "description": _plain_text(description(cls)),
-                "options": {} if kind == "adapters" else _options(registry, name, cls),
-                "checkpoints": {card: options for card, options in defaults.items() if options},
-            }
-        )
+    found = [described_as(kind, name) for kind in REGISTRIES if name in REGISTRIES[kind]]
     if not found:
         every = {each for registry in REGISTRIES.values() for each in registry}
         raise UnknownName("name", name, sorted(every))
     return found
 
 
-def _options(registry: Any, name: str, cls: type) -> dict[str, Described]:
-    from lvlmsal.cli.score import argument_helps
+def described_as(kind: str, name: str) -> Described:
+    """All that a registered class says of itself; its module is not imported for that.
 
-    helps: dict[str, str] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        helps.update(argument_helps(base))
+    Args:
+        kind: One of `lvlmsal.cli.listing.REGISTRIES`.
+        name: A name in that registry.
+
+    Returns:
+        What listings have (`lvlmsal.cli.listing.about`), ``description``, ``options`` (name -> its
+        help and, unless it is required, its default), ``checkpoints`` (name -> options that it
+        sets) and, for a benchmark, ``expected`` (label -> counts of the official release).
+
+    Raises:
+        UnknownName: There is no such name.
+
+    Example:
+        >>> "coco_pope_random.json" in described_as("benchmarks", "pope")["description"]
+        True
+    """
+    from lvlmsal.cli.listing import REGISTRIES, about
+    from lvlmsal.registry import CATALOGUE
+
+    registry = REGISTRIES[kind]
+    cls: Any = registry.outline(name)
+    defaults = {card: registry.defaults(name, CATALOGUE.get(card)) for card in CATALOGUE}
+    helps = argument_helps(cls)
+    options = {} if kind == "adapters" else registry.options(name)
     return {
-        option.name: {
-            "help": _plain_text(helps.get(option.name, "")),
-            **({} if option.required else {"default": option.default}),
-        }
-        for option in registry.options(name).values()
+        "kind": kind,
+        **about(kind, name),
+        "description": _plain_text(_description(cls)),
+        "options": {
+            option.name: {
+                "help": _plain_text(helps.get(option.name, "")),
+                **({} if option.required else {"default": option.default}),
+            }
+            for option in options.values()
+        },
+        "checkpoints": {card: options for card, options in defaults.items() if options},
+        **({"expected": cls.expected} if kind == "benchmarks" else {}),
     }
 
 
+def argument_helps(cls: type) -> dict[str, str]:
+    """What the docstrings of a class and its bases say of each argument, under ``Args:``."""
+    helps: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        section = (inspect.getdoc(base) or "").partition("\nArgs:\n")[2].split("\n\n")[0]
+        name = ""
+        for line in section.split("\n"):
+            if found := re.match(r" {4}(\w+): (.*)", line):
+                name = found[1]
+                helps[name] = found[2]
+            elif name:
+                helps[name] += " " + line.strip()
+    return {name: text.replace("``", "") for name, text in helps.items()}
+
+
+def _description(cls: type) -> str:
+    """A docstring without its sections: what the class is, and the expected layout of its files."""
+    text = inspect.getdoc(cls) or ""
+    return re.split(r"\n(?:Args|Attributes|Example|Raises):\n", text)[0].strip()
+
+
 def _plain_text(text: str) -> str:
-    """A docstring without the marks of its cross-references."""
+    """A docstring without the markup of its cross-references."""
     return re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"\1", text).replace("``", "")
 
 
-def _page(entry: Described, width: int) -> str:
+def counted(counts: dict[str, int]) -> str:
+    """The counts of an official release."""
+    return ", ".join(f"{number} {kind}" for kind, number in counts.items()) or "unknown"
+
+
+def page(entry: Described) -> str:
+    """What `described_as` returns, for a terminal."""
     from lvlmsal.cli.listing import TRAITS, typed
 
+    width = min(new_console().width, WIDEST)
     lines = [f"{entry['name']} ({entry['kind']}): {entry['summary']}", ""]
     lines += [f"{key}: {entry[key]}" for key in ("paper", "url", "origin") if entry[key]]
     if acts := entry.get("acts_on"):
         lines.append(f"acts on: {', '.join(acts)}")
     for trait in TRAITS.get(entry["kind"], ()):
         lines.append(f"{WORDS[trait]}: {ANSWERS[entry[trait]]}")
+    for label, counts in entry.get("expected", {}).items():
+        lines.append(f"official release, {label}: {counted(counts)}")
     lines += ["", *_reflowed(entry["description"], width)]
     if entry["options"]:
         lines += ["", "options:"]

@@ -37,7 +37,7 @@ def explore(
         ),
     ] = None,
 ) -> None:
-    """Write answers and what their tokens rest on as one page, for any browser, without a network.
+    """Write answers and what their tokens depend on as one page, for any browser, offline.
 
     Answers to one question about one image stand side by side: those of two methods, two runs or
     two reports. All of them are judged by one definition of S, which the page names; what SGRS saw

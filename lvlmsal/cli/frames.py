@@ -1,4 +1,4 @@
-"""``lvlmsal data frames``: frames of videos, as the benchmarks on videos read them."""
+"""``lvlmsal data frames``: frames of videos, as the video benchmarks read them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ FAILED = 1
 
 def frames(
     videos: Annotated[Path, typer.Argument(help="Folder of video files.")],
-    output: Annotated[Path, typer.Argument(help="Where a folder is made for each video.")],
+    output: Annotated[Path, typer.Argument(help="Folder that gets a subfolder for each video.")],
     count: Annotated[int, typer.Option("--frames", min=1, help="Frames of each video.")] = 8,
 ) -> None:
-    """Write uniformly chosen frames of every video, one folder a video (needs PyAV).
+    """Write uniformly chosen frames of every video, one folder per video (needs PyAV).
 
-    A folder that is there already is left as it is, so a stopped extraction goes on.
+    Existing folders are kept: rerun the same command to resume an extraction that was stopped.
     """
     from lvlmsal.cli.console import say
     from lvlmsal.errors import DataError
@@ -39,7 +39,7 @@ def frames(
             continue
         done += 1
         if len(written) < count:
-            say(f"{path}: has {len(written)} frames only")
+            say(f"{path}: has only {len(written)} frames")
     kept = len(found) - done - len(failures)
     say(f"{done} videos extracted, {kept} were there already, {len(failures)} failed: {output}")
     if failures:

@@ -24,11 +24,11 @@ def judge(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask a judge model what the answers of a run are worth, then score the run.
+    """Let a judge model grade the answers of a run, then score the run.
 
-    Every reply is kept in the run folder: a judging that was stopped goes on when the same command
-    is given again, and nothing is asked twice. docs/judges.md has the settings. The exit code is 1
-    where answers of the run are still to come.
+    Every reply is kept in the run folder, so nothing is asked twice: rerun the same command to
+    resume a judging that was stopped. docs/judges.md has the settings. The exit code is 1 if the
+    run is unfinished.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress

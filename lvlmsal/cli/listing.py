@@ -70,16 +70,10 @@ def _entries(kind: str) -> list[Entry]:
     registry = REGISTRIES[kind]
     entries = []
     for name in registry:
-        cls = registry.get(name)
         options = {} if kind == "adapters" else registry.options(name)
         entries.append(
             {
-                "name": name,
-                "summary": cls.summary,
-                "paper": cls.paper,
-                "url": cls.url,
-                "origin": registry.origin(name),
-                **traits(kind, cls),
+                **about(kind, name),
                 "required": [option.name for option in options.values() if option.required],
                 "options": {
                     option.name: _plain(option.default)
@@ -91,8 +85,31 @@ def _entries(kind: str) -> list[Entry]:
     return entries
 
 
+def about(kind: str, name: str) -> Entry:
+    """What a registered class is, where it comes from and what it goes together with.
+
+    Args:
+        kind: One of `REGISTRIES`.
+        name: A name in that registry.
+
+    Returns:
+        ``name``, ``summary``, ``paper``, ``url``, ``origin`` and `traits`.
+
+    Raises:
+        UnknownName: There is no such name.
+    """
+    registry = REGISTRIES[kind]
+    cls = registry.outline(name)
+    return {
+        "name": name,
+        **{key: getattr(cls, key) for key in ("summary", "paper", "url")},
+        "origin": registry.origin(name),
+        **traits(kind, cls),
+    }
+
+
 def traits(kind: str, cls: Any) -> Entry:
-    """Where an intervention acts, and what it and a decoder go together with.
+    """Where an intervention acts, and what a decoder or an intervention can be combined with.
 
     Args:
         kind: One of `KINDS`.

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvlmsal.cli.console import UNFINISHED, new_console, print_json, say
+from lvlmsal.cli.describe import argument_helps
 from lvlmsal.errors import LvlmsalError, UnknownName, close_matches
 from lvlmsal.escaping import visible
 from lvlmsal.registry import SCORERS, Option
@@ -21,16 +22,16 @@ class _ScoreCommands(TyperGroup):
     """``lvlmsal score RUN``, and a command for each scorer, made when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The scorers beside ``run``."""
+        """``run`` and the scorers."""
         return [*super().list_commands(ctx), *SCORERS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command that is written here, or that of a scorer."""
+        """``run``, or the command of a scorer."""
         found = super().get_command(ctx, cmd_name)
         return _scorer_command(cmd_name) if found is None and cmd_name in SCORERS else found
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Take a first word that is no command, nor a misspelt one, for a run folder."""
+        """Take a first word that is not a command, nor a misspelled one, as a run folder."""
         known = self.list_commands(ctx)
         if args and args[0] not in known:
             close = close_matches(args[0], known)
@@ -50,8 +51,8 @@ def score_run(
 ) -> None:
     """Score a run folder again, without a model.
 
-    The exit code is 1 where the run has not come to its end, and 2 where the figures that are
-    printed cannot be written into the folder.
+    The exit code is 1 if the run is unfinished, and 2 if the printed values cannot be written into
+    the folder.
     """
     from lvlmsal.evaluation.report.result import score_only
 
@@ -65,7 +66,7 @@ def score_run(
         scored.write()
     except LvlmsalError as error:
         raise LvlmsalError(
-            f"the figures above are shown only: {error}\nMake the folder writable, or copy it and "
+            f"the values above were not saved: {error}\nMake the folder writable, or copy it and "
             "score the copy"
         ) from error
     if result.unfinished:
@@ -74,7 +75,7 @@ def score_run(
 
 def _scorer_command(name: str) -> Any:
     """Make a command of a scorer: its fields are the options, its docstring is the help."""
-    cls = SCORERS.get(name)
+    cls = SCORERS.outline(name)
     options = SCORERS.options(name)
     helps = argument_helps(cls)
     parameters = [_parameter(option, helps.get(option.name)) for option in options.values()]
@@ -125,21 +126,8 @@ def _plain(value: str, hint: Any) -> Any:
     return int(value) if hint is int and re.fullmatch(r"-?\d+", value) else value
 
 
-def argument_helps(cls: type) -> dict[str, str]:
-    """What a docstring says of each argument, in the one style that this library uses."""
-    section = (inspect.getdoc(cls) or "").partition("\nArgs:\n")[2].split("\n\n")[0]
-    helps: dict[str, str] = {}
-    for line in section.split("\n"):
-        if found := re.match(r" {4}(\w+): (.*)", line):
-            name = found[1]
-            helps[name] = found[2]
-        elif helps:
-            helps[name] += " " + line.strip()
-    return {name: text.replace("``", "") for name, text in helps.items()}
-
-
 def print_scores(scores: dict[str, Any], as_json: bool) -> None:
-    """Print figures with their intervals, then whatever else was said of them."""
+    """Print values with their intervals, then everything else."""
     from rich.console import Console
 
     if as_json:
@@ -165,7 +153,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
         say(f"{name}:")
         console, table = new_console(), _table(entries)
         if Console(width=10_000).measure(table).maximum > console.width:
-            # names of figures are longer than those of rules and categories
+            # names of values are longer than those of rules and categories
             turned: dict[str, dict[str, Any]] = {}
             for row, figures in entries.items():
                 for figure, value in figures.items():
@@ -175,7 +163,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
 
 
 def _table(entries: dict[str, dict[str, Any]]) -> Any:
-    """Figures by rule or category, one row each."""
+    """Values by rule or category, one row each."""
     from rich.table import Table
 
     columns = list(dict.fromkeys(name for figures in entries.values() for name in figures))
@@ -189,7 +177,7 @@ def _table(entries: dict[str, dict[str, Any]]) -> Any:
 
 
 def _cell(value: Any) -> str:
-    """A figure in a table."""
+    """A value in a table."""
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else visible(str(value))

@@ -18,9 +18,9 @@ Overrides = Annotated[
 
 
 def sweep(config: Config, overrides: Overrides = None) -> None:
-    """Answer every point of one or more grids over options, tabulate and plot them.
+    """Answer every point of one or more grids of options, with tables and plots.
 
-    A sweep that was stopped goes on when the same command is given again.
+    Rerun the same command to resume a sweep that was stopped.
     """
     _run(config, overrides or [])
 

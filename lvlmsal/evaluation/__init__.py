@@ -13,8 +13,8 @@ __all__ = ["Result", "evaluate", "score"]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "Result": "lvlmsal.evaluation.report.result",
-        "evaluate": "lvlmsal.evaluation.run.evaluate",
-        "score": "lvlmsal.evaluation.report.result",
+        "Result": ".report.result",
+        "evaluate": ".run.evaluate",
+        "score": ".report.result",
     },
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
-from lvlmsal.evaluation.config.check import card_of, method_problems
+from lvlmsal.evaluation.config.check import card_of
+from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.plan import Plan, make_plan
 from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import (

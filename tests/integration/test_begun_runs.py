@@ -258,7 +258,7 @@ def test_figures_of_a_folder_that_cannot_be_written_are_shown(
         code, output, errors = run("score", copied, *more)
         assert code == 2
         assert output == shown
-        assert "the figures above are shown only: " in errors
+        assert "the values above were not saved: " in errors
         assert "results.json cannot be written: Read-only file system" in errors
         assert "Make the folder writable, or copy it and score the copy" in errors
     assert (copied / "results.json").read_bytes() == before

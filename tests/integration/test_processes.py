@@ -219,8 +219,8 @@ SECOND_KILLED = (
     ("target", "number", "code", "said"),
     in_full(
         [
-            ("first", signal.SIGTERM, 143, "stopped; the same command goes on from here"),
-            ("first", signal.SIGINT, 130, "stopped; the same command goes on from here"),
+            ("first", signal.SIGTERM, 143, "stopped; rerun the same command to resume"),
+            ("first", signal.SIGINT, 130, "stopped; rerun the same command to resume"),
             ("first", signal.SIGKILL, -9, "error: the first process of the run (pid "),
             SECOND_KILLED,
         ],
@@ -268,7 +268,7 @@ def rank_of(pid: int) -> int:
     [
         (0, signal.SIGKILL, (-9, 2), "error: the first process of the run (pid "),
         (1, signal.SIGKILL, (2, -9), "error: process 1 of the run (pid "),
-        (None, signal.SIGTERM, (143, 143), "stopped; the same command goes on from here"),
+        (None, signal.SIGTERM, (143, 143), "stopped; rerun the same command to resume"),
     ],
 )
 def test_the_loss_of_a_process_of_torchrun_is_told_from_a_stop(

@@ -46,7 +46,7 @@ ONLY = {
     "statistics": {"errors", "metrics"},
     "benchmarks": {"errors", "lazy", "readers", "registry", "metrics", "statistics"},
     "data": {"errors", "readers", "registry", "benchmarks"},
-    "judges": {"errors", "secrets", "readers", "registry", "metrics"},
+    "judges": {"errors", "lazy", "secrets", "readers", "registry", "metrics"},
 }
 
 

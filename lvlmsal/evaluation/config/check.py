@@ -1,18 +1,18 @@
-"""What can be wrong with each part of a config, found without loading weights."""
+"""What is wrong with a config, as far as it is known without importing any component."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lvlmsal.adapters.backends import backend_problem
-from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.decoders.combination import check_combination
-from lvlmsal.errors import ConfigError, UnknownName, UnsupportedError, close_matches
+from lvlmsal.errors import UnknownName, close_matches
+from lvlmsal.evaluation.config.judge_config import judge_problems
+from lvlmsal.evaluation.config.loggers import logger_problems
 from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
 from lvlmsal.registry import (
     ADAPTERS,
@@ -32,6 +32,46 @@ LONGEST_PATH = 1000
 
 T = TypeVar("T")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def stated_problems(config: RunConfig, *, read: Sequence[str]) -> list[str]:
+    """What is wrong with a config in itself: keys, names, options and their values.
+
+    Args:
+        config: The config.
+        read: What was wrong when it was read.
+    """
+    problems = settings_problems(config)
+    for index, method in enumerate(config.methods):
+        cards = [card_of(model) for model in config.models] or [None]
+        wrong = [problem for card in cards for problem in component_problems(method, card)]
+        problems += placed(f"methods[{index}] ({method.name})", dict.fromkeys(wrong))
+    for index, entry in enumerate(config.benchmarks):
+        wrong = benchmark_problems(entry, root="unset" if lacks_root(entry, read) else "")
+        problems += placed(f"benchmarks[{index}]", wrong)
+    return problems
+
+
+def settings_problems(config: RunConfig, *, given: Sequence[str] = ()) -> list[str]:
+    """Problems of everything but methods and benchmarks.
+
+    Args:
+        config: The config.
+        given: Names of models that the caller hands over as objects, so that their `source` need
+            not lead to any weights.
+    """
+    problems = run_problems(config)
+    problems += logger_problems(config.logger)
+    problems += judge_problems(config)
+    for index, model in enumerate(config.models):
+        if model.name not in given:
+            problems += placed(f"models[{index}]", model_problems(model))
+    return problems
+
+
+def placed(where: str, problems: Iterable[str]) -> list[str]:
+    """Problems with the place where they are."""
+    return [f"{where}: {problem}" for problem in problems]
 
 
 def run_problems(config: RunConfig) -> list[str]:
@@ -120,19 +160,27 @@ def model_problems(model: ModelConfig) -> list[str]:
     return problems
 
 
-def method_problems(method: MethodConfig, models: Sequence[ModelConfig]) -> list[str]:
-    """Problems of a decoder, its interventions, and the two together, for every checkpoint."""
+def component_problems(
+    method: MethodConfig, card: CheckpointCard | None, *, imports: bool = False
+) -> list[str]:
+    """Problems of a method's decoder and of its interventions, each by itself.
+
+    Args:
+        method: The method.
+        card: Of the checkpoint; None for one without.
+        imports: Import and build the classes; otherwise their outlines are asked.
+    """
     problems: list[str] = []
-    given: list[ModelConfig | None] = [*models] or [None]
-    for model in given:
-        card = card_of(model) if model is not None else None
-        found = _component_problems(DECODERS, method.decoder, card)
-        for entry in method.interventions:
-            found += _component_problems(INTERVENTIONS, entry, card)
-        problems += found or _clashes(method, card)
-        if not found and model is not None and (depth := _depth(model)) is not None:
-            problems += [f"{model.name}: {problem}" for problem in _misfits(method, card, depth)]
-    return list(dict.fromkeys(problems))
+    components: list[tuple[Registry[Any], dict[str, Any]]] = [(DECODERS, method.decoder)]
+    components += [(INTERVENTIONS, entry) for entry in method.interventions]
+    for registry, entry in components:
+        name = entry.get("name")
+        if not isinstance(name, str):
+            problems.append(f"a {registry.kind} needs a `name`; got {entry!r}")
+            continue
+        check = registry.problems if imports else registry.outline_problems
+        problems += check(name, with_defaults(registry, entry, card))
+    return problems
 
 
 def card_of(model: ModelConfig) -> CheckpointCard | None:
@@ -145,11 +193,11 @@ def architecture_of(model: ModelConfig) -> str | None:
     card = card_of(model)
     if card is not None:
         return card.architecture
-    names = _config_of(model).get("architectures")
+    names = config_of(model).get("architectures")
     return str(names[0]) if isinstance(names, list) and names else None
 
 
-def _config_of(model: ModelConfig) -> dict[str, Any]:
+def config_of(model: ModelConfig) -> dict[str, Any]:
     """A checkpoint's ``config.json``; empty where it is not at hand, or is none."""
     card = card_of(model)
     folder = Path(model.source) if card is None else card.folder
@@ -162,16 +210,25 @@ def _config_of(model: ModelConfig) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def benchmark_problems(entry: BenchmarkConfig, *, root: str = "") -> list[str]:
+def benchmark_problems(
+    entry: BenchmarkConfig, *, root: str = "", imports: bool = False
+) -> list[str]:
     """Problems of a benchmark's name and options.
 
     Args:
         entry: The benchmark.
         root: Stands in for a `root` that a config leaves open and that is reported already.
+        imports: Import and build the class; otherwise its outline is asked.
     """
     if entry.name == "???":
         return []
-    return BENCHMARKS.problems(entry.name, {**({"root": root} if root else {}), **entry.options})
+    check = BENCHMARKS.problems if imports else BENCHMARKS.outline_problems
+    return check(entry.name, {**({"root": root} if root else {}), **entry.options})
+
+
+def lacks_root(entry: BenchmarkConfig, problems: Iterable[str]) -> bool:
+    """Whether a benchmark has no `root` because of a problem that is told elsewhere."""
+    return "root" not in entry.options and any(p.startswith("data.root:") for p in problems)
 
 
 def _is_file(path: str | Path) -> bool:
@@ -179,51 +236,6 @@ def _is_file(path: str | Path) -> bool:
         return Path(path).is_file()
     except OSError:  # a part of it is longer than names can be: told where it is made
         return False
-
-
-def _component_problems(
-    registry: Registry[Any], entry: Mapping[str, Any], card: CheckpointCard | None
-) -> list[str]:
-    name = entry.get("name")
-    if not isinstance(name, str):
-        return [f"a {registry.kind} needs a `name`; got {entry!r}"]
-    return registry.problems(name, _with_defaults(registry, entry, card))
-
-
-def _clashes(method: MethodConfig, card: CheckpointCard | None) -> list[str]:
-    """Interventions that are wrong, or undefined, under the decoder."""
-    try:
-        check_combination(
-            build_component(DECODERS, method.decoder, card),
-            [build_component(INTERVENTIONS, entry, card) for entry in method.interventions],
-        )
-    except UnsupportedError as error:
-        return [str(error)]
-    return []
-
-
-def _misfits(method: MethodConfig, card: CheckpointCard | None, depth: int) -> list[str]:
-    """Layers that are named and that a model of some depth lacks."""
-    problems = []
-    for entry in method.interventions:
-        try:
-            build_component(INTERVENTIONS, entry, card).bind(depth)
-        except ConfigError as error:
-            problems += error.problems
-    saliency = build_component(DECODERS, method.decoder, card).saliency_options()
-    try:
-        resolve_layers(saliency.layers if saliency is not None else None, depth)
-    except ValueError as error:
-        problems.append(f"decoder {method.decoder['name']!r}: {error}")
-    return problems
-
-
-def _depth(model: ModelConfig) -> int | None:
-    """Layers of a checkpoint's text decoder, where its files are at hand."""
-    content = _config_of(model)
-    inner = content.get("text_config", content)
-    found = inner.get("num_hidden_layers") if isinstance(inner, dict) else None
-    return found if isinstance(found, int) else None
 
 
 def build_component(
@@ -239,12 +251,13 @@ def build_component(
     Raises:
         ConfigError: The name or an option is wrong.
     """
-    return registry.build(str(entry["name"]), **_with_defaults(registry, entry, card))
+    return registry.build(str(entry["name"]), **with_defaults(registry, entry, card))
 
 
-def _with_defaults(
+def with_defaults(
     registry: Registry[Any], entry: Mapping[str, Any], card: CheckpointCard | None
 ) -> dict[str, Any]:
+    """Options of a decoder or an intervention above those that a checkpoint sets."""
     given = {key: value for key, value in entry.items() if key != "name"}
     return {**registry.defaults(str(entry["name"]), card), **given}
 

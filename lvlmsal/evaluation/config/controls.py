@@ -18,10 +18,10 @@ from lvlmsal.evaluation.config.check import build_component, card_of
 from lvlmsal.evaluation.config.schema import MethodConfig, RunConfig
 from lvlmsal.evaluation.config.unresolved import below, resolve, unresolved
 from lvlmsal.registry import DECODERS, options_of
-from lvlmsal.saliency.options import RowName
 
 if TYPE_CHECKING:
     from lvlmsal.decoders.base import Decoder
+    from lvlmsal.saliency.options import RowName
 
 
 @dataclass(frozen=True)

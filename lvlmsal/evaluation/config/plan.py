@@ -15,13 +15,12 @@ from lvlmsal.evaluation.config.check import (
     benchmark_problems,
     build_component,
     card_of,
-    method_problems,
-    model_problems,
-    run_problems,
+    lacks_root,
+    placed,
+    settings_problems,
 )
+from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.controls import add_twins
-from lvlmsal.evaluation.config.judge_config import judge_problems
-from lvlmsal.evaluation.config.loggers import logger_problems
 from lvlmsal.evaluation.config.paper import paper_problems
 from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import ConfigSource, read_config
@@ -216,23 +215,17 @@ def read_draft(
     config, problems, name = read_config(source, overrides)
     problems = [*found, *problems]
     problems += import_plugins(config.plugins)
-    problems += run_problems(config)
-    problems += logger_problems(config.logger)
-    problems += judge_problems(config)
-    for index, model in enumerate(config.models):
-        if model.name not in given:
-            problems += _placed(f"models[{index}]", model_problems(model))
+    problems += settings_problems(config, given=given)
     for index, method in enumerate(config.methods):
         where = f"methods[{index}] ({method.name})"
-        problems += _placed(where, method_problems(method, config.models))
+        problems += placed(where, method_problems(method, config.models))
     benchmarks: dict[str, Benchmark] = {}
     for index, entry in enumerate(config.benchmarks):
-        where = f"benchmarks[{index}]"
-        is_open = "root" not in entry.options and any(p.startswith("data.root:") for p in problems)
-        wrong = benchmark_problems(entry, root="unset" if is_open else "")
+        is_open = lacks_root(entry, problems)
+        wrong = benchmark_problems(entry, root="unset" if is_open else "", imports=True)
         if not wrong and not is_open:
             wrong = _add_benchmark(entry, benchmarks, may_fail=config.max_failures)
-        problems += _placed(where, wrong)
+        problems += placed(f"benchmarks[{index}]", wrong)
     if not problems:
         problems += paper_problems(
             config.paper,
@@ -241,10 +234,6 @@ def read_draft(
             figures={label: _figures(benchmark) for label, benchmark in benchmarks.items()},
         )
     return Draft(config, benchmarks, problems, name)
-
-
-def _placed(where: str, problems: Iterable[str]) -> list[str]:
-    return [f"{where}: {problem}" for problem in problems]
 
 
 def _add_benchmark(

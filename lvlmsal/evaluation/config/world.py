@@ -9,7 +9,6 @@ from pathlib import Path
 
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.config.schema import WorldConfig
-from lvlmsal.pocket.scenes.world import write_world
 
 
 def world_problems(world: WorldConfig | None) -> list[str]:
@@ -47,6 +46,8 @@ def ensure_world(world: WorldConfig) -> None:
     Raises:
         DataError: The folder cannot be written, or holds something else or a damaged world.
     """
+    from lvlmsal.pocket.scenes.world import write_world
+
     try:
         try:
             write_world(world.root, images=world.images, seed=world.seed, shifted=world.shifted)

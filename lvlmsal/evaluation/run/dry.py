@@ -19,8 +19,9 @@ from lvlmsal.escaping import visible
 from lvlmsal.evaluation.config.check import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
 from lvlmsal.evaluation.config.plan import Cell, Draft, Plan, read_draft, waits_for_world
-from lvlmsal.evaluation.config.reading import ConfigSource, load_content
+from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.schema import WorldConfig
+from lvlmsal.evaluation.config.stated import with_data_root
 from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.config.world import ensure_world, world_problems
 from lvlmsal.evaluation.report.tables.terminal import shown
@@ -148,10 +149,7 @@ class _Rehearsal:
     notes: list[str] = field(default_factory=list)
 
     def run(self, source: ConfigSource, overrides: list[str]) -> DryRun:
-        data = load_content(source)[0].get("data")
-        root = data.get("root") if isinstance(data, dict) else None
-        if root == "???" and not any(o.split("=")[0].strip() == "data.root" for o in overrides):
-            overrides.append(f"data.root={self.scratch / 'absent'}")
+        overrides = with_data_root(source, overrides, self.scratch / "absent")
         draft = read_draft(source, overrides, given=list(self.given))
         draft.problems += world_problems(draft.config.world)
         if not draft.problems:

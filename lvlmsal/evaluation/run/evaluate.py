@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError
-from lvlmsal.evaluation.config.loggers import RunLog
 from lvlmsal.evaluation.config.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
@@ -44,6 +43,7 @@ from lvlmsal.evaluation.run.resuming import (
     open_batches,
     read_known,
 )
+from lvlmsal.evaluation.run.run_log import RunLog
 from lvlmsal.model.lvlm import Lvlm, load
 from lvlmsal.model.shared_prefix import can_share
 

@@ -107,7 +107,7 @@ def test_a_card_of_ones_own(tmp_path: Path) -> None:
     [
         ("- a list", "must hold `key: value` lines"),
         ("", "must hold `key: value` lines"),
-        ("a: [1", "is no YAML"),
+        ("a: [1", "is not valid YAML"),
         (CARD + "revison: abc", r"unknown option 'revison'\. Did you mean 'revision'"),
         (CARD + "defaults: [locore]", "'defaults' must be a mapping"),
         (CARD + "folder: weights", "either `hub_id` or `folder`"),

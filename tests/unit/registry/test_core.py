@@ -69,7 +69,7 @@ def test_lazy_target_is_imported_when_asked_for(
 def test_lazy_target_of_another_kind_is_refused(workshop: Workshop) -> None:
     registry = workshop.registry()
     registry.register("path", target="pathlib:Path")
-    with pytest.raises(ConfigError, match=r"pathlib.*is no tool.*derive from .*base:Tool"):
+    with pytest.raises(ConfigError, match=r"pathlib.*is not a tool.*derive from .*base:Tool"):
         registry.get("path")
 
 

@@ -48,7 +48,7 @@ def test_a_decorated_class_may_also_be_its_entry_point(workshop: Workshop, outsi
         ("raise OSError('no disk')", "OSError: no disk"),
         ("raise SystemExit('wrong machine')", "SystemExit: wrong machine"),
         ("def broken(:", "SyntaxError"),
-        ("class Saw: ...", "is no tool: it must derive from"),
+        ("class Saw: ...", "is not a tool: it must derive from"),
         ("Sax = 1", "AttributeError"),
     ],
 )

@@ -1,0 +1,114 @@
+"""What commands import: listings, help and refused configs answer without any heavy package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HEAVY = (
+    *("torch", "transformers", "lightning", "torchmetrics", "matplotlib", "scipy", "datasets"),
+    *("numpy", "PIL"),
+)
+SCRIPT = """
+import contextlib, io, json, sys
+from lvlmsal.cli import main
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    heavy = [name for name in json.loads(sys.argv[2]) if name in sys.modules]
+    told = {"words": words, "code": code, "out": out.getvalue(), "err": err.getvalue()}
+    print(json.dumps({**told, "heavy": heavy}))
+"""
+GOOD: dict[str, Any] = {
+    "output": "runs/x",
+    "models": ["pocket-llava"],
+    "methods": ["greedy", {"name": "b", "decoder": "sgrs", "interventions": ["locore"]}],
+    "benchmarks": [{"name": "pope", "root": "data"}],
+}
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "key": ({"batchsize": 3}, "batchsize: there is no such key. Did you mean 'batch_size'"),
+    "type": ({"seed": "soon"}, "seed: Value 'soon'"),
+    "number": ({"batch_size": 0}, "batch_size: must be at least 1, got 0"),
+    "logger": ({"logger": "cvs"}, "Did you mean 'csv'"),
+    "judge": ({"judge": {"model": "m", "max_calls": -1}}, "judge.max_calls: must not be negative"),
+    "checkpoint": ({"models": ["pocket-lava"]}, "Did you mean 'pocket-llava'"),
+    "backend": ({"models": [{"source": "a/b", "image_backend": "pill"}]}, "Did you mean 'pil'"),
+    "method": ({"methods": ["sgsr"]}, "unknown decoder 'sgsr'. Did you mean 'sgrs'"),
+    "option": (
+        {"methods": [{"name": "a", "decoder": {"name": "sgrs", "alfa": 1}}]},
+        "methods[0] (a): decoder 'sgrs': unknown option 'alfa'. Did you mean 'alpha'",
+    ),
+    "option's type": (
+        {"methods": [{"name": "a", "decoder": "greedy", "interventions": [{"name": "locore"}]}]}
+        | {"benchmarks": [{"name": "mme", "root": "data", "parser": 3}]},
+        "benchmarks[0]: benchmark 'mme': option 'parser' must be text, not 3",
+    ),
+    "option's value": (
+        {"methods": [{"name": "a", "decoder": {"name": "sgrs", "alpha": -1}}]},
+        "methods[0] (a): decoder 'sgrs': alpha=-1.0 must be",
+    ),
+    "intervention": (
+        {"methods": [{"name": "a", "interventions": ["locroe"]}]},
+        "unknown intervention 'locroe'. Did you mean 'locore'",
+    ),
+    "benchmark": ({"benchmarks": [{"name": "pop", "root": "x"}]}, "Did you mean 'pope'"),
+}
+
+
+def ran(commands: list[list[str]]) -> list[dict[str, Any]]:
+    """Run commands one after another in a process of their own."""
+    words = [sys.executable, "-c", SCRIPT, json.dumps(commands), json.dumps(HEAVY)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_help_and_listings_import_nothing_heavy() -> None:
+    commands = [
+        ["--help"],
+        ["list"],
+        ["list", "interventions", "--json"],
+        ["describe", "sgrs"],
+        ["describe", "pope", "--json"],
+        ["data", "list"],
+        ["data", "show", "mme"],
+        ["score", "--help"],
+        ["score", "mme", "--help"],
+        ["evaluate", "--help"],
+    ]
+    found = ran(commands)
+    assert [(each["words"], each["code"], each["heavy"]) for each in found] == [
+        (words, 0, []) for words in commands
+    ]
+    assert "--parser" in found[-2]["out"]
+
+
+def test_a_wrong_config_is_refused_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    commands = []
+    for name, (wrong, _) in WRONG.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**GOOD, **wrong}))
+        commands.append(["evaluate", str(path)])
+    first = commands[0][1]
+    commands += [["evaluate", first, "--dry-run"], ["check", "batch", first]]
+    texts = [text for _, text in WRONG.values()]
+    for each, text in zip(ran(commands), [*texts, texts[0], texts[0]], strict=True):
+        assert each["code"] == 2
+        assert text in each["err"]
+        assert each["heavy"] == []
+
+
+def test_scoring_answers_imports_neither_lightning_nor_data_sets(tmp_path: Path) -> None:
+    (tmp_path / "color.txt").write_text(
+        "a.jpg\tIs it red?\tYes\tYes\na.jpg\tIs it blue?\tNo\tYes\n"
+    )
+    (scored,) = ran([["score", "mme", "--results", str(tmp_path), "--json"]])
+    assert scored["code"] == 0
+    assert json.loads(scored["out"])["accuracy"] == pytest.approx(0.5)
+    assert not {"lightning", "datasets"} & set(scored["heavy"])
