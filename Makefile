@@ -17,6 +17,9 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 TRANSFORMERS ?=
 
+# Containers often set it. Tests start dozens of processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Compiling every module of every package takes longer than downloading them; imports compile theirs.

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from lvlmsal.testing.tiny import TINY
+
 
 def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
     """The values, all but one of them marked for the full tier; a wrong name is an error."""
@@ -17,3 +19,8 @@ def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
         pytest.param(*given, marks=() if value == but else pytest.mark.full)
         for value, given in zip(found, words, strict=True)
     ]
+
+
+# The one with positions of its own and a varying number of image tokens; most tests that try one
+# family only try llava.
+FAMILIES = in_full(sorted(TINY), but="qwen2_vl")

@@ -13,8 +13,8 @@ from lvlmsal.decoders.base import Decoder
 from lvlmsal.registry import DECODERS
 from lvlmsal.testing.decoder import check_decoder
 from lvlmsal.testing.decoder_case import PAD
-from lvlmsal.testing.tiny import TINY
-from tests.tiers import in_full
+from lvlmsal.versions import CACHE
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("family", in_full(sorted(TINY), but="qwen2_vl"))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in(name: str, family: str) -> None:
     options = DECODERS.get(name).greedy_options
@@ -84,7 +84,7 @@ class Loop(Decoder):
                 scores = -scores
             if self.fault == "every cache":
                 # As who takes the number of keys for the length of the sequence.
-                scores = scores.roll(kwargs["past_key_values"].layers[0].keys.shape[2], dims=1)
+                scores = scores.roll(kwargs[CACHE].layers[0].keys.shape[2], dims=1)
             if self.fault != "processors":
                 scores = logits_processor(ids, scores)
             new = scores.argmax(-1)

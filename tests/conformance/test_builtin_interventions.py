@@ -15,8 +15,7 @@ from lvlmsal.attention.context import LogitsContext
 from lvlmsal.interventions.base import AttentionIntervention, Intervention, LogitsIntervention
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
-from lvlmsal.testing.tiny import TINY
-from tests.tiers import in_full
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +24,7 @@ BUILT_IN = [
 ]
 
 
-@pytest.mark.parametrize("family", in_full(sorted(TINY), but="qwen2_vl"))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in(name: str, family: str) -> None:
     cls = INTERVENTIONS.get(name)

@@ -39,6 +39,8 @@ def write(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
     return start
 
 
+@pytest.mark.full
+@pytest.mark.full
 def test_a_dry_run_of_the_config_finds_no_problem() -> None:
     found = evaluate("methods", dry_run=True)
     # it looks for what no random model has

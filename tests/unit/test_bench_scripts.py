@@ -18,6 +18,7 @@ import torch
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
+from tests.tiers import in_full
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,7 @@ def test_steps_hold_every_method_against_its_bar(
     assert len(result["claims"]) == 4
 
 
+@pytest.mark.full
 def test_every_registered_method_has_its_cost(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_shared_prefix_changes_no_token(bench: Any) -> None:
     assert "forward" not in vars(model)
 
 
+@pytest.mark.full
 def test_rejections_are_counted_in_trained_models(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +177,7 @@ def test_rejections_are_counted_in_trained_models(
     assert all(cells[0].endswith("%") and float(cells[1]) >= 1 for cells in table.values())
 
 
+@pytest.mark.full
 def test_diagnosis_compares_ways_that_agree(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +211,7 @@ def test_the_paper_s_row_is_the_full_graph_s(bench: Any) -> None:
     assert model.config.text_config._attn_implementation == "sdpa"
 
 
+@pytest.mark.full
 def test_throughput_asks_the_same_questions_in_every_way(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +220,7 @@ def test_throughput_asks_the_same_questions_in_every_way(
     assert {cells[-1] for cells in ways.values()} == {"0"}  # answers that differ
 
 
-@pytest.mark.parametrize("name", ["scaling", "prefill"])
+@pytest.mark.parametrize("name", in_full(["scaling", "prefill"], but="prefill"))
 def test_growth_is_measured_along_every_axis(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -224,6 +229,7 @@ def test_growth_is_measured_along_every_axis(
     assert result["charts"]
 
 
+@pytest.mark.full
 def test_memory_is_measured_in_processes_of_their_own(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +255,7 @@ def test_peak_memory_counts_what_stands_together(bench: Any) -> None:
     assert memory.peak_above(work) == pytest.approx(8, abs=0.1)
 
 
+@pytest.mark.full
 def test_the_gpu_script_runs_on_tiny_models(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +355,7 @@ def test_numbers_of_tiny_shapes_are_called_so(
     assert "Not measured here" not in page
 
 
+@pytest.mark.full
 def test_a_failing_part_stops_no_other(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,8 @@ import hypothesis
 import pytest
 import torch
 
+from tests.tiers import in_full
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
 FILES = [ROOT / "conftest.py", *sorted((ROOT / "tests").rglob("*.py"))]
@@ -36,6 +38,16 @@ def test_every_tier_is_declared_explained_and_run() -> None:
     assert tiers == set(re.findall(r"-m 'not (\w+)'", (ROOT / "Makefile").read_text()))
     assert tiers == set(re.findall(r"`pytest\.mark\.(\w+)`", PAGE))
     assert "make test-full" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_one_value_stays_in_the_everyday_tier() -> None:
+    found = in_full([("a", 1), ("b", 2)], but=("b", 2))
+    assert [(p.values, [mark.name for mark in p.marks]) for p in found] == [
+        (("a", 1), ["full"]),
+        (("b", 2), []),
+    ]
+    with pytest.raises(AssertionError, match="'c' is none of"):
+        in_full(["a", "b"], but="c")
 
 
 def marked(path: Path) -> bool:

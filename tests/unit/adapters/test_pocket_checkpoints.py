@@ -11,6 +11,8 @@ from lvlmsal.adapters import Loaded, load_checkpoint
 from lvlmsal.registry import CATALOGUE
 from lvlmsal.testing.adapter import ADAPTER_CHECKS
 
+pytestmark = pytest.mark.slow
+
 NAMES = CATALOGUE.names("pocket-*")
 
 

@@ -11,6 +11,8 @@ from lvlmsal.analysis.mlp import cross_validated_scores
 from lvlmsal.errors import UnsupportedError
 from tests.unit.statistics.by_hand import auroc
 
+pytestmark = pytest.mark.slow
+
 
 def judged(scores: list[float], correct: list[bool]) -> float:
     return auroc(

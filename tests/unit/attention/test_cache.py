@@ -9,6 +9,7 @@ from transformers import DynamicCache
 
 from lvlmsal.attention.cache import CHUNK, GrowingLayer, RecordingCache
 from lvlmsal.testing.tiny import tiny_inputs, tiny_model
+from lvlmsal.versions import CACHE
 
 
 @given(
@@ -48,7 +49,7 @@ def test_appending_does_not_copy_until_the_room_is_used_up() -> None:
 def test_a_cache_that_is_taken_over_stays_as_it_was() -> None:
     model, inputs = tiny_model("llava"), tiny_inputs("llava")
     given_cache = DynamicCache()
-    model(**inputs, past_key_values=given_cache)
+    model(**inputs, **{CACHE: given_cache})
     before = [layer.keys.clone() for layer in given_cache.layers]
     ours = RecordingCache.adopt(given_cache)
     ours.update(torch.ones(1, 2, 1, 8), torch.ones(1, 2, 1, 8), 0)

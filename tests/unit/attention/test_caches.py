@@ -7,6 +7,7 @@ rest is slow.
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 from typing import Any
 
@@ -29,6 +30,7 @@ from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.testing.tiny import TINY, collate, tiny_lvlm, tiny_samples
 from lvlmsal.versions import CACHE
 from tests.second_streams import BANNED
+from tests.tiers import in_full
 
 STEPS = 5
 STRONG: dict[str, dict[str, Any]] = {
@@ -77,6 +79,7 @@ def cache_of(kind: str, model: Any, inputs: dict[str, Tensor]) -> dict[str, Any]
     return {} if kind == "dynamic" else {"cache_implementation": kind}
 
 
+@functools.cache
 def answer(
     family: str, method: str, kind: str, decoding: str, window: int | None = None
 ) -> Tensor | str:
@@ -137,6 +140,7 @@ def test_kinds_of_caches_that_were_not_tried(kind: str) -> None:
     pytest.skip(LACKING[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", INTERVENTIONS.names())
 def test_every_cache_gives_the_same_scores(method: str, kind: str) -> None:
@@ -146,7 +150,7 @@ def test_every_cache_gives_the_same_scores(method: str, kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("decoding", [name for name in DECODING if name != "greedy"])
-@pytest.mark.parametrize("method", INTERVENTIONS.names())
+@pytest.mark.parametrize("method", in_full(INTERVENTIONS.names(), but="vcd"))
 def test_whatever_the_decoding(method: str, decoding: str, kind: str) -> None:
     check("llava", method, kind, decoding)
 
@@ -154,14 +158,14 @@ def test_whatever_the_decoding(method: str, decoding: str, kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
 @pytest.mark.parametrize("family", sorted(set(TINY) - {"llava"}))
-@pytest.mark.parametrize("method", INTERVENTIONS.names())
+@pytest.mark.parametrize("method", in_full(INTERVENTIONS.names(), but="vcd"))
 def test_whatever_the_family(method: str, family: str, kind: str) -> None:
     check(family, method, kind, "greedy")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dynamic", "static"])
-@pytest.mark.parametrize("decoding", DECODING)
+@pytest.mark.parametrize("kind", in_full(["dynamic", "static"], but="static"))
+@pytest.mark.parametrize("decoding", in_full(DECODING, but="greedy"))
 @pytest.mark.parametrize("method", INTERVENTIONS.names())
 def test_windows_are_right_or_refused(method: str, decoding: str, kind: str) -> None:
     """As caches of transformers drop what has left a window, columns cannot be told any longer."""

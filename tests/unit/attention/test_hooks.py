@@ -20,10 +20,11 @@ from lvlmsal.attention.unedited import unedited
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention, HiddenStateIntervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.testing.tiny import IMAGE, TINY, tiny_inputs, tiny_model
+from lvlmsal.testing.tiny import IMAGE, tiny_inputs, tiny_model
+from lvlmsal.versions import CACHE
+from tests.tiers import FAMILIES
 from tests.unit.attention.hooks_by_hand import Scale, Shift, by_hand, hooks_of, run, text
 
-FAMILIES = sorted(TINY)
 F64 = torch.float64
 TOKEN = torch.tensor([[7]])
 
@@ -167,12 +168,12 @@ def test_passes_of_other_threads_disturb_nothing(edit: Any) -> None:
     def decode(disturbed: bool) -> Tensor:
         cache = DynamicCache()
         with torch.no_grad(), intervene(model, edit):
-            model(**inputs, past_key_values=cache)
+            model(**inputs, **{CACHE: cache})
             if disturbed:
                 thread = threading.Thread(target=other)
                 thread.start()
                 thread.join()
-            logits: Tensor = model(input_ids=TOKEN, past_key_values=cache).logits
+            logits: Tensor = model(input_ids=TOKEN, **{CACHE: cache}).logits
         return logits
 
     with pytest.warns(UserWarning, match="a thread that knows of no scope"):
@@ -186,7 +187,7 @@ def test_the_cache_is_let_go_after_a_pass_and_after_the_scope() -> None:
     cache = DynamicCache()
     gone = weakref.ref(cache)
     with intervene(model, Scale(2.0, read=(0, 1)), LocoRE(beta=1.0)) as session:
-        run(model, inputs, past_key_values=cache)
+        run(model, inputs, **{CACHE: cache})
         assert not session.passes.place.hidden
         del cache
         gc.collect()
@@ -200,8 +201,8 @@ def test_a_cache_that_the_model_made_itself_can_be_gone_on_from() -> None:
     edits = Shift(1.5, layers=[1]), Scale(2.0), LocoRE(beta=1.0, window=3)
     whole = torch.cat([inputs["input_ids"], TOKEN], dim=1)
     with torch.no_grad(), intervene(model, *edits):
-        made = model(**inputs).past_key_values
-        found = model(input_ids=TOKEN, past_key_values=made).logits
+        made = model(**inputs)[CACHE]
+        found = model(input_ids=TOKEN, **{CACHE: made}).logits
         wanted = model(input_ids=whole).logits
     assert torch.allclose(found[:, -1], wanted[:, -1])
 
@@ -210,11 +211,11 @@ def test_a_cache_that_the_model_made_itself_can_be_gone_on_from() -> None:
 def test_a_prompt_that_was_not_seen_is_refused(edit: Any) -> None:
     model, inputs = tiny_model("llava"), text()
     cache = DynamicCache()
-    run(model, inputs, past_key_values=cache)
+    run(model, inputs, **{CACHE: cache})
     embedded = model.get_input_embeddings()(inputs["input_ids"])
     with torch.no_grad(), intervene(model, edit):
         with pytest.raises(UnsupportedError, match="inside of the same"):
-            model(input_ids=TOKEN, past_key_values=cache)
+            model(input_ids=TOKEN, **{CACHE: cache})
         run(model, inputs)
         with pytest.raises(UnsupportedError, match="hand input_ids"):
             model(inputs_embeds=embedded)

@@ -14,10 +14,11 @@ from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, tiny_inputs, tiny_model
+from lvlmsal.testing.tiny import IMAGE, VIDEO, tiny_inputs, tiny_model
+from lvlmsal.versions import CACHE
+from tests.tiers import FAMILIES
 from tests.unit.attention.hooks_by_hand import Scale, Shift, hooks_of, recording, run, text
 
-FAMILIES = sorted(TINY)
 F64 = torch.float64
 
 
@@ -45,9 +46,9 @@ def test_blocks_of_generated_tokens_are_edited_row_by_row_and_know_their_step() 
     cache = DynamicCache()
     edit = Scale(2.0, read=(0, 2), seen=seen)
     with torch.no_grad(), intervene(model, edit):
-        model(**inputs, past_key_values=cache)
-        model(input_ids=answer[:, :1], past_key_values=cache)
-        found = model(input_ids=answer[:, 1:], past_key_values=cache).logits
+        model(**inputs, **{CACHE: cache})
+        model(input_ids=answer[:, :1], **{CACHE: cache})
+        found = model(input_ids=answer[:, 1:], **{CACHE: cache}).logits
     whole = torch.cat([inputs["input_ids"], answer], dim=1)
     with torch.no_grad():
         output = model(input_ids=whole, output_hidden_states=True)
@@ -107,7 +108,7 @@ def test_a_recorded_pass_keeps_its_raw_logits_and_notes_what_is_chosen_from() ->
         AttentionSession(model) as session,
         session.record([0]) as tape,
     ):
-        logits = model(**inputs, past_key_values=recording(tape)).logits
+        logits = model(**inputs, **{CACHE: recording(tape)}).logits
         assert torch.equal(logits, plain)
         assert logits.requires_grad
         chosen = tape.chosen_from(logits)
@@ -128,7 +129,7 @@ def test_what_an_edit_computes_from_exits_has_no_graph_in_a_recorded_pass() -> N
         AttentionSession(model) as session,
         session.record([0]) as tape,
     ):
-        model(**inputs, past_key_values=recording(tape))
+        model(**inputs, **{CACHE: recording(tape)})
     assert tape.edited_logits is not None
     assert not tape.edited_logits.requires_grad
 

@@ -13,9 +13,9 @@ from lvlmsal.attention.prompt import Prompt
 from lvlmsal.attention.prompt_rows import repeats, select
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import HiddenStateIntervention
-from lvlmsal.testing.tiny import TINY, TinySample, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import TinySample, collate, tiny_model, tiny_samples
+from tests.tiers import FAMILIES
 
-FAMILIES = sorted(TINY)
 TEXT = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 

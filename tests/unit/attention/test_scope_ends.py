@@ -22,20 +22,9 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.testing.endings import left_behind
-from lvlmsal.testing.tiny import tiny_model, tiny_samples
 from lvlmsal.versions import CACHE
 from tests.unit.attention.hooks_by_hand import Shift, run
 from tests.unit.attention.threads_by_hand import STRONG, Waits, decode, same, told_about
-
-
-@pytest.fixture
-def model() -> Any:
-    return tiny_model("llava", dtype=torch.float64)
-
-
-@pytest.fixture
-def inputs() -> dict[str, Tensor]:
-    return tiny_samples("llava", (1,), dtype=torch.float64)[0].inputs
 
 
 @pytest.mark.parametrize("fails", ["stance", "layer"])

@@ -25,7 +25,8 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.options import SaliencyOptions
-from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_lvlm, tiny_model
+from lvlmsal.testing.tiny import tiny_inputs, tiny_lvlm, tiny_model
+from tests.tiers import FAMILIES
 from tests.unit.attention.hooks_by_hand import Shift, run, text
 
 EDITS = [LocoRE(beta=2.0), VCD(beta=0.0), DoLa(relative_top=0.0), Shift(2.0)]
@@ -201,7 +202,7 @@ def test_a_scope_without_a_pass_hides_no_error_and_minds_no_identity() -> None:
         pass
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_a_copy_made_inside_of_a_scope_is_a_plain_model(family: str, implementation: str) -> None:
     model, inputs = tiny_model(family, dtype=torch.float64), text()

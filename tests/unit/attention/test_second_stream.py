@@ -32,14 +32,14 @@ from lvlmsal.interventions.contrast import without_images
 from lvlmsal.interventions.icd import ICD
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.testing.tiny import TINY, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import collate, tiny_model, tiny_samples
 from lvlmsal.versions import CACHE
 from tests import reference
 from tests import second_streams as streams
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 F64 = torch.float64
 
 
@@ -169,17 +169,17 @@ def test_a_second_turn_goes_on_from_both_caches(family: str) -> None:
     plain = copy.deepcopy(model)
     cache, question = DynamicCache(), torch.tensor([[40, 41, 42]])
     with intervene(model, Contrast()):
-        first, _ = streams.decode(model, sample.inputs, past_key_values=cache)
+        first, _ = streams.decode(model, sample.inputs, **{CACHE: cache})
         told = [*first[0].tolist(), *question[0].tolist()]
         longer = reference.longer(sample.inputs, told)
         longer = {name: v for name, v in longer.items() if not name.startswith(("pixel", "image"))}
-        second, logits = streams.decode(model, longer, past_key_values=cache)
+        second, logits = streams.decode(model, longer, **{CACHE: cache})
     for step in range(4):
         wanted = wanted_logits(plain, sample.inputs, [*told, *second[0, :step].tolist()], 1)
         assert streams.close(logits[0, step], wanted[0]), step
     assert len(cache.layers) == model.config.get_text_config().num_hidden_layers
     with pytest.raises(UnsupportedError, match="same intervene"), intervene(model, Contrast()):
-        streams.decode(model, longer, past_key_values=cache)
+        streams.decode(model, longer, **{CACHE: cache})
 
 
 class Fails(LogitsProcessor):
@@ -199,7 +199,7 @@ def test_caches_are_left_as_they_were(num_beams: int) -> None:
     options: dict[str, Any] = {"num_beams": num_beams}
     cache = DynamicCache()
     with intervene(model, Contrast()):
-        streams.decode(model, inputs, past_key_values=cache, **options)
+        streams.decode(model, inputs, **{CACHE: cache}, **options)
         assert "reorder_cache" in vars(cache)
     assert vars(cache).keys() - {"_is_user_defined"} == vars(DynamicCache()).keys()
     assert len(cache.layers) == depth
@@ -211,7 +211,7 @@ def test_caches_are_left_as_they_were(num_beams: int) -> None:
         cache = DynamicCache()
         options["logits_processor"] = LogitsProcessorList(processors)
         with pytest.raises(ZeroDivisionError), intervene(model, edit):
-            streams.decode(model, inputs, past_key_values=cache, **options)
+            streams.decode(model, inputs, **{CACHE: cache}, **options)
         assert vars(cache).keys() - {"_is_user_defined"} == vars(DynamicCache()).keys()
 
 
@@ -224,11 +224,11 @@ def test_a_cache_that_is_used_anew_forgets_the_stream_of_its_last_prompt() -> No
     cache = StaticCache(config=model.config, max_cache_len=60)
     with intervene(model, VCD(beta=0)):
         with torch.no_grad():
-            model(**with_image.inputs, past_key_values=cache)
+            model(**with_image.inputs, **{CACHE: cache})
         assert "crop" in vars(cache)
         assert (len(cache.layers), cache.is_compileable) == (depth, True)
         cache.reset()
-        found, _ = streams.decode(model, without.inputs, past_key_values=cache)
+        found, _ = streams.decode(model, without.inputs, **{CACHE: cache})
         assert "crop" not in vars(cache)
     assert torch.equal(found, plain)
 
@@ -262,7 +262,7 @@ def test_a_copied_cache_is_refused_and_copies_no_model() -> None:
     cache = DynamicCache()
     with intervene(model, Contrast()):
         with torch.no_grad():
-            model(**inputs, past_key_values=cache)
+            model(**inputs, **{CACHE: cache})
         with pytest.raises(UnsupportedError, match="cannot be copied"):
             copy.deepcopy(cache)
     assert copy.deepcopy(cache).get_seq_length() == cache.get_seq_length()

@@ -20,9 +20,10 @@ from lvlmsal.attention.hooks import ATTENTION_NAME
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention, Intervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.testing.tiny import IMAGE, TINY, tiny_inputs, tiny_model
+from lvlmsal.testing.tiny import IMAGE, tiny_inputs, tiny_model
+from lvlmsal.versions import CACHE
+from tests.tiers import FAMILIES
 
-FAMILIES = sorted(TINY)
 STRONG = LocoRE(beta=2.0)
 
 
@@ -246,10 +247,8 @@ def test_a_ready_mask_finds_its_columns_in_the_cache() -> None:
         model(input_ids=ids[:, :3])  # leaves other columns behind
         assert torch.allclose(model(input_ids=ids, attention_mask=square).logits, wanted)
         cache = DynamicCache()
-        model(input_ids=ids[:, :-1], past_key_values=cache, attention_mask=square[..., :-1, :-1])
-        last = model(
-            input_ids=ids[:, -1:], past_key_values=cache, attention_mask=square[..., -1:, :]
-        )
+        model(input_ids=ids[:, :-1], **{CACHE: cache}, attention_mask=square[..., :-1, :-1])
+        last = model(input_ids=ids[:, -1:], **{CACHE: cache}, attention_mask=square[..., -1:, :])
     assert torch.allclose(last.logits[:, 0], wanted[:, -1])
 
 
@@ -292,9 +291,9 @@ def test_two_streams_keep_their_own_spans() -> None:
     def decode(disturbed: bool) -> Tensor:
         cache, other = DynamicCache(), DynamicCache()
         with torch.no_grad(), intervene(model, STRONG):
-            model(**inputs, past_key_values=cache)
+            model(**inputs, **{CACHE: cache})
             if disturbed:
-                model(input_ids=torch.tensor([[5, 6]]), past_key_values=other)
-            return model(input_ids=token, past_key_values=cache).logits
+                model(input_ids=torch.tensor([[5, 6]]), **{CACHE: other})
+            return model(input_ids=token, **{CACHE: cache}).logits
 
     assert torch.equal(decode(disturbed=True), decode(disturbed=False))

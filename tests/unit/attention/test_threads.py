@@ -34,16 +34,6 @@ from tests.unit.attention.threads_by_hand import (
 )
 
 
-@pytest.fixture
-def model() -> Any:
-    return tiny_model("llava", dtype=torch.float64)
-
-
-@pytest.fixture
-def inputs() -> dict[str, Tensor]:
-    return tiny_samples("llava", (1,), dtype=torch.float64)[0].inputs
-
-
 def in_pool(run: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(int).result()

@@ -16,7 +16,7 @@ from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.search import Beam
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.testing.tiny import tiny_lvlm, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import tiny_lvlm
 
 STEPS = 6
 
@@ -33,16 +33,6 @@ class Told(BaseStreamer):
 
     def end(self) -> None:
         self.ended += 1
-
-
-@pytest.fixture
-def model() -> Any:
-    return tiny_model("llava", dtype=torch.float64)
-
-
-@pytest.fixture
-def inputs() -> dict[str, Tensor]:
-    return tiny_samples("llava", (1,), dtype=torch.float64)[0].inputs
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate
@@ -17,11 +16,6 @@ from lvlmsal.evaluation.run.loading import OpenedBatches
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS, INTERVENTIONS
 from lvlmsal.testing import tiny_lvlm
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

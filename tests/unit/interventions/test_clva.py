@@ -18,8 +18,9 @@ from lvlmsal.errors import ConfigError
 from lvlmsal.interventions.clva import ClvaReconstruction, normalised, redistributed
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.registry import INTERVENTIONS
-from lvlmsal.testing.tiny import TINY, VOCABULARY, collate, tiny_inputs, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import VOCABULARY, collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
+from tests.tiers import FAMILIES
 from tests.unit.interventions.by_hand import attention_by_hand, decode
 from tests.unit.interventions.clva_by_hand import ByHand
 
@@ -45,7 +46,7 @@ def check_decoding(
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_decoding_is_the_loop_over_positions(family: str, use_cache: bool) -> None:
     parts = ([0], [1], [2, 3])
     check_decoding(family, STRONG, parts, sensitive=2, layers=4, use_cache=use_cache)

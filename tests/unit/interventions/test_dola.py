@@ -16,13 +16,13 @@ from lvlmsal.attention.layers import LayerSpec
 from lvlmsal.interventions.dola import DoLa
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
-from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, collate, tiny_inputs, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, VIDEO, collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
+from tests.tiers import FAMILIES
 from tests.unit.interventions.dola_by_hand import contrast, log_probabilities
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 F64 = torch.float64
 # Without a cache transformers would look for the pixels of a generated image token.
 PLAIN: dict[str, Any] = {"do_sample": False, "suppress_tokens": [2, IMAGE, VIDEO]}

@@ -16,12 +16,12 @@ from lvlmsal.adapters.openings import Opening
 from lvlmsal.attention import intervene
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.icd import DISTURBANCE, ICD
-from lvlmsal.testing.tiny import TINY, tiny_lvlm, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import tiny_lvlm, tiny_model, tiny_samples
 from tests import second_streams as streams
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 F64 = torch.float64
 WORDS = "You are a confused detector."
 QUESTIONS = ("Is there a cat?", "What is in it, and where?", "Hm?")

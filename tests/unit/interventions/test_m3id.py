@@ -14,12 +14,12 @@ from torch import Tensor
 from lvlmsal.attention import intervene
 from lvlmsal.interventions.m3id import M3ID
 from lvlmsal.registry import INTERVENTIONS
-from lvlmsal.testing.tiny import TINY, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import collate, tiny_model, tiny_samples
 from tests import second_streams as streams
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 F64 = torch.float64
 PAPER = M3ID(rate=0.4, alpha=0.9)
 READINGS = {

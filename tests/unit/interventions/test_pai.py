@@ -36,6 +36,7 @@ from lvlmsal.testing.tiny import (
     tiny_samples,
 )
 from tests import reference
+from tests.tiers import FAMILIES
 from tests.unit.interventions.by_hand import attention_by_hand, decode
 
 pytestmark = pytest.mark.slow
@@ -105,13 +106,13 @@ def check_decoding(
     ],
     ids=["both", "attention", "contrast", "probabilities"],
 )
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_decoding_is_the_two_passes_by_hand(family: str, pai: PAI, use_cache: bool) -> None:
     """A left-padded batch whose images stand elsewhere in each sample, one without an image."""
     check_decoding(family, (1, 2, 0), pai, use_cache=use_cache)
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_beam_search_is_a_plain_search_over_the_two_passes(family: str) -> None:
     pai, beams, steps = PAI(alpha=0.8, gamma=1.5, beta=0.0), 3, 4
     model = tiny_model(family, layers=DEPTH, dtype=F64)
@@ -228,7 +229,7 @@ def test_a_cut_alone_goes_with_a_contrast(cut: Any, contrast: Any) -> None:
         check_combination(Greedy(), [contrast, PAI()])
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", [PAI(), M3ID()])
 def test_a_prompt_without_text_is_refused(family: str, method: Any) -> None:
     (sample,) = tiny_samples(family)

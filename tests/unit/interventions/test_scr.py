@@ -17,9 +17,9 @@ from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.interventions.scr.intervention import SCR
 from lvlmsal.registry import CATALOGUE, INTERVENTIONS
-from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, VIDEO, TinySample, collate, tiny_model, tiny_samples
+from tests.tiers import FAMILIES
 
-FAMILIES = sorted(TINY)
 EDITED, DIAGNOSED = (0, 1), (1, 2)
 OPTIONS: dict[str, Any] = {"layers": "0:2", "diagnosis_layers": "1:3"}
 

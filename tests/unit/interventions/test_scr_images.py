@@ -24,11 +24,11 @@ from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.testing.sharing import check_sharing
-from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_lvlm, tiny_model
+from lvlmsal.testing.tiny import tiny_inputs, tiny_lvlm, tiny_model
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 OPTIONS: dict[str, Any] = {"lam": 3.0, "k": 2, "exclude_border": False}
 OF_IMAGE = SCR(diagnosis="image", **OPTIONS)
 OF_QUESTION = SCR(**OPTIONS)

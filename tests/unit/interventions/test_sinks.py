@@ -19,8 +19,9 @@ from lvlmsal.interventions.vissink import sinks as module
 from lvlmsal.interventions.vissink.intervention import VisSink
 from lvlmsal.interventions.vissink.sinks import Sinks, find_sink_dims
 from lvlmsal.registry import CATALOGUE, INTERVENTIONS
-from lvlmsal.testing.tiny import IMAGE, TINY, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, collate, tiny_model, tiny_samples
 from tests import reference
+from tests.tiers import FAMILIES
 
 F64 = torch.float64
 BEGIN, LOUD = 1, 77
@@ -64,7 +65,7 @@ def logits(model: PreTrainedModel, inputs: dict[str, Tensor], *edits: Any) -> Te
     return found
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_the_second_prompt_of_a_scope_has_sinks_of_its_own(
     family: str, use_cache: bool, watched: Watched
@@ -109,7 +110,7 @@ def test_a_generated_token_is_no_sink(family: str, watched: Watched) -> None:
     assert asked == [*answered, length, length + 2]
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_dimensions_are_found_in_the_first_token(family: str) -> None:
     model = massive(family)
     # phi is at most sqrt(32) = 5.66, shared by two dimensions here

@@ -15,7 +15,8 @@ from lvlmsal.interventions.vaf import VAF
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.registry.catalogue import Catalogue
 from lvlmsal.testing.intervention import check_intervention
-from lvlmsal.testing.tiny import IMAGE, TINY, TinySample, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, TinySample, collate, tiny_model, tiny_samples
+from tests.tiers import FAMILIES
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode
 
 pytestmark = pytest.mark.slow
@@ -97,7 +98,7 @@ def by_hand(model: Any, sample: TinySample, vaf: VAF, layers: list[int]) -> tupl
 
 
 @pytest.mark.parametrize("amplify", ["scores", "magnitudes"])
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_decoding_against_loops(family: str, amplify: Any) -> None:
     # With a cache, in one padded batch of one image, none and two.
     model, samples = tiny_model(family), tiny_samples(family, (1, 0, 2))

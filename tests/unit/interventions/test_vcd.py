@@ -13,12 +13,12 @@ from torch import Tensor
 
 from lvlmsal.attention import intervene
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.testing.tiny import TINY, TinySample, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import TinySample, collate, tiny_model, tiny_samples
 from tests import second_streams as streams
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 F64 = torch.float64
 
 

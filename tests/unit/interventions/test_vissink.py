@@ -16,8 +16,9 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import intervene
 from lvlmsal.interventions.vissink.intervention import VisSink
-from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, TinySample, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, VIDEO, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +154,7 @@ def decode(
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 @pytest.mark.parametrize("use_cache", [True, False])
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_decoding_a_batch_is_the_loop_over_each_sample(
     family: str, use_cache: bool, mode: str
 ) -> None:

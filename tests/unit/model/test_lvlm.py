@@ -22,10 +22,10 @@ from lvlmsal.model.lvlm import Lvlm, load
 from lvlmsal.registry import CATALOGUE
 from lvlmsal.saliency import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
-from lvlmsal.testing.tiny import TINY, tiny_lvlm
+from lvlmsal.testing.tiny import tiny_lvlm
+from tests.tiers import FAMILIES
 from tests.unit.decoders.sgrs.test_sgrs import Listener
 
-FAMILIES = sorted(TINY)
 QUESTION = "What is to be seen?"
 
 

@@ -14,12 +14,12 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.model.lvlm import Lvlm, load
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
 from lvlmsal.testing.sharing import check_sharing
-from lvlmsal.testing.tiny import TINY, tiny_lvlm
+from lvlmsal.testing.tiny import tiny_lvlm
+from tests.tiers import FAMILIES
 from tests.unit.model.test_lvlm import picture
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 QUESTIONS = [
     "Is there a cat?",
     "Is there a big dog here?",

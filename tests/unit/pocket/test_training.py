@@ -25,6 +25,7 @@ from lvlmsal.pocket.training.module import PocketModule, Recipe
 from lvlmsal.pocket.training.score import Speaker
 from lvlmsal.pocket.training.stream import make_batch, make_tower_batch, whitening
 from lvlmsal.pocket.training.train import export, main, train
+from tests.tiers import in_full
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,7 @@ TINY = Recipe(
 )
 
 
-@pytest.fixture(scope="module", params=sorted(DIALOGUES))
+@pytest.fixture(scope="module", params=in_full(sorted(DIALOGUES), but="pocket-qwen2vl"))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -15,11 +15,12 @@ from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS
 from lvlmsal.pocket.scenes.world import scene_number
 from lvlmsal.pocket.training.build import build
 from lvlmsal.pocket.training.score import Speaker, score_captions, score_pope
+from tests.tiers import in_full
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=sorted(POCKET))
+@pytest.fixture(scope="module", params=in_full(sorted(POCKET), but="pocket-llava"))
 def folder(request: pytest.FixtureRequest) -> Path:
     return POCKET[request.param]
 

@@ -21,7 +21,6 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.model.lvlm import load
 from lvlmsal.testing.tiny import (
-    TINY,
     VOCABULARY,
     collate,
     tiny_inputs,
@@ -29,6 +28,8 @@ from lvlmsal.testing.tiny import (
     tiny_model,
     tiny_samples,
 )
+from lvlmsal.versions import CACHE
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,7 @@ def answers(output: OPERAOutput, batch: dict[str, Tensor]) -> list[list[int]]:
     return found
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("beams", [2, 4])
 def test_nothing_switched_on_is_beam_search(family: str, beams: int) -> None:
     model = tiny_model(family, dtype=F64)
@@ -123,7 +124,7 @@ def test_candidates_alone_are_a_beam_search_over_the_best_tokens(candidates: int
     assert torch.equal(found, wanted)
 
 
-@pytest.mark.parametrize("family", sorted(TINY))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("edit", [None, LocoRE(beta=0.5), VCD(noise_step=999)])
 def test_a_batch_is_its_samples(family: str, edit: Intervention | None) -> None:
     """Some go back, others do not, and a second stream goes along."""
@@ -152,7 +153,7 @@ def test_an_intervention_reaches_the_attention_that_is_judged() -> None:
         watcher = LastLayer()
         every = intervene(model, *edits, spans=spans)
         with torch.no_grad(), every, AttentionSession(model, [watcher], recording=False):
-            model(**longer, past_key_values=None, use_cache=False)
+            model(**longer, **{CACHE: None}, use_cache=False)
         return watcher.seen.local(0)[:, -1]
 
     # the last layer only, so that what is attended with is the same; the last 3 keys but the own

@@ -29,6 +29,7 @@ from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
 from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
+from lvlmsal.versions import CACHE
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +143,7 @@ def test_blocks_choose_what_the_loop_chooses(
         kwargs["cache_implementation"] = "static"
 
     def decode(size: int, listener: Listener | None) -> SGRSOutput:
-        extra = {"past_key_values": DynamicCache()} if cache == "dynamic" else {}
+        extra = {CACHE: DynamicCache()} if cache == "dynamic" else {}
         with nullcontext() if locore is None else intervene(model, locore):
             return run(
                 model,
@@ -216,14 +217,14 @@ def test_caches_that_cannot_be_taken_back_are_refused() -> None:
     model = sliding_model(4)
     batch = collate(tiny_samples("llava", (1,), dtype=F64))
     cache = DynamicCache(config=model.config)
-    model(**batch, past_key_values=cache)
+    model(**batch, **{CACHE: cache})
     longer = {
         **batch,
         "input_ids": torch.cat([batch["input_ids"], torch.tensor([[5]])], dim=1),
         "attention_mask": torch.cat([batch["attention_mask"], torch.tensor([[1]])], dim=1),
     }
     with pytest.raises(UnsupportedError, match="sliding window"):
-        run(model, longer, SGRS(), past_key_values=cache)
+        run(model, longer, SGRS(), **{CACHE: cache})
     with pytest.raises(UnsupportedError, match="quantized"):
         SGRS()(
             model,
@@ -231,7 +232,7 @@ def test_caches_that_cannot_be_taken_back_are_refused() -> None:
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             model.generation_config,
-            past_key_values=object.__new__(QuantizedCache),
+            **{CACHE: object.__new__(QuantizedCache)},
         )
 
 
@@ -249,7 +250,7 @@ def test_a_second_turn_goes_on_from_the_first_ones_cache(row: str, cached: str) 
 
     def first_turn() -> DynamicCache:
         cache = DynamicCache()
-        model(**batch, past_key_values=cache)
+        model(**batch, **{CACHE: cache})
         return cache
 
     with intervene(model, LocoRE(beta=1.5, window=3)):
@@ -259,7 +260,7 @@ def test_a_second_turn_goes_on_from_the_first_ones_cache(row: str, cached: str) 
                 model,
                 longer,
                 SGRS(k=1, row=row, block_size=size),
-                past_key_values=first_turn(),
+                **{CACHE: first_turn()},
                 **plain,
             ).sequences
             for size in (1, 4)

@@ -17,12 +17,12 @@ from lvlmsal.decoders.sgrs.decoder import SGRS, SGRSOutput
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions
-from lvlmsal.testing.tiny import TINY, VOCABULARY, TinySample, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import VOCABULARY, TinySample, collate, tiny_model, tiny_samples
 from tests import reference
+from tests.tiers import FAMILIES
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = sorted(TINY)
 ROWS = ("predicting", "candidate")
 F64 = torch.float64
 STEPS = 6
