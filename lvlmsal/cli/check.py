@@ -46,11 +46,13 @@ def check_batch(
     numbers = [int(part) for part in parts]
     refuse_misstated(config, overrides or [])
     from lvlmsal.evaluation.run.batch_check import check_batches, checks_table
+    from lvlmsal.tables.terminal import terminal_table
 
     checks = list(check_batches(config, overrides or [], sizes=numbers, limit=limit))
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
-        new_console().print(checks_table(checks))
+        console = new_console()
+        console.print(*terminal_table(checks_table(checks), console.width))
     if any(check.is_wrong for check in checks):
         raise typer.Exit(DIFFERS)

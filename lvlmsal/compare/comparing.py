@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.compare.layout import Block, csv_text, pair_table, row_table
 from lvlmsal.compare.pairs import pairs_between
@@ -17,12 +17,12 @@ from lvlmsal.compare.traits import differing, known_traits
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.report.legend import SIGNIFICANT, any_dependent, readers_text
-from lvlmsal.evaluation.report.tables.latex import latex_document
-from lvlmsal.evaluation.report.tables.markdown import markdown_document
-from lvlmsal.evaluation.report.tables.table import Table
-from lvlmsal.evaluation.report.tables.terminal import shown, terminal_table
 from lvlmsal.evaluation.results.unfinished import unfinished_text
 from lvlmsal.pages import render
+from lvlmsal.tables.latex import latex_document
+from lvlmsal.tables.markdown import markdown_document
+from lvlmsal.tables.table import Table
+from lvlmsal.tables.terminal import terminal_document
 
 FORMATS = ("md", "latex", "csv", "html", "json")
 
@@ -128,11 +128,7 @@ class Comparison:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""
-        parts: list[RenderableType] = []
-        for table in self.tables():
-            parts += terminal_table(table, options.max_width)
-        parts += [shown(note, style="dim") for note in self.legend()]
-        yield Group(*parts)
+        yield terminal_document(self.tables(), self.legend(), options.max_width)
 
 
 def compare(

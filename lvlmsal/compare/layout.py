@@ -24,8 +24,8 @@ from lvlmsal.evaluation.report.entries import (
     p_cell,
     samples_cell,
 )
-from lvlmsal.evaluation.report.tables.table import Head, Row, Table
 from lvlmsal.metrics.columns import Column
+from lvlmsal.tables.table import Head, Row, Table
 
 
 @dataclass(frozen=True)

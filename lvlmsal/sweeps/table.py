@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
 from lvlmsal.evaluation.report.entries import (
     Entry,
@@ -18,13 +18,13 @@ from lvlmsal.evaluation.report.entries import (
     number_cell,
 )
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
-from lvlmsal.evaluation.report.tables.markdown import markdown_document
-from lvlmsal.evaluation.report.tables.table import Cell, Head, Row, Table
-from lvlmsal.evaluation.report.tables.terminal import shown, terminal_table
 from lvlmsal.metrics.columns import Column
 from lvlmsal.sweeps import axes
 from lvlmsal.sweeps.axes import Grid
 from lvlmsal.sweeps.costs import Cost
+from lvlmsal.tables.markdown import markdown_document
+from lvlmsal.tables.table import Cell, Head, Row, Table
+from lvlmsal.tables.terminal import terminal_document
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,8 @@ def terminal_tables(
         results: The content of ``results.json``.
         width: Of the terminal, in characters.
     """
-    parts: list[RenderableType] = []
-    for table in tables(measured, grids):
-        parts += terminal_table(table, width)
-    parts.append(shown(_legend(measured, results), style="dim"))
-    parts += [shown(f"note: {warning}", style="yellow") for warning in results["warnings"]]
-    return Group(*parts)
+    legend = [_legend(measured, results)]
+    return terminal_document(tables(measured, grids), legend, width, results["warnings"])
 
 
 def markdown_tables(

@@ -17,11 +17,11 @@ from rich.console import Console, Group
 
 from lvlmsal.escaping import Markdown, csv_cell, markdown_text, one_line, visible
 from lvlmsal.evaluation.report.run_tables import terminal_tables
-from lvlmsal.evaluation.report.tables.markdown import markdown_table
-from lvlmsal.evaluation.report.tables.table import Head, Row, Table
-from lvlmsal.evaluation.report.tables.terminal import terminal_table
 from lvlmsal.pages import render
 from lvlmsal.saliency.plot import as_text, new_figure
+from lvlmsal.tables.markdown import markdown_table
+from lvlmsal.tables.table import Head, Row, Table
+from lvlmsal.tables.terminal import terminal_table
 
 EVIL = [
     "[/x]",

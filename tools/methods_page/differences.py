@@ -20,8 +20,8 @@ from lvlmsal.evaluation.report.entries import (
     is_significant,
     shown_cells,
 )
-from lvlmsal.evaluation.report.tables.table import NONE, Cell, Head, Row, Table
 from lvlmsal.metrics.columns import Column
+from lvlmsal.tables.table import NONE, Cell, Head, Row, Table
 
 CHANCE = 0.05
 """How many of the intervals exclude 0 although nothing is there."""

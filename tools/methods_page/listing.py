@@ -11,8 +11,8 @@ from typing import Any
 
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.escaping import Markdown, markdown_text
-from lvlmsal.evaluation.report.tables.table import Head, Row, Table
 from lvlmsal.registry import CATALOGUE, DECODERS, INTERVENTIONS, Registry
+from lvlmsal.tables.table import Head, Row, Table
 
 HEADS = [
     *(Head(title, words=True) for title in ("method", "kind", "paper", "acts on", "beams", "SGRS")),

@@ -13,7 +13,7 @@ from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
 from lvlmsal.evaluation.report.result import OpenRun, open_run, read_result
 from lvlmsal.evaluation.report.run_tables import markdown_tables
-from lvlmsal.evaluation.report.tables.markdown import markdown_table
+from lvlmsal.tables.markdown import markdown_table
 from methods_page.differences import (
     chance_text,
     differences_tables,

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.evaluation.report.tables.table import NONE, Cell, Head
 from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
+from lvlmsal.tables.table import NONE, Cell, Head
 
 Entry = Mapping[str, Any]
 """What ``results.json`` says of one model with one method on one benchmark."""

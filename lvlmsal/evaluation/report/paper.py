@@ -7,8 +7,8 @@ from typing import Any
 
 from lvlmsal.evaluation.config.paper import UNITS, PaperConfig
 from lvlmsal.evaluation.report.entries import number_cell, shown_cells
-from lvlmsal.evaluation.report.tables.table import Head, Row, Table
 from lvlmsal.evaluation.results.schema import PaperEntry
+from lvlmsal.tables.table import Head, Row, Table
 
 
 def beside_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[PaperEntry]:

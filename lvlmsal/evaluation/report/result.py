@@ -19,8 +19,6 @@ from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.page import report_page
 from lvlmsal.evaluation.report.paper import beside_paper, paper_table
 from lvlmsal.evaluation.report.run_tables import cost_table, markdown_tables, terminal_tables
-from lvlmsal.evaluation.report.tables.markdown import markdown_table
-from lvlmsal.evaluation.report.tables.terminal import terminal_table
 from lvlmsal.evaluation.results import folder as names
 from lvlmsal.evaluation.results.belonging import Wanted, check_belonging, unfinished
 from lvlmsal.evaluation.results.folder import has_begun, read_environment, write_json, write_text
@@ -31,6 +29,8 @@ from lvlmsal.evaluation.results.schema import SCHEMA_VERSION, Results, Unfinishe
 from lvlmsal.evaluation.results.scoring import cells_of, score_records
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS
+from lvlmsal.tables.markdown import markdown_table
+from lvlmsal.tables.terminal import terminal_table
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from lvlmsal.escaping import markdown_text
 from lvlmsal.evaluation.report.entries import (
@@ -24,10 +23,10 @@ from lvlmsal.evaluation.report.entries import (
     shown_cells,
 )
 from lvlmsal.evaluation.report.legend import legend
-from lvlmsal.evaluation.report.tables.markdown import markdown_table
-from lvlmsal.evaluation.report.tables.table import Head, Row, Table
-from lvlmsal.evaluation.report.tables.terminal import shown, terminal_table
 from lvlmsal.evaluation.results.unfinished import unfinished_text
+from lvlmsal.tables.markdown import markdown_table
+from lvlmsal.tables.table import Head, Row, Table
+from lvlmsal.tables.terminal import shown, terminal_document
 
 
 def run_tables(results: Mapping[str, Any]) -> list[Table]:
@@ -129,14 +128,9 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
         results: The content of ``results.json``.
         width: Of the terminal, in characters.
     """
-    parts: list[RenderableType] = []
-    for text in _unfinished(results):
-        parts += [shown(text, style="bold red"), Text()]
-    for table in run_tables(results):
-        parts += terminal_table(table, width)
-    parts.append(shown(legend(results), style="dim"))
-    parts += [shown(f"note: {text}", style="yellow") for text in results["warnings"]]
-    return Group(*parts)
+    missing = [shown(f"{text}\n", style="bold red") for text in _unfinished(results)]
+    tables = terminal_document(run_tables(results), [legend(results)], width, results["warnings"])
+    return Group(*missing, tables)
 
 
 def _unfinished(results: Mapping[str, Any]) -> list[str]:

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from lvlmsal.evaluation.config.plan import Cell, make_plan
 from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
-from lvlmsal.evaluation.report.tables.terminal import shown
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.run.answering import AnswerModule
 from lvlmsal.evaluation.run.evaluate import load_model
 from lvlmsal.evaluation.run.loading import OpenedBatches, Task, make_batches
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import can_share
+from lvlmsal.tables.table import Head, Row, Table
 
 
 @dataclass(frozen=True)
@@ -189,29 +188,28 @@ def _margin(lvlm: Lvlm, task: Task, before: Sequence[int]) -> float | None:
 
 
 def checks_table(checks: Iterable[BatchCheck]) -> Table:
-    """What was found, for a terminal.
+    """What was found.
 
     Args:
         checks: Of `check_batches`.
     """
-    table = Table(pad_edge=False)
-    for heading in ("model", "method", "dtype", "batch size", "answers", "changed", "tokens"):
-        numbers = heading in ("batch size", "answers", "changed", "tokens")
-        table.add_column(heading, justify="right" if numbers else "left")
-    table.add_column("first difference")
-    for check in checks:
-        failed = f" ({check.failed} failed)" if check.failed else ""
-        table.add_row(
-            shown(check.model),
-            shown(check.method),
-            check.dtype,
-            str(check.size),
-            f"{check.samples}{failed}",
-            str(check.answers),
-            str(check.tokens),
-            shown(flip_text(check.first)) if check.first else "-",
+    heads = [
+        *(Head(title, words=True) for title in ("model", "method", "dtype")),
+        *map(Head, ("batch size", "answers", "changed", "tokens")),
+        Head("first difference", words=True),
+    ]
+    rows = [
+        Row.of(
+            [
+                *(check.model, check.method, check.dtype, str(check.size)),
+                f"{check.samples} ({check.failed} failed)" if check.failed else str(check.samples),
+                *(str(check.answers), str(check.tokens)),
+                flip_text(check.first) if check.first else "-",
+            ]
         )
-    return table
+        for check in checks
+    ]
+    return Table("", heads, rows)
 
 
 def flip_text(flip: Flip) -> str:

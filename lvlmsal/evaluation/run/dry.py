@@ -10,7 +10,6 @@ from typing import Any
 
 from PIL import Image
 from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
@@ -24,7 +23,6 @@ from lvlmsal.evaluation.config.schema import WorldConfig
 from lvlmsal.evaluation.config.stated import with_data_root
 from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.config.world import ensure_world, world_problems
-from lvlmsal.evaluation.report.tables.terminal import shown
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.results.scoring import score_records
 from lvlmsal.evaluation.run.answering import AnswerModule
@@ -34,6 +32,8 @@ from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import can_share
 from lvlmsal.registry import BENCHMARKS, options_of
 from lvlmsal.secrets import hide
+from lvlmsal.tables.table import Head, Row, Table
+from lvlmsal.tables.terminal import terminal_table
 from lvlmsal.tiny.models import FAMILIES
 
 SAMPLES = 2
@@ -82,14 +82,12 @@ class DryRun:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What was tried, without any figure."""
         title = "DRY RUN: random weights, nothing was measured, nothing was written"
-        table = Table(pad_edge=False)
-        for head in ("model", "method", "answered and scored"):
-            table.add_column(head)
+        heads = [Head(head, words=True) for head in ("model", "method", "answered and scored")]
         rows: dict[tuple[str, str], list[str]] = {}
         for entry in self.tried:
             rows.setdefault((entry.model, entry.method), []).append(entry.benchmark)
-        for (model, method), benchmarks in rows.items():
-            table.add_row(shown(model), shown(method), shown(", ".join(benchmarks)))
+        cells = [Row.of([*names, ", ".join(labels)]) for names, labels in rows.items()]
+        table, *_ = terminal_table(Table("", heads, cells), options.max_width)
         lines = [f"model {name}: {text}" for name, text in self.models.items()]
         lines += [f"benchmark {label}: {text}" for label, text in self.data.items()]
         lines += [f"note: {note}" for note in self.notes]

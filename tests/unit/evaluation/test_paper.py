@@ -12,8 +12,8 @@ from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.paper import PaperConfig, PaperRow
 from lvlmsal.evaluation.config.plan import make_plan
 from lvlmsal.evaluation.report.paper import beside_paper, paper_table
-from lvlmsal.evaluation.report.tables.markdown import markdown_table
 from lvlmsal.pocket.scenes.world import write_world
+from lvlmsal.tables.markdown import markdown_table
 
 
 def cell(model: str, method: str, benchmark: str, **figures: float | None) -> dict[str, Any]:

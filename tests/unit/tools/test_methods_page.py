@@ -12,12 +12,12 @@ import pytest
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.report.tables.markdown import markdown_table
-from lvlmsal.evaluation.report.tables.table import NONE, Cell
 from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.registry import DECODERS, INTERVENTIONS
+from lvlmsal.tables.markdown import markdown_table
+from lvlmsal.tables.table import NONE, Cell
 from methods_page.differences import (
     Difference,
     chance_text,

@@ -15,11 +15,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.report.tables.latex import latex_document, latex_table, latex_text
-from lvlmsal.evaluation.report.tables.markdown import markdown_document, markdown_table
-from lvlmsal.evaluation.report.tables.table import NONE, Cell, Head, Row, Table
-from lvlmsal.evaluation.report.tables.terminal import terminal_table
 from lvlmsal.pages import render
+from lvlmsal.tables.latex import latex_document, latex_table, latex_text
+from lvlmsal.tables.markdown import markdown_document, markdown_table
+from lvlmsal.tables.table import NONE, Cell, Head, Row, Table
+from lvlmsal.tables.terminal import terminal_table
 
 EVIL = "a&b_{c}%$#~^\\ <script>|\n[x] \"q\" 'é' Δ ± 漢 --"
 

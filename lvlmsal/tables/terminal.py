@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.report.tables.table import NONE, Cell, Row, Table
+from lvlmsal.tables.table import NONE, Cell, Row, Table
 
 _MORE = " (continued)"
 
@@ -52,6 +52,22 @@ def terminal_table(table: Table, width: int) -> list[RenderableType]:
     return found + [each for note in table.notes for each in (shown(note, style="dim"), Text())]
 
 
+def terminal_document(
+    tables: Iterable[Table], legend: Sequence[str], width: int, warnings: Iterable[str] = ()
+) -> RenderableType:
+    """Tables with what is said of them, and warnings, below.
+
+    Args:
+        tables: What to show.
+        legend: Sentences about the tables.
+        width: Of the terminal, in characters.
+        warnings: What a reader must know of the numbers.
+    """
+    parts = [part for table in tables for part in terminal_table(table, width)]
+    parts += [shown(text, style="dim") for text in legend]
+    return Group(*parts, *(shown(f"note: {text}", style="yellow") for text in warnings))
+
+
 def _measured(content: RenderableType) -> Measurement:
     ruler = Console(width=10_000)
     return Measurement.get(ruler, ruler.options, content)
@@ -73,11 +89,12 @@ def _fit(part: RichTable, width: int) -> None:
 
 def _part(table: Table, places: Sequence[int], gap: str, more: str = "") -> RichTable:
     """Some of the columns, with what stands below their values."""
-    rich = RichTable(title=shown(table.title + more), title_justify="left", pad_edge=False)
+    title = shown(table.title + more) if table.title else None
+    rich = RichTable(title=title, title_justify="left", pad_edge=False)
     for place in places:
         head = table.heads[place]
-        title = Text(gap.join(map(visible, head.parts)))
-        rich.add_column(title, justify="left" if head.words else "right", overflow="fold")
+        above = Text(gap.join(map(visible, head.parts)))
+        rich.add_column(above, justify="left" if head.words else "right", overflow="fold")
     section = ""
     for row in table.rows:
         if row.section != section:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lvlmsal.escaping import one_line
-from lvlmsal.evaluation.report.tables.table import Cell, Table
+from lvlmsal.tables.table import Cell, Table
 
 
 def latex_table(table: Table) -> str:

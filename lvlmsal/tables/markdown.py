@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lvlmsal.escaping import markdown_text
-from lvlmsal.evaluation.report.tables.table import Cell, Table
+from lvlmsal.tables.table import Cell, Table
 
 
 def markdown_table(table: Table) -> str:
