@@ -5,6 +5,7 @@ It stands at the root because the doctests in lvlmsal/ need it as much as the te
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -42,6 +43,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("full"):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there by now out of garbage collection.
+
+    Imported modules and collected tests are millions of objects. A batch that does not fit into
+    memory, and some tests, collect garbage, and would look at all of them every time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "")

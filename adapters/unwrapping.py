@@ -33,7 +33,7 @@ def unwrapped(model: Any) -> PreTrainedModel:
     >>> import torch
     >>> from lvlmsal.testing import tiny_model
     >>> model = tiny_model("llava")
-    >>> unwrapped(torch.nn.DataParallel(torch.compile(model))) is model
+    >>> unwrapped(torch.nn.DataParallel(model)) is model
     True
     """
     inner = model

@@ -29,6 +29,8 @@ from lvlmsal.testing.tiny import tiny_inputs, tiny_lvlm, tiny_model
 from tests.tiers import FAMILIES
 from tests.unit.attention.hooks_by_hand import Shift, run, text
 
+pytestmark = pytest.mark.slow
+
 EDITS = [LocoRE(beta=2.0), VCD(beta=0.0), DoLa(relative_top=0.0), Shift(2.0)]
 HOW: dict[str, Any] = {"do_sample": False, "max_new_tokens": 3, "suppress_tokens": [2]}
 

@@ -22,9 +22,12 @@ from lvlmsal.evaluation.run.answering import AnswerModule, make_record
 from lvlmsal.evaluation.run.guards import interrupts
 from lvlmsal.evaluation.run.loading import Batch, OpenedBatches, Task
 from lvlmsal.model.lvlm import Lvlm, load
-from lvlmsal.testing.tiny import TINY, tiny_lvlm
+from lvlmsal.testing.tiny import tiny_lvlm
 from lvlmsal.tiny.processors import MARKS
+from tests.tiers import FAMILIES, in_full
 from tests.unit.evaluation.given import cell_of
+
+pytestmark = pytest.mark.slow
 
 LONE = "half \ud83d of it?"
 
@@ -60,7 +63,7 @@ def bad_rows(family: str) -> dict[str, tuple[Image.Image, str, str]]:
     return rows
 
 
-@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_one_bad_sample_leaves_the_others_their_answers(family: str) -> None:
     lvlm = tiny(family)
     good = [(scene(250), "Is it light?"), (scene(30), "Or dark, is it?")]
@@ -73,7 +76,7 @@ def test_one_bad_sample_leaves_the_others_their_answers(family: str) -> None:
             raise DataError(bad["error"])
 
 
-@pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
+@pytest.mark.parametrize("family", in_full(["llava", "qwen2_vl"], but="qwen2_vl"))
 def test_questions_about_one_image_fail_one_by_one(family: str) -> None:
     image = scene(200)
     prompts = ["Is it light?", "Is it dark?", "Is it round?"]

@@ -19,6 +19,8 @@ from lvlmsal.decoders.randomness import (
 )
 from lvlmsal.decoders.sgrs.candidates import ordered_candidates
 
+pytestmark = pytest.mark.slow
+
 PROBABILITIES = (0.4, 0.25, 0.2, 0.1, 0.05)
 
 
