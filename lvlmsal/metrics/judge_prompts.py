@@ -97,6 +97,25 @@ def load_prompt(given: str, own: str, places: Collection[str]) -> JudgePrompt:
     """
     if given == OWN:
         return JudgePrompt(OWN, read_messages(own))
+    name, text = prompt_file(given)
+    missing = [f"{{{place}}}" for place in places if f"{{{place}}}" not in text]
+    if missing:
+        raise ConfigError(
+            [f"judge prompt {given!r}: the text has no place for {', '.join(missing)}"]
+        )
+    return JudgePrompt(name, read_messages(text))
+
+
+def prompt_file(given: str) -> tuple[str, str]:
+    """The name of a prompt that a file holds, with its digest, and its text.
+
+    Args:
+        given: The path, as an option gives it.
+
+    Raises:
+        ConfigError: There is no such file.
+        DataError: The file cannot be read.
+    """
     path = Path(given)
     if not path.is_file():
         raise ConfigError(
@@ -106,10 +125,4 @@ def load_prompt(given: str, own: str, places: Collection[str]) -> JudgePrompt:
             ]
         )
     text = read_text(path)
-    missing = [f"{{{place}}}" for place in places if f"{{{place}}}" not in text]
-    if missing:
-        raise ConfigError(
-            [f"judge prompt {given!r}: the text has no place for {', '.join(missing)}"]
-        )
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return JudgePrompt(f"{path.name} ({digest})", read_messages(text))
+    return f"{path.name} ({hashlib.sha256(text.encode()).hexdigest()[:8]})", text

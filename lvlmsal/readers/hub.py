@@ -92,6 +92,17 @@ class HubRow:
                 return HubImage(content, PurePosixPath(path).name)
         raise self.error(f"the column image holds {type(value).__name__}, not an image")
 
+    def needed_image(self) -> HubImage:
+        """The image.
+
+        Raises:
+            DataError: The row has none, or the column holds no image.
+        """
+        image = self.image()
+        if image is None:
+            raise self.error("has no image")
+        return image
+
 
 @dataclass(frozen=True)
 class HubImage:
@@ -131,9 +142,7 @@ class Folder:
         Raises:
             DataError: The row has no image, the name leaves the folder, or another image has it.
         """
-        image = row.image() if image is None else image
-        if image is None:
-            raise row.error("has no image")
+        image = row.needed_image() if image is None else image
         # what other systems read as a drive or a folder is not part of a name
         if not name or {"\\", ":"} & set(name) or ".." in PurePosixPath(name).parts:
             raise row.error(f"the image name {name!r} must be a path below the folder")

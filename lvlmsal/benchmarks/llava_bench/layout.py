@@ -15,9 +15,7 @@ def write_llava_bench(rows: Iterator[HubRow], folder: Folder, split: str) -> Non
     questions, references = [], []
     contexts: dict[str, Any] = {}
     for row in rows:
-        image = row.image()
-        if image is None:
-            raise row.error("has no image")
+        image = row.needed_image()
         given = row.optional("image_id") or image.name or f"row-{row.number}"
         name = with_suffix(PurePosixPath(given).name, image.suffix())
         folder.image(row, f"images/{name}", image)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Final, get_args
 
 from torch import Tensor
@@ -20,9 +18,8 @@ from lvlmsal.benchmarks.llava_bench.counts import (
 )
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.columns import Column
-from lvlmsal.metrics.judge_prompts import OWN, JudgePrompt, read_messages
+from lvlmsal.metrics.judge_prompts import OWN, JudgePrompt, prompt_file, read_messages
 from lvlmsal.metrics.judged import HEARD, JudgedMetric, JudgeRequest
-from lvlmsal.readers.rows import read_text
 from lvlmsal.registry import METRICS
 
 _OWN_TASKS: Final = {
@@ -72,15 +69,7 @@ def llava_bench_prompts(given: str) -> dict[str, JudgePrompt]:
             category: JudgePrompt(OWN, read_messages(_OWN.format(task=task)))
             for category, task in _OWN_TASKS.items()
         }
-    path = Path(given)
-    if not path.is_file():
-        raise ConfigError(
-            [
-                f"judge prompt {given!r}: there is no such file, and the only prompt with a name "
-                f"is {OWN!r}; the official one is LLaVA's rule.json"
-            ]
-        )
-    text = read_text(path)
+    name, text = prompt_file(given)
     try:
         rules = json.loads(text)
         found = [rules[f"llava_bench_{category}"] for category in CATEGORIES]
@@ -92,7 +81,6 @@ def llava_bench_prompts(given: str) -> dict[str, JudgePrompt]:
                 f"under llava_bench_conv, _detail and _complex ({type(error).__name__}: {error})"
             ]
         ) from None
-    name = f"{path.name} ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
     return {
         category: JudgePrompt(name, _official(role, prompt))
         for category, (role, prompt) in zip(CATEGORIES, words, strict=True)

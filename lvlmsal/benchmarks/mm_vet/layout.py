@@ -15,9 +15,7 @@ def write_mm_vet(rows: Iterator[HubRow], folder: Folder, split: str) -> None:
         key = row.text("question_id")
         if key in entries:
             raise row.error(f"question_id {key!r} comes twice")
-        image = row.image()
-        if image is None:
-            raise row.error("has no image")
+        image = row.needed_image()
         name = row.optional("imagename") or image.name or f"{key}{image.suffix()}"
         folder.image(row, f"images/{name}", image)
         given = row.value("capability")

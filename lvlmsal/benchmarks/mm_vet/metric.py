@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from torch import Tensor
@@ -21,9 +19,8 @@ from lvlmsal.benchmarks.mm_vet.counts import (
 )
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.columns import Column
-from lvlmsal.metrics.judge_prompts import OWN, JudgePrompt
+from lvlmsal.metrics.judge_prompts import OWN, JudgePrompt, prompt_file
 from lvlmsal.metrics.judged import HEARD, JudgedMetric, JudgeRequest
-from lvlmsal.readers.rows import read_text
 from lvlmsal.registry import METRICS
 
 OWN_PROMPT: Final = """\
@@ -60,18 +57,9 @@ def mm_vet_prompt(given: str) -> JudgePrompt:
     """
     name, text = OWN, OWN_PROMPT
     if given != OWN:
-        path = Path(given)
-        if not path.is_file():
-            raise ConfigError(
-                [
-                    f"judge prompt {given!r}: there is no such file, and the only prompt with a "
-                    f"name is {OWN!r}"
-                ]
-            )
-        text = read_text(path)
+        name, text = prompt_file(given)
         if not text.strip():
             raise ConfigError([f"judge prompt {given!r}: the file is empty"])
-        name = f"{path.name} ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
     return JudgePrompt(name, (("user", text + "\n"),))
 
 

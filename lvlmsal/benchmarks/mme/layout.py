@@ -14,9 +14,7 @@ def write_mme(rows: Iterator[HubRow], folder: Folder, split: str) -> None:
     asked: dict[str, list[tuple[HubRow, str]]] = {}
     for row in rows:
         task, name = row.text("category"), PurePosixPath(row.text("question_id")).name
-        image = row.image()
-        if image is None:
-            raise row.error("has no image")
+        image = row.needed_image()
         name = folder.image(row, f"{RELEASE}/{task}/{with_suffix(name, image.suffix())}", image)
         question, answer = row.text("question"), row.text("answer")
         if {"\t", "\n"} & set(question):

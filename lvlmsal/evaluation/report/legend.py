@@ -58,13 +58,7 @@ def _rules(entries: list[Entry]) -> str:
     if rules:
         text += f" Yes and no were read by the rule: {', '.join(rules)}."
     variants = sorted({(e["metric"], e["variant"]) for e in entries if e["variant"]})
-    objects = [variant for metric, variant in variants if metric == "chair"]
-    if objects:
-        text += f" Objects were read by: {'; '.join(objects)}."
-    for metric, variant in variants:
-        if metric != "chair":
-            text += f" Variant of {metric}: {variant}."
-    return text
+    return text + "".join(f" Variant of {metric}: {variant}." for metric, variant in variants)
 
 
 def any_dependent(found: Iterable[Mapping[str, Any]]) -> bool:
