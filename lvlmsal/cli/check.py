@@ -53,6 +53,6 @@ def check_batch(
         print_json([asdict(check) for check in checks])
     else:
         console = new_console()
-        console.print(*terminal_table(checks_table(checks), console.width))
+        console.print(*terminal_table(checks_table(checks), console.width), sep="\n", end="")
     if any(check.is_wrong for check in checks):
         raise typer.Exit(DIFFERS)

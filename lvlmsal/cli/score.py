@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,9 @@ from typer.core import TyperGroup
 from lvlmsal.cli.console import UNFINISHED, new_console, print_json, say
 from lvlmsal.cli.describe import argument_helps
 from lvlmsal.errors import LvlmsalError, UnknownName, close_matches
-from lvlmsal.escaping import visible
 from lvlmsal.registry import SCORERS, Option
+from lvlmsal.tables.table import Head, Row, Table
+from lvlmsal.tables.terminal import terminal_table
 
 
 class _ScoreCommands(TyperGroup):
@@ -128,8 +130,6 @@ def _plain(value: str, hint: Any) -> Any:
 
 def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     """Print values with their intervals, then everything else."""
-    from rich.console import Console
-
     if as_json:
         print_json(scores)
         return
@@ -151,33 +151,30 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
             say(f"{name}: {'undefined' if value is None else value}")
     for name, entries in tables.items():
         say(f"{name}:")
-        console, table = new_console(), _table(entries)
-        if Console(width=10_000).measure(table).maximum > console.width:
+        console = new_console()
+        parts = terminal_table(_table(entries), console.width)
+        if len(parts) > 2:
             # names of values are longer than those of rules and categories
             turned: dict[str, dict[str, Any]] = {}
             for row, figures in entries.items():
                 for figure, value in figures.items():
                     turned.setdefault(figure, {})[row] = value
-            table = _table(turned)
-        console.print(table)
+            parts = terminal_table(_table(turned), console.width)
+        console.print(*parts, sep="\n", end="")
 
 
-def _table(entries: dict[str, dict[str, Any]]) -> Any:
+def _table(entries: Mapping[str, Mapping[str, Any]]) -> Table:
     """Values by rule or category, one row each."""
-    from rich.table import Table
-
     columns = list(dict.fromkeys(name for figures in entries.values() for name in figures))
-    table = Table(pad_edge=False)
-    table.add_column("", overflow="fold")
-    for column in columns:
-        table.add_column(visible(column), overflow="fold")  # names that differ at their end only
-    for name, figures in entries.items():
-        table.add_row(visible(name), *(_cell(figures.get(column)) for column in columns))
-    return table
+    rows = [
+        Row.of([name, *(_cell(figures.get(column)) for column in columns)])
+        for name, figures in entries.items()
+    ]
+    return Table("", [Head("", words=True), *map(Head, columns)], rows)
 
 
 def _cell(value: Any) -> str:
     """A value in a table."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

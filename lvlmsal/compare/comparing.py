@@ -29,7 +29,7 @@ FORMATS = ("md", "latex", "csv", "html", "json")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs beside each other.
+    """Runs next to each other.
 
     Attributes:
         runs: The folders by the names that the tables give them.
@@ -64,7 +64,7 @@ class Comparison:
         """What the tables do not say by themselves, and the notes."""
         text = (
             "In brackets: 95 % intervals that resample images. Δ: paired difference, sample by "
-            "sample, to what stands under 'against'."
+            "sample, to the row named under 'against'."
         )
         entries = [row.entry for block in self.blocks for row in block.rows]
         found = [pair.found for block in self.blocks for pair in block.pairs]
@@ -140,9 +140,9 @@ def compare(
     benchmarks: Sequence[str] = (),
     figures: Sequence[str] = (),
 ) -> Comparison:
-    """Put runs beside each other.
+    """Put runs into one table for each benchmark.
 
-    Every run is scored afresh from its records. Rows of one benchmark stand in one table only if
+    Every run is scored again from its records. Rows of one benchmark share a table only if
     they decode alike (whatever they do against hallucinations), and were asked the same samples
     with the same prompts, length limits, dtypes and attention implementations, under the same
     metric.

@@ -78,7 +78,7 @@ def _candidates(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
 
 
 def compared(row: Row, other: Row, *, samples: int, seed: int) -> Paired:
-    """What a row does otherwise than another, as `Pair.found`; over the seeds that both have.
+    """What a row does differently from another, as `Pair.found`; over the seeds that both have.
 
     Args:
         row: What is compared.
@@ -104,7 +104,7 @@ def compared(row: Row, other: Row, *, samples: int, seed: int) -> Paired:
 
 
 def _by_seed(cells: Sequence[Scored], others: Sequence[Scored]) -> Iterator[tuple[Scored, Scored]]:
-    """Cells of the same seed; where one side has one seed only, it stands beside all others."""
+    """Cells of the same seed; where one side has one seed only, it is paired with all others."""
     if len(others) == 1 or len(cells) == 1:
         yield from ((cell, other) for cell in cells for other in others)
         return

@@ -95,7 +95,7 @@ def read_rows(folder: Path, name: str) -> list[Row]:
         name: What to call the run.
 
     Raises:
-        DataError: It is no run folder, or its records are damaged.
+        DataError: It is not a run folder, or its records are damaged.
         ConfigError: Its config needs something that is not there.
     """
     opened = open_run(folder)
@@ -106,10 +106,10 @@ def read_rows(folder: Path, name: str) -> list[Row]:
     asked: dict[tuple[str, str, str], dict[str, tuple[str, str, tuple[str, ...]]]] = {}
     settings: dict[tuple[str, str, str], Mapping[str, Any]] = {}
     for record in opened.records:
-        way = (record["model"], record["method"], record["benchmark"])
-        settings.setdefault(way, opened.environment["cells"][record["key"].split("/", 1)[0]])
+        names = (record["model"], record["method"], record["benchmark"])
+        settings.setdefault(names, opened.environment["cells"][record["key"].split("/", 1)[0]])
         target = json.dumps(record["target"], sort_keys=True)
-        asked.setdefault(way, {})[str(record["sample_id"])] = (
+        asked.setdefault(names, {})[str(record["sample_id"])] = (
             record["prompt"],
             target,
             tuple(record["images"]),
@@ -118,17 +118,17 @@ def read_rows(folder: Path, name: str) -> list[Row]:
         Row(
             name,
             opened,
-            *way,
+            *names,
             tuple(found),
-            asked[way],
-            _traits(settings[way], opened.environment, found[0]),
+            asked[names],
+            _traits(settings[names], opened.environment, found[0]),
         )
-        for way, found in cells.items()
+        for names, found in cells.items()
     ]
 
 
 def scored(rows: Sequence[Row]) -> list[Row]:
-    """The same rows with their figures, computed afresh from the records of their runs."""
+    """The same rows with their figures, computed again from the records of their runs."""
     entries: dict[tuple[str, str, str, str], Mapping[str, Any]] = {}
     for name in dict.fromkeys(row.run for row in rows):
         own = [row for row in rows if row.run == name]

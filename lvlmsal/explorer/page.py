@@ -35,7 +35,7 @@ LADDER = (
 """What is given up, step by step, where a page would be too large."""
 
 SCRIPTS = ("base", "data", "scale", "tokens", "maps", "charts", "panel", "side", "app")
-"""Parts of the script, in the order in which they stand in the page."""
+"""Parts of the script, in their order in the page."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def write_page(
 
     Args:
         path: the file, ``.html``.
-        answers: those of the same sample stand side by side, in the order in which they are given.
+        answers: those of the same sample are shown side by side, in the order given.
         title: of the page.
 
     Raises:
@@ -146,7 +146,7 @@ def embedded_json(data: Any) -> str:
 
 
 def _check_one_definition(answers: Sequence[ShownAnswer]) -> None:
-    """Colours of one page stand for one quantity, or words look grounded by definition alone."""
+    """Colors of one page mean one quantity, or words look grounded by definition alone."""
     first = answers[0]
     for other in answers[1:]:
         one, two = (replace(shown.report.options, layers=None) for shown in (first, other))

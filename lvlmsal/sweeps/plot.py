@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# told apart by people who cannot tell red from green
-_COLOURS = ("#4477aa", "#cc6677", "#117733", "#ddaa33", "#aa3377", "#66ccee")
+# can be distinguished without telling red from green
+_COLORS = ("#4477aa", "#cc6677", "#117733", "#ddaa33", "#aa3377", "#66ccee")
 _MARKERS = "osD^vP"
 
 Value = Callable[[Measured], tuple[float | None, float | None, float | None]]
@@ -124,12 +124,12 @@ def _lines(
     start: str,
 ) -> None:
     values = _values(grid, 0)
-    # evenly spaced in the order of the config: 1, 2, 5, 10, 40 to scale would stand on one another
+    # evenly spaced in the order of the config: 1, 2, 5, 10, 40 to scale would overlap
     xs = [float(index) for index in range(len(values))]
     is_scale = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     on_grid = {point.method for point in grid.points}
     for index, block in enumerate(row):
-        colour = _COLOURS[index % len(_COLOURS)]
+        color = _COLORS[index % len(_COLORS)]
         found = [value(block.methods[point.method]) for point in grid.points]
         # side by side, so that one interval does not hide another
         shift = 0.08 * (index - (len(row) - 1) / 2)
@@ -139,7 +139,7 @@ def _lines(
             [x + shift for x in xs],
             ys,
             yerr=list(zip(*spread, strict=True)),
-            color=colour,
+            color=color,
             marker=_MARKERS[index % len(_MARKERS)],
             markersize=4,
             # between names there is nothing to draw a line through
@@ -151,7 +151,7 @@ def _lines(
         if baseline not in on_grid:
             level = value(block.methods[baseline])[0]
             if level is not None:
-                place.axhline(level, color=colour, linestyle="--", linewidth=0.9, alpha=0.8)
+                place.axhline(level, color=color, linestyle="--", linewidth=0.9, alpha=0.8)
     for x, point in zip(xs, grid.points, strict=True):
         if point.method == start:
             place.axvline(x, color="#999999", linestyle=":", linewidth=1, zorder=0)
@@ -186,10 +186,10 @@ def _heat(place: Axes, grid: Grid, block: Block, value: Value) -> None:
     place.imshow(table, cmap="cividis", aspect="auto")
     for y, line in enumerate(table):
         for x, number in enumerate(line):
-            # light letters on the dark half of the colours
+            # light letters on the dark half of the colors
             dark = number - lowest < 0.55 * span
-            colour = "white" if dark else "black"
-            place.text(x, y, f"{number:.3g}", ha="center", va="center", fontsize=8, color=colour)
+            color = "white" if dark else "black"
+            place.text(x, y, f"{number:.3g}", ha="center", va="center", fontsize=8, color=color)
     place.set_xticks(range(len(across)), [shown(v) for v in across])
     place.set_yticks(range(len(down)), [shown(v) for v in down])
     place.tick_params(labelsize=7, length=0)
@@ -215,7 +215,7 @@ def _legend(figure: Figure, grid: Grid, row: Sequence[Block], *, baseline: str, 
         Line2D(
             [],
             [],
-            color=_COLOURS[index % len(_COLOURS)],
+            color=_COLORS[index % len(_COLORS)],
             marker=_MARKERS[index % len(_MARKERS)],
             markersize=4,
             label=block.model,

@@ -187,7 +187,7 @@ def test_what_is_not_there_is_told(finished: Result, tmp_path: Path) -> None:
         compare([finished.folder], methods=["gredy"])
     with pytest.raises(ConfigError, match="given twice"):
         compare([finished.folder, finished.folder])
-    with pytest.raises(Exception, match="is no run folder"):
+    with pytest.raises(Exception, match="is not a run folder"):
         compare([tmp_path])
 
 

@@ -175,7 +175,7 @@ def test_reports_and_mistakes(
     for words, message in (
         ([tmp_path / "notes.txt", "-o", page_file], "neither a run folder nor a report"),
         ([tmp_path / "none.safetensors", "-o", page_file], "no such file"),
-        ([tmp_path, "-o", page_file], "is no run folder"),
+        ([tmp_path, "-o", page_file], "is not a run folder"),
         ([first, "-o", tmp_path / "page.htm"], "ends in .html"),
         ([first, "-o", tmp_path / "no/page.html"], "there is no folder"),
         ([first, "--method", "greedy", "-o", page_file], "choose from run folders"),

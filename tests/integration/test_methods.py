@@ -112,7 +112,7 @@ def test_the_page_has_the_figures_of_the_run(
     row = next(line for line in controls.split("\n") if line.startswith("| greedy + LocoRE"))
     assert re.search(rf"{re.escape(value)} \[", row)
     # 3 methods with a control, 2 models, 3 benchmarks
-    assert "18 differences stand above." in page
+    assert "18 differences are listed above." in page
     beside = page[page.index("## Differences to 'sample + cut") : page.index("## How much")]
     rows = [line for line in beside.split("\n") if f"| {CONTROL} |" in line]
     # one a model: what decodes differently, and both controls, stand elsewhere

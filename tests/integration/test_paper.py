@@ -70,6 +70,6 @@ def test_published_figures_stand_beside_ours(config: dict[str, Any], tiny: Lvlm)
     assert saved["paper"] == entries
     for name in ("results.md", "report.html"):
         text = (quoted.folder / name).read_text(encoding="utf-8")
-        assert "Beside Table 9 of arXiv 1" in text
-    assert "Beside Table 9 of arXiv 1" in str(quoted)
+        assert "Compared with Table 9 of arXiv 1" in text
+    assert "Compared with Table 9 of arXiv 1" in str(quoted)
     assert score(quoted.folder).results["paper"] == entries

@@ -73,8 +73,8 @@ def method_page(
 _LEGEND = (
     "'beams' and 'SGRS': whether it may act under beam search and under SGRS. 'shared prefix': "
     "whether questions about one image can share the image's keys and values. 'second stream': "
-    "whether a second sequence is decoded next to the answer. A method that stands under no row of "
-    "a measurement was not measured."
+    "whether a second sequence is decoded next to the answer. A method that the cost "
+    "benchmark does not list was not measured."
 )
 
 

@@ -11,7 +11,7 @@ from lvlmsal.evaluation.results.schema import PaperEntry
 from lvlmsal.tables.table import Head, Row, Table
 
 
-def beside_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[PaperEntry]:
+def compared_with_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[PaperEntry]:
     """Each published figure with ours, in the paper's unit.
 
     Args:

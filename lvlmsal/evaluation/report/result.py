@@ -17,7 +17,7 @@ from lvlmsal.evaluation.config.reading import read_config
 from lvlmsal.evaluation.config.schema import RunConfig
 from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.page import report_page
-from lvlmsal.evaluation.report.paper import beside_paper, paper_table
+from lvlmsal.evaluation.report.paper import compared_with_paper, paper_table
 from lvlmsal.evaluation.report.run_tables import cost_table, markdown_tables, terminal_tables
 from lvlmsal.evaluation.results import folder as names
 from lvlmsal.evaluation.results.belonging import Wanted, check_belonging, unfinished
@@ -156,12 +156,12 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
         overrides: Texts ``key=value`` for its config.
 
     Raises:
-        DataError: It is no run folder, or its records are damaged.
+        DataError: It is not a run folder, or its records are damaged.
         ConfigError: Its config needs something that is not installed or no longer there.
     """
     for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
         if not (run / name).is_file() and not (name == names.RECORDS and has_begun(run)):
-            raise DataError(f"is no run folder: it has no {name}", path=run)
+            raise DataError(f"is not a run folder (no {name})", path=run)
     config, problems, source = read_config(run / names.CONFIG, overrides)
     problems += import_plugins(config.plugins)
     if problems:
@@ -258,7 +258,7 @@ def score(run: Path | str) -> Result:
         The figures.
 
     Raises:
-        DataError: It is no run folder, or its records are damaged.
+        DataError: It is not a run folder, or its records are damaged.
         ConfigError: Its config needs something that is not installed or no longer there.
         LvlmsalError: The folder cannot be written; `score_only` does not write.
     """
@@ -274,7 +274,7 @@ def score_only(run: Path | str) -> Scored:
         run: A folder that `evaluate` has written.
 
     Raises:
-        DataError: It is no run folder, or its records are damaged.
+        DataError: It is not a run folder, or its records are damaged.
         ConfigError: Its config needs something that is not installed or no longer there.
     """
     run = Path(run)
@@ -293,7 +293,7 @@ def score_only(run: Path | str) -> Scored:
     )
     results["unfinished"] = opened.unfinished
     note_judge(results, judged, judge, run)
-    results["paper"] = beside_paper(config.paper, results)
+    results["paper"] = compared_with_paper(config.paper, results)
     cells = cells_of(records, metrics)
     result = Result(run, results)
     page = report_page(results, config, opened.environment, cells)

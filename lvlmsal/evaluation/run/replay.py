@@ -84,14 +84,14 @@ def replay(
         model is loaded once, when it is its turn. Samples that failed are left out.
 
     Raises:
-        DataError: It is no run folder, or answers are missing from it.
+        DataError: It is not a run folder, or answers are missing from it.
         ConfigError: The run has no such model, method or benchmark, its config needs something that
             is no longer there, or samples or weights have changed since.
     """
     run = Path(run)
     for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
         if not (run / name).is_file():
-            raise DataError(f"is no run folder: it has no {name}", path=run)
+            raise DataError(f"is not a run folder (no {name})", path=run)
     ready = dict(lvlms or {})
     with quiet_lightning():
         plan = make_plan(run / names.CONFIG, given=list(ready))

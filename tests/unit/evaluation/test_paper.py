@@ -11,7 +11,7 @@ import pytest
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.paper import PaperConfig, PaperRow
 from lvlmsal.evaluation.config.plan import make_plan
-from lvlmsal.evaluation.report.paper import beside_paper, paper_table
+from lvlmsal.evaluation.report.paper import compared_with_paper, paper_table
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.tables.markdown import markdown_table
 
@@ -35,7 +35,7 @@ def paper(*rows: PaperRow) -> PaperConfig:
 
 
 def test_a_percentage_is_compared_with_our_fraction() -> None:
-    (entry,) = beside_paper(
+    (entry,) = compared_with_paper(
         paper(PaperRow("greedy", ["pope/random"], {"accuracy": 84.0}, row="baseline")), RESULTS
     )
     assert entry["ours"] == pytest.approx(90.0)
@@ -44,7 +44,7 @@ def test_a_percentage_is_compared_with_our_fraction() -> None:
 
 
 def test_several_benchmarks_are_their_mean_and_plain_figures_keep_their_scale() -> None:
-    found = beside_paper(
+    found = compared_with_paper(
         paper(
             PaperRow("greedy", ["pope/random", "pope/popular"], {"accuracy": 84.0}),
             PaperRow("greedy", ["mme"], {"perception": 1510.0}, unit="plain"),
@@ -64,7 +64,7 @@ def test_several_benchmarks_are_their_mean_and_plain_figures_keep_their_scale() 
     ],
 )
 def test_what_is_not_there_yet_is_no_figure(row: PaperRow) -> None:
-    (entry,) = beside_paper(paper(row), RESULTS)
+    (entry,) = compared_with_paper(paper(row), RESULTS)
     assert entry["ours"] is None
     assert entry["difference"] is None
     json.dumps(entry, allow_nan=False)
@@ -74,13 +74,13 @@ def test_seeds_are_summed_up_before_they_are_compared() -> None:
     cells = [cell("m", "sgrs", "chair", chair_s=value) for value in (0.2, 0.4)]
     summary = cell("m", "sgrs", "chair", chair_s=0.3)
     results = {"cells": cells, "over_seeds": [summary]}
-    (entry,) = beside_paper(paper(PaperRow("sgrs", ["chair"], {"chair_s": 36.5})), results)
+    (entry,) = compared_with_paper(paper(PaperRow("sgrs", ["chair"], {"chair_s": 36.5})), results)
     assert entry["ours"] == pytest.approx(30.0)
 
 
 def test_tables_say_whose_figures_they_are() -> None:
     row = PaperRow("greedy", ["pope/random", "pope/popular"], {"accuracy": 84.0}, row="a|b")
-    results = {**RESULTS, "paper": beside_paper(paper(row), RESULTS)}
+    results = {**RESULTS, "paper": compared_with_paper(paper(row), RESULTS)}
     table = paper_table(results)
     assert table is not None
     text = markdown_table(table)

@@ -13,7 +13,7 @@ import pytest
 from lvlmsal.benchmarks.pope.metric import PopeMetric
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.config.paper import PaperConfig, PaperRow
-from lvlmsal.evaluation.report.paper import beside_paper
+from lvlmsal.evaluation.report.paper import compared_with_paper
 from lvlmsal.evaluation.report.result import read_result
 from lvlmsal.evaluation.results import schema
 from lvlmsal.evaluation.results.belonging import Wanted, unfinished
@@ -116,7 +116,7 @@ def test_what_is_scored_has_the_types_of_the_page() -> None:
     wanted = {"greedy0": Wanted("m", "greedy", "pope", 0, 9, None)}
     results["unfinished"] = unfinished({"greedy0/0": None}, wanted)
     paper = PaperConfig("a paper", "table 1", [PaperRow("greedy", ["pope"], {"accuracy": 80.0})])
-    results["paper"] = beside_paper(paper, results)
+    results["paper"] = compared_with_paper(paper, results)
     assert misfits(json.loads(json.dumps(results)), schema.Results) == []
     # every kind of entry was there
     assert len(results["over_seeds"]) == 2

@@ -190,7 +190,7 @@ def test_what_is_significant_counts_for_better_or_worse_by_the_figure() -> None:
         ["d", "0", "0", "0", "1"],
     ]
     text = chance_text(found)
-    assert "6 differences" in text
+    assert "6 differences are listed above." in text
     assert "In 1 of them no answer differs" in text
     assert "Of the other 5, 4 are significant (95 % CI excludes 0): 2 for the better" in text
     assert "and 2 for the worse" in text
