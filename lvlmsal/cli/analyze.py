@@ -66,12 +66,14 @@ def tokens(
 
     An existing run is read; missing answers are generated first.
     """
-    from lvlmsal.analysis.tokens import analyze_tokens
     from lvlmsal.errors import ConfigError
 
     if bins not in ("equal-width", "equal-count"):
         raise ConfigError([f"--bins {bins}: expected equal-width or equal-count"])
     binning: Any = bins
+    _check(config, overrides or [])
+    from lvlmsal.analysis.tokens import analyze_tokens
+
     found = analyze_tokens(
         config, overrides or [], out=out, options=_options(settings or []), binning=binning
     )
@@ -88,6 +90,7 @@ def layers(
     token: Token = None,
 ) -> None:
     """AUROC of every layer alone, and pictures of chosen tokens (Figures 1-3, 6, 12-14)."""
+    _check(config, overrides or [])
     from lvlmsal.analysis.layers import analyze_layers
 
     options = _options(settings or [], layers=None)
@@ -107,6 +110,7 @@ def fusion(
     token: Token = None,
 ) -> None:
     """Compare ways to fuse attention and gradient, with the AUROC of each (Figure 9)."""
+    _check(config, overrides or [])
     from lvlmsal.analysis.fusion import analyze_fusion
 
     options = _options(settings or [])
@@ -114,6 +118,13 @@ def fusion(
         config, overrides or [], out=out, options=options, sample=sample, tokens=token or []
     )
     _report(found.tables(), found.folder, found.files, found.notes)
+
+
+def _check(config: str, overrides: list[str]) -> None:
+    """Refuse a wrong config before the analysis is imported, which takes seconds."""
+    from lvlmsal.evaluation.config.stated import refuse_misstated
+
+    refuse_misstated(config, overrides)
 
 
 def _options(settings: list[str], **defaults: Any) -> SaliencyOptions:

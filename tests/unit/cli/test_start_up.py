@@ -96,9 +96,11 @@ def test_a_wrong_config_is_refused_before_anything_heavy_is_imported(tmp_path: P
         path.write_text(yaml.safe_dump({**GOOD, **wrong}))
         commands.append(["evaluate", str(path)])
     first = commands[0][1]
-    commands += [["evaluate", first, "--dry-run"], ["check", "batch", first]]
+    others = [["evaluate", first, "--dry-run"], ["check", "batch", first]]
+    others += [["analyze", name, first] for name in ("tokens", "layers", "fusion")]
     texts = [text for _, text in WRONG.values()]
-    for each, text in zip(ran(commands), [*texts, texts[0], texts[0]], strict=True):
+    texts += texts[:1] * len(others)
+    for each, text in zip(ran([*commands, *others]), texts, strict=True):
         assert each["code"] == 2
         assert text in each["err"]
         assert each["heavy"] == []
