@@ -66,7 +66,7 @@ def bounds(
 
 
 def rules_named(kind: str, names: str, known: Iterable[str]) -> list[str]:
-    """The rules that an option names: none, ``all``, or some with commas between.
+    """The rules that an option names: none, ``all``, or some, comma-separated.
 
     Args:
         kind: What the rules are, for the message.

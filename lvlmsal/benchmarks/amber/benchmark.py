@@ -57,7 +57,7 @@ class Amber(Benchmark):
             them: ``discriminative-existence``, ``-attribute``, ``-relation``.
         variant: How nouns are found in descriptions: ``official`` (needs NLTK and spaCy with their
             data) or ``words`` (needs nothing; figures do not compare with published ones).
-        parser: Rule that reads yes or no off an answer: ``official`` (exactly Yes or No),
+        parser: Rule that reads yes or no from an answer: ``official`` (exactly Yes or No),
             ``lmms-eval``, ``vlmevalkit`` or ``strict``.
     """
 

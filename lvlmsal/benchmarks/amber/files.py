@@ -33,7 +33,7 @@ class AmberItem:
         dimension: A value of `AMBER_DIMENSIONS`.
         label: ``"yes"`` or ``"no"``; empty for the generative part.
         truth: What the image holds; only in the generative part.
-        hallu: What people would expect in the image though it is not there; likewise.
+        hallu: What people would expect in the image though it is not there; only in the same part.
         line: Line of the file, counted from 1.
     """
 

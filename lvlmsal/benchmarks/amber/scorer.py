@@ -50,8 +50,8 @@ class AmberScorer(Scorer):
             query/query_all.json next to the annotations, if it is there.
         variant: How nouns are found in descriptions: official (needs NLTK and spaCy with their
             data) or words (needs nothing; does not compare with published figures).
-        parser: Rule that reads yes or no off an answer: official, lmms-eval, vlmevalkit, strict.
-        parsers: Rules to show the answers' figures under as well, with commas between; ``all`` for
+        parser: Rule that reads yes or no from an answer: official, lmms-eval, vlmevalkit, strict.
+        parsers: More rules to show the answers' figures under, comma-separated; ``all`` for
             every one.
         partial: Score a file that lacks some of the queries of a kind it has.
         seed: Seed of the intervals.

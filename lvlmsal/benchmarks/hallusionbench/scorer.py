@@ -30,8 +30,8 @@ class HallusionBenchScorer(Scorer):
         questions: The official question file, to find missing and unknown questions; without it
             the results are taken to be complete.
         rule: judge (official), or strict, lmms-eval, vlmevalkit, which read the answers.
-        rules: Rules that read the answers, to show the figures under as well: strict, lmms-eval,
-            vlmevalkit, with commas between; ``all`` for every one.
+        rules: Rules that read the answers, to show more figures under, comma-separated: strict,
+            lmms-eval, vlmevalkit; ``all`` for every one.
         replies: With the rule judge: file of the judge's replies, by id (such as VD_ocr_0_1_2) or
             key; without it the verdicts in the results are taken.
         judge: Which judge counts where the replies are those of several: its model.

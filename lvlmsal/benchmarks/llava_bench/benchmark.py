@@ -32,9 +32,9 @@ class LlavaBench(Benchmark):
 
     Args:
         questions: Question file, absolute or relative to `root`.
-        context: File of descriptions of the images, likewise.
-        reference: File of reference answers, likewise.
-        reading: How scores are read off a reply: official or lmms-eval.
+        context: File of descriptions of the images, absolute or relative to `root`.
+        reference: File of reference answers, absolute or relative to `root`.
+        reading: How scores are read from a reply: official or lmms-eval.
         judge_prompt: ``lvlmsal-1``, or the official ``rule.json``, absolute or relative to `root`.
     """
 

@@ -42,13 +42,13 @@ LLAVA_BENCH_COUNTS: Final = (
 )
 
 Reading = Literal["official", "lmms-eval"]
-"""How two scores are read off a review; `llava_bench_scores` says how."""
+"""How two scores are read from a review; `llava_bench_scores` says how."""
 
 
 def llava_bench_scores(review: str, reading: Reading = "official") -> tuple[float, float]:
-    r"""Read the scores of reference and answer off a review.
+    r"""Read the scores of reference and answer from a review.
 
-    ``official`` takes the first line, replaces commas by blanks, splits at single blanks and wants
+    ``official`` takes the first line, replaces commas by blanks, splits at single spaces and needs
     exactly two numbers: "7, 6", " 8 7" and "8/10 7/10" fail, "7 nan" passes. ``lmms-eval`` takes
     the first two numbers of the first line that is not blank: "8/10 7/10" gives 8 and 10.
 

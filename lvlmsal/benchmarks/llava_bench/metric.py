@@ -110,7 +110,7 @@ class LlavaBenchMetric(JudgedMetric):
     and is left out.
 
     Args:
-        reading: How the two scores are read off a reply: ``official`` or ``lmms-eval``, see
+        reading: How the two scores are read from a reply: ``official`` or ``lmms-eval``, see
             `lvlmsal.benchmarks.llava_bench.counts.llava_bench_scores`.
         judge_prompt: ``lvlmsal-1``, or the official ``rule.json``. Figures under ``lvlmsal-1`` do
             not compare with published ones.

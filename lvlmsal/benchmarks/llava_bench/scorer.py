@@ -39,7 +39,7 @@ class LlavaBenchScorer(Scorer):
         answers: Answer file: question_id, text.
         replies: The judge's replies, such as RUN/judge.jsonl, needed with answers.
         judge: Which judge counts where the replies are those of several: its model.
-        reading: How scores are read off a review: official, lmms-eval.
+        reading: How scores are read from a review: official, lmms-eval.
         judge_prompt: The prompt that the replies were fetched with: lvlmsal-1, or a rule.json.
         seed: Seed of the intervals.
     """
@@ -116,7 +116,7 @@ class LlavaBenchScorer(Scorer):
             if r.stored is not None and llava_bench_scores(r.text, self.reading) != r.stored
         ]
         warnings = [
-            f"in {len(other)} lines 'tuple' is not what the rule {self.reading!r} reads off "
+            f"in {len(other)} lines 'tuple' is not what the rule {self.reading!r} reads from "
             f"'content', which counts: lines {listed(other)}"
         ]
         groups = [images.get(r.question_id, r.question_id) for r in found]

@@ -38,7 +38,7 @@ class MmVetScorer(Scorer):
             attempts 0 to 4 and the second 5 to 9; without attempt it is 0.
         judge: Which judge counts where the replies are those of several: its model.
         judge_prompt: The prompt that the replies were fetched with: lvlmsal-1, or a text file.
-        judge_runs: How often every answer was judged; grade files tell.
+        judge_runs: How often every answer was judged; grade files say so.
         seed: Seed of the intervals.
     """
 

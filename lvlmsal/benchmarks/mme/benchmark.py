@@ -34,7 +34,7 @@ class Mme(Benchmark):
     Args:
         tasks: Which tasks, by name; by default all that have a folder. The totals of perception
             and cognition are undefined unless all of their tasks are there.
-        parser: Rule that reads yes or no off an answer: ``official``, ``lmms-eval``,
+        parser: Rule that reads yes or no from an answer: ``official``, ``lmms-eval``,
             ``vlmevalkit`` or ``strict``.
     """
 

@@ -143,7 +143,7 @@ def _task_questions(folder: Path, task: str) -> Iterator[MmeQuestion]:
 
 
 def read_mme_results(folder: Path | str) -> tuple[list[MmeQuestion], list[str]]:
-    """Read a folder of results as the official script wants it.
+    """Read a folder of results as the official script expects it.
 
     There is one ``<task>.txt`` for each task, with lines of image, question, right answer and
     prediction, separated by tabs. Two lines on one image make a pair, wherever they stand; the

@@ -41,8 +41,8 @@ class MmeScorer(Scorer):
             answer and prediction, separated by tabs.
         answers: LLaVA's answer file (question_id, prompt, text).
         root: Folder of MME, whose questions the answer file answers.
-        parser: Rule that reads yes or no off an answer: official, lmms-eval, vlmevalkit, strict.
-        parsers: Rules to show the scores under as well, with commas between; ``all`` for every one.
+        parser: Rule that reads yes or no from an answer: official, lmms-eval, vlmevalkit, strict.
+        parsers: More rules to show the scores under, comma-separated; ``all`` for every one.
         seed: Seed of the intervals.
 
     Raises:

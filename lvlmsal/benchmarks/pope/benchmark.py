@@ -40,7 +40,7 @@ class Pope(Benchmark):
         questions: Question file, absolute or relative to `root`; by default the one file of
             ``root/pope`` or `root` whose name begins with `dataset`, holds ``pope`` and ends in the
             split.
-        parser: Rule that reads yes or no off an answer: ``strict`` counts what is neither,
+        parser: Rule that reads yes or no from an answer: ``strict`` counts what is neither,
             ``pope-official`` takes it for a yes; `lvlmsal.metrics.answer_parsers` has them all.
     """
 

@@ -24,8 +24,8 @@ class PopeScorer(Scorer):
         answers: Answer file: JSON lines or an array, see `read_pope_answers`.
         labels: Folder of POPE's own files, if the question file is LLaVA's merged one, which has
             no labels.
-        parser: Rule that reads yes or no off an answer.
-        parsers: Rules to show the score under as well, with commas between; ``all`` for every one.
+        parser: Rule that reads yes or no from an answer.
+        parsers: More rules to show the score under, comma-separated; ``all`` for every one.
         seed: Seed of the intervals.
 
     Raises:

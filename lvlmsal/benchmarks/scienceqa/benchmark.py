@@ -35,7 +35,7 @@ class Scienceqa(Benchmark):
         split: Which problems: train, val, test, minival, minitest or trainval.
         modality: ``all``, ``image`` for the problems with an image alone (ScienceQA-IMG), or
             ``text`` for those without.
-        rule: Rule that reads the choice off an answer: ``llava``, ``lmms-eval`` or ``strict``, see
+        rule: Rule that reads the choice from an answer: ``llava``, ``lmms-eval`` or ``strict``, see
             `lvlmsal.benchmarks.scienceqa.choices`.
     """
 

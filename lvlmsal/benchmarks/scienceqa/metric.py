@@ -54,7 +54,7 @@ class ScienceqaMetric(CountMetric):
         >>> easy = {"answer": 0, "choices": 3, "subject": "natural science", "grade": 2}
         >>> metric = ScienceqaMetric()
         >>> targets = [{**easy, "hint": False, "image": image} for image in (True, False)]
-        >>> metric.update(["A", "A."], targets)  # LLaVA's rule wants no full stop
+        >>> metric.update(["A", "A."], targets)  # LLaVA's rule allows no full stop
         >>> figures = metric.compute()
         >>> {name: figures[name].item() for name in ("accuracy", "image", "unparsed")}
         {'accuracy': 0.5, 'image': 1.0, 'unparsed': 1.0}

@@ -34,8 +34,8 @@ class ScienceqaScorer(Scorer):
             object whose results are indices of choices by id.
         split: Which problems were answered.
         modality: all, image (only problems with an image) or text (only those without).
-        rule: Rule that reads the choice off an answer.
-        rules: Rules to show the score under as well, with commas between; ``all`` for every one.
+        rule: Rule that reads the choice from an answer.
+        rules: More rules to show the score under, comma-separated; ``all`` for every one.
         missing: What to do about problems without an answer: refuse, or count them as wrong.
         unknown: What to do about answers to problems outside of the split: refuse, or ignore them,
             as the official scripts do.

@@ -34,8 +34,9 @@ class VideoChatGptScorer(Scorer):
         consistency: Predictions for consistency: video_name, Q1, Q2, A, pred1, pred2.
         rule: How replies are read: official, lmms-eval, strict.
         judge_prompts: The prompts that replies by key were fetched with.
-        second_question: Likewise: shown, or official (the first question twice).
-        attempts: How many replies to one answer are looked at.
+        second_question: What replies by key were shown as the second question: shown (the one that
+            was asked), or official (the first question again).
+        attempts: Maximum number of replies read for one answer.
         seed: Seed of the intervals.
     """
 

@@ -33,7 +33,7 @@ class VideoQaScorer(Scorer):
         answers: Answer file, such as test_a.json, where the answers are in one.
         rule: How replies are read: official, lmms-eval, strict.
         judge_prompt: The prompt that replies by key were fetched with.
-        attempts: How many replies to one answer are looked at.
+        attempts: Maximum number of replies read for one answer.
         seed: Seed of the intervals.
     """
 

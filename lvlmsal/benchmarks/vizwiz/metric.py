@@ -91,8 +91,8 @@ def _lmms_eval(answer: str, target: Mapping[str, Any]) -> list[list[bool]]:
 def _vqa_official(answer: str, target: Mapping[str, Any]) -> list[list[bool]]:
     """Both sides are normalized, unless people agree; the others are those who said otherwise.
 
-    "Others" are entries that differ from the entry at hand. VizWiz gives its answers no id, so all
-    who gave the same answer with the same confidence vanish together.
+    "Others" are entries that differ from the entry in question. VizWiz gives its answers no id, so
+    all who gave the same answer with the same confidence vanish together.
     """
     people = [one_line(text) for text in target["answers"]]
     said = one_line(answer)

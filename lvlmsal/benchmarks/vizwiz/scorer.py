@@ -27,7 +27,7 @@ class VizwizScorer(Scorer):
         answers: Answer file: a submission (image, answer) or LLaVA's (question_id, text).
         questions: LLaVA's question file, which says which image a question_id stands for.
         rule: Rule that compares answers with those of people.
-        rules: Rules to show the score under as well, with commas between; ``all`` for every one.
+        rules: More rules to show the score under, comma-separated; ``all`` for every one.
         seed: Seed of the intervals.
 
     Raises:
