@@ -4,14 +4,14 @@ from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.function import attention_forward
 from lvlmsal.attention.intervening import intervene
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.session import AttentionSession
 
 __all__ = [
     "AttentionContext",
     "AttentionSession",
     "LayerSpec",
-    "Tape",
+    "Recording",
     "attention_forward",
     "intervene",
     "resolve_layers",

@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
-from lvlmsal.attention.recording import Own, Tape
+from lvlmsal.attention.recording import Own, Recording
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.versions import CACHE
 
@@ -63,14 +63,14 @@ def _with_room(states: Tensor, positions: int) -> Tensor:
 
 
 class RecordingCache(DynamicCache):
-    """A KV cache that stays free of graphs while a tape is on.
+    """A KV cache that stays free of graphs while a pass is recorded.
 
-    The new keys and values go to the tape with their graph and into the cache without it, so the
-    past is a constant of the recorded step and nothing has to be detached afterwards. All its
+    The new keys and values go to the recording with their graph and into the cache without it, so
+    the past is a constant of the recorded step and nothing has to be detached afterwards. All its
     layers keep the whole sequence, so a step can be rolled back.
     """
 
-    tape: Tape | None = None
+    recording: Recording | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,10 +114,10 @@ class RecordingCache(DynamicCache):
         *args: object,
         **kwargs: object,
     ) -> tuple[Tensor, Tensor]:
-        """Append, as :class:`transformers.DynamicCache` does, and tell the tape."""
+        """Append, as :class:`transformers.DynamicCache` does, and tell the recording."""
         keys, values = super().update(
             key_states.detach(), value_states.detach(), layer_idx, *args, **kwargs
         )
-        if self.tape is not None and not self.tape.full:
-            self.tape.own[layer_idx] = Own(key_states, value_states, keys, values)
+        if self.recording is not None and not self.recording.full:
+            self.recording.own[layer_idx] = Own(key_states, value_states, keys, values)
         return keys, values

@@ -12,7 +12,7 @@ from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.editor import Editor
 from lvlmsal.attention.passes import check_batch
 from lvlmsal.attention.place import is_aside
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.scopes import acting
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
@@ -24,7 +24,7 @@ class Pass:
 
     context: AttentionContext
     editors: list[Editor]
-    tape: Tape | None
+    recording: Recording | None
     adapter: ModelAdapter
 
     def check_mode(self, module: nn.Module, dropout: float) -> None:
@@ -39,7 +39,9 @@ class Pass:
                 f"mode, which edits and recordings of attention do not: call model.eval() first"
             )
         memo = self.context.memo
-        if module.training and self.tape is None and ("mode",) not in memo:  # record() has looked
+        if (
+            module.training and self.recording is None and ("mode",) not in memo
+        ):  # record() has looked
             check_mode(self.adapter, recorded=False)
             memo["mode",] = True
 
@@ -55,9 +57,11 @@ def active_pass(
         session.passes.place.asked = True
         session.passes.met()  # layers that are run by themselves, perhaps
     editors = [edit for session, _ in found for edit in session.editors if not is_aside(edit)]
-    tape = next((session.tape for session, _ in reversed(found) if session.tape is not None), None)
-    tape = None if is_aside() else tape
-    if not editors and tape is None:
+    recording = next(
+        (session.recording for session, _ in reversed(found) if session.recording is not None), None
+    )
+    recording = None if is_aside() else recording
+    if not editors and recording is None:
         return None
     session, layer = found[-1]
     # Those that were given win over those that a session read off the ids.
@@ -75,7 +79,7 @@ def active_pass(
     prefills = [s.passes.place.prefill for s, _ in found]
     states = {k: v for p in prefills if p is not None for k, v in p.states.items()}
     context = session.passes.context(layer, columns, spans or (), states)
-    return Pass(context, editors, tape, session.adapter)
+    return Pass(context, editors, recording, session.adapter)
 
 
 def note_mask(module: nn.Module, mask: Tensor | None, *, causal: bool) -> None:

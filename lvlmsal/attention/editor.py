@@ -10,6 +10,7 @@ from torch import Tensor
 from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.prompt import Prompt
+from lvlmsal.errors import UnsupportedError
 
 
 class Bindable(Protocol):
@@ -80,3 +81,18 @@ class LogitsEditor(Bound, Protocol):
 
     def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
         """Edited logits (B, r, V)."""
+
+
+def fitted(intervention: Bindable, num_layers: int) -> Bound:
+    """An intervention as an edit of a model of ``num_layers`` layers.
+
+    Raises:
+        UnsupportedError: it is none of the three kinds of editors.
+    """
+    edit = intervention.bind(num_layers)
+    if isinstance(edit, Editor | LayerEditor | LogitsEditor):
+        return edit
+    raise UnsupportedError(
+        f"{type(intervention).__name__} edits nothing: subclass AttentionIntervention, "
+        f"HiddenStateIntervention or LogitsIntervention of lvlmsal.interventions"
+    )

@@ -1,7 +1,7 @@
 """The attention function that is registered with transformers.
 
 With no session it is transformers' own sdpa. With one it computes the rows that an intervention can
-change, or that a tape records, explicitly, and leaves all others to sdpa. What sdpa cannot do (soft
+change, or that are recorded, explicitly, and leaves all others to sdpa. What sdpa cannot do (soft
 caps, attention sinks) is explicit in all rows.
 """
 
@@ -30,7 +30,7 @@ from lvlmsal.attention.editor import Editor
 from lvlmsal.attention.explicit import apply, edited_rows, plain_rows, weights_of
 from lvlmsal.attention.hooks import ATTENTION_NAME, was_sdpa
 from lvlmsal.attention.kernel import plain_attention
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
 from lvlmsal.errors import UnsupportedError
 
 EXPLICIT_ROWS = 64
@@ -57,12 +57,12 @@ def attention_forward(
         attention_mask: boolean (B, 1, q, k) or ``None`` (causal), as ``sdpa_mask`` makes it; or
             what is added to the scores.
         scaling: factor on the scores.
-        dropout: as transformers gives it; interventions and tapes are for evaluation only.
+        dropout: as transformers gives it; edited and recorded passes are for evaluation only.
         **kwargs: ``softcap``, ``s_aux`` and ``is_causal`` are followed; others are passed on to
             sdpa, see :data:`~lvlmsal.attention.arguments.HARMLESS`.
 
     Returns:
-        Output (B, q, H, d), and the weights where a full-graph tape is on.
+        Output (B, q, H, d), and the weights where the full graph is recorded.
 
     Raises:
         UnsupportedError: rows are edited or recorded, and an argument is not known here, the model
@@ -75,14 +75,14 @@ def attention_forward(
     given = _Given(module, query, key, value, attention_mask, scaling, kwargs)
     current = active_pass(module, query.shape[0], rows, key.shape[2], query.device)
     if current is not None:
-        context, tape = current.context, current.tape
-        if tape is not None and context.layer < tape.layers[0]:
-            tape = None
+        context, recording = current.context, current.recording
+        if recording is not None and context.layer < recording.layers[0]:
+            recording = None
         editors = [editor for editor in current.editors if editor.applies_to(context.layer)]
-        if tape is not None:
+        if recording is not None:
             current.check_mode(module, dropout)
-            out, weights = _recorded(given, editors, context, tape)
-            return out.transpose(1, 2).contiguous(), weights if tape.full else None
+            out, weights = _recorded(given, editors, context, recording)
+            return out.transpose(1, 2).contiguous(), weights if recording.full else None
         if editors:
             first = min(editor.first_row(context) for editor in editors)
             if first < rows:
@@ -185,30 +185,30 @@ def _edited(given: _Given, editors: list[Editor], context: AttentionContext, fir
 
 
 def _recorded(
-    given: _Given, editors: list[Editor], context: AttentionContext, tape: Tape
+    given: _Given, editors: list[Editor], context: AttentionContext, recording: Recording
 ) -> tuple[Tensor, Tensor]:
     """The pass with its probe; output (B, H, q, d) and weights (B, H, q, k)."""
     check_arguments(given.module, given.more)
     call, layer = given.call(context.memo), context.layer
     query, key, value = given.query, given.key, given.value
-    if layer in tape.weights:
+    if layer in recording.weights:
         raise UnsupportedError(
             f"layer {layer} calls its attention more than once in a pass (differential attention): "
             f"there is no one matrix of weights whose saliency could be taken"
         )
-    if tape.full:
+    if recording.full:
         weights = weights_of(call, editors, context)
-        if layer in tape.layers:
+        if layer in recording.layers:
             probe = torch.zeros_like(weights, requires_grad=True)
             weights = weights + probe
-            tape.probes[layer], tape.weights[layer] = probe, weights.detach()
+            recording.probes[layer], recording.weights[layer] = probe, weights.detach()
         return apply(weights, value), weights
     if _sees_ahead(given, context.memo):
         raise UnsupportedError(
             "rows of this pass see later ones, so no row carries its gradient alone: record its "
             "tokens one by one with block_size=1, or use full_graph_rows"
         )
-    own_key, own_value = (_repeat(own, query) for own in tape.own_of(layer, key, value))
+    own_key, own_value = (_repeat(own, query) for own in recording.own_of(layer, key, value))
     # A row's own key and value carry gradient, on the diagonal alone: differences of value zero.
     diagonal = (query * (own_key - own_key.detach())).sum(-1) * call.scale
     extra = _on_diagonal(diagonal, key.shape[2])
@@ -218,11 +218,11 @@ def _recorded(
     own_weights = weights[:, :, rows, key.shape[2] - query.shape[2] + rows]
     own = own_weights[..., None].to(out.dtype) * (own_value - own_value.detach())
     out = out + own
-    if layer in tape.layers:
+    if layer in recording.layers:
         probe = torch.zeros_like(out, requires_grad=True)
         out = out + probe
-        tape.probes[layer], tape.weights[layer] = probe, weights.detach()
-        tape.values[layer] = value
+        recording.probes[layer], recording.weights[layer] = probe, weights.detach()
+        recording.values[layer] = value
     return out, weights
 
 

@@ -46,4 +46,4 @@ def intervene(
     >>> tokens.shape[1] - inputs["input_ids"].shape[1]
     3
     """
-    return AttentionSession(model, interventions, spans=spans, recording=False, shared=True)
+    return AttentionSession(model, interventions, spans=spans, records=False, shared=True)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvlmsal.attention.aside import aside
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.editor import LogitsEditor
 from lvlmsal.attention.passes import Passes, check_batch
-from lvlmsal.attention.place import aside
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.second_stream import follow
 from lvlmsal.errors import UnsupportedError
 
@@ -24,20 +24,20 @@ def edit_logits(
     editors: Sequence[LogitsEditor],
     passes: Passes,
     others: Sequence[Passes],
-    tape: Tape | None,
+    recording: Recording | None,
 ) -> None:
     """Edit what a pass predicts, in float32 or better.
 
     Rows of the prompt before its last one stay as they are: nothing is chosen from them. A recorded
     pass keeps its raw logits, from which losses are taken; what the edits make of them goes to the
-    tape, unless that is one of a full graph, after which nothing is chosen.
+    recording, unless that is one of a full graph, after which nothing is chosen.
 
     Args:
         output: of the model, with ``logits`` (B, r, V).
         editors: in the order in which they act.
         passes: of this session.
         others: of all open sessions.
-        tape: of a recorded pass.
+        recording: of a recorded pass.
 
     Raises:
         UnsupportedError: the prompt of the pass was not seen, or it cannot be told which rows of
@@ -45,7 +45,7 @@ def edit_logits(
     """
     place = passes.place
     prefill, ids = place.prefill, place.ids
-    if tape is not None and tape.full:
+    if recording is not None and recording.full:
         return
     if prefill is None or ids is None:
         raise UnsupportedError(
@@ -64,8 +64,8 @@ def edit_logits(
             "prompts at the left and answers at the right"
         )
     logits: Tensor = output.logits
-    if tape is not None:
-        logits = logits.detach() if tape.edited_logits is None else tape.edited_logits
+    if recording is not None:
+        logits = logits.detach() if recording.edited_logits is None else recording.edited_logits
     first = place.past + ids.shape[1] - logits.shape[1] - (prefill.width - 1)
     skipped = max(0, -first)
     count = logits.shape[1] - skipped
@@ -75,7 +75,7 @@ def edit_logits(
     tail = tail if tail.dtype == torch.float64 else tail.float()
     hidden = {layer: states[:, -count:] for layer, states in place.hidden.items()}
     # What was recorded for a loss ends at the raw logits: no graph through the edits.
-    with nullcontext() if tape is None else torch.no_grad():
+    with nullcontext() if recording is None else torch.no_grad():
         for editor in editors:
             context = LogitsContext(
                 passes.adapter, prefill.spans, first + skipped, None, hidden, prefill.states
@@ -83,10 +83,10 @@ def edit_logits(
             second = _second_logits(editor, passes, others, tail, context)
             tail = editor.logits(tail, replace(context, second=second))
     edited = torch.cat([logits[:, :skipped].to(tail), tail], dim=1) if skipped else tail
-    if tape is None:
+    if recording is None:
         output.logits = edited
     else:
-        tape.edited_logits = edited
+        recording.edited_logits = edited
 
 
 def _second_logits(

@@ -1,13 +1,12 @@
-"""Where the pass of a thread stands, and passes aside of it."""
+"""Where the pass of a thread stands, and whether it is one that an edit runs for itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import local
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +17,6 @@ from lvlmsal.attention.context import Columns
 from lvlmsal.attention.editor import Bound
 from lvlmsal.attention.pixels import EncodedImages
 from lvlmsal.attention.prompt import Prefill
-
-if TYPE_CHECKING:
-    from lvlmsal.attention.passes import Passes
 
 
 @dataclass
@@ -63,38 +59,11 @@ class PerThread(local):
         self.images = EncodedImages()
 
 
-# Edits that run passes of their own (a second stream, a look at the prompt): they do not act there.
-_ASIDE: ContextVar[tuple[Bound, ...]] = ContextVar("lvlmsal_aside", default=())
+ASIDE: ContextVar[tuple[Bound, ...]] = ContextVar("lvlmsal_aside", default=())
+"""Edits that run passes of their own (a second stream, a look at the prompt): none acts there."""
 
 
 def is_aside(edit: object = None) -> bool:
     """Whether a pass runs that an edit (any, if none is given) has started for itself."""
-    running = _ASIDE.get()
+    running = ASIDE.get()
     return bool(running) if edit is None else any(edit is other for other in running)
-
-
-@contextmanager
-def aside(
-    edit: Bound, passes: Sequence[Passes], *, plain: bool = False, other_prompt: bool = False
-) -> Iterator[None]:
-    """Run passes on behalf of an edit, in which it does not act, and no logits are edited.
-
-    Args:
-        edit: the edit.
-        passes: of all open sessions: they go on afterwards where they stand.
-        plain: whether no other edit of these sessions acts either.
-        other_prompt: whether another prompt is run, to which spans that were given do not belong.
-    """
-    before = [(each.place, each.fixed_spans) for each in passes]
-    resting = [other for each in passes for other in each.edits] if plain else [edit]
-    token = _ASIDE.set((*_ASIDE.get(), *resting))
-    for each in passes:
-        each.place = Place()
-        each.fixed_spans = None if other_prompt else each.fixed_spans
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        _ASIDE.reset(token)
-        for each, (place, spans) in zip(passes, before, strict=True):
-            each.place, each.fixed_spans = place, spans

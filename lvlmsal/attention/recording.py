@@ -40,7 +40,7 @@ class Own(NamedTuple):
 
 
 @dataclass
-class Tape:
+class Recording:
     """Attention weights of the target layers of one forward pass, and handles on their gradients.
 
     Two kinds, one result:
@@ -71,7 +71,7 @@ class Tape:
     edited_logits: Tensor | None = field(default=None, repr=False)
 
     def clear(self) -> None:
-        """Another pass begins, of which the tape is then."""
+        """Forget the last pass: another one begins."""
         for kept in (self.weights, self.values, self.probes, self.own):
             kept.clear()
         self.edited_logits = None
@@ -100,7 +100,7 @@ class Tape:
             return self.own[layer].key, self.own[layer].value
         if not self.own:
             raise UnsupportedError(
-                "this pass has no RecordingCache, which tells a tape of rows what is new: use "
+                "this pass has no RecordingCache, which tells a recording what is new: use "
                 "block_saliency, which makes one, or record(..., full=True)"
             )
         raise UnsupportedError(

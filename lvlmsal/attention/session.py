@@ -14,7 +14,8 @@ from transformers import Cache, PreTrainedModel
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.arguments import LastColumn
-from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor
+from lvlmsal.attention.aside import aside
+from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor, fitted
 from lvlmsal.attention.hooks import (
     Hook,
     before_others,
@@ -27,9 +28,9 @@ from lvlmsal.attention.hooks import (
 )
 from lvlmsal.attention.logits_edits import edit_logits
 from lvlmsal.attention.passes import Passes
-from lvlmsal.attention.place import aside, is_aside
+from lvlmsal.attention.place import is_aside
 from lvlmsal.attention.prompt import without_room
-from lvlmsal.attention.recording import Tape, frozen
+from lvlmsal.attention.recording import Recording, frozen
 from lvlmsal.attention.scopes import (
     acting,
     around,
@@ -58,7 +59,7 @@ class AttentionSession:
         interventions: in the order in which they act.
         spans: the samples' spans where the session cannot read them off ``input_ids`` at prefill,
             or where generated tokens are part of the input (teacher forcing).
-        recording: whether :meth:`record` may be called; if not, identities switch nothing.
+        records: whether :meth:`record` may be called; if not, identities switch nothing.
         edits_logits: whether logits are edited too, which says nothing about where a token looked.
         shared: whether it acts in threads, too, that know of no session of their own.
 
@@ -73,14 +74,15 @@ class AttentionSession:
         interventions: Sequence[Bindable] = (),
         *,
         spans: Sequence[TokenSpans] | None = None,
-        recording: bool = True,
+        records: bool = True,
         edits_logits: bool = True,
         shared: bool = False,
     ) -> None:
         self.adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
         self.model: PreTrainedModel = self.adapter.model
         self.decoder = self.adapter.decoder
-        bound = [self._fitted(intervention) for intervention in interventions]
+        depth = self.adapter.num_layers
+        bound = [fitted(intervention, depth) for intervention in interventions]
         active = [edit for edit in bound if not edit.is_identity]
         self.editors = [edit for edit in bound if isinstance(edit, Editor)]
         self.layer_editors = [edit for edit in active if isinstance(edit, LayerEditor)]
@@ -90,14 +92,13 @@ class AttentionSession:
         self.passes = Passes(
             self.adapter, active, spans, self._look, _open_passes, edits_logits=edits_logits
         )
-        self.tape: Tape | None = None
+        self.recording: Recording | None = None
         self._last_column: LastColumn | None = None
-        depth = self.adapter.num_layers
         self._exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
         if outside := sorted(self._exits - set(range(depth))):
             raise ValueError(f"exits {outside} are outside a model of {depth} layers")
         self._has_edits = bool(active)
-        self._holds = recording or any(not edit.is_identity for edit in self.editors)
+        self._holds = records or any(not edit.is_identity for edit in self.editors)
         self._modules = {id(module): i for i, module in enumerate(self.adapter.attention_modules)}
         self._undo: ExitStack | None = None
         self.shared = shared and self._has_edits
@@ -165,15 +166,6 @@ class AttentionSession:
         if kind is None and self._has_edits and not is_aside():
             check_it_acted(self, goes_on=goes_on)
 
-    def _fitted(self, intervention: Bindable) -> Bound:
-        edit = intervention.bind(self.adapter.num_layers)
-        if isinstance(edit, Editor | LayerEditor | LogitsEditor):
-            return edit
-        raise UnsupportedError(
-            f"{type(intervention).__name__} edits nothing: subclass AttentionIntervention, "
-            f"HiddenStateIntervention or LogitsIntervention of lvlmsal.interventions"
-        )
-
     def _acts(self) -> bool:
         """Whether hooks act in this thread, or are asleep as it is outside of the scope."""
         acts = self in acting()
@@ -199,8 +191,8 @@ class AttentionSession:
                 "config; lvlmsal.load(...).diagnose(...) holds the edited weights, and outside of "
                 "the scope there are the plain ones"
             )
-        if self.tape is not None and not is_aside():
-            self.tape.clear()
+        if self.recording is not None and not is_aside():
+            self.recording.clear()
         self.passes.begin(module, args, kwargs)
 
     def _gives_weights(self, asked: bool | None) -> bool:
@@ -215,8 +207,8 @@ class AttentionSession:
         return self._undo is not None
 
     @contextmanager
-    def record(self, layers: Sequence[int], *, full: bool = False) -> Iterator[Tape]:
-        """Record the last forward pass of this block; see `attention.recording.Tape`.
+    def record(self, layers: Sequence[int], *, full: bool = False) -> Iterator[Recording]:
+        """Record the last forward pass of this block; see `attention.recording.Recording`.
 
         Raises:
             UnsupportedError: under ``torch.inference_mode``, which knows no gradients, and in
@@ -224,11 +216,11 @@ class AttentionSession:
         """
         check_mode(self.adapter, recorded=True)
         with frozen(self.model):
-            self.tape = Tape(tuple(layers), full=full)
+            self.recording = Recording(tuple(layers), full=full)
             try:
-                yield self.tape
+                yield self.recording
             finally:
-                self.tape = None
+                self.recording = None
 
     @contextmanager
     def watching_last_column(self) -> Iterator[LastColumn]:
@@ -256,7 +248,7 @@ class AttentionSession:
         """Told by the mask function, once per forward pass, at which column the queries start."""
         if config is not self.adapter.text_config:
             return
-        if kv_offset and (self.editors or self.tape):
+        if kv_offset and (self.editors or self.recording):
             raise UnsupportedError(
                 "this pass runs on a sliding-window cache, whose columns are no longer the "
                 f"sequence's: pass {CACHE}=transformers.DynamicCache() to generate"
@@ -272,8 +264,8 @@ class AttentionSession:
             )
         if self.logits_editors and not is_aside():
             mine = [session for session in acting() if session.model is self.model]
-            tape = next((s.tape for s in reversed(mine) if s.tape is not None), None)
-            edit_logits(output, self.logits_editors, self.passes, _open_passes(), tape)
+            recording = next((s.recording for s in reversed(mine) if s.recording is not None), None)
+            edit_logits(output, self.logits_editors, self.passes, _open_passes(), recording)
 
     def _look(
         self,
@@ -287,7 +279,7 @@ class AttentionSession:
     ) -> None:
         """What ``Prompt.run`` does; see there."""
         place = aside(edit, _open_passes(), plain=plain, other_prompt=inputs is not None)
-        watching = AttentionSession(self.adapter, watchers, recording=False)
+        watching = AttentionSession(self.adapter, watchers, records=False)
         with place, watching, positions_kept(self.model), first_layers(self.adapter, layers):
             if inputs is not None:
                 Stream.of(self.model, inputs).prefill()

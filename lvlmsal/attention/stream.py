@@ -90,6 +90,7 @@ class Stream:
         # the convention of generate's own loop.
         self._kwargs = {**model_kwargs, CACHE: self.cache, "use_cache": True}
         self.forwards = 0
+        self._with_graph = False
 
     @classmethod
     def of(cls, model: PreTrainedModel, inputs: Mapping[str, Any]) -> Stream:
@@ -170,7 +171,7 @@ class Stream:
     def _run(self, kwargs: dict[str, Any], **place: Any) -> Any:
         inputs = self.model.prepare_inputs_for_generation(self.input_ids, **place, **kwargs)
         self.forwards += 1
-        with torch.no_grad():
+        with torch.set_grad_enabled(self._with_graph):
             return self.model(**inputs, return_dict=True)
 
     def _extended(self, kwargs: dict[str, Any], outputs: Any, count: int) -> dict[str, Any]:

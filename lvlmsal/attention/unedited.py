@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
 
+from lvlmsal.attention.aside import aside
 from lvlmsal.attention.passes import Passes
-from lvlmsal.attention.place import aside
 from lvlmsal.attention.scopes import acting, alone
 
 

@@ -106,7 +106,7 @@ class SharedPrefix:
     def run(self, interventions: Sequence[Intervention]) -> DynamicCache:
         """Keys and values of the shared tokens, shape (1, heads, n, d) a layer."""
         cache = DynamicCache()
-        with torch.no_grad(), AttentionSession(self.adapter, interventions, recording=False):
+        with torch.no_grad(), AttentionSession(self.adapter, interventions, records=False):
             self.adapter.model(**self.inputs, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
         return cache
 

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
+from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import prepared
 from lvlmsal.errors import UnsupportedError
@@ -20,7 +21,6 @@ from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import check_finite, fuse, normalise
-from lvlmsal.saliency.stepping import Stepper
 
 BLOCK_MEMORY = 2**30
 """Bytes that the graph of one block may take, about; longer answers are walked block by block."""
@@ -103,10 +103,10 @@ def block_saliency(
 
     def run(input_ids: Tensor, kwargs: dict[str, Any]) -> tuple[ResponseRows, bool]:
         layers = resolve_layers(options.layers, adapter.num_layers)
-        stepper = Stepper(adapter.model, session, input_ids, kwargs, layers)
+        stream = RecordingStream(adapter.model, session, input_ids, kwargs, layers)
         most = block_size or _rows_per_block(adapter, response.shape, layers, input_ids)
-        walked = _walked(stepper, response.to(input_ids), options, most)
-        return walked, stepper.prefix_sees_last
+        walked = _walked(stream, response.to(input_ids), options, most)
+        return walked, stream.prefix_sees_last
 
     # Open while the images are encoded, for edits that want to see their pixels.
     with session:
@@ -120,38 +120,40 @@ def block_saliency(
     return found
 
 
-def _walked(stepper: Stepper, tokens: Tensor, options: SaliencyOptions, most: int) -> ResponseRows:
+def _walked(
+    stream: RecordingStream, tokens: Tensor, options: SaliencyOptions, most: int
+) -> ResponseRows:
     """All blocks of an answer, each of at most ``most`` rows."""
-    last = stepper.input_ids[:, -1:]
-    logits = stepper.prefill()[:, None]
-    found = _empty(stepper, tokens.shape[1], like=logits)
+    last = stream.input_ids[:, -1:]
+    logits = stream.prefill()[:, None]
+    found = _empty(stream, tokens.shape[1], like=logits)
     if options.row == "predicting":
         # Its rows are those of the tokens before: the prompt's last one is run again.
-        stepper.rewind(stepper.before_last)
+        stream.rewind(stream.before_last)
         inputs = torch.cat([last, tokens[:, :-1]], dim=1)
     else:
         inputs = tokens
     with tqdm(total=tokens.shape[1], desc="saliency", unit="token", delay=3, leave=False) as bar:
         for start in range(0, tokens.shape[1], most):
             judged = tokens[:, start : start + most]
-            rows, tape = stepper.record(inputs[:, start : start + most])
+            rows, recording = stream.record(inputs[:, start : start + most])
             if options.row == "predicting":
                 predicting = rows.detach()
             else:
                 predicting = torch.cat([logits, rows[:, :-1].detach()], dim=1)
                 logits = rows[:, -1:].detach()
             loss = loss_gradient(rows, judged, options.row)
-            gradients = tape.gradients(loss.logits, loss.direction, loss.scale)
-            _keep_rows(found, start, tape.weights, gradients, options)
+            gradients = recording.gradients(loss.logits, loss.direction, loss.scale)
+            _keep_rows(found, start, recording.weights, gradients, options)
             _keep_confidence(found, start, predicting, judged)
-            del rows, tape, loss, gradients  # or two blocks' graphs would stand side by side
+            del rows, recording, loss, gradients  # or two blocks' graphs would stand side by side
             bar.update(judged.shape[1])
     return found
 
 
-def _empty(stepper: Stepper, length: int, like: Tensor) -> ResponseRows:
-    batch, prompt = stepper.input_ids.shape
-    kept = torch.zeros(batch, length, len(stepper.layers), prompt + length, dtype=like.dtype)
+def _empty(stream: RecordingStream, length: int, like: Tensor) -> ResponseRows:
+    batch, prompt = stream.input_ids.shape
+    kept = torch.zeros(batch, length, len(stream.layers), prompt + length, dtype=like.dtype)
     of_tokens = torch.zeros(batch, length, dtype=like.dtype)
     maps = {fusion: torch.zeros_like(kept) for fusion in FUSIONS}
     return ResponseRows(maps, kept, of_tokens, of_tokens.clone())

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
+from lvlmsal.attention.recording_stream import NO_IDS
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import prepared
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import LossGradient, loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
 from lvlmsal.saliency.reduce import fuse, normalise
-from lvlmsal.saliency.stepping import NO_IDS
 from lvlmsal.versions import without_cache
 
 
@@ -70,18 +70,20 @@ def full_graph_rows(
             input_ids, is_first_iteration=True, **kwargs
         )
         found: dict[FusionName, list[Tensor]] = {fusion: [] for fusion in FUSIONS}
-        with session.record(layers, full=True) as tape:
+        with session.record(layers, full=True) as recording:
             logits = generative(**prepared_inputs, return_dict=True).logits
             logits = logits if logits.dtype == torch.float64 else logits.float()
             columns = torch.arange(start, input_ids.shape[1])
             places = columns - 1 if options.row == "predicting" else columns
             loss = loss_gradient(logits[:, places], input_ids[:, columns], options.row)
-            for row, gradients in zip(places.tolist(), _each_row(tape, loss, options), strict=True):
+            for row, gradients in zip(
+                places.tolist(), _each_row(recording, loss, options), strict=True
+            ):
                 for fusion, rows in found.items():
                     of_layers = []
                     for layer in layers:
                         matrix = fuse(
-                            tape.weights[layer],
+                            recording.weights[layer],
                             gradients[layer],
                             fusion=fusion,
                             heads=options.heads,
@@ -99,16 +101,16 @@ def full_graph_rows(
 
 
 def _each_row(
-    tape: Tape, loss: LossGradient, options: SaliencyOptions
+    recording: Recording, loss: LossGradient, options: SaliencyOptions
 ) -> Iterator[dict[int, Tensor]]:
     """For each token dL/dA of its own loss, or that of the sum, which serves all of them."""
     rows = loss.scale.shape[1]
     if options.loss == "sum":
         common = loss.scale.amax(-1)
         direction = loss.direction * (loss.scale / common[:, None])[..., None]
-        yield from repeat(tape.gradients(loss.logits, direction, common), rows)
+        yield from repeat(recording.gradients(loss.logits, direction, common), rows)
         return
     for row in range(rows):
-        yield tape.gradients(
+        yield recording.gradients(
             loss.logits[:, row], loss.direction[:, row], loss.scale[:, row], retain_graph=True
         )

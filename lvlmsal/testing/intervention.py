@@ -123,9 +123,9 @@ def check_causality(case: InterventionCase) -> None:
     real = case.batch["attention_mask"].bool()
     with AttentionSession(case.adapter, [case.intervention]) as session:
         layers = range(session.adapter.num_layers)
-        with session.record(list(layers), full=True) as tape:
+        with session.record(list(layers), full=True) as recording:
             case.model(**case.batch)
-    for weights in tape.weights.values():
+    for weights in recording.weights.values():
         seen = weights * real[:, None, :, None]  # the rows of padding do not matter
         assert torch.count_nonzero(seen.triu(1)) == 0, "weight above the diagonal"
         assert torch.count_nonzero(seen * ~real[:, None, None, :]) == 0, "weight on padding"

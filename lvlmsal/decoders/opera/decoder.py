@@ -256,7 +256,7 @@ class OPERA(Beam):
             raise UnsupportedError("this decoder needs the KV cache: drop use_cache=False")
         watcher = LastLayer()
         watchers = [watcher] if self.looks else []
-        with AttentionSession(model, watchers, recording=False) as session:
+        with AttentionSession(model, watchers, records=False) as session:
             cache = RecordingCache.adopt(given_cache(model_kwargs))
             if cache.get_seq_length():
                 spans = session.adapter.spans(input_ids, model_kwargs.get("attention_mask"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lvlmsal.decoders.records import TokenRecord
 
 
-class Trial:
+class Acceptance:
     """Takes the first candidate that reaches the threshold (Algorithm 1).
 
     Args:

@@ -1,4 +1,4 @@
-"""The two readings of SGRS: from which row a candidate's saliency is taken."""
+"""The saliency of SGRS's candidates: of their own rows, or of the row that predicts them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
+from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import SaliencyOptions
-from lvlmsal.saliency.stepping import Stepper
+from lvlmsal.saliency.row import row_saliency
 
 
-class Reading(ABC):
+class CandidateSaliency(ABC):
     """Judges the candidates of one position and moves on to the next.
 
     Attributes:
@@ -24,9 +25,9 @@ class Reading(ABC):
 
     logits: Tensor
 
-    def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
-        self.stepper, self.options = stepper, options
-        self.logits = stepper.prefill()
+    def __init__(self, stream: RecordingStream, options: SaliencyOptions) -> None:
+        self.stream, self.options = stream, options
+        self.logits = stream.prefill()
 
     @abstractmethod
     def judge(self, tokens: Sequence[int]) -> list[float]:
@@ -38,14 +39,14 @@ class Reading(ABC):
 
     def draft(self, tokens: Sequence[int]) -> None:
         """Move on by a plain step, judged or not."""
-        self.logits = self.stepper.step(self._column(tokens)[:, 0])
+        self.logits = self.stream.step(self._column(tokens)[:, 0])
 
     def _column(self, tokens: Sequence[int]) -> Tensor:
-        return torch.tensor(tokens, device=self.stepper.input_ids.device)[:, None]
+        return torch.tensor(tokens, device=self.stream.input_ids.device)[:, None]
 
 
-class BlockReading(Reading):
-    """A reading that also judges a block of drafted tokens at once."""
+class BlockSaliency(CandidateSaliency):
+    """One that also judges a block of drafted tokens at once."""
 
     @abstractmethod
     def verify(self, tokens: Tensor) -> list[list[float]]:
@@ -61,25 +62,25 @@ class _Rows:
     """Recorded rows that predict, and which of them predicts the next position."""
 
     logits: Tensor
-    tape: Tape
+    recording: Recording
     tokens: Tensor
     place: int
 
 
-class PredictingRow(BlockReading):
+class PredictingRow(BlockSaliency):
     """``row="predicting"``: one recorded row serves every candidate of its position."""
 
-    def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
-        super().__init__(stepper, options)
+    def __init__(self, stream: RecordingStream, options: SaliencyOptions) -> None:
+        super().__init__(stream, options)
         # Where the row that predicts begins; it is run again when it has to be recorded.
-        self._start = stepper.lone_last
+        self._start = stream.lone_last
         self._rows: _Rows | None = None
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
         """One vector-Jacobian product through the recorded row, or through its whole block."""
         if self._rows is None:
-            row = self.stepper.input_ids[:, -1:]
-            self.stepper.rewind(self._start)
+            row = self.stream.input_ids[:, -1:]
+            self.stream.rewind(self._start)
             self._record(row)
         assert self._rows is not None
         rows = self._rows
@@ -88,7 +89,7 @@ class PredictingRow(BlockReading):
 
     def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
         """The next step, recorded where it will be judged."""
-        self._start, self._rows = self.stepper.mark(), None
+        self._start, self._rows = self.stream.mark(), None
         if judged_next:
             self._record(self._column(tokens))
         else:
@@ -103,65 +104,68 @@ class PredictingRow(BlockReading):
         """The rows that predict the drafted tokens, and the last token's for what follows it."""
         self._rows = None
         length = self._start.length
-        inputs = torch.cat([self.stepper.input_ids[:, length : length + 1], tokens], dim=1)
-        self.stepper.rewind(self._start)
-        logits, tape = self.stepper.record(inputs)
+        inputs = torch.cat([self.stream.input_ids[:, length : length + 1], tokens], dim=1)
+        self.stream.rewind(self._start)
+        logits, recording = self.stream.record(inputs)
         # The last row has nothing to judge yet: whatever it is given touches no other row.
-        self._rows = _Rows(logits, tape, torch.nn.functional.pad(tokens, (0, 1)), 0)
+        self._rows = _Rows(logits, recording, torch.nn.functional.pad(tokens, (0, 1)), 0)
         return self._saliency(self._rows)[:, :-1].tolist()
 
     def accept(self, count: int) -> None:
         """Keep the rows up to the one that predicts what follows the accepted tokens."""
         assert self._rows is not None
         self._rows.place = count
-        self.logits = self._rows.tape.chosen_from(self._rows.logits)[:, count]
-        self.stepper.rewind(self.stepper.later(self._start, count + 1))
-        self._start = self.stepper.later(self._start, count)
+        self.logits = self._rows.recording.chosen_from(self._rows.logits)[:, count]
+        self.stream.rewind(self.stream.later(self._start, count + 1))
+        self._start = self.stream.later(self._start, count)
 
     def _record(self, tokens: Tensor) -> None:
-        logits, tape = self.stepper.record(tokens)
-        self._rows = _Rows(logits, tape, tokens.clone(), 0)
-        self.logits = tape.chosen_from(logits)[:, 0]
+        logits, recording = self.stream.record(tokens)
+        self._rows = _Rows(logits, recording, tokens.clone(), 0)
+        self.logits = recording.chosen_from(logits)[:, 0]
 
     def _saliency(self, rows: _Rows) -> Tensor:
         loss = loss_gradient(rows.logits, rows.tokens, "predicting")
-        return self.stepper.saliency(rows.tape, loss, self.options, retain_graph=True)
+        return row_saliency(
+            rows.recording, loss, self.stream.spans, self.options, retain_graph=True
+        )
 
 
-class CandidateRow(BlockReading):
+class CandidateRow(BlockSaliency):
     """``row="candidate"``: each candidate is a recorded step, the accepted one's the next step."""
 
-    def __init__(self, stepper: Stepper, options: SaliencyOptions) -> None:
-        super().__init__(stepper, options)
-        self._start = stepper.mark()
+    def __init__(self, stream: RecordingStream, options: SaliencyOptions) -> None:
+        super().__init__(stream, options)
+        self._start = stream.mark()
         self._tried: tuple[list[int], Tensor] | None = None
         self._after: Tensor | None = None
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
         """Run the candidates as a step, which stays in the cache until the next call."""
-        self.stepper.rewind(self._start)
-        logits, tape = self.stepper.record(self._column(tokens))
-        self._tried = list(tokens), tape.chosen_from(logits)[:, 0]
+        self.stream.rewind(self._start)
+        logits, recording = self.stream.record(self._column(tokens))
+        self._tried = list(tokens), recording.chosen_from(logits)[:, 0]
         loss = loss_gradient(logits, self._column(tokens), "candidate")
-        return [float(value) for value in self.stepper.saliency(tape, loss, self.options)[:, 0]]
+        found = row_saliency(recording, loss, self.stream.spans, self.options)
+        return [float(value) for value in found[:, 0]]
 
     def advance(self, tokens: Sequence[int], *, judged_next: bool) -> None:
         """Keep the step that was run last, or run the chosen tokens plainly where they differ."""
         if self._tried is not None and self._tried[0] == list(tokens):
             self.logits = self._tried[1]
         else:
-            self.stepper.rewind(self._start)
+            self.stream.rewind(self._start)
             self.draft(tokens)
-        self._start, self._tried = self.stepper.mark(), None
+        self._start, self._tried = self.stream.mark(), None
 
     def verify(self, tokens: Tensor) -> list[list[float]]:
         """The drafted tokens' own rows."""
-        self.stepper.rewind(self._start)
-        logits, tape = self.stepper.record(tokens)
+        self.stream.rewind(self._start)
+        logits, recording = self.stream.record(tokens)
         loss = loss_gradient(logits, tokens, "candidate")
-        self._after = tape.chosen_from(logits)
-        saliency: list[list[float]] = self.stepper.saliency(tape, loss, self.options).tolist()
-        return saliency
+        self._after = recording.chosen_from(logits)
+        found = row_saliency(recording, loss, self.stream.spans, self.options)
+        return [[float(value) for value in of_sample] for of_sample in found]
 
     def accept(self, count: int) -> None:
         """Keep the accepted tokens' rows."""
@@ -169,12 +173,12 @@ class CandidateRow(BlockReading):
         if count:
             self.logits = self._after[:, count - 1].clone()
         self._after = None
-        self._start = self.stepper.later(self._start, count)
-        self.stepper.rewind(self._start)
+        self._start = self.stream.later(self._start, count)
+        self.stream.rewind(self._start)
 
 
-class Control(Reading):
-    """No rejection: plain steps, nothing is judged."""
+class NoSaliency(CandidateSaliency):
+    """The control, which rejects nothing: plain steps, nothing is judged."""
 
     def judge(self, tokens: Sequence[int]) -> list[float]:
         """Undefined for every candidate, so that the first one is always taken."""

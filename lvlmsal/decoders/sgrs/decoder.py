@@ -18,19 +18,24 @@ from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from lvlmsal.adapters.spans import ContextName
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
+from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder, check_outputs
 from lvlmsal.decoders.randomness import sample_names
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.search import Greedy
-from lvlmsal.decoders.sgrs.candidate_saliency import CandidateRow, Control, PredictingRow, Reading
+from lvlmsal.decoders.sgrs.candidate_saliency import (
+    CandidateRow,
+    CandidateSaliency,
+    NoSaliency,
+    PredictingRow,
+)
 from lvlmsal.decoders.sgrs.candidates import OrderName
-from lvlmsal.decoders.sgrs.loop import RejectionLoop
+from lvlmsal.decoders.sgrs.loop import SgrsLoop
 from lvlmsal.decoders.streaming import streaming
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
-from lvlmsal.saliency.stepping import Stepper
 from lvlmsal.versions import CACHE
 
 
@@ -248,17 +253,17 @@ class SGRS(Decoder):
             self._check(generation_config)
             options = self.saliency_options()
             layers = resolve_layers(self.layers, session.adapter.num_layers)
-            stepper = Stepper(session.model, session, input_ids, model_kwargs, layers)
-            reading: Reading
+            stream = RecordingStream(session.model, session, input_ids, model_kwargs, layers)
+            saliency: CandidateSaliency
             if not self.rejection:
-                reading = Control(stepper, options)
+                saliency = NoSaliency(stream, options)
             elif self.row == "predicting":
-                reading = PredictingRow(stepper, options)
+                saliency = PredictingRow(stream, options)
             else:
-                reading = CandidateRow(stepper, options)
-            loop = RejectionLoop(
+                saliency = CandidateRow(stream, options)
+            loop = SgrsLoop(
                 self,
-                reading,
+                saliency,
                 sample_names(sample_ids, input_ids.shape[0]),
                 seed,
                 logits_processor,
@@ -268,11 +273,11 @@ class SGRS(Decoder):
             )
             ids = loop.run()
         if generation_config.return_dict_in_generate:
-            cached: dict[str, Any] = {CACHE: stepper.cache}
+            cached: dict[str, Any] = {CACHE: stream.cache}
             return SGRSOutput(
                 sequences=ids,
                 records=loop.records,
-                forwards=stepper.forwards,
+                forwards=stream.forwards,
                 **cached,
             )
         return ids

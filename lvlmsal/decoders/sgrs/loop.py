@@ -12,12 +12,12 @@ import torch
 from torch import LongTensor, Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.decoders.records import TokenRecord
-from lvlmsal.decoders.sgrs.acceptance import Trial
-from lvlmsal.decoders.sgrs.candidate_saliency import BlockReading, Reading
+from lvlmsal.decoders.sgrs.acceptance import Acceptance
+from lvlmsal.decoders.sgrs.candidate_saliency import BlockSaliency, CandidateSaliency
 from lvlmsal.decoders.sgrs.candidates import ordered_candidates
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.saliency.stepping import Stepper
 
 if TYPE_CHECKING:
     from lvlmsal.decoders.sgrs.decoder import SGRS
@@ -63,7 +63,7 @@ class _Position:
         return [next(iter(tokens)) for tokens in self.candidates]
 
 
-class RejectionLoop:
+class SgrsLoop:
     """State of one decoding run.
 
     With ``block_size`` m tokens are drafted by plain steps, each the first candidate of its
@@ -78,7 +78,7 @@ class RejectionLoop:
 
     Args:
         sgrs: the decoder.
-        reading: where S is read, at the end of the prompt.
+        saliency: where S is read, at the end of the prompt.
         names: of the samples.
         seed: of the run.
         logits_processor: from ``generate``.
@@ -90,7 +90,7 @@ class RejectionLoop:
     def __init__(
         self,
         sgrs: SGRS,
-        reading: Reading,
+        saliency: CandidateSaliency,
         names: list[str],
         seed: int,
         logits_processor: LogitsProcessorList,
@@ -98,18 +98,18 @@ class RejectionLoop:
         config: GenerationConfig,
         streamers: Sequence[Any],  # their base class is untyped
     ) -> None:
-        self.sgrs, self.reading, self.names, self.seed = sgrs, reading, names, seed
+        self.sgrs, self.saliency, self.names, self.seed = sgrs, saliency, names, seed
         self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
         self.streamers = streamers
         pad = config._pad_token_tensor
         self.filler = 0 if pad is None else int(pad)
-        self.stepper: Stepper = reading.stepper
-        self.ids = cast(LongTensor, self.stepper.input_ids)
+        self.stream: RecordingStream = saliency.stream
+        self.ids = cast(LongTensor, self.stream.input_ids)
         self.prompt_columns = self.ids.shape[1]
         self.history = [deque[float](maxlen=sgrs.window) for _ in names]
         self.records: list[list[TokenRecord]] = [[] for _ in names]
         self.running = [True] * len(names)
-        self.longest = sgrs.block_size if isinstance(reading, BlockReading) else 1
+        self.longest = sgrs.block_size if isinstance(saliency, BlockSaliency) else 1
         if self.longest > 1 and (kept := state_keepers(logits_processor, stopping_criteria)):
             logger.info("SGRS goes token by token: %s may keep state between calls", kept)
             self.longest = 1
@@ -118,30 +118,30 @@ class RejectionLoop:
     def run(self) -> LongTensor:
         """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
         while any(self.running):
-            if self.block_size > 1 and isinstance(self.reading, BlockReading):
-                self._decode_block(self.reading)
+            if self.block_size > 1 and isinstance(self.saliency, BlockSaliency):
+                self._decode_block(self.saliency)
             else:
                 position = self._position(self.ids, self.running)
-                self._decide(position, self._trials(position))
+                self._decide(position, self._acceptances(position))
         return self.ids
 
-    def _decode_block(self, reading: BlockReading) -> None:
+    def _decode_block(self, saliency: BlockSaliency) -> None:
         """Draft a block, verify it, and decide the first rejected position one by one."""
         positions, after = self._draft()
         drafted = torch.tensor([position.first for position in positions], device=self.ids.device)
-        values = reading.verify(drafted.T)
+        values = saliency.verify(drafted.T)
         for count, position in enumerate(positions):
-            trials = self._trials(position)
-            for trial, of_sample in zip(trials, values, strict=True):
-                trial.judged(of_sample[count])
-            if not all(trial.took_first for trial in trials):
-                reading.accept(count)
-                self._decide(position, trials)
+            acceptances = self._acceptances(position)
+            for acceptance, of_sample in zip(acceptances, values, strict=True):
+                acceptance.judged(of_sample[count])
+            if not all(acceptance.took_first for acceptance in acceptances):
+                saliency.accept(count)
+                self._decide(position, acceptances)
                 return
-            self._commit(trials, *after[count])
+            self._commit(acceptances, *after[count])
         self._adapt(accepted=True)
         if any(self.running):
-            reading.accept(len(positions))
+            saliency.accept(len(positions))
 
     def _adapt(self, *, accepted: bool) -> None:
         """Twice the block where everything was accepted, half of it where not."""
@@ -159,23 +159,23 @@ class RejectionLoop:
             after.append((ids, running))
             if len(positions) == self.block_size or not any(running):
                 return positions, after
-            self.reading.draft(position.first)
+            self.saliency.draft(position.first)
 
-    def _decide(self, position: _Position, trials: list[Trial]) -> None:
+    def _decide(self, position: _Position, acceptances: list[Acceptance]) -> None:
         """Walk each sample's candidates until one is taken, all samples side by side; move on."""
-        while any(not trial.decided for trial in trials):
-            values = self.reading.judge([trial.current for trial in trials])
-            for trial, value in zip(trials, values, strict=True):
-                trial.judged(value)
-        self._adapt(accepted=all(trial.record.tries == 1 for trial in trials))
-        tokens = [trial.record.id for trial in trials]
-        self._commit(trials, *self._appended(self.ids, position, tokens))
+        while any(not acceptance.decided for acceptance in acceptances):
+            values = self.saliency.judge([acceptance.current for acceptance in acceptances])
+            for acceptance, value in zip(acceptances, values, strict=True):
+                acceptance.judged(value)
+        self._adapt(accepted=all(acceptance.record.tries == 1 for acceptance in acceptances))
+        tokens = [acceptance.record.id for acceptance in acceptances]
+        self._commit(acceptances, *self._appended(self.ids, position, tokens))
         if any(self.running):
-            self.reading.advance(tokens, judged_next=self.block_size == 1)
+            self.saliency.advance(tokens, judged_next=self.block_size == 1)
 
     def _position(self, ids: LongTensor, running: list[bool]) -> _Position:
         """The candidates of the next position, in their order."""
-        scores = self.logits_processor(ids, self.reading.logits.detach().clone())
+        scores = self.logits_processor(ids, self.saliency.logits.detach().clone())
         step = ids.shape[1] - self.prompt_columns
         candidates = ordered_candidates(
             scores,
@@ -184,7 +184,7 @@ class RejectionLoop:
             plausibility=self.sgrs.plausibility,
             seed=self.seed,
             sample_ids=self.names,
-            positions=[spans.length + step for spans in self.stepper.spans],
+            positions=[spans.length + step for spans in self.stream.spans],
             order=self.sgrs.order,
         )
         for row, runs in enumerate(running):
@@ -207,9 +207,9 @@ class RejectionLoop:
         runs = [was and not stop for was, stop in zip(position.running, stopped, strict=True)]
         return longer, runs
 
-    def _trials(self, position: _Position) -> list[Trial]:
+    def _acceptances(self, position: _Position) -> list[Acceptance]:
         return [
-            Trial(tokens, self._threshold(row), self.sgrs.max_tries, running)
+            Acceptance(tokens, self._threshold(row), self.sgrs.max_tries, running)
             for row, (tokens, running) in enumerate(
                 zip(position.candidates, position.running, strict=True)
             )
@@ -219,11 +219,11 @@ class RejectionLoop:
         past = self.history[row]
         return self.sgrs.alpha * sum(past) / len(past) if past else None
 
-    def _commit(self, trials: list[Trial], ids: LongTensor, running: list[bool]) -> None:
+    def _commit(self, acceptances: list[Acceptance], ids: LongTensor, running: list[bool]) -> None:
         """Make one decided position final."""
-        for row, trial in enumerate(trials):
+        for row, acceptance in enumerate(acceptances):
             if self.running[row]:
-                record = trial.record
+                record = acceptance.record
                 self.records[row].append(record)
                 remembered = self.sgrs.history == "all" or not record.fallback
                 if record.saliency is not None and remembered:

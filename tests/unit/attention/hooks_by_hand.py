@@ -15,7 +15,7 @@ from lvlmsal.attention import AttentionContext
 from lvlmsal.attention.cache import RecordingCache
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.layers import LayerSpec
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
 from lvlmsal.interventions.base import HiddenStateIntervention, LogitsIntervention
 from lvlmsal.testing.tiny import tiny_inputs
 
@@ -72,10 +72,10 @@ def run(model: PreTrainedModel, inputs: dict[str, Tensor], **kwargs: Any) -> Ten
     return logits
 
 
-def recording(tape: Tape) -> RecordingCache:
+def recording_cache(recording: Recording) -> RecordingCache:
     """The cache of a recorded pass."""
     cache = RecordingCache()
-    cache.tape = tape
+    cache.recording = recording
     return cache
 
 

@@ -113,10 +113,10 @@ def test_an_additive_mask_is_added() -> None:
             with intervene(model, LocoRE(beta=1.5, window=4)):
                 assert apart(logits_of(model, inputs), strong) < 1e-9
     session = AttentionSession(model)
-    with session, session.record([0, 1, 2], full=True) as tape:
+    with session, session.record([0, 1, 2], full=True) as recording:
         logits = model(**inputs).logits[0]
     assert apart(logits.detach(), plain.logits[0]) < 1e-6
-    for layer, weights in tape.weights.items():
+    for layer, weights in recording.weights.items():
         assert apart(weights, plain.attentions[layer]) < 1e-6
 
 

@@ -17,7 +17,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.testing.tiny import IMAGE, VIDEO, tiny_inputs, tiny_model
 from lvlmsal.versions import CACHE
 from tests.tiers import FAMILIES
-from tests.unit.attention.hooks_by_hand import Scale, Shift, hooks_of, recording, run, text
+from tests.unit.attention.hooks_by_hand import Scale, Shift, hooks_of, recording_cache, run, text
 
 F64 = torch.float64
 
@@ -106,12 +106,12 @@ def test_a_recorded_pass_keeps_its_raw_logits_and_notes_what_is_chosen_from() ->
         intervene(model, Scale(2.0, read=(0, 1), seen=seen)),
         intervene(model, Scale(term=1.0)),
         AttentionSession(model) as session,
-        session.record([0]) as tape,
+        session.record([0]) as recording,
     ):
-        logits = model(**inputs, **{CACHE: recording(tape)}).logits
+        logits = model(**inputs, **{CACHE: recording_cache(recording)}).logits
         assert torch.equal(logits, plain)
         assert logits.requires_grad
-        chosen = tape.chosen_from(logits)
+        chosen = recording.chosen_from(logits)
     assert torch.equal(chosen[:, -1], plain[:, -1] * 2 + 1)
     assert torch.equal(chosen[:, :-1], plain[:, :-1])
     assert not chosen.requires_grad
@@ -127,19 +127,19 @@ def test_what_an_edit_computes_from_exits_has_no_graph_in_a_recorded_pass() -> N
     with (
         intervene(model, Exits(2.0, read=(1,))),
         AttentionSession(model) as session,
-        session.record([0]) as tape,
+        session.record([0]) as recording,
     ):
-        model(**inputs, **{CACHE: recording(tape)})
-    assert tape.edited_logits is not None
-    assert not tape.edited_logits.requires_grad
+        model(**inputs, **{CACHE: recording_cache(recording)})
+    assert recording.edited_logits is not None
+    assert not recording.edited_logits.requires_grad
 
 
 def test_a_full_graph_is_recorded_without_edits_of_logits() -> None:
     model, inputs = tiny_model("llava", dtype=F64), text()
     with intervene(model, Scale(2.0)), AttentionSession(model) as session:
-        with session.record([0, 1], full=True) as tape:
+        with session.record([0, 1], full=True) as recording:
             logits = model(**inputs).logits
-        assert tape.edited_logits is None
+        assert recording.edited_logits is None
         assert torch.equal(logits, run(model, inputs) / torch.tensor([1.0] * 12 + [2.0])[:, None])
 
 

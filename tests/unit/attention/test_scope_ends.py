@@ -213,13 +213,13 @@ def test_a_tape_holds_the_last_pass(model: Any, inputs: dict[str, Tensor], edit:
     def recorded(*passes: dict[str, Tensor]) -> Tensor:
         with (
             AttentionSession(model, [edit] if edit else []) as session,
-            session.record([0, 1], full=True) as tape,
+            session.record([0, 1], full=True) as recording,
         ):
             for each in passes:
                 logits = model(**each).logits
             direction = torch.ones_like(logits[:, -1])
-            found = tape.gradients(logits[:, -1], direction.cumsum(-1), torch.ones(1).double())
-        return torch.stack([*tape.weights.values(), *found.values()])
+            found = recording.gradients(logits[:, -1], direction.cumsum(-1), torch.ones(1).double())
+        return torch.stack([*recording.weights.values(), *found.values()])
 
     assert torch.equal(recorded(inputs, text), recorded(text))
     assert recorded(text)[-1].any(), "else the test shows nothing"

@@ -196,9 +196,9 @@ def test_models_that_share_a_configuration_do_not_share_an_intervention(recorded
     edits = () if recorded else (STRONG,)
     with AttentionSession(one, edits) as session:
         if recorded:
-            with session.record([0], full=True) as tape:
+            with session.record([0], full=True) as recording:
                 assert torch.equal(logits_of(other, inputs), plain)
-                assert not tape.weights
+                assert not recording.weights
         else:
             assert not torch.equal(logits_of(one, inputs), plain)
         assert torch.equal(logits_of(other, inputs), plain)

@@ -16,7 +16,7 @@ from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.testing.tiny import tiny_model
 from lvlmsal.versions import CACHE
-from tests.unit.attention.hooks_by_hand import recording, run, text
+from tests.unit.attention.hooks_by_hand import recording_cache, run, text
 
 LAYERS = 3
 
@@ -88,13 +88,16 @@ def test_whether_rows_see_ahead_is_asked_once_for_a_mask(model: Any) -> None:
     causal = torch.ones(1, 1, columns, columns, dtype=torch.bool).tril()
     asked = patch.object(function, "sees_ahead", wraps=function.sees_ahead)
     with asked as looked, AttentionSession(model) as session:
-        with session.record(range(LAYERS)) as tape:
-            model(input_ids=ids, attention_mask=causal, **{CACHE: recording(tape)})
-        assert len(tape.weights) == LAYERS
+        with session.record(range(LAYERS)) as recording:
+            model(input_ids=ids, attention_mask=causal, **{CACHE: recording_cache(recording)})
+        assert len(recording.weights) == LAYERS
         assert looked.call_count == 1
-        with session.record([0]) as tape, pytest.raises(UnsupportedError, match="see later ones"):
+        with (
+            session.record([0]) as recording,
+            pytest.raises(UnsupportedError, match="see later ones"),
+        ):
             model(
                 input_ids=ids,
                 attention_mask=torch.ones_like(causal),
-                **{CACHE: recording(tape)},
+                **{CACHE: recording_cache(recording)},
             )

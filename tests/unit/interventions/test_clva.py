@@ -133,9 +133,9 @@ def used_weights(clva: ClvaReconstruction, *more: LocoRE) -> tuple[dict[int, Ten
     ids = batch["input_ids"]
     spans = adapter_for(model).spans(ids, batch["attention_mask"], output_start=ids.shape[1] - 2)
     session = AttentionSession(model, [clva, *more], spans=spans)
-    with session, session.record([0, 1, 2, 3], full=True) as tape:
+    with session, session.record([0, 1, 2, 3], full=True) as recording:
         model(**batch)
-    return tape.weights, spans
+    return recording.weights, spans
 
 
 def test_only_the_image_columns_of_predicting_rows_of_the_first_deep_layer_change() -> None:
@@ -190,9 +190,9 @@ def test_it_does_not_matter_which_layers_are_recorded(lowest: int) -> None:
     found = []
     for layers in ([0, 1, 2, 3], [lowest, 3]):
         session = AttentionSession(model, [ClvaReconstruction(**STRONG)])
-        with session, session.record(sorted(set(layers)), full=True) as tape:
+        with session, session.record(sorted(set(layers)), full=True) as recording:
             model(**batch)
-        found.append(tape.weights[3])
+        found.append(recording.weights[3])
     torch.testing.assert_close(*found)
 
 
@@ -226,9 +226,9 @@ def test_gradients_take_the_templates_as_constants() -> None:
     found = []
     for kind in (Noted, Constant):
         session = AttentionSession(model, [kind(**STRONG)])
-        with session, session.record([0, 1, 2, 3], full=True) as tape:
+        with session, session.record([0, 1, 2, 3], full=True) as recording:
             logits = model(**batch).logits[:, -1]
-            found.append(tape.gradients(logits, direction, torch.ones(2)))
+            found.append(recording.gradients(logits, direction, torch.ones(2)))
     for layer in range(4):
         assert found[0][layer].isfinite().all()
         assert torch.equal(found[0][layer], found[1][layer])

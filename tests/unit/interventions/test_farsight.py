@@ -193,10 +193,10 @@ def test_rows_sum_to_less_than_one_but_the_last() -> None:
     sample = tiny_samples("llava", dtype=F64)[0]
     with (
         AttentionSession(model, [FarSight()]) as session,
-        session.record([0, 1], full=True) as tape,
+        session.record([0, 1], full=True) as recording,
     ):
         model(**sample.inputs)
-    for weights in tape.weights.values():
+    for weights in recording.weights.values():
         sums = weights.sum(-1)
         assert (sums[..., :-1] < 1 - 1e-6).any()
         assert (sums[..., :-1] < 1).all()

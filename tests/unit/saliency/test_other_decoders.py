@@ -45,7 +45,7 @@ def test_a_prefix_sees_the_row_that_predicts_the_first_token() -> None:
     inputs = other.inputs_of(adapter.model)
     options = SaliencyOptions(row="predicting", layers=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lvlmsal.saliency.stepping.bool", lambda found: False, raising=False)
+        patch.setattr("lvlmsal.attention.recording_stream.bool", lambda found: False, raising=False)
         alone = block_saliency(adapter, inputs, torch.tensor([ANSWER]), options)
     assert float((alone.maps["product"][0, 0] - wanted[0]).abs().max()) > 1e-4
     assert torch.allclose(alone.maps["product"][0, 1:], wanted[1:], rtol=1e-4, atol=1e-6)

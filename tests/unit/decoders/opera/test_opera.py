@@ -152,7 +152,7 @@ def test_an_intervention_reaches_the_attention_that_is_judged() -> None:
     def rows(*edits: Intervention) -> Tensor:
         watcher = LastLayer()
         every = intervene(model, *edits, spans=spans)
-        with torch.no_grad(), every, AttentionSession(model, [watcher], recording=False):
+        with torch.no_grad(), every, AttentionSession(model, [watcher], records=False):
             model(**longer, **{CACHE: None}, use_cache=False)
         return watcher.seen.local(0)[:, -1]
 

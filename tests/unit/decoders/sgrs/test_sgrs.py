@@ -12,7 +12,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.attention import intervene
-from lvlmsal.decoders.sgrs.acceptance import Trial
+from lvlmsal.decoders.sgrs.acceptance import Acceptance
 from lvlmsal.decoders.sgrs.decoder import SGRS, SGRSOutput
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
@@ -390,8 +390,8 @@ def test_the_options_of_saliency_reach_it() -> None:
 
 
 def test_a_candidate_that_just_reaches_the_threshold_is_taken() -> None:
-    trial = Trial({7: 0.6, 8: 0.4}, 0.5, 2, True)
-    trial.judged(0.5)
-    assert trial.decided
-    assert (trial.record.id, trial.record.fallback) == (7, False)
-    assert trial.record.probability == 0.6
+    acceptance = Acceptance({7: 0.6, 8: 0.4}, 0.5, 2, True)
+    acceptance.judged(0.5)
+    assert acceptance.decided
+    assert (acceptance.record.id, acceptance.record.fallback) == (7, False)
+    assert acceptance.record.probability == 0.6

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.cache import RecordingCache
-from lvlmsal.attention.recording import Tape
+from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import Mark, Stream
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.saliency.losses import LossGradient
-from lvlmsal.saliency.options import SaliencyOptions
-from lvlmsal.saliency.reduce import check_finite, context_mask, layer_rows, token_saliency
 from lvlmsal.versions import given_cache
 
 NO_IDS = (
@@ -28,7 +23,7 @@ NO_IDS = (
 )
 
 
-class Stepper(Stream):
+class RecordingStream(Stream):
     """A stream whose passes can be recorded, driven from inside a ``custom_generate`` callable.
 
     The cache is a :class:`~lvlmsal.attention.cache.RecordingCache`.
@@ -71,7 +66,6 @@ class Stepper(Stream):
         self.spans: list[TokenSpans] = session.adapter.spans(
             input_ids, model_kwargs.get("attention_mask")
         )
-        self._tape: Tape | None = None
 
     def prefill(self) -> Tensor:
         """Run the prompt, or what the cache lacks of it; raw logits of its last row, (B, V)."""
@@ -83,18 +77,18 @@ class Stepper(Stream):
         self.prefix_sees_last = bool(watched.found)
         return logits
 
-    def record(self, tokens: Tensor) -> tuple[Tensor, Tape]:
+    def record(self, tokens: Tensor) -> tuple[Tensor, Recording]:
         """Commit tokens (B, m) in one recorded pass, whose rows do not leak into each other.
 
         Returns:
-            Raw logits (B, m, V) with their graph, and the tape.
+            Raw logits (B, m, V) with their graph, and the recording.
         """
-        with self.session.record(self.layers) as tape:
-            self._tape = self.cache.tape = tape
+        with self.session.record(self.layers) as recording:
+            self.cache.recording, self._with_graph = recording, True
             try:
-                return self.commit(tokens), tape
+                return self.commit(tokens), recording
             finally:
-                self._tape = self.cache.tape = None
+                self.cache.recording, self._with_graph = None, False
 
     @property
     def before_last(self) -> Mark:
@@ -123,45 +117,3 @@ class Stepper(Stream):
                 "predicts the first token has no gradient of its own: read row='candidate'"
             )
         return self.before_last
-
-    def saliency(
-        self,
-        tape: Tape,
-        loss: LossGradient,
-        options: SaliencyOptions,
-        *,
-        retain_graph: bool = False,
-    ) -> Tensor:
-        """S(c) of each row of the recorded pass that was committed last.
-
-        Args:
-            tape: of that pass.
-            loss: of its m rows; one backward pass serves them all.
-            options: which saliency.
-            retain_graph: whether other candidates of the same rows follow.
-
-        Returns:
-            Shape (B, m), on the CPU; ``nan`` where the context is empty.
-        """
-        gradients = tape.gradients(
-            loss.logits, loss.direction, loss.scale, retain_graph=retain_graph
-        )
-        rows = layer_rows(tape.weights, gradients, options).transpose(1, 2)
-        stops = self._stops(rows.shape[1], rows.shape[-1], options)
-        members = context_mask(self.spans, rows.shape[-1], stops, options.context)
-        found = token_saliency(rows, members.to(rows.device)).cpu()
-        check_finite(found[members.any(-1)])
-        return found
-
-    @staticmethod
-    def _stops(count: int, keys: int, options: SaliencyOptions) -> range:
-        """Column before which J ends, for each of the last ``count`` rows over ``keys``."""
-        # A row that predicts may look at its own column, a candidate's row is the candidate's own.
-        own = 1 if options.row == "predicting" else 0
-        return range(keys - count + own, keys + own)
-
-    def _run(self, kwargs: dict[str, Any], **place: Any) -> Any:
-        inputs = self.model.prepare_inputs_for_generation(self.input_ids, **place, **kwargs)
-        self.forwards += 1
-        with torch.no_grad() if self._tape is None else nullcontext():
-            return self.model(**inputs, return_dict=True)
