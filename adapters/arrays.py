@@ -24,7 +24,7 @@ def from_array(values: np.ndarray[Any, Any] | Tensor) -> Image.Image:
     """Make an image of an array or a tensor.
 
     Args:
-        values: Shape (H, W), (H, W, C) or (C, H, W) with 1 (grey), 3 (RGB) or 4 (RGBA) channels;
+        values: Shape (H, W), (H, W, C) or (C, H, W) with 1 (gray), 3 (RGB) or 4 (RGBA) channels;
             uint8 in 0 to 255, uint16 in 0 to 65535, floats in 0 to 1, or booleans.
 
     Returns:
@@ -47,7 +47,7 @@ def from_array(values: np.ndarray[Any, Any] | Tensor) -> Image.Image:
     elif pixels.dtype != np.uint8:
         raise DataError(
             f"the image is an array of {pixels.dtype}, which has no known range: expected uint8 "
-            "(0 to 255), uint16 (0 to 65535), floats (0 to 1) or booleans. Grey levels of 0 to 255 "
+            "(0 to 255), uint16 (0 to 65535), floats (0 to 1) or booleans. Gray levels of 0 to 255 "
             "become uint8 with array.astype('uint8') or tensor.byte()"
         )
     if pixels.shape[2] == 1:

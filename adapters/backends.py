@@ -1,4 +1,4 @@
-"""What resizes images for a model: Pillow or torchvision, which differ by a grey level or two."""
+"""What resizes images for a model: Pillow or torchvision, which differ by a gray level or two."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF orientation says, and convert it to RGB without guessing.
 
     Args:
-        image: Of any mode. 16-bit grey levels are divided by 257, floats in [0, 1] are multiplied
+        image: Of any mode. 16-bit gray levels are divided by 257, floats in [0, 1] are multiplied
             by 255, whatever is transparent is composed on white.
 
     Returns:
@@ -70,14 +70,14 @@ def _converted(image: Image.Image, file_format: str | None) -> Image.Image:
 
 def on_white(image: Image.Image) -> Image.Image:
     """Compose an image with transparency on white, as a page or a viewer shows it."""
-    # Pillow converts grey with premultiplied alpha in two steps only
+    # Pillow converts gray with premultiplied alpha in two steps only
     picture = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(ground, picture).convert("RGB")
 
 
 def from_sixteen_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Grey levels of 0 to 65535 as uint8: divided by 257, which maps 65535 to 255, and rounded."""
+    """Gray levels of 0 to 65535 as uint8: divided by 257, which maps 65535 to 255, and rounded."""
     levels: np.ndarray[Any, Any] = (values.astype(np.uint32) + 128) // 257
     return levels.astype(np.uint8)
 
@@ -93,7 +93,7 @@ def from_unit_range(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if not (low >= 0 and high <= 1):
         raise DataError(
             f"the image holds floats from {low:g} to {high:g}; expected 0 (black) to 1 (white). "
-            "Scale them, or give grey levels of 0 to 255 as uint8"
+            "Scale them, or give gray levels of 0 to 255 as uint8"
         )
     levels: np.ndarray[Any, Any] = np.rint(values.astype(np.float64) * 255)
     return levels.astype(np.uint8)

@@ -211,7 +211,7 @@ def _left_padding(attention_mask: Tensor | None, rows: int, start: int) -> list[
 
 
 def _runs(ids: Tensor, wanted: Tensor, split: int | None) -> tuple[Interval, ...]:
-    """Intervals of equal, neighbouring image ids; runs of several images are cut every `split`."""
+    """Intervals of equal, neighboring image ids; runs of several images are cut every `split`."""
     positions = torch.isin(ids, wanted).nonzero().flatten()
     if not len(positions):
         return ()

@@ -176,7 +176,7 @@ def attention(model: PreTrainedModel, name: str) -> Iterator[None]:
 def saliency_by_autograd(
     model: PreTrainedModel, answer: Sequence[int], row: str
 ) -> tuple[Tensor, Tensor]:
-    """Eq. 1-4 of every token, normalised by row: (T, L, n); and A's mean over heads, likewise."""
+    """Eq. 1-4 of every token, normalized by row: (T, L, n); and A's mean over heads, likewise."""
     inputs, start = inputs_of(model, answer), len(PROMPT)
     with attention(model, "eager"), torch.enable_grad():
         out = model(**inputs, output_attentions=True, use_cache=False)

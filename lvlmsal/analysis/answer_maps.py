@@ -72,7 +72,7 @@ def plot_answer(
         report: Of the answer.
         tokens: Indices of the tokens to magnify.
         path: Where to save it.
-        labels: Of the answer's tokens, to colour the names of objects.
+        labels: Of the answer's tokens, to color the names of objects.
         window: How many tokens before a chosen one its view shows.
 
     Raises:
@@ -159,9 +159,9 @@ def plot_interventions(
     panels[2].set_title(f"{second_name} - {first_name}", fontsize=9)
     above.colorbar(shown, ax=panels[2]).ax.tick_params(labelsize=6)
     axes = below.subplots()
-    for name, report, colour in ((first_name, first, "#777777"), (second_name, second, "#009e73")):
+    for name, report, color in ((first_name, first, "#777777"), (second_name, second, "#009e73")):
         heights = [torch.nan if value is None else value for value in report.saliency]
-        axes.plot(everything, heights, marker="o", ms=3, lw=1, color=colour, label=name)
+        axes.plot(everything, heights, marker="o", ms=3, lw=1, color=color, label=name)
     axes.set_xticks(everything)
     name_ticks(axes, first.tokens, labels or [None] * len(first.tokens), size=6.5)
     axes.set_ylabel("S(c)", fontsize=8)

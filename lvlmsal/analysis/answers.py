@@ -22,7 +22,7 @@ from lvlmsal.saliency.options import SaliencyOptions
 
 @dataclass(frozen=True)
 class Described:
-    """A run whose descriptions can be labelled.
+    """A run whose descriptions can be labeled.
 
     Attributes:
         folder: The run folder.

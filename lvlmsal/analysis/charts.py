@@ -173,11 +173,9 @@ def _distributions(axes: Axes, entry: Comparison) -> None:
         "correct": (entry.correct, CORRECT),
         "hallucinated": (entry.hallucinated, HALLUCINATED),
     }
-    for kind, (values, colour) in kinds.items():
+    for kind, (values, color) in kinds.items():
         if values and edges[-1] > edges[0]:
-            axes.hist(
-                values, edges, density=True, histtype="step", color=colour, label=kind, lw=1.5
-            )
+            axes.hist(values, edges, density=True, histtype="step", color=color, label=kind, lw=1.5)
     axes.set_yticks([])
     axes.set_ylabel("density", fontsize=8)
 

@@ -70,7 +70,7 @@ class Examples:
         self.found[answer.cell] = Example(answer, object_labels(report, truth, vocabulary), tokens)
 
 
-def labelled(
+def labeled(
     run: Described,
     options: SaliencyOptions,
     examples: Examples,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lvlmsal.analysis.answers import describe
 from lvlmsal.analysis.charts import plot_intervals
-from lvlmsal.analysis.examples import Examples, file_stem, labelled
+from lvlmsal.analysis.examples import Examples, file_stem, labeled
 from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_fusions
 from lvlmsal.analysis.mlp import FOLDS, cross_validated_scores
@@ -156,7 +156,7 @@ def analyze_fusion(
     folder = run.output("fusion", out)
     scores: dict[Cell, FusionScores] = {}
     examples = Examples(sample, tokens)
-    for answer, mentions in labelled(run, options or SaliencyOptions(), examples, lvlms=lvlms):
+    for answer, mentions in labeled(run, options or SaliencyOptions(), examples, lvlms=lvlms):
         found = scores.setdefault(answer.cell, FusionScores())
         found.add(answer.report, mentions, answer.sample.group)
     aurocs, gains = {}, {}

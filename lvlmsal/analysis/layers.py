@@ -11,7 +11,7 @@ from rich.table import Table
 from lvlmsal.analysis.answer_maps import plot_answer, plot_interventions, plot_layer_grid
 from lvlmsal.analysis.answers import describe
 from lvlmsal.analysis.charts import plot_layers
-from lvlmsal.analysis.examples import Example, Examples, file_stem, labelled
+from lvlmsal.analysis.examples import Example, Examples, file_stem, labeled
 from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_tokens
 from lvlmsal.analysis.output import (
@@ -55,8 +55,8 @@ class LayerScores:
         """Add an answer's mentions; one without any context has no S(c) and is left out."""
         quantities = {
             "saliency": report.per_layer(),
-            "attention, normalised": report.per_layer("attention"),
-            "gradient, normalised": report.per_layer("gradient"),
+            "attention, normalized": report.per_layer("attention"),
+            "gradient, normalized": report.per_layer("gradient"),
             "attention": report.per_layer(of="attention"),
         }
         for mention in mentions:
@@ -137,7 +137,7 @@ def analyze_layers(
     folder = run.output("layers", out)
     scores: dict[Cell, LayerScores] = {}
     examples = Examples(sample, tokens)
-    for answer, mentions in labelled(run, options, examples, lvlms=lvlms):
+    for answer, mentions in labeled(run, options, examples, lvlms=lvlms):
         found = scores.setdefault(answer.cell, LayerScores(list(answer.report.layers)))
         found.add(answer.report, mentions, answer.sample.group)
     aurocs = {cell: found.aurocs() for cell, found in scores.items() if found.correct}

@@ -37,7 +37,7 @@ def plot_tokens(
         report: Of the answer.
         tokens: Indices into the answer; 0 has no answer before it.
         path: Where to save it; the suffix chooses the format.
-        labels: Of the answer's tokens, to colour the names of objects.
+        labels: Of the answer's tokens, to color the names of objects.
         layer: One of the report's layers; their mean by default.
         image: Index of the image.
 

@@ -26,7 +26,7 @@ def cross_validated_scores(
 ) -> list[float]:
     """Fit a small network on some images and score the mentions of the others, in turn.
 
-    One hidden layer, fitted with Adam and weight decay on features that are standardised over the
+    One hidden layer, fitted with Adam and weight decay on features that are standardized over the
     images that it is fitted on; both kinds of mentions weigh the same. All mentions of an image are
     in one fold, so that no score comes from a network that has seen its image.
 
@@ -36,7 +36,7 @@ def cross_validated_scores(
         images: What each mention belongs to.
         folds: In how many parts the images are cut.
         hidden: Width of the hidden layer; 0 is none, which is logistic regression.
-        steps: Of the optimiser, over all data at once.
+        steps: Of the optimizer, over all data at once.
         seed: Of the folds and of the first weights; the global random state stays as it is.
 
     Returns:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CORRECT: Final = "#0072b2"
 HALLUCINATED: Final = "#d55e00"
-"""Blue and vermilion of Okabe and Ito's palette, which colour-blind people tell apart."""
+"""Blue and vermilion of Okabe and Ito's palette, which color-blind people tell apart."""
 
 MAP: Final = "magma"
 
@@ -35,7 +35,7 @@ def draw_triangle(
     Args:
         axes: Where to draw.
         values: Shape (T, T): what each token (row) draws from each other one (column).
-        largest: Value of the brightest colour; by default each row has its own, its largest value,
+        largest: Value of the brightest color; by default each row has its own, its largest value,
             so that rows can be compared by shape.
         rows: Tokens to show.
         columns: Tokens that they draw from.
@@ -89,7 +89,7 @@ def draw_image(
         width, height = map(float, report.images[image].size)
     extent = (0.0, width, height, 0.0)
     if image < len(report.images):
-        # in light greys, so that every colour is the map's
+        # in light grays, so that every color is the map's
         axes.imshow(report.images[image].convert("L"), cmap="gray", extent=extent, alpha=0.55)
     peak = float(heat.max())
     strength = (heat / peak if peak > 0 else heat).numpy()
@@ -105,7 +105,7 @@ def draw_strip(
     labels: Labels | None = None,
     window: int = 50,
 ) -> None:
-    """What one token draws from the text before it, as strips of colour above that text.
+    """What one token draws from the text before it, as strips of color above that text.
 
     Args:
         axes: Where to draw.
@@ -134,7 +134,7 @@ def draw_strip(
 def name_ticks(
     axes: Axes, texts: Sequence[str], labels: Labels, *, vertical: bool = False, size: float = 7
 ) -> None:
-    """Write tokens at the ticks of an axis, those of objects in the colour of their label."""
+    """Write tokens at the ticks of an axis, those of objects in the color of their label."""
     names = [as_label(text) for text in texts]
     if vertical:
         axes.set_yticklabels(names, fontsize=size)

@@ -54,7 +54,7 @@ SCORES: Final[Mapping[str, Score]] = MappingProxyType(
 )
 """The scores that are compared, in the order of tables.
 
-``saliency`` is S(c) under the report's options (Eq. 6); ``saliency_last`` the normalised saliency
+``saliency`` is S(c) under the report's options (Eq. 6); ``saliency_last`` the normalized saliency
 of the one output token before, which is what the caption of the paper's Table 5 names;
 ``log_probability`` and ``entropy`` (in nats) are those of the model's own distribution;
 ``attention_image`` and ``attention_previous`` are the shares of the attention, mean over heads and

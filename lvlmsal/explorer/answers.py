@@ -106,7 +106,7 @@ def encode_answer(shown: ShownAnswer, detail: Detail) -> dict[str, Any]:
     values: dict[str, tuple[Array, Array]] = {
         "attention": (_array(report.attention), _array(report.per_layer(of="attention")))
     }
-    # the raw attention has no name among the fusions: theirs is normalised
+    # the raw attention has no name among the fusions: theirs is normalized
     for fusion in fusions:
         by_layer = _array(report.per_layer(fusion))
         values[f"saliency/{fusion}"] = (_array(report.maps[fusion]), by_layer)

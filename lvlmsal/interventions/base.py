@@ -189,7 +189,7 @@ class LogitsIntervention(Intervention):
     """An edit of the logits from which tokens are chosen, whichever decoder chooses.
 
     It acts on the model's output, before logits processors, temperature and cuts; beam search
-    normalises what it leaves. Saliency is taken from the raw logits.
+    normalizes what it leaves. Saliency is taken from the raw logits.
 
     >>> class Sharper(LogitsIntervention):
     ...     def logits(self, logits, context):

@@ -42,7 +42,7 @@ def redistributed(
     tensor([0., 1., 0.])
     """
     edited = (share + alpha * anchor * sensitive - beta * noise).clamp_min(0)
-    return normalised(edited, share)
+    return normalized(edited, share)
 
 
 def _of_width(template: Tensor, like: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def _of_width(template: Tensor, like: Tensor) -> Tensor:
     return template.to(like.device)
 
 
-def normalised(values: Tensor, otherwise: Tensor) -> Tensor:
+def normalized(values: Tensor, otherwise: Tensor) -> Tensor:
     """Values (..., k) that sum to one over the keys; others where all of them are zero."""
     total = values.sum(-1, keepdim=True)
     # Nothing is divided by zero: a quotient that is dropped would still spoil gradients.
@@ -84,8 +84,8 @@ class ClvaReconstruction(AttentionIntervention):
 
         m_h = sum of A_h over V,   a_h = A_h / m_h on V             how head h spreads what it gives
         S   = the `sensitive` share of the layer's heads of largest m_h
-        n   = normalised sum of a_h over the early layers, h not in S
-        p   = normalised sum of a_h over the middle layers, h in S
+        n   = normalized sum of a_h over the early layers, h not in S
+        p   = normalized sum of a_h over the middle layers, h in S
         u_h = relu(a_h + alpha p [h in S] - beta n)                 in the deep layers
         A'_h = m_h u_h / sum(u_h) on V,   A_h elsewhere
 
@@ -182,7 +182,7 @@ class ClvaReconstruction(AttentionIntervention):
         visual, rows = context.image_keys()[:, None, None], weights[:, :, first:]
         seen = rows * visual
         mass = seen.sum(-1, keepdim=True)
-        share = normalised(seen, torch.zeros_like(seen))
+        share = normalized(seen, torch.zeros_like(seen))
         sensitive = self._sensitive(mass)
         if context.layer in early:
             self._show("noise", share * ~sensitive, context, early)
@@ -211,7 +211,7 @@ class ClvaReconstruction(AttentionIntervention):
     def _template(self, name: str, like: Tensor, context: AttentionContext) -> Tensor:
         """A template (B, 1, q, k) that sums to one; zero where no head saw an image."""
         shown = _of_width(context.carried[id(self), name], like).to(like)
-        return normalised(shown, torch.zeros_like(shown))
+        return normalized(shown, torch.zeros_like(shown))
 
 
 def _layers(part: Part, num_layers: int) -> range:

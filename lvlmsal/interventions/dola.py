@@ -42,7 +42,7 @@ class DoLa(LogitsIntervention):
     Where paper and public code (voidism/DoLa, taken over by transformers) differ:
 
     - the paper chooses by the Jensen-Shannon divergence. The code has its KL terms the other way
-      round, as above, which is unbounded and so favours peaked early layers. Default: the code's;
+      round, as above, which is unbounded and so favors peaked early layers. Default: the code's;
       ``divergence="jsd"`` is the paper's.
     - the code averages over the vocabulary, the same choice up to rounding: in float16 those
       averages vanish for layers near the output, and the first of them wins. Here: a sum, in
@@ -53,7 +53,7 @@ class DoLa(LogitsIntervention):
 
     ``alpha`` is ours: ``l = F - alpha * B_J``. The paper has no strength that switches it off;
     ``alpha=0, relative_top=0`` is the plain model, and ``alpha=0`` alone is the cut alone, the
-    control that tells what the contrast adds. Beam search, which the code lacks, normalises l.
+    control that tells what the contrast adds. Beam search, which the code lacks, normalizes l.
     After another edit that bans tokens, d_j is taken over those that are left.
 
     A repetition penalty, which is used with it in open-ended generation, is not built in:

@@ -46,7 +46,7 @@ class LocoRE(AttentionIntervention):
             in the paper (the catalogue's cards carry them). ``beta = r - 1`` is the decay
             experiment of Table 6 (gains r of 1.0 to 0.2).
         window: w_s, how many positions back the gain reaches.
-        mode: ``"weights"`` multiplies the softmaxed weights and does not renormalise (Eq. 9-10);
+        mode: ``"weights"`` multiplies the softmaxed weights and does not renormalize (Eq. 9-10);
             ``"renormalized"`` does, which equals adding log(1 + beta) to the scores; ``"scores"``
             multiplies the scores before the softmax (the sentence under Eq. 10 read literally).
         context: J: ``"after_image"``, everything after the last visual token (the formula), or

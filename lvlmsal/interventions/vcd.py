@@ -30,7 +30,7 @@ class VCD(Contrast):
         v' = sqrt(abar) v + sqrt(1 - abar) eps,   eps ~ N(0, 1) once per image
         l_cd = (1 + alpha) l - alpha l',   only where p(y) >= beta max p
 
-    v are the processed pixels, after resizing and normalisation. Beam search, sampling and SGRS go
+    v are the processed pixels, after resizing and normalization. Beam search, sampling and SGRS go
     on from l_cd; the paper samples at temperature 1.
 
     Where paper and public code (DAMO-NLP-SG/VCD) differ:

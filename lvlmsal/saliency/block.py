@@ -20,7 +20,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
-from lvlmsal.saliency.reduce import check_finite, fuse, normalise
+from lvlmsal.saliency.reduce import check_finite, fuse, normalize
 
 BLOCK_MEMORY = 2**30
 """Bytes that the graph of one block may take, about; longer answers are walked block by block."""
@@ -31,7 +31,7 @@ class ResponseRows:
     """What the tokens of a batch of answers rest on; all tensors on the CPU.
 
     Attributes:
-        maps: normalised saliency rows under every fusion, each of shape (B, T, L, k) with
+        maps: normalized saliency rows under every fusion, each of shape (B, T, L, k) with
             k = prompt columns + T; columns that a token's row cannot see are zero.
         attention: attention of the same rows, mean over heads, same shape.
         log_probabilities: of each token under the model's raw distribution, shape (B, T).
@@ -172,7 +172,7 @@ def _keep_rows(
         found.attention[where] = weights[layer].mean(1).to(found.attention)
         for fusion, kept in found.maps.items():
             fused = fuse(weights[layer], gradients[layer], fusion=fusion, heads=options.heads)
-            kept[where] = normalise(fused).to(kept)
+            kept[where] = normalize(fused).to(kept)
             check_finite(kept[where])
 
 

@@ -19,7 +19,7 @@ from lvlmsal.attention.stream import prepared
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.losses import LossGradient, loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
-from lvlmsal.saliency.reduce import fuse, normalise
+from lvlmsal.saliency.reduce import fuse, normalize
 from lvlmsal.versions import without_cache
 
 
@@ -45,7 +45,7 @@ def full_graph_rows(
         interventions: in the order in which they act; A is then the weight that they leave.
 
     Returns:
-        For each fusion the normalised rows, shape (B, T, L, k) with k = prompt columns + T, on the
+        For each fusion the normalized rows, shape (B, T, L, k) with k = prompt columns + T, on the
         CPU; columns that the row of a token cannot see are zero.
 
     Raises:
@@ -89,9 +89,9 @@ def full_graph_rows(
                             heads=options.heads,
                         )
                         if options.norm == "matrix":
-                            normed = normalise(matrix * real.to(matrix), dim=(-2, -1))[:, row]
+                            normed = normalize(matrix * real.to(matrix), dim=(-2, -1))[:, row]
                         else:
-                            normed = normalise(matrix[:, row])
+                            normed = normalize(matrix[:, row])
                         of_layers.append(normed.cpu())
                     rows.append(torch.stack(of_layers, dim=1))
         return {fusion: torch.stack(rows, dim=1) for fusion, rows in found.items()}

@@ -50,10 +50,10 @@ def fuse(
     return summed if summed.dtype == torch.float64 else summed.float()
 
 
-def normalise(saliency: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
+def normalize(saliency: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
     """Divide by the 2-norm over ``dim``; an all-zero row stays zero (Eq. 5).
 
-    >>> normalise(torch.tensor([3.0, 4.0]))
+    >>> normalize(torch.tensor([3.0, 4.0]))
     tensor([0.6000, 0.8000])
     """
     tiny = torch.finfo(saliency.dtype).tiny
@@ -86,7 +86,7 @@ def token_saliency(rows: Tensor, members: Tensor) -> Tensor:
     """S(c) of Eq. 6: the mean over layers and over the keys in J.
 
     Args:
-        rows: normalised saliency of a token's row in each layer, shape (..., L, k).
+        rows: normalized saliency of a token's row in each layer, shape (..., L, k).
         members: J, boolean, shape (..., k).
 
     Returns:
@@ -115,11 +115,11 @@ def layer_rows(
     gradients: dict[int, Tensor],
     options: SaliencyOptions,
 ) -> Tensor:
-    """Fused and row-normalised saliency of every target layer, shape (B, L, q, k)."""
+    """Fused and row-normalized saliency of every target layer, shape (B, L, q, k)."""
     layers = [
         fuse(weights[layer], gradients[layer], fusion=options.fusion, heads=options.heads)
         for layer in sorted(gradients)
     ]
     # Layers of a model that is spread over devices meet on the first one.
     stacked = torch.stack([layer.to(layers[0].device) for layer in layers], dim=1)
-    return normalise(stacked)
+    return normalize(stacked)

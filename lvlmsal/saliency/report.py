@@ -29,7 +29,7 @@ class SaliencyReport:
         text: the answer.
         token_ids: its T token ids.
         tokens: their texts.
-        maps: normalised saliency under every fusion, each of shape (T, L, n); n positions of prompt
+        maps: normalized saliency under every fusion, each of shape (T, L, n); n positions of prompt
             and answer.
         attention: attention of the same rows, mean over heads, same shape.
         log_probabilities: of each token under the model's raw distribution.
@@ -59,7 +59,7 @@ class SaliencyReport:
 
     @property
     def rows(self) -> Tensor:
-        """Normalised saliency under the fusion of ``options``, shape (T, L, n)."""
+        """Normalized saliency under the fusion of ``options``, shape (T, L, n)."""
         return self.maps[self.options.fusion]
 
     @property

@@ -86,7 +86,7 @@ class OPERA(Beam):
     for the paper's text:
 
     - ``score_factor``: 1e-7 in the code, not in the paper.
-    - ``image_bonus_tokens``: in the code the first 10 tokens are not penalised by phi but favoured
+    - ``image_bonus_tokens``: in the code the first 10 tokens are not penalized by phi but favored
       by what they give to the image (0 to 1 logit). The paper does not mention it.
     - ``normalize``: the code sets all other logits to -999 before the softmax, so a beam's
       log-probabilities are relative to its candidates; the paper writes a softmax of the logits.
@@ -151,7 +151,7 @@ class OPERA(Beam):
     monotone: bool = False
     after_rollback: Literal["vocabulary", "candidates"] = "vocabulary"
 
-    summary: ClassVar[str] = "beam search that penalises and takes back over-trusted tokens"
+    summary: ClassVar[str] = "beam search that penalizes and takes back over-trusted tokens"
     paper: ClassVar[str] = "OPERA: over-trust penalty and retrospection-allocation (CVPR 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2311.17911"
 
@@ -181,7 +181,7 @@ class OPERA(Beam):
 
     @property
     def mitigates(self) -> bool:
-        """Unless it neither penalises nor goes back."""
+        """Unless it neither penalizes nor goes back."""
         return self.looks
 
     def twin(self) -> Decoder:

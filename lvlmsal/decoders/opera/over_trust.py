@@ -120,7 +120,7 @@ def over_trust(sums: Tensor, *, factor: float, window: int) -> tuple[Tensor, Ten
     return (largest + math.log(factor)).clamp(max=LARGEST).exp(), column + first
 
 
-def penalised(
+def penalized(
     scores: Tensor,
     tokens: Tensor,
     penalties: Tensor,
@@ -132,7 +132,7 @@ def penalised(
         scores: log-probabilities of the whole vocabulary, -inf where banned, (R, V).
         tokens: candidates, (R, N).
         penalties: of them, (R, N).
-        normalize: over what they are normalised: ``"candidates"``, or ``"vocabulary"``, where the
+        normalize: over what they are normalized: ``"candidates"``, or ``"vocabulary"``, where the
             sum over all tokens stays what it was.
 
     Returns:
@@ -141,9 +141,9 @@ def penalised(
 
     >>> scores = torch.tensor([[0.5, 0.3, 0.2]]).log()
     >>> tokens, penalties = torch.tensor([[0, 1]]), torch.tensor([[2.0, 1.0]]).log()
-    >>> penalised(scores, tokens, penalties, "candidates").exp()
+    >>> penalized(scores, tokens, penalties, "candidates").exp()
     tensor([[0.4545, 0.5455]])
-    >>> penalised(scores, tokens, penalties, "vocabulary").exp()
+    >>> penalized(scores, tokens, penalties, "vocabulary").exp()
     tensor([[0.3333, 0.4000]])
     """
     values = scores.gather(1, tokens.to(scores.device)).to(penalties)

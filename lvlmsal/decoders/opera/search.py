@@ -13,7 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.opera.beams import BeamRules, Beams
-from lvlmsal.decoders.opera.over_trust import Seen, column_sums, extended, over_trust, penalised
+from lvlmsal.decoders.opera.over_trust import Seen, column_sums, extended, over_trust, penalized
 from lvlmsal.decoders.opera.retrospection import Retrospection, mode
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class OperaSearch:
             penalties = torch.zeros(tokens.shape, dtype=torch.float64)
             places = torch.zeros(len(tokens), dtype=torch.long)
         weighted = self.opera.alpha * penalties
-        values = penalised(scores, tokens, weighted, self.opera.normalize)
+        values = penalized(scores, tokens, weighted, self.opera.normalize)
         return Candidates(tokens, values, places)
 
     def _look_ahead(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

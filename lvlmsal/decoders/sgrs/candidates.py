@@ -53,7 +53,7 @@ def ordered_candidates(
     """
     divisor = temperature if temperature > 0 else 1.0
     logs = torch.log_softmax(scores.double() / divisor, dim=-1)
-    # Ranked by the scores themselves: normalising can round two of them to one.
+    # Ranked by the scores themselves: normalizing can round two of them to one.
     tokens_by_rank = scores.topk(min(k, scores.shape[-1]), dim=-1).indices
     values_by_rank = logs.gather(-1, tokens_by_rank)
     allowed = torch.isfinite(values_by_rank)

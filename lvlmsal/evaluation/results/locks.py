@@ -20,6 +20,9 @@ else:
 
 logger = logging.getLogger(__name__)
 
+# Not filelock: it locks files of its own only, not an open records file; where a file system has no
+# flock, it falls back to a file that a killed process leaves behind.
+
 
 def lock(file: IO[Any], path: Path) -> None:
     """Lock an open file until it is closed or the process ends, however it ends.

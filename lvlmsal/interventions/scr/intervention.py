@@ -1,4 +1,4 @@
-"""SCR: the patches that text looks at most give some of their hidden state to their neighbours."""
+"""SCR: the patches that text looks at most give some of their hidden state to their neighbors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SCR(HiddenStateIntervention):
     A diagnosing pass over the prompt, in which nothing is edited, gives each patch its attention:
     that of the text behind the image, mean over its rows, all heads and the diagnosed layers. The
     ``k`` most attended patches s of an image, none of them on its border, are the sources. Each
-    gives to those of its 8 neighbours n that are no sources; a neighbour of several takes from the
+    gives to those of its 8 neighbors n that are no sources; a neighbor of several takes from the
     most attended one. Then, in the prompt's pass, after the second residual addition of each of the
     ``layers``, with h the residual stream (D,) of a patch before the update::
 
@@ -51,8 +51,8 @@ class SCR(HiddenStateIntervention):
 
     - It calls 91 % of a source retained (1 / lam), and its proposition treats one update. Repeated
       over 12 layers, as its equation says, what a source brings into the first of them is scaled by
-      1.1^-12 = 0.32, and each neighbour has been given 0.75 of it. Only the repeated reading fits
-      its 48 to 56 % larger norms of neighbours, so ``apply="every_layer"`` is the default;
+      1.1^-12 = 0.32, and each neighbor has been given 0.75 of it. Only the repeated reading fits
+      its 48 to 56 % larger norms of neighbors, so ``apply="every_layer"`` is the default;
       ``"once"`` edits the first of the ``layers`` alone, which is this library's choice.
     - It diagnoses layers 8-16 and edits 0-11 or 0-15: part of what is diagnosed lies behind what is
       edited. Both ends are taken to be included.

@@ -64,7 +64,7 @@ class Spread:
 
     Attributes:
         sources: patches that give, the most attended first.
-        pairs: (neighbour, source) of each patch that takes; nobody takes twice, no source takes.
+        pairs: (neighbor, source) of each patch that takes; nobody takes twice, no source takes.
     """
 
     sources: list[int]
@@ -72,9 +72,9 @@ class Spread:
 
 
 def spread(attention: Tensor, grid: Grid, k: int, *, exclude_border: bool = True) -> Spread:
-    """The most attended patches of an image, and the neighbours that each of them gives to.
+    """The most attended patches of an image, and the neighbors that each of them gives to.
 
-    All sources are chosen before any neighbour is: a source takes from no other one. A neighbour
+    All sources are chosen before any neighbor is: a source takes from no other one. A neighbor
     of several belongs to the one that is attended to most.
 
     Args:
@@ -93,10 +93,10 @@ def spread(attention: Tensor, grid: Grid, k: int, *, exclude_border: bool = True
     taken = set(sources)
     pairs = []
     for source in sources:
-        for neighbour in grid.around(source):
-            if neighbour not in taken:
-                taken.add(neighbour)
-                pairs.append((neighbour, source))
+        for neighbor in grid.around(source):
+            if neighbor not in taken:
+                taken.add(neighbor)
+                pairs.append((neighbor, source))
     return Spread(sources, pairs)
 
 

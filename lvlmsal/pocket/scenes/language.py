@@ -188,7 +188,7 @@ def ask(scene: Scene, kind: QuestionKind, rng: random.Random) -> Turn:
     Args:
         scene: The scene.
         kind: ``exists`` (half of them about absent shapes), ``where``, ``count``, ``color``,
-            ``attribute`` (is it that colour?) or ``total`` (are there so many objects?).
+            ``attribute`` (is it that color?) or ``total`` (are there so many objects?).
         rng: Decides what is asked about.
 
     Returns:

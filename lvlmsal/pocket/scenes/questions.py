@@ -1,7 +1,7 @@
 """Questions about scenes in the files of MME, AMBER and VizWiz.
 
 Texts use only words that the pocket models know. They were trained on questions after existence,
-number, colour and place, with MME's " Please answer yes or no." behind some of them; yes-no
+number, color and place, with MME's " Please answer yes or no." behind some of them; yes-no
 questions on places and sides are new to them, though no word in them is.
 """
 
@@ -65,7 +65,7 @@ def position(scene: Scene, rng: random.Random) -> Pair | None:
 
 
 def color(scene: Scene, rng: random.Random) -> Pair:
-    """Whether objects have a colour."""
+    """Whether objects have a color."""
     things = scene.of(rng.choice(scene.present))
     subject = f"Is the {things[0].shape}"
     if len(things) > 1:
@@ -116,11 +116,11 @@ def mme_files(scenes: Scenes, seed: int) -> Iterator[tuple[str, bytes | PurePosi
                 continue
             folder = PurePosixPath(MME, task)
             yield str(folder / name), PurePosixPath("images", name)
-            lines = [f"{text}{YES_OR_NO}\t{label}\n" for text, label in _labelled(pair)]
+            lines = [f"{text}{YES_OR_NO}\t{label}\n" for text, label in _labeled(pair)]
             yield str((folder / name).with_suffix(".txt")), "".join(lines).encode()
 
 
-def _labelled(pair: Pair) -> list[tuple[str, str]]:
+def _labeled(pair: Pair) -> list[tuple[str, str]]:
     return list(zip(pair, ("Yes", "No"), strict=True))
 
 
@@ -165,7 +165,7 @@ def amber_files(scenes: Scenes, seed: int) -> Iterator[tuple[str, bytes]]:
         for image, name, scene in scenes:
             make = color if kind == "state" else count
             pair = make(scene, _generator(seed, f"amber/{kind}", image))
-            for text, label in _labelled(pair):
+            for text, label in _labeled(pair):
                 of = f"discriminative-attribute-{kind}"
                 add("attribute", name, text, type=of, truth=label.lower())
     for _, name, scene in scenes:

@@ -1,7 +1,7 @@
-"""Sampling of scenes: which objects there are, where, in which colour and how visible.
+"""Sampling of scenes: which objects there are, where, in which color and how visible.
 
 Two distributions exist. The *biased* one, which the pocket models are trained on, has frequent and
-rare shapes, four kits of shapes that keep company, and a favourite colour for each shape, so that a
+rare shapes, four kits of shapes that keep company, and a favorite color for each shape, so that a
 captioner learns a language prior. The *shifted* one draws all of these uniformly and independently;
 there the prior misleads, which is what makes hallucination measurable.
 """
@@ -34,10 +34,10 @@ COLORS: Final[dict[str, tuple[int, int, int]]] = {
     "purple": (190, 75, 230),
     "orange": (250, 145, 30),
 }
-"""Name of each colour -> its RGB value; all are brighter than any background."""
+"""Name of each color -> its RGB value; all are brighter than any background."""
 
 SHADES: Final[dict[str, int]] = {"black": 22, "dark": 58, "gray": 96}
-"""Name of each background -> its mean grey value."""
+"""Name of each background -> its mean gray value."""
 
 SIZES: Final[tuple[tuple[int, int], ...]] = ((64, 64), (64, 48), (48, 64))
 """Image sizes as (width, height) in pixels, multiples of 16."""
@@ -60,7 +60,7 @@ _KIT_WEIGHTS: Final = (0.36, 0.28, 0.21, 0.15)
 _IN_KIT_WEIGHTS: Final = (1.0, 0.85, 0.65, 0.5)
 _SHAPES_PER_SCENE: Final = {2: 0.15, 3: 0.4, 4: 0.35, 5: 0.1}
 _STAY_IN_KIT: Final = 0.85
-_FAVOURITE_COLOR: Final = 0.5
+_FAVORITE_COLOR: Final = 0.5
 _TWICE: Final = 0.15
 _FAINT: Final = 0.27
 _SMUDGE: Final = 0.3
@@ -69,7 +69,7 @@ _FREQUENCY: Final = {
     for kit, kit_weight in zip(KITS, _KIT_WEIGHTS, strict=True)
     for shape, weight in zip(kit, _IN_KIT_WEIGHTS, strict=True)
 }
-_FAVOURITE: Final = {
+_FAVORITE: Final = {
     "star": "yellow",
     "moon": "yellow",
     "ring": "blue",
@@ -139,10 +139,10 @@ class Scene:
         width: Pixels.
         height: Pixels.
         shade: A key of `SHADES`.
-        level: Grey value of the background, 0 to 255.
-        things: The objects in reading order (row by row). Objects of one shape share their colour.
+        level: Gray value of the background, 0 to 255.
+        things: The objects in reading order (row by row). Objects of one shape share their color.
         smudges: Blots that are no objects.
-        noise: Standard deviation of the pixel noise, in grey values.
+        noise: Standard deviation of the pixel noise, in gray values.
         noise_seed: Seed of that noise.
     """
 
@@ -200,7 +200,7 @@ def _place(rng: random.Random, cell: int, size: int, width: int, height: int) ->
 
 
 def sample_crowd(rng: random.Random) -> Scene:
-    """A scene for the vision part alone: an object in every cell, shapes and colours uniform.
+    """A scene for the vision part alone: an object in every cell, shapes and colors uniform.
 
     Three times the objects per image teach it three times as fast, and no prior gets into it.
 
@@ -225,7 +225,7 @@ def sample_scene(rng: random.Random, *, shifted: bool = False) -> Scene:
 
     Args:
         rng: Source of randomness; equal states yield equal scenes.
-        shifted: Draw shapes and colours uniformly and independently rather than with the
+        shifted: Draw shapes and colors uniformly and independently rather than with the
             co-occurrence that the models are trained on.
 
     Returns:
@@ -246,8 +246,8 @@ def sample_scene(rng: random.Random, *, shifted: bool = False) -> Scene:
     cells = rng.sample(range(GRID * GRID), GRID * GRID)
     things = []
     for shape in shapes:
-        favourite = not shifted and rng.random() < _FAVOURITE_COLOR
-        color = _FAVOURITE[shape] if favourite else rng.choice(tuple(COLORS))
+        favorite = not shifted and rng.random() < _FAVORITE_COLOR
+        color = _FAVORITE[shape] if favorite else rng.choice(tuple(COLORS))
         count = 1
         if room and rng.random() < _TWICE:
             count, room = 2, room - 1

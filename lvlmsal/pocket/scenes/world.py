@@ -234,7 +234,7 @@ def write_world(root: str | os.PathLike[str], *, images: int, seed: int, shifted
         root: The folder to make; its parents are made too.
         images: How many images.
         seed: Seed of the scenes. Image k is the same whatever `images` is.
-        shifted: Draw shapes and colours uniformly and independently, without the co-occurrence that
+        shifted: Draw shapes and colors uniformly and independently, without the co-occurrence that
             the models are trained on.
 
     Returns:

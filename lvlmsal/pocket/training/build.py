@@ -128,9 +128,9 @@ def _text(tokenizer: PreTrainedTokenizerFast, **sizes: Any) -> dict[str, Any]:
 
 
 def _sine_positions(side: int, width: int, amplitude: float = 0.4) -> torch.Tensor:
-    """Sine waves over rows and columns, (side * side, width): neighbours start out alike.
+    """Sine waves over rows and columns, (side * side, width): neighbors start out alike.
 
-    An object spans several patches, so a tower must first find out which patches are neighbours;
+    An object spans several patches, so a tower must first find out which patches are neighbors;
     with random positions that takes most of a short training.
     """
     waves = width // 4

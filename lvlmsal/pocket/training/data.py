@@ -32,7 +32,7 @@ _QUESTIONS: Final[tuple[tuple[QuestionKind, ...], tuple[float, ...]]] = (
 )
 _PADDING_SEGMENT: Final = 99
 _LEAST_PIXELS: Final = 4
-"""A patch is labelled with the object that covers most of it, from this many pixels on."""
+"""A patch is labeled with the object that covers most of it, from this many pixels on."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def patch_labels(scene: Scene, side: int | None) -> npt.NDArray[np.int64]:
         side: Side of the square that the image is scaled to, pixels; None if it is not scaled.
 
     Returns:
-        ``(rows, columns, 2)`` array of shape and colour indices from 1, or 0 for background.
+        ``(rows, columns, 2)`` array of shape and color indices from 1, or 0 for background.
     """
     owner = np.zeros((scene.height, scene.width), dtype=np.uint8)
     for index, thing in enumerate(scene.things, start=1):
@@ -135,7 +135,7 @@ class Encoder:
         return dict(self.pocket.image_processor(images, return_tensors="pt"))
 
     def labels(self, scene: Scene) -> npt.NDArray[np.int64]:
-        """Shape and colour index of each patch in the model's patch order, (patches, 2)."""
+        """Shape and color index of each patch in the model's patch order, (patches, 2)."""
         if self.is_llava:
             return patch_labels(scene, 64).reshape(-1, 2)
         grid = patch_labels(scene, None)

@@ -122,12 +122,12 @@ class PocketModule(L.LightningModule):
         return merged
 
     def patch_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of the shape and of the colour that cover each patch, from image embeddings."""
+        """Scores of the shape and of the color that cover each patch, from image embeddings."""
         scores = self.patch_head(image).float().reshape(-1, len(SHAPES) + len(COLORS) + 2)
         return scores[:, : len(SHAPES) + 1], scores[:, len(SHAPES) + 1 :]
 
     def patch_loss(self, image: Tensor, patches: Tensor) -> Tensor:
-        """Cross-entropy of each patch's shape and colour."""
+        """Cross-entropy of each patch's shape and color."""
         shapes, colors = self.patch_scores(image)
         shape_loss = nn.functional.cross_entropy(shapes, patches[:, 0])
         return shape_loss + nn.functional.cross_entropy(colors, patches[:, 1])

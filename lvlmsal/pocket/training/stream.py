@@ -90,8 +90,8 @@ def whitening(encoder: Encoder, width: int, scenes: int = 200) -> torch.Tensor:
     if encoder.is_llava:
         blocks = nn.functional.unfold(pixels, PATCH, stride=PATCH)
         pixels = blocks.transpose(1, 2).flatten(0, 1)
-    centred = (pixels - pixels.mean(dim=0)).double()
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    centered = (pixels - pixels.mean(dim=0)).double()
+    values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
     # the floor keeps pixel noise, which fills the small components, from being blown up
     floor = values.sum() / len(values) * 0.1
     filters = vectors / (values + floor).sqrt()

@@ -1,6 +1,6 @@
 """Training: ``python -m lvlmsal.pocket.training.train pocket-llava --minutes 75 --out FOLDER``.
 
-One run has three stages. First the vision part alone learns to say which shape and colour covers
+One run has three stages. First the vision part alone learns to say which shape and color covers
 each patch, from its image embeddings through a linear head that is thrown away later: like a real
 LVLM, the model starts from a pretrained tower. Then everything learns answers and captions
 together, and at last mostly captions, which take longer. The learning rate falls in a cosine,

@@ -15,7 +15,7 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, AttentionSession, intervene
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import ConfigError
-from lvlmsal.interventions.clva import ClvaReconstruction, normalised, redistributed
+from lvlmsal.interventions.clva import ClvaReconstruction, normalized, redistributed
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.tiny import VOCABULARY, collate, tiny_inputs, tiny_model, tiny_samples
@@ -111,7 +111,7 @@ def test_it_is_a_distribution_over_what_head_and_anchor_see(
     draw = torch.Generator().manual_seed(seed)
     shape = (3, 2, 4, 1, 7)
     raw = torch.rand(shape, generator=draw, dtype=F64) * (torch.rand(shape, generator=draw) > 0.3)
-    share, anchor, noise = (normalised(part, torch.full_like(part, 1 / 7)) for part in raw)
+    share, anchor, noise = (normalized(part, torch.full_like(part, 1 / 7)) for part in raw)
     sensitive = torch.rand(2, 4, 1, 1, generator=draw) > 0.5
     found = redistributed(share, anchor, noise, sensitive, alpha, beta)
     assert (found >= 0).all()

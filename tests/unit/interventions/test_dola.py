@@ -127,7 +127,7 @@ class Contrasted(LogitsProcessor):
         return torch.tensor(rows).to(scores)
 
 
-def test_beams_are_ranked_by_the_normalised_contrast() -> None:
+def test_beams_are_ranked_by_the_normalized_contrast() -> None:
     model = tiny_model("llava", layers=4, dtype=F64)
     inputs = {"input_ids": tiny_inputs("llava", (0,))["input_ids"]}
     dola = DoLa(candidates=[0, 1, 3], relative_top=0.001)
@@ -221,8 +221,8 @@ def test_the_authors_repetition_penalty_acts_on_the_contrast() -> None:
     contrasted, scores = output.logits[0][0], output.scores[0][0]
     seen = torch.zeros(len(scores), dtype=torch.bool)
     seen[inputs["input_ids"][0]] = True
-    penalised = torch.where(contrasted < 0, contrasted * 1.2, contrasted / 1.2)
-    assert torch.allclose(scores, torch.where(seen, penalised, contrasted))
+    penalized = torch.where(contrasted < 0, contrasted * 1.2, contrasted / 1.2)
+    assert torch.allclose(scores, torch.where(seen, penalized, contrasted))
 
 
 @pytest.mark.parametrize(

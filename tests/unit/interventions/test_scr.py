@@ -44,7 +44,7 @@ def samples_of(family: str, counts: Sequence[int]) -> list[TinySample]:
 def moves_by_hand(
     model: PreTrainedModel, family: str, sample: TinySample, k: int, exclude: bool
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """Positions of sources, and (neighbour, source), from an eager pass over a lone sample."""
+    """Positions of sources, and (neighbor, source), from an eager pass over a lone sample."""
     model.set_attn_implementation({"text_config": "eager"})
     with torch.no_grad():
         attentions = model(**sample.inputs, output_attentions=True).attentions
@@ -103,8 +103,8 @@ def moved_by_hand(
 
     def hook(_: nn.Module, args: object, output: Tensor) -> Tensor:
         after = output.clone()
-        for neighbour, source in pairs:
-            after[:, neighbour] += (lam - 1) * output[:, source]
+        for neighbor, source in pairs:
+            after[:, neighbor] += (lam - 1) * output[:, source]
         for source in sources:
             after[:, source] = output[:, source] / lam
         return after
@@ -211,7 +211,7 @@ def test_how_much_is_left_after_twelve_layers(apply: Any, retained: float, given
     after = edited_alone(SCR(layers="0:12", apply=apply), 32, states)
     assert float(after[4, 0]) == pytest.approx(retained, abs=2e-3)
     assert after[[0, 1, 2, 3, 5, 6, 7, 8], 0].tolist() == pytest.approx([given] * 8, abs=5e-3)
-    assert float(after[0, 1]) == 1  # what a neighbour had, it keeps
+    assert float(after[0, 1]) == 1  # what a neighbor had, it keeps
     assert torch.equal(after[9:], states[9:])
 
 
@@ -283,7 +283,7 @@ def test_frames_of_a_video_do_not_mix() -> None:
     spans = adapter.spans(ids)
     assert adapter.image_grids(inputs, spans) == [(6, 3)]
     assert adapter.panels(inputs, spans) == [2]
-    # one inner patch in each frame, all of whose neighbours are in that frame
+    # one inner patch in each frame, all of whose neighbors are in that frame
     wanted = ([6, 15], [(2 + n, 6) for n in range(9) if n != 4])
     wanted[1].extend((11 + n, 15) for n in range(9) if n != 4)
     with intervene(model, SCR(lam=2.0, **OPTIONS)):

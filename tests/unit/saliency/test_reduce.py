@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.saliency import SaliencyOptions
-from lvlmsal.saliency.reduce import context_mask, fuse, normalise, token_saliency
+from lvlmsal.saliency.reduce import context_mask, fuse, normalize, token_saliency
 
 
 def test_a_row_without_saliency_stays_zero() -> None:
-    assert torch.equal(normalise(torch.zeros(2, 5)), torch.zeros(2, 5))
+    assert torch.equal(normalize(torch.zeros(2, 5)), torch.zeros(2, 5))
 
 
 def test_heads_may_cancel_before_the_absolute_value() -> None:

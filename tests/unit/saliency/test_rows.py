@@ -15,7 +15,7 @@ from lvlmsal.adapters.spans import find_spans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions, block, block_saliency, full_graph_rows
-from lvlmsal.saliency.reduce import context_mask, normalise, token_saliency
+from lvlmsal.saliency.reduce import context_mask, normalize, token_saliency
 from lvlmsal.testing.tiny import IMAGE, TINY, VOCABULARY, collate, tiny_model, tiny_samples
 from tests import reference
 from tests.tiers import FAMILIES
@@ -319,8 +319,8 @@ def test_trainable_weights_do_not_lengthen_the_graph() -> None:
     assert sizes[0] == sizes[1] > 0
 
 
-def test_small_rows_are_normalised_like_large_ones() -> None:
+def test_small_rows_are_normalized_like_large_ones() -> None:
     row = torch.tensor([3.0, 4.0])
     for exponent in (0, -15, -25, -35):
-        assert torch.allclose(normalise(row * 10.0**exponent), torch.tensor([0.6, 0.8]), rtol=1e-4)
-    assert torch.equal(normalise(torch.zeros(3)), torch.zeros(3))
+        assert torch.allclose(normalize(row * 10.0**exponent), torch.tensor([0.6, 0.8]), rtol=1e-4)
+    assert torch.equal(normalize(torch.zeros(3)), torch.zeros(3))

@@ -32,7 +32,7 @@ class ByHand:
         self.memory: dict[tuple[int, ...], tuple[list[float], list[list[float]]]] = {}
 
     def look(self, tokens: list[int]) -> tuple[list[float], list[list[float]]]:
-        """Log-probabilities of the next token, and normalised rows of the last layer."""
+        """Log-probabilities of the next token, and normalized rows of the last layer."""
         key = tuple(tokens)
         if key not in self.memory:
             ids = torch.tensor([self.ids + tokens])

@@ -20,7 +20,7 @@ from lvlmsal.decoders.opera.over_trust import (
     column_sums,
     extended,
     over_trust,
-    penalised,
+    penalized,
 )
 from lvlmsal.decoders.opera.retrospection import Retrospection, mode
 
@@ -146,7 +146,7 @@ def test_the_softmax_with_penalties(seed: int, normalize: Any) -> None:
     scores = logits.log_softmax(-1)
     tokens = scores.topk(3).indices
     penalties = 3 * drawn((2, 3), seed + 1) - 1
-    found = penalised(scores, tokens, penalties, normalize)
+    found = penalized(scores, tokens, penalties, normalize)
     for row in range(2):
         chosen = tokens[row].tolist()
         changed = dict(enumerate(logits[row].tolist()))
@@ -162,10 +162,10 @@ def test_bans_and_vetoes() -> None:
     scores = torch.tensor([[0.6, 0.4, 0.0], [0.0, 0.0, 0.0]], dtype=F64).log()
     tokens = torch.tensor([[0, 1, 2], [0, 1, 2]])
     large = torch.tensor([[1e200, 1e100, 0.0], [1.0, 2.0, 3.0]], dtype=F64)
-    found = penalised(scores, tokens, large, "candidates")
+    found = penalized(scores, tokens, large, "candidates")
     assert found[0].tolist() == [pytest.approx(-VETO + math.log(1.5)), 0.0, -math.inf]
     assert found[1].tolist() == [-math.inf] * 3
-    found = penalised(scores, tokens, large, "vocabulary")
+    found = penalized(scores, tokens, large, "vocabulary")
     assert found[0, 0] - found[0, 1] == pytest.approx(math.log(1.5))
     assert found[1].tolist() == [-math.inf] * 3
 
@@ -173,7 +173,7 @@ def test_bans_and_vetoes() -> None:
 def test_no_penalty_leaves_the_vocabulary_as_it_is() -> None:
     scores = drawn((3, 20), 0).log_softmax(-1)
     tokens = scores.topk(4).indices
-    found = penalised(scores, tokens, torch.zeros(3, 4, dtype=F64), "vocabulary")
+    found = penalized(scores, tokens, torch.zeros(3, 4, dtype=F64), "vocabulary")
     assert torch.equal(found, scores.gather(1, tokens))
 
 
