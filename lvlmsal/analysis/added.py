@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 
-from lvlmsal.analysis.compare import complete
+from lvlmsal.analysis.mention_comparison import complete
 from lvlmsal.analysis.mentions import MentionRow
 from lvlmsal.analysis.mlp import cross_validated_scores
 from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals

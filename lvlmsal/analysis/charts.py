@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lvlmsal.analysis.compare import Comparison
+from lvlmsal.analysis.mention_comparison import Comparison
 from lvlmsal.analysis.panels import CORRECT, HALLUCINATED, save
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.saliency.plot import as_text, new_figure

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lvlmsal.analysis.answers import Described, judged
+from lvlmsal.analysis.described_run import DescribedRun, judged
 from lvlmsal.analysis.labels import Mention, object_labels, object_mentions
 from lvlmsal.analysis.output import Cell
 from lvlmsal.errors import ConfigError
@@ -71,7 +71,7 @@ class Examples:
 
 
 def labeled(
-    run: Described,
+    run: DescribedRun,
     options: SaliencyOptions,
     examples: Examples,
     *,

@@ -11,8 +11,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from lvlmsal.analysis.answers import describe
 from lvlmsal.analysis.charts import plot_intervals
+from lvlmsal.analysis.described_run import describe
 from lvlmsal.analysis.examples import Examples, file_stem, labeled
 from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_fusions

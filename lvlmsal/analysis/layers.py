@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.table import Table
 
 from lvlmsal.analysis.answer_maps import plot_answer, plot_interventions, plot_layer_grid
-from lvlmsal.analysis.answers import describe
 from lvlmsal.analysis.charts import plot_layers
+from lvlmsal.analysis.described_run import describe
 from lvlmsal.analysis.examples import Example, Examples, file_stem, labeled
 from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_tokens

@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from lvlmsal.analysis.added import Added, added_value
-from lvlmsal.analysis.answers import describe, judged
 from lvlmsal.analysis.charts import plot_aurocs, plot_bins
-from lvlmsal.analysis.compare import Binning, Comparison, compare, complete
+from lvlmsal.analysis.described_run import describe, judged
+from lvlmsal.analysis.mention_comparison import Binning, Comparison, compare, complete
 from lvlmsal.analysis.mentions import MentionRow, by_cell, mention_rows, write_mentions
 from lvlmsal.analysis.output import Cell, interval_text, new_table, numbers, title_of, write_csv
 from lvlmsal.analysis.scores import SCORES

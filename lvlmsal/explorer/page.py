@@ -14,8 +14,8 @@ from typing import Any
 from markupsafe import Markup
 
 from lvlmsal.errors import DataError, UnsupportedError
-from lvlmsal.explorer.answers import Detail, ShownAnswer, encode_answer, in_words
 from lvlmsal.explorer.pictures import encode_image
+from lvlmsal.explorer.shown_answer import Detail, ShownAnswer, encode_answer, in_words
 from lvlmsal.pages import render
 
 FORMAT = 2

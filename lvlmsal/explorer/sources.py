@@ -12,7 +12,7 @@ from lvlmsal.errors import ConfigError, DataError, UnsupportedError
 from lvlmsal.evaluation.results.folder import RECORDS
 from lvlmsal.evaluation.results.records import read_records
 from lvlmsal.evaluation.run.replay import Replayed, replay
-from lvlmsal.explorer.answers import ShownAnswer, content_key
+from lvlmsal.explorer.shown_answer import ShownAnswer, content_key
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions

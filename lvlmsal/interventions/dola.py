@@ -176,7 +176,7 @@ class DoLa(LogitsIntervention):
             states = norm(states)
         head = adapter.lm_head
         weight = getattr(head, "weight", None)
-        # A projection kept in a wider dtype than the layers; quantised weights take what they get.
+        # A projection kept in a wider dtype than the layers; quantized weights take what they get.
         if isinstance(weight, Tensor) and weight.is_floating_point():
             states = states.to(weight.dtype)
         return cast(Tensor, head(states)).to(mature).log_softmax(-1)

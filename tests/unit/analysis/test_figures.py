@@ -10,8 +10,8 @@ import torch
 
 from lvlmsal.analysis.answer_maps import plot_answer, plot_interventions, plot_layer_grid
 from lvlmsal.analysis.charts import plot_aurocs, plot_bins, plot_layers
-from lvlmsal.analysis.compare import compare
 from lvlmsal.analysis.maps import plot_fusions, plot_tokens
+from lvlmsal.analysis.mention_comparison import compare
 from lvlmsal.analysis.panels import CORRECT, HALLUCINATED
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS

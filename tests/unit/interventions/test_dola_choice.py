@@ -185,7 +185,7 @@ class Wide(nn.Linear):
 
 
 class Whole(nn.Module):
-    """A projection with quantised weights, which takes what the layers give."""
+    """A projection with quantized weights, which takes what the layers give."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()

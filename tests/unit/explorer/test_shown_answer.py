@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lvlmsal.explorer.answers import Detail, ShownAnswer, content_key, encode_answer
+from lvlmsal.explorer.shown_answer import Detail, ShownAnswer, content_key, encode_answer
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from tests.unit.explorer.reports import make_report
 from tests.unit.explorer.unpacking import bound, unpack

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lvlmsal.explorer.quantise import pack
+from lvlmsal.explorer.packing import pack
 from tests.unit.explorer.unpacking import bound, unpack
 
 arrays = hnp.arrays(

@@ -21,7 +21,7 @@ from lvlmsal.saliency.options import SaliencyOptions
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedRun:
     """A run whose descriptions can be labeled.
 
     Attributes:
@@ -50,7 +50,7 @@ class Described:
 
 def describe(
     config: ConfigSource, overrides: Iterable[str] = (), *, lvlms: Mapping[str, Lvlm] | None = None
-) -> Described:
+) -> DescribedRun:
     """Have every answer of a config's run that is still missing given.
 
     Args:
@@ -81,11 +81,11 @@ def describe(
     folder = evaluate(config, overrides, models=given).folder
     cells = [cell for cell in plan.cells if cell.label in vocabularies]
     total = sum(len(cell.benchmark.samples()) for cell in cells)
-    return Described(folder, vocabularies, total)
+    return DescribedRun(folder, vocabularies, total)
 
 
 def judged(
-    run: Described, options: SaliencyOptions, *, lvlms: Mapping[str, Lvlm] | None = None
+    run: DescribedRun, options: SaliencyOptions, *, lvlms: Mapping[str, Lvlm] | None = None
 ) -> Iterator[Replayed]:
     """Every description of a run with its saliency; a bar shows how far it is.
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.analysis.added import added_value
-from lvlmsal.analysis.compare import Binning, compare, hallucination_bins
+from lvlmsal.analysis.mention_comparison import Binning, compare, hallucination_bins
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.statistics.intervals import wilson
