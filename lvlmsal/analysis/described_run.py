@@ -70,7 +70,7 @@ def describe(
         try:
             vocabularies[label] = chair_vocabulary(benchmark)
         except UnsupportedError:
-            continue  # yes-no questions may stand beside the descriptions; they have no mentions
+            continue  # yes-no questions may stand next to the descriptions; they have no mentions
     if not vocabularies:
         raise ConfigError(
             [

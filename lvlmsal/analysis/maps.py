@@ -1,4 +1,4 @@
-"""Maps of single tokens: attention beside saliency, and fusion beside fusion.
+"""Maps of single tokens: attention next to saliency, and fusion next to fusion.
 
 They work on the report of any model.
 """

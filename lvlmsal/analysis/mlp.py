@@ -78,7 +78,7 @@ def cross_validated_scores(
 
 
 def _folds(index: Tensor, correct: Tensor, count: int, folds: int, seed: int) -> list[int]:
-    """The fold of each image; images with a hallucinated mention are dealt out first and evenly."""
+    """The fold of each image; images with a hallucinated mention are spread evenly, first."""
     order = list(range(count))
     random.Random(seed).shuffle(order)
     wrong = set(index[~correct].tolist())

@@ -1,4 +1,4 @@
-"""Edits of the logits of rows that predict generated tokens, beside a second stream."""
+"""Edits of the logits of rows that predict generated tokens, next to a second stream."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _second_logits(
     if second is None or second.owner is not editor:
         return None
     if place.cache is None:
-        second = second.anew()  # the whole sequence is run again in each pass
+        second = second.again()  # the whole sequence is run again in each pass
     else:
         follow(place.cache, second)
     second.hear(place.ids, place.past)

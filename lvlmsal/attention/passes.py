@@ -224,7 +224,7 @@ class Passes:
         given = [value for value in map(kwargs.get, names) if value is not None]
         if known and any(len(value) for value in given):  # encoded is empty where nothing was
             raise UnsupportedError(
-                "images came behind the prompt of this cache, of which interventions know nothing: "
+                "images came after the prompt of this cache, of which interventions know nothing: "
                 "run the whole prompt in one pass, without prefill_chunk_size, and a turn with "
                 "other images on a cache of its own"
             )

@@ -100,7 +100,7 @@ class RecordingStream(Stream):
         if any(spans.images and spans.images[-1][1] == spans.length for spans in self.spans):
             raise UnsupportedError(
                 "the prompt ends in an image, so the row that predicts the first token is a "
-                "patch of it: put text behind the image, or read row='candidate'"
+                "patch of it: put text after the image, or read row='candidate'"
             )
         return self._before_last
 

@@ -130,7 +130,7 @@ def knows(session: AttentionSession) -> bool:
 
 
 def generates(session: AttentionSession) -> bool:
-    """Whether another thread is in the midst of a ``generate`` in which a session has acted."""
+    """Whether another thread is in the middle of a ``generate`` in which a session has acted."""
     others = session.passes.edited - {threading.get_ident()}
     stacks = sys._current_frames() if others else {}
     return any(_decodes(stacks.get(thread), session) for thread in others)

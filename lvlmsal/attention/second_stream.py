@@ -1,4 +1,4 @@
-"""The second stream of a contrast: a sequence beside the first, run where it is needed."""
+"""The second stream of a contrast: a sequence next to the first one, run where it is needed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SecondStream:
         self._stream: Stream | None = None
         self._waiting: list[Tensor] = []
 
-    def anew(self) -> SecondStream:
+    def again(self) -> SecondStream:
         """The same prompt once more, for passes without a cache."""
         return SecondStream(self._model, self._inputs, self.owner, self._width)
 
@@ -55,8 +55,8 @@ class SecondStream:
         """
         if past > self.length:
             raise UnsupportedError(
-                f"{type(self.owner).__name__} has not seen all tokens behind the prompt of this "
-                "cache: run the prompt anew, inside of this intervene(...) scope"
+                f"{type(self.owner).__name__} has not seen all tokens after the prompt of this "
+                "cache: run the prompt again, inside of this intervene(...) scope"
             )
         new = ids[:, self.length - past :]
         if new.shape[1]:

@@ -71,7 +71,7 @@ class Decoder:
 
     @property
     def mitigates(self) -> bool:
-        """Whether it does something against hallucinations, and so has a twin that does not."""
+        """Whether it does something against hallucinations, and so has a control that does not."""
         return False
 
     @property

@@ -14,7 +14,7 @@ from transformers import LogitsProcessor
 def token_gumbel(token: int, *, seed: int, sample_id: str, position: int) -> float:
     """Standard Gumbel noise of one candidate at one position.
 
-    It hangs on the token's id and not on its rank, so candidates of nearly the same probability
+    It depends on the token's id and not on its rank, so candidates of nearly the same probability
     keep their noise when rounding swaps them.
 
     Args:

@@ -74,13 +74,13 @@ class Sample(Decoder):
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(
-                f"temperature={self.temperature} must be above 0; for the most probable token take "
-                f"decoder 'greedy'"
+                f"temperature must be above 0, got {self.temperature}; for the most probable token "
+                f"take decoder 'greedy'"
             )
         if self.top_k < 0:
-            raise ValueError(f"top_k={self.top_k} must be 0 (all tokens) or more")
+            raise ValueError(f"top_k must be at least 0 (all tokens), got {self.top_k}")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1")
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
     def generate_kwargs(
         self,
@@ -125,7 +125,7 @@ class Beam(Decoder):
 
     def __post_init__(self) -> None:
         if self.num_beams < 2:
-            raise ValueError(f"num_beams={self.num_beams} is no beam search: give 2 or more")
+            raise ValueError(f"num_beams must be at least 2, got {self.num_beams}")
 
     @property
     def is_random(self) -> bool:

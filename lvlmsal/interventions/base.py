@@ -32,7 +32,7 @@ class Intervention:
             alone: not on the prompt's length or end, nor on which row is the last. Questions about
             one image can then share its keys and values.
         looks_ahead: whether it edits rows of the prompt by what stands behind them in the prompt.
-        has_second_stream: whether it runs a second sequence beside the first; only one can.
+        has_second_stream: whether it runs a second sequence next to the first; only one can.
         strong: options under which it changes a random model clearly, for the test kit.
         off: options that switch it off.
         model_defaults: options for checkpoints of the catalogue, by a shell pattern of their names

@@ -130,15 +130,15 @@ class ClvaReconstruction(AttentionIntervention):
         for name in ("alpha", "beta"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
-                raise ValueError(f"{name}={value} must be 0 (no such edit) or more")
+                raise ValueError(f"{name} must be at least 0 (no such edit), got {value}")
         if not 0 < self.sensitive < 1:
-            raise ValueError(f"sensitive={self.sensitive} must be above 0 and below 1")
+            raise ValueError(f"sensitive must be above 0 and below 1, got {self.sensitive}")
         for name in ("early", "middle", "deep"):
             start, stop = getattr(self, name)
             if not 0 <= start < stop <= 1:
                 raise ValueError(
-                    f"{name}=({start}, {stop}) is no part of the depth: give two fractions from 0 "
-                    "to 1, the smaller one first"
+                    f"{name} must be two fractions of the depth from 0 to 1, the smaller one "
+                    f"first, got {(start, stop)}"
                 )
         if self.deep[0] < max(self.early[1], self.middle[1]):
             raise ValueError(

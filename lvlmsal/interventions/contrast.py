@@ -57,9 +57,9 @@ def check_contrast(alpha: float, beta: float) -> None:
         ValueError: alpha is negative, or beta is no share.
     """
     if not (math.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"alpha={alpha} must be 0 (no contrast) or more")
+        raise ValueError(f"alpha must be at least 0 (no contrast), got {alpha}")
     if not 0 <= beta <= 1:
-        raise ValueError(f"beta={beta} must be from 0 (no cut) to 1")
+        raise ValueError(f"beta must be from 0 (no cut) to 1, got {beta}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
         prompt: of any family.
 
     Returns:
-        ``input_ids`` and ``attention_mask``, padded at the left anew.
+        ``input_ids`` and ``attention_mask``, padded at the left again.
 
     Raises:
         UnsupportedError: a prompt has no text.
@@ -129,7 +129,7 @@ def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
         if not keep.any():
             raise UnsupportedError(
                 f"sample {number} is nothing but its image, so no prompt is left without it: put "
-                "text beside the image"
+                "text next to the image"
             )
         kept.append(row[spans.pad : spans.output_column][keep])
     return left_padded(kept, ids)

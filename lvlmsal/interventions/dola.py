@@ -48,7 +48,7 @@ class DoLa(LogitsIntervention):
       averages vanish for layers near the output, and the first of them wins. Here: a sum, in
       float32.
     - the code chooses one layer for the whole batch, by the mean of d_j. Here each row has its own:
-      otherwise an answer would depend on the questions beside it, so that is not offered.
+      otherwise an answer would depend on the other questions of its batch, so that is not offered.
     - the code does not apply the final norm to h_j; ``apply_final_norm`` does it (ours).
 
     ``alpha`` is ours: ``l = F - alpha * B_J``. The paper has no strength that switches it off;
@@ -93,9 +93,9 @@ class DoLa(LogitsIntervention):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha={self.alpha} must be 0 (no contrast) or more")
+            raise ValueError(f"alpha must be at least 0 (no contrast), got {self.alpha}")
         if not 0 <= self.relative_top <= 1:
-            raise ValueError(f"relative_top={self.relative_top} must be from 0 (no cut) to 1")
+            raise ValueError(f"relative_top must be from 0 (no cut) to 1, got {self.relative_top}")
         check_choices(self)
         if self.candidates not in ("low", "high"):
             try:

@@ -87,9 +87,9 @@ class FarSight(AttentionIntervention):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(f"sigma={self.sigma} is no decay: give a number above 0")
+            raise ValueError(f"sigma must be above 0, got {self.sigma}")
         if not (math.isfinite(self.strength) and self.strength >= 0):
-            raise ValueError(f"strength={self.strength} must be 0 (no registers) or more")
+            raise ValueError(f"strength must be at least 0 (no registers), got {self.strength}")
         check_choices(self)
         check_layers(self.layers)
 

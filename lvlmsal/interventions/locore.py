@@ -77,11 +77,11 @@ class LocoRE(AttentionIntervention):
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.beta) or self.beta < -1:
-            raise ValueError(f"beta={self.beta} is no gain: give a number of -1 or more")
+            raise ValueError(f"beta must be at least -1, got {self.beta}")
         if self.beta == -1 and self.mode == "renormalized":
             raise ValueError("beta=-1 with mode='renormalized' adds log(0) to the scores")
         if self.window < 1:
-            raise ValueError(f"window={self.window} reaches no key: give 1 or more")
+            raise ValueError(f"window must be at least 1, got {self.window}")
         check_choices(self)
         check_layers(self.layers)
 

@@ -85,13 +85,13 @@ class M3ID(LogitsIntervention):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.rate) and self.rate >= 0):
-            raise ValueError(f"rate={self.rate} must be 0 (no contrast) or more")
+            raise ValueError(f"rate must be at least 0 (no contrast), got {self.rate}")
         check_choices(self)
         if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha={self.alpha} must be a probability, from 0 to 1")
+            raise ValueError(f"alpha must be a probability, from 0 to 1, got {self.alpha}")
         check_contrast(0, self.beta)
         if self.max_weight is not None and not self.max_weight >= 0:
-            raise ValueError(f"max_weight={self.max_weight} must be 0 or more, or None")
+            raise ValueError(f"max_weight must be at least 0, or None, got {self.max_weight}")
 
     @property
     def is_identity(self) -> bool:

@@ -1,4 +1,4 @@
-"""No intervention: the twin that every method is compared with."""
+"""No intervention: the control that every method is compared with."""
 
 from __future__ import annotations
 

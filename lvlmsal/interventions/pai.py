@@ -82,11 +82,11 @@ class PAI(AttentionIntervention, LogitsIntervention):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha={self.alpha} must be 0 (no edit of attention) or more")
+            raise ValueError(f"alpha must be at least 0 (no edit of attention), got {self.alpha}")
         if not (math.isfinite(self.gamma) and self.gamma >= 1):
-            raise ValueError(f"gamma={self.gamma} must be 1 (no contrast) or more")
+            raise ValueError(f"gamma must be at least 1 (no contrast), got {self.gamma}")
         if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta={self.beta} must be from 0 (no cut) to 1")
+            raise ValueError(f"beta must be from 0 (no cut) to 1, got {self.beta}")
         check_choices(self)
         if self.contrast == "probabilities" and self.beta:
             # All that is plausible may be below zero: then no token would be left.

@@ -74,9 +74,9 @@ class VAF(AttentionIntervention):
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.alpha) or self.alpha < 0:
-            raise ValueError(f"alpha={self.alpha} must be 0 (no such edit) or more")
+            raise ValueError(f"alpha must be at least 0 (no such edit), got {self.alpha}")
         if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta={self.beta} must be from 0 (no such edit) to 1")
+            raise ValueError(f"beta must be from 0 (no such edit) to 1, got {self.beta}")
         check_choices(self)
         check_layers(self.layers)
 

@@ -75,7 +75,7 @@ class VCD(Contrast):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.noise_step < STEPS:
-            raise ValueError(f"noise_step={self.noise_step} must be from 0 to {STEPS - 1}")
+            raise ValueError(f"noise_step must be from 0 to {STEPS - 1}, got {self.noise_step}")
 
     @property
     def signal(self) -> float:

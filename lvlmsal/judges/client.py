@@ -137,7 +137,7 @@ class JudgeClient:
             admit()
             pause = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)
             try:
-                # the client's own limit starts anew with every byte that arrives
+                # the client's own limit starts again with every byte that arrives
                 async with asyncio.timeout(endpoint.timeout):
                     answered = await self._send(request)
                 if answered.status == 200:

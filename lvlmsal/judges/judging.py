@@ -93,8 +93,8 @@ def judge(
             store.close()
     if session.error is not None:
         raise LvlmsalError(
-            f"{session.error}\n{session.added} replies of this session are kept: mend the cause "
-            "and give the same command to go on"
+            f"{session.error}\n{session.added} replies of this session are kept: fix the cause, "
+            "then rerun the same command to resume"
         ) from session.error
     usage = store.usage(endpoint.judge)
     return Judging(

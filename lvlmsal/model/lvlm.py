@@ -61,7 +61,7 @@ class Lvlm:
         return spec if isinstance(spec, Intervention) else self._build(INTERVENTIONS, spec)
 
     @overload
-    def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str, told apart below
+    def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str, distinguished below
         self,
         images: Images,
         prompts: str,

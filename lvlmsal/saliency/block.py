@@ -86,7 +86,7 @@ def block_saliency(
     (True, torch.Size([1, 3]))
     """
     if block_size is not None and block_size < 1:
-        raise ValueError(f"block_size={block_size} holds no row: give 1 or more, or leave it out")
+        raise ValueError(f"block_size must be at least 1, or None to fit memory, got {block_size}")
     if options.norm == "matrix":
         raise UnsupportedError(
             "norm='matrix' divides by the norm of the whole matrix, which a single row does not "

@@ -181,7 +181,7 @@ class SaliencyReport:
         return self._values(of, fusion)[:, self._places(layer), start:end].mean(1)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw the token-by-token saliency beside the attention; needs the ``plot`` extra."""
+        """Draw the token-by-token saliency next to the attention; needs the ``plot`` extra."""
         from lvlmsal.saliency.plot import plot_report
 
         return plot_report(self, path)

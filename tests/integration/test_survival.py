@@ -221,7 +221,7 @@ def test_failures_of_earlier_runs_are_tried_again_and_counted_anew(
     [
         (lambda folder: (folder / "records.jsonl").unlink(), "was deleted or replaced while the"),
         # which of its files is missed first depends on the logger
-        (lambda folder: shutil.rmtree(folder, ignore_errors=True), "give the same command"),
+        (lambda folder: shutil.rmtree(folder, ignore_errors=True), "the same command"),
     ],
 )
 def test_records_or_a_folder_that_are_deleted_during_the_run_are_told(
@@ -258,7 +258,7 @@ def test_a_folder_that_becomes_read_only_is_told(
     with pytest.raises(LvlmsalError) as caught:
         run(config)
     assert "results.json cannot be written: Permission denied" in str(caught.value)
-    assert "give the same command to go on" in str(caught.value)
+    assert "fix this, then rerun the same command to resume" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -158,19 +158,19 @@ class OPERA(Beam):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.alpha < 0:
-            raise ValueError(f"alpha={self.alpha} must be 0 (no penalty) or more")
+            raise ValueError(f"alpha must be at least 0 (no penalty), got {self.alpha}")
         for name in ("scale", "score_factor"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("num_candidates", "window"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("image_bonus_tokens", "max_rollbacks", "earliest_summary"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be 0 or more")
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.threshold is not None and self.threshold < 1:
             raise ValueError(
-                f"threshold={self.threshold} must be 1 or more, or None (never go back)"
+                f"threshold must be at least 1, or None (never go back), got {self.threshold}"
             )
         check_choices(self)
 

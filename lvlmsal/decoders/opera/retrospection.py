@@ -68,7 +68,7 @@ class Retrospection:
     def target(self, places: Tensor) -> int | None:
         """How many generated tokens to keep; ``None`` to go on. A number is counted as a time.
 
-        The token behind the summary token is chosen anew; once that was done ``limit`` times, the
+        The token behind the summary token is chosen again; once that was done ``limit`` times, the
         summary token itself.
         """
         summary = self.summary_token(places)

@@ -84,9 +84,9 @@ class OperaSearch:
     A sample that goes back must not disturb the others, and all of them share the columns of one
     cache. So each keeps a log of its beams. The batch stands at the earliest time at which a sample
     is to decide; those that are further have decided already, and what they chose there is read off
-    their logs and fed along. Going back, the generated part of the cache is dropped and run anew in
-    one pass, for beams that died since have left it. So a sample decides what it decides alone (up
-    to ties within rounding), and a batch takes as many steps as its samples' roll-backs cost
+    their logs and fed along. Going back, the generated part of the cache is dropped and run again
+    in one pass, for beams that died since have left it. So a sample decides what it decides alone
+    (up to ties within rounding), and a batch takes as many steps as its samples' roll-backs cost
     together.
 
     Args:
@@ -175,7 +175,7 @@ class OperaSearch:
         self.now += 1
 
     def _return_to(self, time: int) -> None:
-        """Run the generated tokens up to some time anew."""
+        """Run the generated tokens up to some time again."""
         self.stream.rewind(self.prompt)
         self.now = time
         if time == 0:

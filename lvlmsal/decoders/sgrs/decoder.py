@@ -138,14 +138,14 @@ class SGRS(Decoder):
 
     def __post_init__(self) -> None:
         if self.alpha < 0:
-            raise ValueError(f"alpha={self.alpha} must be 0 (nothing is rejected) or more")
+            raise ValueError(f"alpha must be at least 0 (nothing is rejected), got {self.alpha}")
         for name in ("k", "max_tries", "window", "block_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be 1 or more")
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.temperature < 0:
-            raise ValueError(f"temperature={self.temperature} must be 0 or more")
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
         if not 0 <= self.plausibility <= 1:
-            raise ValueError(f"plausibility={self.plausibility} must be from 0 to 1")
+            raise ValueError(f"plausibility must be from 0 to 1, got {self.plausibility}")
         if self.norm != "row":
             raise ValueError(
                 f"norm={self.norm!r} needs the full graph: SGRS decodes with norm='row'"
@@ -237,7 +237,7 @@ class SGRS(Decoder):
             stopping_criteria: end of sequence and ``max_new_tokens`` among them.
             generation_config: its pad token fills finished samples.
             seed: of the run.
-            sample_ids: one for each sample, so that its random numbers do not hang on the batch.
+            sample_ids: one for each sample, so that its random numbers do not depend on the batch.
             token_streamer: told the prompt and then each token; ``generate`` does not hand on its
                 own ``streamer``, which is told as well.
             **model_kwargs: as ``generate`` prepared them.

@@ -70,11 +70,11 @@ class SgrsLoop:
     position, and verified by one recorded pass. Up to the first rejection they are what the
     one-by-one loop would have chosen; from there that loop decides one position, and drafting goes
     on behind it. The cache goes back to the first rejection of any sample in the batch: the others
-    draft the same tokens again, for noise and candidates hang on the position alone. So processors
-    and criteria see some positions twice; those that may keep state between calls (guidance,
-    watermarks, classes from outside of transformers) are used token by token. Blocks become
-    shorter where tokens are rejected and longer where they are not, so that little is drafted in
-    vain; how long they are changes the cost and nothing else.
+    draft the same tokens again, for noise and candidates depend on the position alone. So
+    processors and criteria see some positions twice; those that may keep state between calls
+    (guidance, watermarks, classes from outside of transformers) are used token by token. Blocks
+    become shorter where tokens are rejected and longer where they are not, so that little is
+    drafted in vain; how long they are changes the cost and nothing else.
 
     Args:
         sgrs: the decoder.

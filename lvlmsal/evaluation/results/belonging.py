@@ -65,8 +65,8 @@ def check_belonging(lines: Mapping[str, Line], wanted: Mapping[str, Wanted], sou
             problem = _contradiction(record, sample, cell)
         if problem:
             raise DataError(
-                f"is no record of this run: {problem}. The file was edited, or put together from "
-                "several runs: take the line out, or choose another folder with output=...",
+                f"is not a record of this run: {problem}. The file was edited, or put together "
+                "from several runs: take the line out, or choose another folder with output=...",
                 path=line.path,
                 line=line.number,
             )

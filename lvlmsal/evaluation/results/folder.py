@@ -1,4 +1,4 @@
-"""The run folder: what is written beside the records, and whether a run may be continued."""
+"""The run folder: what is written next to the records, and whether a run may be continued."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def write_text(path: Path, text: str) -> None:
             scratch.unlink()
         raise LvlmsalError(
             f"{path} cannot be written: {error.strerror}. Answers that were written before stay: "
-            "mend that and give the same command to go on"
+            "fix this, then rerun the same command to resume"
         ) from error
 
 

@@ -113,8 +113,8 @@ def _parsed(text: bytes, path: Path, number: int) -> Record:
             problem = "it has the status ok and no answer"
     if problem:
         raise DataError(
-            f"is no record: {problem}. The file was damaged by something other than a stopped run: "
-            "put it back as it was, or choose another folder with output=...",
+            f"is not a record: {problem}. The file was damaged by something other than a stopped "
+            "run: put it back as it was, or choose another folder with output=...",
             path=path,
             line=number,
         )
@@ -158,7 +158,7 @@ def text_of(record: Record) -> str:
 
 
 def part_files(path: Path) -> list[Path]:
-    """The files that other processes than the first have written beside the main one.
+    """The files that other processes than the first have written next to the main one.
 
     Args:
         path: The main file.

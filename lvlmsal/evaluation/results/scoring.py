@@ -43,7 +43,7 @@ def score_records(
         baseline: Name of the method that all others are compared with, if there is one.
         against: What each method is compared with; by default `baseline` for all.
         saliency_rows: From which row methods that choose tokens by saliency read it, by model and
-            method; told beside the figures.
+            method; noted next to the values.
         samples: Number of resamples.
         seed: Seed of the resamples.
 

@@ -42,7 +42,7 @@ class RecordWriter:
         except OSError as error:
             raise LvlmsalError(
                 f"{self._path} cannot be written: {error.strerror}\nWhat was answered before is "
-                "kept: mend that and give the same command to go on"
+                "kept: fix this, then rerun the same command to resume"
             ) from error
 
     def _opened(self) -> IO[bytes]:
@@ -66,7 +66,7 @@ class RecordWriter:
         if not same:
             raise LvlmsalError(
                 f"{self._path} was deleted or replaced while the run was writing to it: what it "
-                "held is lost. Give the same command to answer that again"
+                "held is lost. Rerun the same command to answer that again"
             )
         rest = memoryview(content)
         try:

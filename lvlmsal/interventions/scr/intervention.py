@@ -110,9 +110,9 @@ class SCR(HiddenStateIntervention):
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.lam) or self.lam < 1:
-            raise ValueError(f"lam={self.lam} spreads nothing: give 1 (the plain model) or more")
+            raise ValueError(f"lam must be at least 1 (the plain model), got {self.lam}")
         if self.k < 1:
-            raise ValueError(f"k={self.k} is no number of sources: give 1 or more")
+            raise ValueError(f"k must be at least 1, got {self.k}")
         check_choices(self)
         check_layers(self.layers)
         check_layers(self.diagnosis_layers)
@@ -179,7 +179,7 @@ class SCR(HiddenStateIntervention):
         if any(prompt.spans[row].prompt[0] == prompt.spans[row].output_start for row in seeing):
             raise UnsupportedError(
                 "a prompt ends in its image, so no text shows which patches matter: put text "
-                "behind the image, or choose diagnosis='image'"
+                "after the image, or choose diagnosis='image'"
             )
         if not seeing:
             return [[] for _ in prompt.spans]
@@ -219,7 +219,7 @@ class SCR(HiddenStateIntervention):
             asked = adapter.place(adapter.append(cut, torch.tensor([tail])))
             key = self._digest(adapter.model, asked)
             if key not in known:
-                # Alone and without padding, so that not even rounding hangs on other samples.
+                # Alone and without padding, so that not even rounding depends on other samples.
                 watcher = TextToImage(self.diagnosis_layers)
                 watcher.look(prompt, inputs=asked, plain=True)
                 while len(known) >= _KEPT:

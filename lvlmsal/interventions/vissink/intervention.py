@@ -121,10 +121,10 @@ class VisSink(AttentionIntervention, HiddenStateIntervention):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.tau) and self.tau > 0):
-            raise ValueError(f"tau={self.tau} must be more than 0; the paper has 20")
+            raise ValueError(f"tau must be above 0 (20 in the paper), got {self.tau}")
         for name in ("image_mass", "sink_share", "keep"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} is no share: give 0 to 1")
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if self.dims is not None and (not self.dims or min(self.dims) < 0):
             raise ValueError(
                 f"dims={self.dims!r}: give indices into the residual stream, such as [1415, 2533], "

@@ -227,7 +227,7 @@ def _write_questions(root: Path, wanted: dict[str, Any]) -> None:
 def write_world(root: str | os.PathLike[str], *, images: int, seed: int, shifted: bool) -> Path:
     """Write a world, whole or not at all.
 
-    The files are written to a folder beside `root`, which then takes its name. So a folder of that
+    The files are written to a folder next to `root`, which then takes its name. So a folder of that
     name is complete, however often a run was killed before.
 
     Args:

@@ -3,7 +3,7 @@
 A sequence is the image, then several *segments* that all see the image but not each other, with
 positions that start again behind the image. A segment is a turn, or a few that follow on. So one
 pass over the image serves several single-turn samples, each exactly as it is at evaluation, and no
-question can be answered by reading it off the caption that stands beside it.
+question can be answered by reading it off the caption next to it.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Recipe:
         tower_share: Share of the budget for the vision part alone.
         rate: Peak learning rate.
         warmup: Steps of linear warm-up, at the start of each stage.
-        patch_weight: Weight of the patch loss beside the loss on words.
+        patch_weight: Weight of the patch loss next to the loss on words.
         seed: Seed of the weights and of the scenes.
         check_every: Steps between checkpoints and looks at unseen scenes.
         mix: What a batch is made of.

@@ -170,7 +170,7 @@ def test_a_record_of_another_type_is_an_error_with_its_place(
     path.write_bytes(json.dumps(made("a")).encode() + b"\n" + line + b"\n")
     with pytest.raises(DataError) as caught:
         read_records(path)
-    assert str(caught.value).startswith(f"{path}:2: is no record: {problem}. ")
+    assert str(caught.value).startswith(f"{path}:2: is not a record: {problem}. ")
 
 
 def test_records_reach_the_disk_before_write_returns(tmp_path: Path) -> None:

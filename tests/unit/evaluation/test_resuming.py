@@ -136,7 +136,8 @@ def test_a_stray_record_in_a_known_cell_is_refused_with_its_place(
     write(tmp_path / name, [record(mine, "0"), record(mine, "7")])
     with pytest.raises(DataError) as caught:
         check_records(tmp_path / "records.jsonl", plan)
-    assert str(caught.value).startswith(f"{tmp_path / name}:2: is no record of this run: x has no ")
+    problem = "is not a record of this run: x has no "
+    assert str(caught.value).startswith(f"{tmp_path / name}:2: {problem}")
     assert "sample '7'" in str(caught.value)
 
 

@@ -289,9 +289,9 @@ def test_the_log_sum_exp_is_there_for_weights_only() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sigma": 0.0}, "sigma=0.0 is no decay"),
-        ({"sigma": math.nan}, "sigma=nan is no decay"),
-        ({"strength": -1.0}, "strength=-1.0 must be 0"),
+        ({"sigma": 0.0}, "sigma must be above 0, got 0.0"),
+        ({"sigma": math.nan}, "sigma must be above 0, got nan"),
+        ({"strength": -1.0}, "strength must be at least 0 .*, got -1.0"),
         ({"form": "alibi"}, "form='alibi' is unknown"),
         ({"horizon": "far"}, "horizon='far' is unknown"),
         ({"layers": "deep"}, "not understood"),

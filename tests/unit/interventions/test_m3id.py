@@ -170,13 +170,13 @@ def test_no_trace_of_an_image_is_left(family: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": -0.1}, "rate=-0.1 must be 0"),
+        ({"rate": -0.1}, "rate must be at least 0 .*, got -0.1"),
         ({"rate": math.inf}, "rate=inf"),
         ({"gate": "open"}, "gate='open' is unknown"),
-        ({"alpha": 2.0}, r"alpha=2\.0 must be a probability"),
-        ({"beta": -1.0}, r"beta=-1\.0 must be from 0"),
+        ({"alpha": 2.0}, r"alpha must be a probability, from 0 to 1, got 2\.0"),
+        ({"beta": -1.0}, r"beta must be from 0 .*, got -1\.0"),
         ({"origin": 2}, "origin=2 is unknown"),
-        ({"max_weight": -5.0}, r"max_weight=-5\.0 must be 0 or more"),
+        ({"max_weight": -5.0}, r"max_weight must be at least 0, or None, got -5\.0"),
         ({"max_weight": math.nan}, "max_weight=nan"),
     ],
 )

@@ -303,9 +303,9 @@ def test_a_prompt_that_ends_in_its_image_shows_no_patch_that_matters() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lam": 0.9}, "lam=0.9 spreads nothing"),
+        ({"lam": 0.9}, "lam must be at least 1 .*, got 0.9"),
         ({"lam": float("inf")}, "lam=inf"),
-        ({"k": 0}, "k=0 is no number of sources"),
+        ({"k": 0}, "k must be at least 1, got 0"),
         ({"layers": "early"}, "layers='early' is not understood"),
         ({"diagnosis_layers": "late"}, "layers='late' is not understood"),
         ({"apply": "twice"}, "apply"),

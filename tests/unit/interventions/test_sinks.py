@@ -217,11 +217,11 @@ def test_layers_by_default_are_the_papers() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tau": 0.0}, "more than 0"),
-        ({"tau": float("nan")}, "more than 0"),
-        ({"keep": 1.5}, "keep=1.5 is no share"),
-        ({"image_mass": -0.1}, "image_mass=-0.1 is no share"),
-        ({"sink_share": 2}, "sink_share=2.0 is no share"),
+        ({"tau": 0.0}, "tau must be above 0"),
+        ({"tau": float("nan")}, "tau must be above 0"),
+        ({"keep": 1.5}, "keep must be from 0 to 1, got 1.5"),
+        ({"image_mass": -0.1}, "image_mass must be from 0 to 1, got -0.1"),
+        ({"sink_share": 2}, "sink_share must be from 0 to 1, got 2.0"),
         ({"dims": []}, "indices into the residual stream"),
         ({"dims": [3, -1]}, "indices into the residual stream"),
         ({"dims": 3}, "must be"),

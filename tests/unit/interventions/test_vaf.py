@@ -142,9 +142,9 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"alpha": -0.1}, "alpha=-0.1 must be 0 (no such edit) or more"),
-        ({"alpha": math.inf}, "alpha=inf must be 0 (no such edit) or more"),
-        ({"beta": 1.5}, "beta=1.5 must be from 0 (no such edit) to 1"),
+        ({"alpha": -0.1}, "alpha must be at least 0 (no such edit), got -0.1"),
+        ({"alpha": math.inf}, "alpha must be at least 0 (no such edit), got inf"),
+        ({"beta": 1.5}, "beta must be from 0 (no such edit) to 1, got 1.5"),
         ({"layers": "middle"}, "layers='middle' is not understood"),
     ],
 )

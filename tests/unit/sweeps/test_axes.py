@@ -106,7 +106,7 @@ def test_a_point_is_the_start_only_where_every_checkpoint_agrees() -> None:
         ({"sgrs.alpha": 1}, "expected a list of values, got 1"),
         ({"sgrs.alpha": []}, "expected a list of values, got []"),
         ({"sgrs.alpha": [1, 1.0]}, "holds 1 twice"),
-        ({"sgrs.alpha": [0.5, -1]}, "alpha=-1.0 must be 0"),
+        ({"sgrs.alpha": [0.5, -1]}, "alpha must be at least 0 (nothing is rejected), got -1.0"),
         ({"sgrs.k": ["many"]}, "must be a whole number"),
         ({"sgrs.norm": ["matrix"]}, "norm"),
         ({"locore.layers": ["deep"]}, "layers='deep' is not understood"),
@@ -116,7 +116,7 @@ def test_what_is_wrong_with_an_axis_is_told(spec: dict[str, Any], words: str) ->
     found = expand(START, [spec, {"sgrs.k": [0]}], [None, None])
     assert words in found.problems[0]
     # the next grid is looked at all the same, and a problem of two checkpoints is told once
-    assert sum("k=0 must be 1 or more" in problem for problem in found.problems) == 1
+    assert sum("k must be at least 1, got 0" in problem for problem in found.problems) == 1
 
 
 def test_an_axis_of_two_equal_components_is_ambiguous() -> None:

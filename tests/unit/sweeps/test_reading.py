@@ -89,7 +89,7 @@ def test_a_base_stands_under_the_config(config: dict[str, Any], tmp_path: Path) 
         ({"method": {"decodr": "sgrs"}, "grids": [{"sgrs.k": [1]}]}, "sweep.method.decodr: there"),
         ({"method": "sgrs", "grid": [], "grids": [{"sgrs.k": [1]}]}, "Did you mean 'grids'"),
         ({"method": "sgrs", "grids": [{"sgrs.k": [1]}], "diagnose": 3}, "expected true or false"),
-        ({"method": "sgrs", "grids": [{"sgrs.k": [0]}]}, "k=0 must be 1 or more"),
+        ({"method": "sgrs", "grids": [{"sgrs.k": [0]}]}, "k must be at least 1, got 0"),
         ({"method": "sgrs", "grids": [{"sgrs.k": [3]}]}, ""),
     ],
 )

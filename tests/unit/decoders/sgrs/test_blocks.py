@@ -306,10 +306,10 @@ def test_a_prompt_that_ends_in_an_image_has_no_predicting_row() -> None:
     end = find_spans(batch["input_ids"], None, [IMAGE])[0].images[-1][1]
     cut = {**batch, "input_ids": batch["input_ids"][:, :end]}
     cut["attention_mask"] = batch["attention_mask"][:, :end]
-    with pytest.raises(UnsupportedError, match="put text behind the image"):
+    with pytest.raises(UnsupportedError, match="put text after the image"):
         run(model, cut, SGRS(row="predicting"))
     answer = torch.tensor([[5, 6]])
-    with pytest.raises(UnsupportedError, match="put text behind the image"):
+    with pytest.raises(UnsupportedError, match="put text after the image"):
         block_saliency(model, cut, answer, SaliencyOptions())
     options = SaliencyOptions(row="candidate")
     found = block_saliency(model, cut, answer, options).maps["product"]
