@@ -52,7 +52,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "option's value": (
         {"methods": [{"name": "a", "decoder": {"name": "sgrs", "alpha": -1}}]},
-        "methods[0] (a): decoder 'sgrs': alpha=-1.0 must be",
+        "methods[0] (a): decoder 'sgrs': alpha must be at least 0",
     ),
     "intervention": (
         {"methods": [{"name": "a", "interventions": ["locroe"]}]},

@@ -275,8 +275,8 @@ def test_openings_by_hand() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": -1.0}, "alpha="),
-        ({"beta": 2.0}, "beta="),
+        ({"alpha": -1.0}, "alpha must be at least 0 .*, got -1.0"),
+        ({"beta": 2.0}, "beta must be from 0 .*, got 2.0"),
         ({"disturbance": " "}, "disturbance is empty"),
         ({"form": "pim"}, "form='pim' is unknown"),
         ({"placement": "assistant"}, "placement='assistant' is unknown"),

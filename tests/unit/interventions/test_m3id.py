@@ -171,13 +171,13 @@ def test_no_trace_of_an_image_is_left(family: str) -> None:
     ("options", "message"),
     [
         ({"rate": -0.1}, "rate must be at least 0 .*, got -0.1"),
-        ({"rate": math.inf}, "rate=inf"),
+        ({"rate": math.inf}, "rate must be at least 0 .*, got inf"),
         ({"gate": "open"}, "gate='open' is unknown"),
         ({"alpha": 2.0}, r"alpha must be a probability, from 0 to 1, got 2\.0"),
         ({"beta": -1.0}, r"beta must be from 0 .*, got -1\.0"),
         ({"origin": 2}, "origin=2 is unknown"),
         ({"max_weight": -5.0}, r"max_weight must be at least 0, or None, got -5\.0"),
-        ({"max_weight": math.nan}, "max_weight=nan"),
+        ({"max_weight": math.nan}, "max_weight must be at least 0, or None, got nan"),
     ],
 )
 def test_options_that_mean_nothing(options: dict[str, Any], message: str) -> None:

@@ -304,7 +304,7 @@ def test_a_prompt_that_ends_in_its_image_shows_no_patch_that_matters() -> None:
     ("options", "message"),
     [
         ({"lam": 0.9}, "lam must be at least 1 .*, got 0.9"),
-        ({"lam": float("inf")}, "lam=inf"),
+        ({"lam": float("inf")}, "lam must be at least 1 .*, got inf"),
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"layers": "early"}, "layers='early' is not understood"),
         ({"diagnosis_layers": "late"}, "layers='late' is not understood"),

@@ -186,10 +186,10 @@ def test_without_an_image_only_the_cut_is_left() -> None:
     ("options", "message"),
     [
         ({"alpha": -0.1}, "alpha must be at least 0 .*, got -0.1"),
-        ({"alpha": math.nan}, "alpha=nan"),
+        ({"alpha": math.nan}, "alpha must be at least 0 .*, got nan"),
         ({"beta": 1.1}, r"beta must be from 0 .*, got 1\.1"),
         ({"noise_step": 1000}, "noise_step must be from 0 to 999, got 1000"),
-        ({"noise_step": -1}, "noise_step=-1"),
+        ({"noise_step": -1}, "noise_step must be from 0 to 999, got -1"),
         ({"schedule": "linear"}, "schedule='linear' is unknown"),
     ],
 )

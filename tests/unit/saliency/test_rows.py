@@ -289,7 +289,7 @@ def test_long_answers_are_walked_in_blocks_that_memory_holds(memory: int) -> Non
 @pytest.mark.parametrize("block_size", [0, -1])
 def test_a_block_holds_a_row(block_size: int) -> None:
     model = tiny_model("llava")
-    with pytest.raises(ValueError, match=f"block_size={block_size}"):
+    with pytest.raises(ValueError, match=f"block_size must be at least 1.*, got {block_size}"):
         block_saliency(
             model,
             collate(tiny_samples("llava")),
