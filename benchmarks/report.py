@@ -20,7 +20,7 @@ INTRODUCTION = """# Performance
 
 What each promise about speed came to, measured by the scripts in `benchmarks/`. `make bench` runs
 them all, in under 15 minutes on two cores, and writes this page. Each script runs what it compares
-in one process, in turn, several times: ratios of neighbours cancel the drift of a machine's speed.
+in one process, in turn, several times: ratios of neighbors cancel the drift of a machine's speed.
 Given are medians, with the middle half of the measurements in brackets; the median is what is held
 against a bar.
 """
@@ -28,7 +28,7 @@ against a bar.
 GPU = """## On a GPU
 
 Not measured here: no accelerator was at hand when these numbers were taken. This command measures
-the same things on one, with randomly initialised models of the exact shapes of LLaVA-1.5-7B,
+the same things on one, with randomly initialized models of the exact shapes of LLaVA-1.5-7B,
 LLaVA-1.5-13B, Qwen2-VL-7B and Qwen2.5-VL-32B (each as far as memory goes) in bfloat16, beside the
 paper's own figures, and `python benchmarks/report.py` then adds its tables to this page:
 
@@ -167,7 +167,7 @@ def draw(result: dict[str, Any], folder: Path) -> list[str]:
     names = []
     for chart in (Chart(**raw) for raw in result["charts"]):
         figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-        # Markers tell the lines apart without their colours.
+        # Markers tell the lines apart without their colors.
         for marker, (name, (x, y)) in zip("os^Dvx*P", chart.lines.items(), strict=False):
             axes.plot(x, y, marker=marker, label=name)
         if chart.log:

@@ -171,7 +171,7 @@ def _plural(hint: Any) -> str:
 
 
 def show(value: object) -> str:
-    """Write a value as its author would recognise it, cut where it is long.
+    """Write a value as its author would recognize it, cut where it is long.
 
     Example:
         >>> show(True), show("0.2"), show([1, 2])

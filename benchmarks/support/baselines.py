@@ -58,7 +58,7 @@ def paper_row(
         layers: target layers.
 
     Returns:
-        Normalised saliency, shape (L, P).
+        Normalized saliency, shape (L, P).
     """
     extended = adapter_for(model).append(inputs, answer[:, : token + 1])
     outputs = model(**extended, use_cache=False, output_attentions=True)

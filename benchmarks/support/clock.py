@@ -151,7 +151,7 @@ def in_turn(
     """Let methods take turns, each beside stock ``generate``, in another order each round.
 
     The speed of a machine drifts from second to second, more than what is to be measured: a ratio
-    of neighbours cancels most of it.
+    of neighbors cancels most of it.
 
     Args:
         methods: without stock ``generate``, which is put between each two of them.

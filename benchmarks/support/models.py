@@ -1,4 +1,4 @@
-"""Randomly initialised models of given shapes, and prompts for them."""
+"""Randomly initialized models of given shapes, and prompts for them."""
 
 from __future__ import annotations
 

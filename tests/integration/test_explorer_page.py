@@ -118,9 +118,9 @@ def test_maps_of_the_image_show_the_patch_grid(
         rows, columns, *values = page.eval_on_selector(f".heat[data-kind={kind}] canvas", pixels)
         assert (rows, columns) == report.grids[0]
         wanted = report.image_map(3, of=of).flatten().numpy()  # type: ignore[arg-type]
-        colours = np.array(values).reshape(-1, 4)
-        # the larger the value, the lighter the colour
-        luminance = colours[:, :3] @ [0.2126, 0.7152, 0.0722]
+        colors = np.array(values).reshape(-1, 4)
+        # the larger the value, the lighter the color
+        luminance = colors[:, :3] @ [0.2126, 0.7152, 0.0722]
         assert luminance.argmax() == wanted.argmax()
         assert np.corrcoef(np.argsort(np.argsort(wanted)), np.argsort(np.argsort(luminance)))[
             0, 1
@@ -176,7 +176,7 @@ def test_keys(show: Open, single: Path) -> None:
     page.wait_for_selector("main[data-sample='1']")
 
 
-def test_measure_layer_and_fusion_change_colours_and_numbers(
+def test_measure_layer_and_fusion_change_colors_and_numbers(
     show: Open, single: Path, report: SaliencyReport
 ) -> None:
     page = show(single)
@@ -201,7 +201,7 @@ def test_measure_layer_and_fusion_change_colours_and_numbers(
     attention = painted()
     mean = float(report.per_layer(of="attention")[6].mean())
     assert layer(page, "mean") == pytest.approx(mean, rel=0.01)
-    assert len({tuple(colours) for colours in (saliency, one_layer, other, attention)}) == 4
+    assert len({tuple(colors) for colors in (saliency, one_layer, other, attention)}) == 4
 
 
 def test_layers_of_two_sides_are_matched_by_number(show: Open, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_layers_of_two_sides_are_matched_by_number(show: Open, tmp_path: Path) -
     assert "mean over layers" in page.inner_text(".legend-title")
 
 
-def test_hallucinated_words_have_a_mark_that_is_no_colour(show: Open, single: Path) -> None:
+def test_hallucinated_words_have_a_mark_that_is_no_color(show: Open, single: Path) -> None:
     page = show(single)
     style = "word => [getComputedStyle(word).textDecorationStyle, word.getAttribute('aria-label')]"
     mark = "word => getComputedStyle(word, '::before').content"
@@ -244,8 +244,8 @@ def test_light_and_dark_follow_the_system_and_the_switch(
     page = show(single, theme=theme)
 
     def ground() -> float:
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return float(np.mean([int(part) for part in re.findall(r"\d+", colour)[:3]]))
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return float(np.mean([int(part) for part in re.findall(r"\d+", color)[:3]]))
 
     def contrasts() -> list[float]:
         """Of each token's text with its ground, as WCAG has it."""
@@ -266,8 +266,8 @@ def test_light_and_dark_follow_the_system_and_the_switch(
 
 
 def contrast(first: str, second: str) -> float:
-    def luminance(colour: str) -> float:
-        shares = np.array([int(part) for part in re.findall(r"\d+", colour)[:3]]) / 255
+    def luminance(color: str) -> float:
+        shares = np.array([int(part) for part in re.findall(r"\d+", color)[:3]]) / 255
         linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
@@ -304,13 +304,13 @@ BLINDNESS = {
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("kind", BLINDNESS)
-def test_the_colour_scale_survives_colour_blindness(
+def test_the_color_scale_survives_color_blindness(
     show: Open, single: Path, theme: str, kind: str
 ) -> None:
     page = show(single, theme=theme)
     pixels = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, 1).data]"
-    colours = np.array(page.eval_on_selector(".legend-bar", pixels)).reshape(-1, 4)[::9, :3] / 255
-    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    colors = np.array(page.eval_on_selector(".legend-bar", pixels)).reshape(-1, 4)[::9, :3] / 255
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ BLINDNESS[kind].T, 0, 1) @ [0.2126, 0.7152, 0.0722]
     lightness = 116 * np.cbrt(seen) - 16
     assert (np.diff(lightness) > 2).all()

@@ -19,7 +19,7 @@ from lvlmsal.judges import client
 from lvlmsal.model.lvlm import Lvlm
 from tests.unit.benchmarks.judged_files import write_llava_bench, write_mm_vet
 from tests.unit.evaluation.typed import misfits
-from tests.unit.judges.server import Act, Behaviour, serving
+from tests.unit.judges.server import Act, Behavior, serving
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def grading(body: dict[str, Any], number: int) -> Act:
     return Act("8 4\nso so" if body["max_tokens"] == 1024 else "0.5")
 
 
-def broken_on(count: int) -> Behaviour:
+def broken_on(count: int) -> Behavior:
     def act(body: dict[str, Any], number: int) -> Act:
         return Act(status=500) if number >= count else grading(body, number)
 
@@ -124,7 +124,7 @@ def test_a_judging_that_failed_goes_on_and_pays_nothing_twice(
         assert code == 2
         assert "no reply after 2 tries" in err
         assert "4 replies of this session are kept" in err
-        server.behaviour = grading
+        server.behavior = grading
         first = [json.dumps(body) for body in server.answered]
         code, _, _ = run("judge", folder)
         assert code == 0
@@ -151,7 +151,7 @@ def test_two_judges_are_never_mixed(judged: tuple[Path, dict[str, Any]]) -> None
     folder, _ = judged
     with serving(grading) as server:
         judge_run(folder, at(server.url))
-        server.behaviour = lambda body, number: Act("2 2" if body["max_tokens"] == 1024 else "1")
+        server.behavior = lambda body, number: Act("2 2" if body["max_tokens"] == 1024 else "1")
         _, second = judge_run(folder, at(server.url, model="other"))
         assert second.value("tiny", "greedy", "llava-bench", "ratio") == 1.0
         asked = len(server.requests)

@@ -61,7 +61,7 @@ function makeHelp() {
   const rows = KEYS.map(([keys, text]) => [el("dt", { text: keys }), el("dd", { text })]).flat();
   const close = el("button", { type: "button", text: "Close", on: { click: () => help.close() } });
   const texts = [
-    "The colour of a word is its S: the mean saliency, over layers and over the words before it that count as its context. Words that name an object that is not in the image have a wavy line and a triangle; words that name one that is there have a plain line.",
+    "The color of a word is its S: the mean saliency, over layers and over the words before it that count as its context. Words that name an object that is not in the image have a wavy line and a triangle; words that name one that is there have a plain line.",
     "Choose a word: arcs lead to the earlier words that it rests on most, and the bar under each word, and the maps of the image, show the whole row. Each map has a scale of its own.",
     "Attention is the mean over heads of the same row, before any gradient.",
     `All answers of this page are judged by one definition of S: ${DATA.definition}. What a decoder computed itself, and the threshold that it compared it with, stand in the record of a word and nowhere else.`,

@@ -58,7 +58,7 @@ class Strips {
   }
 }
 
-/** The whole answer as one line of colours, for the list. */
+/** The whole answer as one line of colors, for the list. */
 function barcode(answer, scores, scale) {
   const count = answer.tokens.length;
   const canvas = el("canvas", { class: "barcode", width: 2 * count, height: 10, "aria-hidden": "true" });

@@ -1,4 +1,4 @@
-// Image maps: the image, and on a grey copy of it the patch grid coloured by one token's values, the
+// Image maps: the image, and on a gray copy of it the patch grid colored by one token's values, the
 // largest ones least transparent.
 
 const MAPS = ["saliency", "attention"];
@@ -69,7 +69,7 @@ class ImageMaps {
       const pixels = map.canvas.getContext("2d").createImageData(columns, rows);
       values.forEach((value, place) => {
         const share = map.largest ? value / map.largest : 0;
-        pixels.data.set([...colour(share), 150 + 90 * share], 4 * place);
+        pixels.data.set([...color(share), 150 + 90 * share], 4 * place);
       });
       map.canvas.getContext("2d").putImageData(pixels, 0, 0);
       this.caption(map);

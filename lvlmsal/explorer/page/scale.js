@@ -1,5 +1,5 @@
-// The colour scale: from deep blue to pale yellow, its lightness growing evenly, so that it reads the
-// same with any kind of colour blindness, and in grey. In the dark it ends less bright.
+// The color scale: from deep blue to pale yellow, its lightness growing evenly, so that it reads the
+// same with any kind of color blindness, and in gray. In the dark it ends less bright.
 
 const RAMPS = {
   light: [
@@ -24,7 +24,7 @@ function isDark() {
 }
 
 /** Red, green and blue of a share from 0 to 1. */
-function colour(share) {
+function color(share) {
   const ramp = CHANNELS[isDark() ? "dark" : "light"];
   const place = Math.min(Math.max(share, 0), 1) * (ramp.length - 1);
   const low = Math.min(Math.floor(place), ramp.length - 2);
@@ -35,7 +35,7 @@ function css(rgb) {
   return `rgb(${rgb.join(" ")})`;
 }
 
-/** Black or white, whichever stands out more on a colour. */
+/** Black or white, whichever stands out more on a color. */
 function inkOn(rgb) {
   const [r, g, b] = rgb.map((value) => {
     const share = value / 255;
@@ -60,14 +60,14 @@ class Scale {
   }
 
   rgb(value) {
-    return colour(this.share(value));
+    return color(this.share(value));
   }
 
   legend(title) {
     const bar = el("canvas", { class: "legend-bar", width: 128, height: 1, "aria-hidden": "true" });
     const pen = bar.getContext("2d");
     for (let x = 0; x < 128; x++) {
-      pen.fillStyle = css(colour(x / 127));
+      pen.fillStyle = css(color(x / 127));
       pen.fillRect(x, 0, 1, 1);
     }
     const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) =>

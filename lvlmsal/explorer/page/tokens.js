@@ -68,7 +68,7 @@ class TokenText {
     return nodes;
   }
 
-  /** Colour by S, then what the chosen token rests on. */
+  /** Color by S, then what the chosen token rests on. */
   update(view) {
     const { answer } = this;
     const { token, scale, measure, layer } = view;

@@ -50,11 +50,11 @@ def test_by_default_transformers_chooses(folder: Path) -> None:
 
 
 @needs_torchvision
-def test_the_backends_differ_by_less_than_a_grey_level_on_average(folder: Path) -> None:
+def test_the_backends_differ_by_less_than_a_gray_level_on_average(folder: Path) -> None:
     pillow, other = (load(folder, image_backend=name) for name in ("pil", "torchvision"))
     assert image_backend(other.processor) == "torchvision"
     difference = (pixels(pillow) - pixels(other)).abs()
-    # a grey level is at most 1 / 255 / 0.22 after the normalization of these families
+    # a gray level is at most 1 / 255 / 0.22 after the normalization of these families
     assert difference.max() > 0
     assert difference.mean() < 1 / 255 / 0.22
 

@@ -35,7 +35,7 @@ STORED = {
 }
 
 
-def grey(image: Image.Image) -> list[list[int]]:
+def gray(image: Image.Image) -> list[list[int]]:
     """The levels of an image in RGB whose three channels are equal."""
     assert image.mode == "RGB"
     pixels = np.asarray(image)
@@ -70,9 +70,9 @@ def test_exif_is_turned_whatever_the_image_is_given_as(
         forms: list[Any] = [path, str(path), content, file, lazy, read, read.convert("RGB")]
         upright = [open_image(form) for form in forms]
     for image in upright:
-        assert grey(image) == (levels(ROWS) * 30).tolist()
+        assert gray(image) == (levels(ROWS) * 30).tolist()
         # nothing turns it a second time
-        assert grey(open_image(image)) == (levels(ROWS) * 30).tolist()
+        assert gray(open_image(image)) == (levels(ROWS) * 30).tolist()
 
 
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(5, 12), st.integers(5, 12), st.just(3))))
@@ -88,17 +88,17 @@ def test_arrays_come_back_equal_in_either_layout(pixels: np.ndarray[Any, Any]) -
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 5, 1), (1, 2, 5)])
-def test_grey_arrays(shape: tuple[int, ...]) -> None:
+def test_gray_arrays(shape: tuple[int, ...]) -> None:
     rows = levels([[0, 10, 20, 30, 40], [50, 60, 70, 80, 255]])
-    assert grey(open_image(rows.reshape(shape))) == rows.tolist()
-    assert grey(open_image(torch.from_numpy(rows.reshape(shape)))) == rows.tolist()
-    assert grey(open_image(levels(rows > 45, bool))) == [[0] * 5, [255] * 5]
+    assert gray(open_image(rows.reshape(shape))) == rows.tolist()
+    assert gray(open_image(torch.from_numpy(rows.reshape(shape)))) == rows.tolist()
+    assert gray(open_image(levels(rows > 45, bool))) == [[0] * 5, [255] * 5]
 
 
 def test_a_tensor_with_a_graph_and_one_of_bfloat16() -> None:
     ones = torch.ones(3, 5, 5, requires_grad=True)
-    assert grey(open_image(ones * 0.2)) == [[51] * 5] * 5
-    assert grey(open_image(torch.ones(3, 5, 5, dtype=torch.bfloat16))) == [[255] * 5] * 5
+    assert gray(open_image(ones * 0.2)) == [[51] * 5] * 5
+    assert gray(open_image(torch.ones(3, 5, 5, dtype=torch.bfloat16))) == [[255] * 5] * 5
 
 
 @pytest.mark.parametrize(
@@ -129,19 +129,19 @@ def test_sixteen_bits_keep_their_picture(tmp_path: Path) -> None:
     image = Image.fromarray(levels(wide, np.uint16))
     assert image.mode == "I;16"
     for form in (image, levels(wide, np.uint16), encoded(image), encoded(image, "tiff")):
-        assert grey(open_image(form)) == narrow
+        assert gray(open_image(form)) == narrow
     plain = tmp_path / "scan.pgm"
     plain.write_text("P2\n5 1\n65535\n0 257 1927 1928 65535\n")
-    assert grey(open_image(plain)) == narrow
+    assert gray(open_image(plain)) == narrow
     # a depth of its own is scaled to its own white
     plain.write_text("P2\n3 1\n1000\n0 500 1000\n")
-    assert grey(open_image(plain)) == [[0, 128, 255]]
+    assert gray(open_image(plain)) == [[0, 128, 255]]
 
 
 def test_floats_and_wide_integers_of_pillow() -> None:
     unit = Image.fromarray(levels([[0.0, 0.2, 1.0]], np.float32))
-    assert (unit.mode, grey(open_image(unit))) == ("F", [[0, 51, 255]])
-    assert grey(open_image(encoded(unit, "tiff"))) == [[0, 51, 255]]
+    assert (unit.mode, gray(open_image(unit))) == ("F", [[0, 51, 255]])
+    assert gray(open_image(encoded(unit, "tiff"))) == [[0, 51, 255]]
     with pytest.raises(DataError, match="floats from 0 to 255"):
         open_image(Image.fromarray(levels([[0, 255]], np.float32)))
     wide = Image.fromarray(levels([[0, 255]], np.int32))
@@ -165,9 +165,9 @@ def test_transparency_is_composed_on_white(mode: str) -> None:
         image.putpixel((column, 0), pixel)
     # 51 / 255 is a fifth: 0.2 * 200 + 0.8 * 255 = 244
     for form in (image, encoded(image)):
-        assert grey(open_image(form)) == [[244, 255, 7]]
+        assert gray(open_image(form)) == [[244, 255, 7]]
     if mode == "RGBA":
-        assert grey(open_image(np.tile(np.asarray(image), (5, 2, 1)))) == [[244, 255, 7] * 2] * 5
+        assert gray(open_image(np.tile(np.asarray(image), (5, 2, 1)))) == [[244, 255, 7] * 2] * 5
 
 
 def test_transparency_of_palettes_and_of_one_color() -> None:
@@ -176,14 +176,14 @@ def test_transparency_of_palettes_and_of_one_color() -> None:
     for column in range(3):
         palette.putpixel((column, 0), column)
     for kind in ("png", "gif"):
-        assert grey(open_image(encoded(palette, kind, transparency=1))) == [[50, 255, 150]]
-    assert grey(open_image(encoded(palette, transparency=b"\x00\xff\x33"))) == [[255, 100, 234]]
+        assert gray(open_image(encoded(palette, kind, transparency=1))) == [[50, 255, 150]]
+    assert gray(open_image(encoded(palette, transparency=b"\x00\xff\x33"))) == [[255, 100, 234]]
     one = Image.fromarray(levels([[10, 20]]))
-    assert grey(open_image(encoded(one, transparency=10))) == [[255, 20]]
+    assert gray(open_image(encoded(one, transparency=10))) == [[255, 20]]
     color = encoded(one.convert("RGB"), transparency=(10, 10, 10))
-    assert grey(open_image(color)) == [[255, 20]]
+    assert gray(open_image(color)) == [[255, 20]]
     deep = Image.fromarray(levels([[2570, 5140]], np.uint16))
-    assert grey(open_image(encoded(deep, transparency=2570))) == [[255, 20]]
+    assert gray(open_image(encoded(deep, transparency=2570))) == [[255, 20]]
 
 
 def test_the_rarer_modes_with_alpha() -> None:
@@ -191,10 +191,10 @@ def test_the_rarer_modes_with_alpha() -> None:
     palette.putpalette([10, 10, 10, 50, 50, 50])
     palette.putpixel((0, 0), (1, 0))
     palette.putpixel((1, 0), (1, 255))
-    assert grey(open_image(palette)) == [[255, 50]]
+    assert gray(open_image(palette)) == [[255, 50]]
     # premultiplied: nothing of a clear pixel is left but its being clear
     for mode, clear in (("LA", (90, 0)), ("RGBA", (90, 90, 90, 0))):
-        assert grey(open_image(Image.new(mode, (1, 1), clear).convert(f"{mode[:-1]}a"))) == [[255]]
+        assert gray(open_image(Image.new(mode, (1, 1), clear).convert(f"{mode[:-1]}a"))) == [[255]]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_other_color_spaces_become_rgb(mode: str, red: tuple[int, ...]) -> None:
 
 def test_one_bit_is_black_and_white() -> None:
     image = Image.fromarray(levels([[0, 255]])).convert("1")
-    assert grey(open_image(image)) == grey(open_image(encoded(image))) == [[0, 255]]
+    assert gray(open_image(image)) == gray(open_image(encoded(image))) == [[0, 255]]
 
 
 @pytest.mark.parametrize("kind", ["gif", "png", "tiff", "webp"])
@@ -222,7 +222,7 @@ def test_the_first_frame_of_several(kind: str) -> None:
     frames = [Image.new("L", (6, 6), level) for level in (200, 10)]
     lossless = {"lossless": True} if kind == "webp" else {}
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **lossless)
-    assert grey(open_image(content)) == [[200] * 6] * 6
+    assert gray(open_image(content)) == [[200] * 6] * 6
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_formats_that_pillow_knows_in_part_give_one_error() -> None:
 
 def test_a_file_that_was_read_before_is_read_from_its_start() -> None:
     file = io.BytesIO(encoded(Image.new("L", (3, 3), 9)))
-    assert grey(open_image(file)) == grey(open_image(file)) == [[9] * 3] * 3
+    assert gray(open_image(file)) == gray(open_image(file)) == [[9] * 3] * 3
 
 
 def test_messages_name_the_image_by_its_place() -> None:

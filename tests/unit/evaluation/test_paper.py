@@ -120,7 +120,7 @@ def make_config(output: Path, world: Path, **row: Any) -> dict[str, Any]:
         ({"figures": {"f1": float("nan")}}, r"not a number \(nan\)"),
         ({"unit": "pct"}, "there is no unit 'pct'"),
         ({"model": "llava"}, "there is no model 'llava'"),
-        ({"colour": "red"}, "there is no such key"),
+        ({"color": "red"}, "there is no such key"),
     ],
 )
 def test_names_that_do_not_fit_are_problems_of_the_config(

@@ -123,7 +123,7 @@ def test_answers_to_one_question_stand_side_by_side_and_share_the_image() -> Non
     ],
 )
 def test_one_page_shows_one_definition(options: dict[str, Any]) -> None:
-    """Two questions share the colour scale as well, so it does not matter whose answers differ."""
+    """Two questions share the color scale as well, so it does not matter whose answers differ."""
     plain, other = make_report(), make_report(options=SaliencyOptions(**options), prompt="Why?")
     (value,) = options.values()
     with pytest.raises(UnsupportedError, match=f"'two' by .*{value}"):

@@ -20,7 +20,7 @@ FIVE = torch.tensor(
 
 
 def test_a_grid_worked_by_hand() -> None:
-    # the border's 9, 8, 7 and 3 are no sources; 12 is the centre, 13 stands at its right
+    # the border's 9, 8, 7 and 3 are no sources; 12 is the center, 13 stands at its right
     found = spread(FIVE, Grid(5, 5), 2)
     assert found.sources == [12, 13]
     of_first = [6, 7, 8, 11, 16, 17, 18]
@@ -38,7 +38,7 @@ def test_patches_on_the_border_give_if_they_may() -> None:
     assert len(found.pairs) == len(expected)
 
 
-def test_the_third_source_takes_from_neither_of_its_neighbours() -> None:
+def test_the_third_source_takes_from_neither_of_its_neighbors() -> None:
     found = spread(FIVE, Grid(5, 5), 3)
     assert found.sources == [12, 13, 7]
     assert sorted(taker for taker, giver in found.pairs if giver == 7) == [1, 2, 3]

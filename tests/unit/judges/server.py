@@ -43,15 +43,15 @@ class Act:
     declared: int | None = None
 
 
-Behaviour = Callable[[dict[str, Any], int], Act]
+Behavior = Callable[[dict[str, Any], int], Act]
 """From the request and its number (from 0) to what happens."""
 
 
 class Endpoint:
     """The running server: what it saw, and how many requests were in it at once."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
+    def __init__(self, behavior: Behavior) -> None:
+        self.behavior = behavior
         self.requests: list[dict[str, Any]] = []
         self.answered: list[dict[str, Any]] = []
         self.keys: list[str] = []
@@ -88,7 +88,7 @@ class Endpoint:
             self._now += 1
             self.most = max(self.most, self._now)
         try:
-            act = self.behaviour(body, number)
+            act = self.behavior(body, number)
             time.sleep(act.stall)
             if act.hang_up:
                 handler.close_connection = True
@@ -142,9 +142,9 @@ class Endpoint:
 
 
 @contextmanager
-def serving(behaviour: Behaviour) -> Iterator[Endpoint]:
+def serving(behavior: Behavior) -> Iterator[Endpoint]:
     """A server for the time of a block."""
-    endpoint = Endpoint(behaviour)
+    endpoint = Endpoint(behavior)
     thread = threading.Thread(target=endpoint.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

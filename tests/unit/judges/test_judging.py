@@ -174,10 +174,10 @@ def test_a_fault_that_stays_ends_after_n_tries_and_keeps_what_came(
 ) -> None:
     path = tmp_path / "judge.jsonl"
 
-    def behaviour(body: dict[str, Any], number: int) -> Act:
+    def behavior(body: dict[str, Any], number: int) -> Act:
         return fault if "answer 2" in said(body) else Act("5")
 
-    with serving(behaviour) as server:
+    with serving(behavior) as server:
         endpoint = at(server.url, concurrency=1)
         with pytest.raises(LvlmsalError, match=r"no reply after 4 tries.*\n2 replies .* are kept"):
             judge(items(4), endpoint, ReplyStore(path))
@@ -318,12 +318,12 @@ def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> None:
 def test_unusable_replies_are_followed_up_as_the_metric_says(tmp_path: Path) -> None:
     asked: dict[str, int] = {}
 
-    def behaviour(body: dict[str, Any], number: int) -> Act:
+    def behavior(body: dict[str, Any], number: int) -> Act:
         asked[said(body)] = asked.get(said(body), 0) + 1
         texts = {"?? answer 0": ["4"], "?? answer 1": ["hm", None, "6"], "?? answer 2": ["a"] * 3}
         return Act(texts[said(body)][asked[said(body)] - 1])
 
-    with serving(behaviour) as server:
+    with serving(behavior) as server:
         some = items(3)
         done = judge(some, at(server.url), ReplyStore(tmp_path / "judge.jsonl"))
     assert asked == {"?? answer 0": 1, "?? answer 1": 3, "?? answer 2": 3}

@@ -29,7 +29,7 @@ HAMMER = """
     @dataclass
     class Hammer(Tool):
         weight: float = 1.0
-        colours: tuple[str, ...] = ()
+        colors: tuple[str, ...] = ()
 
         def __post_init__(self):
             if self.weight <= 0:

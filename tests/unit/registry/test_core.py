@@ -127,7 +127,7 @@ def test_the_read_side_is_a_mapping_of_names(workshop: Workshop) -> None:
     assert registry.origin("mallet") == f"{workshop.package}.tools.hammer:Hammer"
     assert [str(option) for option in registry.options("hammer").values()] == [
         "weight=1.0",
-        "colours=()",
+        "colors=()",
     ]
 
 
@@ -172,19 +172,19 @@ def test_a_class_without_summary_is_refused(workshop: Workshop, summary: str) ->
 
 def test_build_binds_and_remembers(workshop: Workshop) -> None:
     registry = workshop.registry()
-    hammer = registry.build("mallet", weight=2, colours=["red"])
-    assert vars(hammer) == {"weight": 2.0, "colours": ("red",)}
+    hammer = registry.build("mallet", weight=2, colors=["red"])
+    assert vars(hammer) == {"weight": 2.0, "colors": ("red",)}
     again = registry.build(hammer.name, **options_of(hammer))
     assert again == hammer
 
 
 def test_build_reports_all_mistakes_at_once(workshop: Workshop) -> None:
     with pytest.raises(ConfigError) as caught:
-        workshop.registry().build("hammer", wieght=1, weight="heavy", colours="red")
+        workshop.registry().build("hammer", wieght=1, weight="heavy", colors="red")
     assert caught.value.problems == [
-        "tool 'hammer': unknown option 'wieght'. Did you mean 'weight'? Options: weight, colours",
+        "tool 'hammer': unknown option 'wieght'. Did you mean 'weight'? Options: weight, colors",
         "tool 'hammer': option 'weight' must be a number, not the text 'heavy'",
-        "tool 'hammer': option 'colours' must be a list of texts, not the text 'red'",
+        "tool 'hammer': option 'colors' must be a list of texts, not the text 'red'",
     ]
 
 

@@ -63,7 +63,7 @@ def test_a_listing_imports_no_module_and_get_imports_one(workshop: Workshop) -> 
     )
     registry = workshop.registry()
     assert registry.names() == ["hammer", "mallet", "saw"]
-    assert list(registry.options("hammer")) == ["weight", "colours"]
+    assert list(registry.options("hammer")) == ["weight", "colors"]
     assert registry.problems("hammer", {"wieght": 1}) != []
     assert registry.outline_problems("hammer", {"weight": -1}) == [
         "tool 'hammer': weight must be above 0, not -1.0"

@@ -197,7 +197,7 @@ def test_a_sample_that_failed_is_wrong() -> None:
 
 def test_targets_that_are_none_are_refused() -> None:
     metric = VizwizMetric()
-    for target in ("yes", {}, {"answers": "yes"}, {"answers": ["a"]}, people("a", kind="colour")):
+    for target in ("yes", {}, {"answers": "yes"}, {"answers": ["a"]}, people("a", kind="color")):
         with pytest.raises(ValueError, match="a target must"):
             metric.update(["a"], [target])
     with pytest.raises(ValueError, match="1 confidences for 2 answers"):

@@ -30,7 +30,7 @@ def entry(image: str, question: str, answer: str, kind: str, **more: Any) -> dic
 
 
 ENTRIES = [
-    entry(NAMES[0], "What COLOUR is this?", "blue", "other"),
+    entry(NAMES[0], "What COLOR is this?", "blue", "other"),
     entry(NAMES[1], "Is it on?", "yes", "yes/no"),
     entry(NAMES[2], "What is it?", "unanswerable", "unanswerable"),
 ]
@@ -70,7 +70,7 @@ def test_the_benchmark_reads_the_official_layout(root: Path) -> None:
     assert first.id == first.group == NAMES[0]
     assert first.images == (root / "val" / NAMES[0],)
     assert first.prompt == (
-        "What COLOUR is this?\n"
+        "What COLOR is this?\n"
         "When the provided information is insufficient, respond with 'Unanswerable'.\n"
         "Answer the question using a single word or phrase."
     )
@@ -123,7 +123,7 @@ def test_a_question_file_of_llava_says_what_is_asked(root: Path) -> None:
         ({"image": NAMES[0]}, r"val\.json:\d: the image .* was already in line"),
         ({"image": " "}, "'image' is empty"),
         ({"image": None}, "'image' must be a string"),
-        ({"answer_type": "colour"}, "'answer_type' must be one of 'yes/no', 'number'"),
+        ({"answer_type": "color"}, "'answer_type' must be one of 'yes/no', 'number'"),
         ({"answerable": 2}, "'answerable' must be 0 or 1, got 2"),
         ({"answers": []}, "at least one answer"),
         ({"answers": ["yes"]}, "must hold objects"),
