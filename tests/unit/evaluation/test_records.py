@@ -224,7 +224,7 @@ def test_a_full_disk_leaves_whole_records_and_the_same_call_goes_on(
     plain, writer._file = writer._file, Full(writer._file, room)
     size = sum(len((json.dumps(r, ensure_ascii=False) + "\n").encode()) for r in RECORDS[before:])
     if room < size:
-        with pytest.raises(LvlmsalError, match=r"No space left on device\n.*give the same"):
+        with pytest.raises(LvlmsalError, match=r"No space left on device\n.*rerun the same"):
             writer.write(RECORDS[before:])
         assert path.read_bytes() == kept
         writer._file = plain
