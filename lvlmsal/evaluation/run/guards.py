@@ -82,7 +82,7 @@ def disk_errors() -> Iterator[None]:
             raise earlier from None
         raise LvlmsalError(
             f"{error.filename or 'a file of the run'}: {error.strerror or error}\nAnswers that "
-            "were written before stay: mend that and give the same command to go on"
+            "were written before stay: fix this, then rerun the same command to resume"
         ) from error
 
 

@@ -94,6 +94,6 @@ class RecordCallback(Callback):
         allowed = self._max_failures
         reason = "" if allowed == 0 else f" ({allowed} failures are allowed by max_failures)"
         return DataError(
-            f"{record['error']}{reason}\nWhat was answered so far is kept: mend the file and give "
-            "the same command to go on, or allow failures with max_failures=N"
+            f"{record['error']}{reason}\nWhat was answered so far is kept: fix the file and rerun "
+            "the same command to resume, or allow failures with max_failures=N"
         )
