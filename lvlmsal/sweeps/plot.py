@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.metrics.columns import Column
 from lvlmsal.saliency.plot import as_text
 from lvlmsal.sweeps.axes import Grid, shown
@@ -23,7 +24,7 @@ Value = Callable[[Measured], tuple[float | None, float | None, float | None]]
 
 
 def plot_grid(
-    grid: Grid, measured: Sequence[Measured], results: Mapping[str, Any], *, start: str
+    grid: Grid, measured: Sequence[Measured], results: Results, *, start: str
 ) -> Figure | None:
     """Draw one grid: a panel for each figure, one for mean S where it is known, one for the time.
 

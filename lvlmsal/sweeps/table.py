@@ -18,6 +18,7 @@ from lvlmsal.evaluation.report.entries import (
     number_cell,
 )
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.metrics.columns import Column
 from lvlmsal.sweeps import axes
 from lvlmsal.sweeps.axes import Grid
@@ -127,7 +128,7 @@ def _cost(cost: Cost, name: str) -> Cell:
 def terminal_tables(
     measured: Sequence[Measured],
     grids: Sequence[Grid],
-    results: Mapping[str, Any],
+    results: Results,
     *,
     width: int = 140,
 ) -> RenderableType:
@@ -143,9 +144,7 @@ def terminal_tables(
     return terminal_document(tables(measured, grids), legend, width, results["warnings"])
 
 
-def markdown_tables(
-    measured: Sequence[Measured], grids: Sequence[Grid], results: Mapping[str, Any]
-) -> str:
+def markdown_tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Results) -> str:
     """The same tables in Markdown.
 
     Args:
@@ -167,7 +166,7 @@ def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measu
             yield grid.title, ", ".join(map(axes.shown, point.values)), block.methods[point.method]
 
 
-def _legend(measured: Sequence[Measured], results: Mapping[str, Any]) -> str:
+def _legend(measured: Sequence[Measured], results: Results) -> str:
     sizes = sorted({entry.cost.batch_size for entry in measured})
     batches = " to ".join(map(str, sizes if len(sizes) == 1 else (sizes[0], sizes[-1])))
     rows = {cell["saliency_row"] for cell in results["cells"] if "saliency_row" in cell}

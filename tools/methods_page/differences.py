@@ -20,6 +20,7 @@ from lvlmsal.evaluation.report.entries import (
     is_significant,
     shown_cells,
 )
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.metrics.columns import Column
 from lvlmsal.tables.table import NONE, Cell, Head, Row, Table
 
@@ -76,7 +77,7 @@ def main_column(entries: Sequence[Entry]) -> Column | None:
     return None
 
 
-def paired_differences(results: Mapping[str, Any]) -> list[Difference]:
+def paired_differences(results: Results) -> list[Difference]:
     """Every entry that was compared with another one, as a rule its control.
 
     Args:
@@ -93,7 +94,7 @@ def paired_differences(results: Mapping[str, Any]) -> list[Difference]:
     return found
 
 
-def differences_to(run: Path, results: Mapping[str, Any], control: str) -> list[Difference]:
+def differences_to(run: Path, results: Results, control: str) -> list[Difference]:
     """Every entry compared with another method of the run that decodes alike.
 
     Args:

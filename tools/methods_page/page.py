@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lvlmsal.escaping import markdown_text
 from lvlmsal.evaluation.config.schema import MethodConfig
@@ -13,6 +12,7 @@ from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
 from lvlmsal.evaluation.report.result import OpenRun, open_run, read_result
 from lvlmsal.evaluation.report.run_tables import markdown_tables
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.tables.markdown import markdown_table
 from methods_page.differences import (
     chance_text,
@@ -120,7 +120,7 @@ def _results(run: Path, methods: list[Known], controls: Sequence[str]) -> list[s
     ]
 
 
-def _asked(opened: OpenRun, results: Mapping[str, Any]) -> str:
+def _asked(opened: OpenRun, results: Results) -> str:
     """What was asked of whom, with what."""
     config, cells = opened.config, shown_cells(results)
     counts = {cell["benchmark"]: (cell["n"], cell["groups"]) for cell in cells}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.evaluation.results import schema
 from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 from lvlmsal.tables.table import NONE, Cell, Head
@@ -15,7 +16,7 @@ Entry = Mapping[str, Any]
 """What ``results.json`` says of one model with one method on one benchmark."""
 
 
-def shown_cells(results: Mapping[str, Any]) -> list[Entry]:
+def shown_cells(results: schema.Results) -> Sequence[schema.Cell | schema.Summary]:
     """The entries that tables show: several seeds stand there once, summed up."""
     summaries = {_key(entry): entry for entry in results.get("over_seeds", [])}
     shown = {_key(entry): summaries.get(_key(entry), entry) for entry in results["cells"]}

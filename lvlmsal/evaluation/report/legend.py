@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lvlmsal.evaluation.report.entries import Entry, any_significant, columns_of, shown_cells
+from lvlmsal.evaluation.results.schema import Results
 
 SIGNIFICANT = " Bold: significant (95 % CI excludes 0)."
 
 
-def legend(results: Mapping[str, Any]) -> str:
+def legend(results: Results) -> str:
     """What the tables of a run mean, in a few sentences.
 
     Args:
         results: The content of ``results.json``.
     """
-    entries = shown_cells(results)
+    entries: list[Entry] = list(shown_cells(results))
     text = "In brackets: 95 % intervals. "
     if results["baseline"]:
         text += f"Δ: paired difference to {results['baseline']!r}."

@@ -13,13 +13,14 @@ from lvlmsal.evaluation.report.paper import paper_table
 from lvlmsal.evaluation.report.plots import NO_PLOTS, plots
 from lvlmsal.evaluation.report.run_tables import cost_table, run_tables
 from lvlmsal.evaluation.report.samples import FAILURES, failures, shown_samples
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.evaluation.results.scored import Scored
 from lvlmsal.evaluation.results.unfinished import unfinished_text
 from lvlmsal.pages import render
 
 
 def report_page(
-    results: Mapping[str, Any],
+    results: Results,
     config: RunConfig,
     environment: Mapping[str, Any],
     cells: Sequence[Scored],

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lvlmsal.evaluation.config.paper import UNITS, PaperConfig
 from lvlmsal.evaluation.report.entries import number_cell, shown_cells
-from lvlmsal.evaluation.results.schema import PaperEntry
+from lvlmsal.evaluation.results.schema import PaperEntry, Results
 from lvlmsal.tables.table import Head, Row, Table
 
 
-def compared_with_paper(paper: PaperConfig | None, results: Mapping[str, Any]) -> list[PaperEntry]:
+def compared_with_paper(paper: PaperConfig | None, results: Results) -> list[PaperEntry]:
     """Each published figure with ours, in the paper's unit.
 
     Args:
@@ -56,7 +55,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def paper_table(results: Mapping[str, Any]) -> Table | None:
+def paper_table(results: Results) -> Table | None:
     """The published figures next to ours; None where the config gives none.
 
     Args:
@@ -78,7 +77,7 @@ def paper_table(results: Mapping[str, Any]) -> Table | None:
     return Table(title, heads, [_row(entry) for entry in entries], notes)
 
 
-def _row(entry: Mapping[str, Any]) -> Row:
+def _row(entry: PaperEntry) -> Row:
     several = len(entry["benchmarks"]) > 1
     return Row.of(
         [

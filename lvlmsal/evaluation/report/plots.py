@@ -19,6 +19,7 @@ from lvlmsal.evaluation.report.entries import (
     name_of,
     shown_cells,
 )
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.metrics.columns import Column
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Bar(NamedTuple):
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def plots(results: Mapping[str, Any]) -> list[Plot] | None:
+def plots(results: Results) -> list[Plot] | None:
     """For each model and benchmark, its first figures with their intervals and differences.
 
     Args:

@@ -20,12 +20,12 @@ from lvlmsal.evaluation.report.page import report_page
 from lvlmsal.evaluation.report.paper import compared_with_paper, paper_table
 from lvlmsal.evaluation.report.run_tables import cost_table, markdown_tables, terminal_tables
 from lvlmsal.evaluation.results import folder as names
+from lvlmsal.evaluation.results import schema
 from lvlmsal.evaluation.results.belonging import Wanted, check_belonging, unfinished
 from lvlmsal.evaluation.results.folder import has_begun, read_environment, write_json, write_text
 from lvlmsal.evaluation.results.judge_replies import give_replies, judged_parts, note_judge
 from lvlmsal.evaluation.results.manifests import read_manifest
 from lvlmsal.evaluation.results.records import Record, all_lines, all_records
-from lvlmsal.evaluation.results.schema import SCHEMA_VERSION, Results, Unfinished
 from lvlmsal.evaluation.results.scoring import cells_of, score_records
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS
@@ -43,7 +43,7 @@ class Result:
     """
 
     folder: Path
-    results: Results
+    results: schema.Results
 
     @classmethod
     def of_other_process(cls, folder: Path) -> Self:
@@ -56,7 +56,7 @@ class Result:
         return not self.results["cells"]
 
     @property
-    def unfinished(self) -> Unfinished | None:
+    def unfinished(self) -> schema.Unfinished | None:
         """How much of the run was answered when it was scored; None if it was everything.
 
         ``answers``, ``expected``, and ``cells``, which says the same of each model with each method
@@ -66,7 +66,7 @@ class Result:
 
     def cell(
         self, model: str, method: str, benchmark: str, seed: int | None = None
-    ) -> dict[str, Any]:
+    ) -> schema.Cell | schema.Summary:
         """Everything about one model with one method on one benchmark.
 
         Args:
@@ -82,7 +82,7 @@ class Result:
         for cell in found:
             same = (cell["model"], cell["method"], cell["benchmark"]) == (model, method, benchmark)
             if same and seed in (None, cell.get("seed")):
-                return dict(cell)
+                return cell
         raise LvlmsalError(
             f"the run has no {model!r} with {method!r} on {benchmark!r}; it has "
             f"{sorted({c['model'] for c in self.results['cells']})} with "
@@ -145,7 +145,7 @@ class OpenRun:
     environment: dict[str, Any]
     records: list[Record]
     metrics: dict[str, CountMetric]
-    unfinished: Unfinished | None
+    unfinished: schema.Unfinished | None
 
 
 def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
@@ -209,14 +209,14 @@ def read_result(run: Path) -> Result:
         ) from error
     if not isinstance(content, dict) or not content.get("cells"):
         raise DataError(f"holds no figures; `lvlmsal score {run}` writes them", path=path)
-    version = content.get("schema_version", SCHEMA_VERSION)
-    if version > SCHEMA_VERSION:
+    version = content.get("schema_version", schema.SCHEMA_VERSION)
+    if version > schema.SCHEMA_VERSION:
         raise DataError(
-            f"has schema_version {version}, and this version of lvlmsal reads {SCHEMA_VERSION} and "
-            f"earlier ones; install a newer one, or type `lvlmsal score {run}` to write it again",
+            f"has schema_version {version}, and this lvlmsal reads up to {schema.SCHEMA_VERSION}: "
+            f"install a newer one, or type `lvlmsal score {run}` to write it again",
             path=path,
         )
-    return Result(run, cast(Results, content))  # older ones lack what came later
+    return Result(run, cast(schema.Results, content))  # older ones lack what came later
 
 
 @dataclass(frozen=True)

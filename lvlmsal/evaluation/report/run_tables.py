@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 
@@ -23,13 +22,14 @@ from lvlmsal.evaluation.report.entries import (
     shown_cells,
 )
 from lvlmsal.evaluation.report.legend import legend
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.evaluation.results.unfinished import unfinished_text
 from lvlmsal.tables.markdown import markdown_table
 from lvlmsal.tables.table import Head, Row, Table
 from lvlmsal.tables.terminal import shown, terminal_document
 
 
-def run_tables(results: Mapping[str, Any]) -> list[Table]:
+def run_tables(results: Results) -> list[Table]:
     """A table of figures for each model and metric.
 
     Args:
@@ -38,7 +38,7 @@ def run_tables(results: Mapping[str, Any]) -> list[Table]:
     return [_table(*block) for block in _blocks(results)]
 
 
-def _blocks(results: Mapping[str, Any]) -> Iterator[tuple[str, str, list[Entry]]]:
+def _blocks(results: Results) -> Iterator[tuple[str, str, list[Entry]]]:
     """Model, metric and the entries of both, grouped by benchmark."""
     blocks: dict[tuple[str, str], list[Entry]] = {}
     for entry in shown_cells(results):
@@ -75,7 +75,7 @@ def _table(model: str, metric: str, entries: list[Entry]) -> Table:
     return Table(f"{model}: {metric}", heads, rows)
 
 
-def cost_table(results: Mapping[str, Any]) -> Table | None:
+def cost_table(results: Results) -> Table | None:
     """What answers took, and how much of them is not the control's; None without answers.
 
     Args:
@@ -108,7 +108,7 @@ def cost_table(results: Mapping[str, Any]) -> Table | None:
     return Table("Costs and changes", heads, rows, notes) if rows else None
 
 
-def markdown_tables(results: Mapping[str, Any]) -> str:
+def markdown_tables(results: Results) -> str:
     """The tables of figures in Markdown, with the legend and the warnings under them.
 
     Args:
@@ -121,7 +121,7 @@ def markdown_tables(results: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> RenderableType:
+def terminal_tables(results: Results, *, width: int = 140) -> RenderableType:
     """The tables of figures for a terminal, with the legend and the warnings under them.
 
     Args:
@@ -133,6 +133,7 @@ def terminal_tables(results: Mapping[str, Any], *, width: int = 140) -> Renderab
     return Group(*missing, tables)
 
 
-def _unfinished(results: Mapping[str, Any]) -> list[str]:
+def _unfinished(results: Results) -> list[str]:
     """That answers are missing, in one sentence; nothing where none is."""
-    return [unfinished_text(results["unfinished"])] if results.get("unfinished") else []
+    found = results.get("unfinished")  # results of earlier versions have none
+    return [unfinished_text(found)] if found else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from lvlmsal.escaping import csv_cell
+from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.secrets import hide
 
 FOLDER = "logs"
@@ -86,7 +86,7 @@ class RunLog(Callback):
             values["tokens_per_second"] = tokens / seconds
         self.logger.log_metrics(values, step=self._step)
 
-    def finish(self, results: Mapping[str, Any]) -> None:
+    def finish(self, results: Results) -> None:
         """Log the figures of a run, if this call has answered anything.
 
         Args:

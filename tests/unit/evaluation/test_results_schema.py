@@ -148,5 +148,5 @@ def test_results_of_another_version(tmp_path: Path) -> None:
     assert found.unfinished is None
     assert found.markdown()
     path.write_text(json.dumps({**results, "schema_version": schema.SCHEMA_VERSION + 1}))
-    with pytest.raises(DataError, match="has schema_version 2, and this version of lvlmsal reads"):
+    with pytest.raises(DataError, match="has schema_version 2, and this lvlmsal reads up to 1"):
         read_result(tmp_path)
