@@ -119,6 +119,7 @@ def test_a_run_goes_on_with_its_own_config_and_with_the_first_one(tmp_path: Path
         "benchmark": "pope",
         "images": [],
         "answer": "yes",
+        "target": "yes",
         "status": "ok",
         "new_tokens": 1,
         "seconds": 0.5,
