@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.pocket.scenes.scene import COLORS, SHAPES
+from lvlmsal.pocket.training.batches import whitening
 from lvlmsal.pocket.training.build import Pocket, build
 from lvlmsal.pocket.training.data import KINDS, Batch, Encoder, Mix
-from lvlmsal.pocket.training.stream import whitening
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from lvlmsal.pocket.training.batches import TrainingBatches, make_batch
 from lvlmsal.pocket.training.data import Encoder, Mix
 from lvlmsal.pocket.training.dialogue import DIALOGUES
 from lvlmsal.pocket.training.module import PocketModule, Recipe
-from lvlmsal.pocket.training.stream import Stream, make_batch
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
         enable_model_summary=False,
         log_every_n_steps=10,
     )
-    stream = Stream(
+    stream = TrainingBatches(
         encoder,
         recipe.seed,
         first,

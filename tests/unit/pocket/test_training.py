@@ -18,12 +18,12 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from lvlmsal.pocket.scenes.draw import draw
 from lvlmsal.pocket.scenes.language import Turn
 from lvlmsal.pocket.scenes.scene import SHAPES, Scene, sample_scene
+from lvlmsal.pocket.training.batches import make_batch, make_tower_batch, whitening
 from lvlmsal.pocket.training.build import build
 from lvlmsal.pocket.training.data import KINDS, Encoder, Mix, patch_labels, sample_segments
 from lvlmsal.pocket.training.dialogue import DIALOGUES
 from lvlmsal.pocket.training.module import PocketModule, Recipe
 from lvlmsal.pocket.training.score import Speaker
-from lvlmsal.pocket.training.stream import make_batch, make_tower_batch, whitening
 from lvlmsal.pocket.training.train import export, main, train
 from tests.tiers import in_full
 

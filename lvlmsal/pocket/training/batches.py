@@ -36,7 +36,7 @@ def make_tower_batch(encoder: Encoder, stream: str, index: int, rows: int) -> Ba
     return {"patches": torch.from_numpy(labels), **encoder.pixels(images)}
 
 
-class Stream(IterableDataset[Batch]):
+class TrainingBatches(IterableDataset[Batch]):
     """Endless training batches from `first` on, so that a resumed run goes on where it stopped.
 
     Args:
