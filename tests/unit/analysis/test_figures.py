@@ -19,6 +19,8 @@ from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.statistics.intervals import Interval
 from tests.unit.analysis.conftest import make_rows
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 LABELS = [None, True, None, False, None, None]
 

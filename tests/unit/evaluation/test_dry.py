@@ -17,6 +17,8 @@ from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS, INTERVENTIONS
 from lvlmsal.testing import tiny_lvlm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:

@@ -144,6 +144,7 @@ def test_layers_of_one_page_are_the_same_share_or_the_same_layers() -> None:
         build_page([of("0.5:1.0", 2, 3), of([0, 1], 0, 1)])
 
 
+@pytest.mark.slow
 def test_detail_is_given_up_until_the_page_is_small_enough(tmp_path: Path) -> None:
     few = [ShownAnswer(make_report())]
     written = write_page(tmp_path / "few.html", few)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from lvlmsal.evaluation.report.entries import columns_of
 
 
@@ -30,6 +32,7 @@ def test_every_figure_is_shown_of_a_metric_without_columns_or_without_its_packag
         ]
 
 
+@pytest.mark.slow
 def test_benchmarks_metrics_and_scorers_need_no_lightning() -> None:
     code = (
         "import sys\n"
