@@ -25,7 +25,7 @@ class Typical(Decoder):
 
     def __post_init__(self) -> None:
         if not 0 < self.mass < 1:
-            raise ValueError(f"mass={self.mass} must be between 0 and 1")
+            raise ValueError(f"mass must be between 0 and 1, got {self.mass}")
 
     def generate_kwargs(
         self,

@@ -21,7 +21,7 @@ class Sharpen(AttentionIntervention):
 
     def __post_init__(self) -> None:
         if self.factor <= 0:
-            raise ValueError(f"factor={self.factor} must be above 0; 1 is the plain model")
+            raise ValueError(f"factor must be above 0, got {self.factor}; 1 is the plain model")
 
     @property
     def is_identity(self) -> bool:

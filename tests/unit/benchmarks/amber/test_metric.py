@@ -128,7 +128,7 @@ def test_what_the_script_prints_of_few_descriptions() -> None:
         ("Leaves lie on a tv", "leave TV"),
         ("It can be seen. One can see a can, two cans, the can of dogs", "can can can dog"),
         ("They leave the forest", "forest"),
-        ("caterpillar catalogue doggy", []),
+        ("caterpillar catalog doggy", []),
         ("un chien \u2014 собака \U0001f415 dog\u2019s", "dog"),
     ],
 )

@@ -64,7 +64,7 @@ FORMS = {
     **dict.fromkeys(["man", "men", "women"], "person"),
     **dict.fromkeys(["hot dog", "hot dogs"], "hot dog"),
 }
-FILLERS = ["the", "a", "red", "hot", "runs", "catalogue", "doggerel"]
+FILLERS = ["the", "a", "red", "hot", "runs", "catalog", "doggerel"]
 
 
 def brute_force(captions: Sequence[str], truths: Sequence[set[str]]) -> dict[str, float]:
