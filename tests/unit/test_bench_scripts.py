@@ -130,7 +130,7 @@ def test_what_refuses_the_model_runs_with_other_options_or_is_left_out(bench: An
     registry: Any = Registry(
         "edit",
         base="lvlmsal.interventions.base:Intervention",
-        package="lvlmsal.interventions",
+        packages=["lvlmsal.interventions"],
         entry_points="none",
     )
     registry.names = lambda: ["never", "picky"]
