@@ -81,7 +81,7 @@ def array_size(values: np.ndarray[Any, Any] | Tensor) -> tuple[int, int]:
             return shape[1], shape[0]
         if first:
             return shape[2], shape[1]
-    raise DataError(f"an array of shape {shape} is no image: {_SHAPES}")
+    raise DataError(f"an array of shape {shape} is not an image: {_SHAPES}")
 
 
 def _rows_first(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -292,6 +292,6 @@ class ModelAdapter(ABC):
         lengths = [end - start for start, end in spans[row].images]
         if [rows * columns for rows, columns in mine] != lengths:
             raise UnsupportedError(
-                f"sample {row} has images of {lengths} visual tokens, which are no grids {mine}"
+                f"sample {row} has images of {lengths} visual tokens, which are not grids {mine}"
             )
         return mine

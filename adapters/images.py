@@ -198,7 +198,7 @@ def _failures_named() -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise DataError(
-            "this is no image that Pillow can read: convert it to PNG or JPEG"
+            "this is not an image that Pillow can read: convert it to PNG or JPEG"
         ) from error
     # Pillow's decoders report broken data and variants that they do not know through errors of
     # any kind, NotImplementedError, struct.error, IndexError and KeyError among them.

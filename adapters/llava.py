@@ -20,7 +20,7 @@ class LlavaAdapter(ModelAdapter):
 
     architectures = ("LlavaForConditionalGeneration",)
     family = "LLaVA-1.5"
-    summary = "LLaVA-1.5 and its kin: one square image size, a fixed number of visual tokens"
+    summary = "LLaVA-1.5 and its family: one square image size, a fixed number of visual tokens"
     paper = "Improved Baselines with Visual Instruction Tuning"
     url = "https://arxiv.org/abs/2310.03744"
 

@@ -71,7 +71,7 @@ def load_checkpoint(
         What was loaded.
 
     Raises:
-        UnknownName: The source is no name of the catalogue, no folder and no hub id.
+        UnknownName: The source is not a name of the catalogue, no folder and no hub id.
         DataError: A folder lacks something or holds something broken.
         UnsupportedError: No adapter for the architecture, or options that do not fit together.
         LvlmsalError: The hub does not give the checkpoint.

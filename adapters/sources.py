@@ -44,7 +44,7 @@ class Source:
         if self.local:
             return DataError(f"{what}: {reason}", path=self.location)
         return LvlmsalError(
-            f"{self.location!r} is no folder here, and from the model hub {what}: {reason} "
+            f"{self.location!r} is not a folder here, and from the model hub {what}: {reason} "
             "Without a connection, load a folder: fetch it where there is one with "
             f"`hf download {self.location} --local-dir FOLDER`, then lvlmsal.load('FOLDER')."
         )
@@ -108,5 +108,5 @@ def _shards(index: Path) -> list[str]:
     try:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError("this is no index of safetensors files", path=index) from error
+        raise DataError("this is not an index of safetensors files", path=index) from error
     return sorted(set(names))

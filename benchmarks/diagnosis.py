@@ -260,7 +260,7 @@ def growth_sheet(
         rows,
         "Our ways without the prompt's pass, which is paid once; the others run the prompt again "
         "for every token. vl-saliency's single capture spreads one pass over all tokens, and its "
-        "gradient is that of the mean loss of all of them, so it is no token's own.",
+        "gradient is that of the mean loss of all of them, so it is not a token's own.",
     )
 
 
@@ -278,7 +278,7 @@ def text() -> str:
     else:
         there = "vl-saliency was not installed: `pip install lvlmsal[bench]` adds it."
     return (
-        "The paper's way is written afresh from its description as a baseline: the candidate is "
+        "The paper's way is written again from its description as a baseline: the candidate is "
         "appended, the whole sequence runs without a cache, and gradients of full attention "
         "matrices are taken, token by token. " + there
     )

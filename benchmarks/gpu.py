@@ -3,8 +3,8 @@
     python benchmarks/gpu.py --device cuda            # bfloat16, as many models as memory holds
     python benchmarks/gpu.py --device cpu --tiny      # does it run?
 
-Weights are random, so nothing is downloaded; time and memory hang on shapes alone. Every turn ends
-when its last token was copied to the CPU, so it waits for the device.
+Weights are random, so nothing is downloaded; time and memory depend on shapes alone. Every turn
+ends when its last token was copied to the CPU, so it waits for the device.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ SMALL_PLAN = Plan(SMALL, (40, 80), (4,), 1)
 def paired(
     model: PreTrainedModel, run: Callable[[], float], rounds: int, seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Seconds of `run` plainly, and ratios of it under LocoRE to the plain turn beside it."""
+    """Seconds of `run` plainly, and ratios of it under LocoRE to the plain turn next to it."""
     shuffled, plain, ratios = random.Random(0), [], []
     began = time.perf_counter()
     for done in range(rounds):

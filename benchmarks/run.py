@@ -25,7 +25,7 @@ PARTS = {
     "prefill": 60,
     "throughput": 85,
 }
-"""Seconds that each part aims at: what is left of them is shared out anew before each part."""
+"""Seconds that each part aims at: what is left of them is shared out again before each part."""
 
 
 def main() -> int:

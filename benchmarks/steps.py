@@ -170,7 +170,7 @@ def main() -> None:
         "m is the longest block: blocks begin at 4 tokens, double while nothing is rejected and "
         "halve where something is. At alpha 0 nothing is rejected. Random weights say nothing "
         "about how often SGRS rejects otherwise, so the rate that these models happened to reach "
-        "stands beside each cost; `trained.py` has the rates of a trained model.",
+        "stands next to each cost; `trained.py` has the rates of a trained model.",
     )
     lines: dict[str, list[list[float]]] = {}
     for name, plan in plans.items():

@@ -49,7 +49,7 @@ class Plan:
 
     Attributes:
         images: that are asked about; 18 questions each.
-        plain: questions that ways without sharing answer: their rate does not hang on how many.
+        plain: questions that ways without sharing answer: their rate does not depend on how many.
         rounds: turns.
     """
 
@@ -177,7 +177,7 @@ def main() -> None:
         "throughput",
         "Questions a second",
         "POPE of the scene world, 18 questions an image over its three splits, two tokens an "
-        f"answer. {beside} Ratios are to the turn of the plain loop beside it. Ways without "
+        f"answer. {beside} Ratios are to the turn of the plain loop next to it. Ways without "
         "sharing answer a part of the questions where the model is slow; their rate does not hang "
         "on how many.",
     )

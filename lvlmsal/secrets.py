@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 SHORTEST = 4
-"""Shorter values are left alone: they are no secrets, and parts of many words."""
+"""Shorter values are left alone: they are not secrets, and parts of many words."""
 
 _KNOWN: dict[str, str] = {}
 

@@ -40,8 +40,8 @@ def fit(value: object, hint: Any) -> tuple[bool, Any]:
             set or mapping of such.
 
     Returns:
-        Whether it fits, and the value in its declared form. ``True`` is no number, and text is not
-        a list of letters.
+        Whether it fits, and the value in its declared form. ``True`` is not a number, and text is
+        not a list of letters.
 
     Example:
         >>> fit(3, float)

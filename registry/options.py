@@ -217,7 +217,7 @@ def options_of(component: object) -> dict[str, Any]:
         The options by name: numbers, text, booleans, null, and lists and mappings of them.
 
     Raises:
-        TypeError: If an option is no attribute of the object or cannot be written as JSON.
+        TypeError: If an option is not an attribute of the object or cannot be written as JSON.
 
     Example:
         >>> @dataclasses.dataclass

@@ -1,4 +1,4 @@
-"""Two streams by hand: both sequences are run anew at each step, one sample at a time."""
+"""Two streams by hand: both sequences are run again at each step, one sample at a time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a user would otherwise run to get the saliency of an answer's tokens.
 
-Nothing here is anyone's code. The paper's way is written afresh from its description, as a baseline
+Nothing here is anyone's code. The paper's way is written again from its description, as a baseline
 to time; the package vl-saliency is called where it is installed.
 """
 

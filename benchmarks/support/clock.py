@@ -90,7 +90,7 @@ def decode(
 
     The prefill yields the first token of ``generate`` for nothing, so that its n tokens are n - 1
     steps. SGRS judges the first token too: a recorded step each, also in blocks, where the
-    tokens of a block come together and single steps could not be told apart.
+    tokens of a block come together and single steps could not be distinguished.
 
     Args:
         model: the model.
@@ -132,7 +132,7 @@ class Series:
 
     Attributes:
         timings: one for each turn.
-        ratios: cost of a token as a ratio to the turn of stock ``generate`` beside it.
+        ratios: cost of a token as a ratio to the turn of stock ``generate`` next to it.
         firsts: time to the first token, likewise.
     """
 

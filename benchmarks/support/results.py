@@ -147,7 +147,7 @@ def arguments(description: str | None, extra: Sequence[tuple[str, dict[str, Any]
 
 
 def machine() -> dict[str, str]:
-    """What the numbers hang on; nothing that names the machine itself."""
+    """What the numbers depend on; nothing that names the machine itself."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     found = {
         "processor": f"{_processor()}, {os.cpu_count()} cores, {platform.machine()}",

@@ -28,7 +28,7 @@ def plot_tokens(
     layer: int | None = None,
     image: int = 0,
 ) -> Figure:
-    """Figures 1, 2 and 6: the attention map of chosen tokens beside their saliency map.
+    """Figures 1, 2 and 6: the attention map of chosen tokens next to their saliency map.
 
     A line a token: the image, both maps over it, and both over the question and the answer so far.
     Every map has its own scale, so maps compare by shape.

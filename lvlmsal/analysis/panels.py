@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CORRECT: Final = "#0072b2"
 HALLUCINATED: Final = "#d55e00"
-"""Blue and vermilion of Okabe and Ito's palette, which color-blind people tell apart."""
+"""Blue and vermilion of Okabe and Ito's palette, which color-blind people distinguish."""
 
 MAP: Final = "magma"
 
@@ -114,7 +114,7 @@ def draw_strip(
             scale.
         token: Index into the answer.
         labels: Of the answer's tokens.
-        window: At most so many positions are shown, the last ones before the token.
+        window: At most this many positions are shown, the last ones before the token.
     """
     stop = report.spans.output_start + token
     start = max(report.spans.context_start("after_image"), stop - window)

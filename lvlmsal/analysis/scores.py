@@ -59,7 +59,7 @@ of the one output token before, which is what the caption of the paper's Table 5
 ``log_probability`` and ``entropy`` (in nats) are those of the model's own distribution;
 ``attention_image`` and ``attention_previous`` are the shares of the attention, mean over heads and
 target layers, that fall on the images and on the answer so far; ``position`` is the token's index
-in the answer. It is no rival but a warning: S(c) is a mean over a context that grows with it.
+in the answer. It is not a rival but a warning: S(c) is a mean over a context that grows with it.
 """
 
 

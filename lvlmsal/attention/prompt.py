@@ -122,7 +122,7 @@ def _without_padding(ready: Any, input_ids: Tensor) -> Tensor:
 
     Args:
         ready: one of shape (B, 1, L, k), boolean or what is added to scores, or one for each kind
-            of layer; whatever their windows, a column that is no padding sees itself.
+            of layer; whatever their windows, a column that is not padding sees itself.
         input_ids: shape (B, L).
     """
     masks = list(ready.values()) if isinstance(ready, Mapping) else [ready]

@@ -121,7 +121,7 @@ class Stream:
 
         Args:
             tokens: to be committed.
-            keep: only so many of the last rows are wanted; there may be more.
+            keep: only this many of the last rows are wanted; there may be more.
         """
         count = tokens.shape[1]
         self.input_ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)

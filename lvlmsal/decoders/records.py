@@ -12,7 +12,7 @@ class TokenRecord:
 
     Attributes:
         id: token id.
-        text: its text, filled in where a processor is at hand.
+        text: its text, filled in where a processor is available.
         probability: under softmax(logits / temperature), from which candidates are drawn; ``None``
             where the decoder keeps none.
         saliency: S(c) of Eq. 6; ``None`` where it was not computed or the context was empty.

@@ -85,7 +85,7 @@ def run_answers(
 
     Args:
         runs: run folders, each with what is taken from it.
-        limit: at most so many samples of a benchmark: the first ones.
+        limit: at most this many samples of a benchmark: the first ones.
         options: which saliency.
         lvlms: models that are already loaded, by name.
 
@@ -150,7 +150,7 @@ def report_answers(
 
     Raises:
         ConfigError: a report reads another row than those answers.
-        DataError: a file is no report.
+        DataError: a file is not a report.
     """
     stems = [path.stem for path in paths]
     for path, stem in zip(paths, stems, strict=True):
@@ -207,7 +207,7 @@ def split_sources(
 
 
 def _vocabulary(found: Replayed) -> Vocabulary | None:
-    """The objects that answers are searched for; none where they are no descriptions."""
+    """The objects that answers are searched for; none where they are not descriptions."""
     try:
         return chair_vocabulary(found.benchmark)
     except UnsupportedError:

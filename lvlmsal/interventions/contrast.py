@@ -54,7 +54,7 @@ def check_contrast(alpha: float, beta: float) -> None:
     """Refuse strengths of a contrast and of its cut that mean nothing.
 
     Raises:
-        ValueError: alpha is negative, or beta is no share.
+        ValueError: alpha is negative, or beta is not a share.
     """
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(f"alpha must be at least 0 (no contrast), got {alpha}")

@@ -55,7 +55,7 @@ class M3ID(LogitsIntervention):
     goes on counting.
 
     Args:
-        rate: lambda, how fast the image fades, per token. AvisC's 0.02; 0 is no contrast.
+        rate: lambda, how fast the image fades, per token. AvisC's 0.02; 0 is not a contrast.
         gate: ``"confidence"`` (the paper) or ``"plausibility"`` (AvisC).
         alpha: the confidence, a probability, below which the gate ``"confidence"`` opens; as
             reported by others, for the paper's own value was not found.

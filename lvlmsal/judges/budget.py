@@ -16,7 +16,7 @@ class Budget:
     Attributes:
         price_in: Price of a million tokens of requests, in any currency.
         price_out: Price of a million tokens of replies.
-        max_calls: At most so many requests are sent, repeated tries included.
+        max_calls: At most this many requests are sent, repeated tries included.
         max_cost: No request is sent once this much is spent; those under way may go beyond it.
     """
 

@@ -24,7 +24,7 @@ LONGEST_WAIT = 60.0
 """Seconds between tries: the first pause, which doubles, and the longest one."""
 
 LONGEST_RETRY_AFTER = 120.0
-"""At most so long do we wait because a server asks for it."""
+"""At most this long do we wait because a server asks for it."""
 
 REFUSED = (400, 413, 422)
 """Status codes that speak of one request: its length, its content, a parameter."""

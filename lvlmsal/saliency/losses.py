@@ -55,7 +55,7 @@ def loss_gradient(logits: Tensor, tokens: Tensor, row: RowName) -> LossGradient:
     index = chosen[..., None]
     others = values.scatter(-1, index, -torch.inf)
     gap = others.logsumexp(-1) - values.gather(-1, index)[..., 0]
-    # Its length only matters beside the attention (fusions `add` and `max`), not below that.
+    # Its length only matters next to the attention (fusions `add` and `max`), not below that.
     length = torch.sigmoid(gap).clamp_min(_SMALLEST)
     # Only a power of two is split off: it changes no digit of what is computed on the way down,
     # where transformers' norms round to float32 in a model of any dtype.

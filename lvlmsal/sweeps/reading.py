@@ -68,7 +68,7 @@ def read_sweep(
             - {sgrs.alpha: [0, 0.6], locore.beta: [0, 0.15]}
           diagnose: false     # true: judge every answer afterwards, whatever the decoder
 
-    ``methods`` are answered beside the points, as something to compare with.
+    ``methods`` are answered next to the points, as something to compare with.
 
     Args:
         source: The config, as `lvlmsal.evaluate` takes it.
@@ -128,7 +128,7 @@ def read_sweep(
 def _with_base(
     content: dict[str, Any], name: str, source: ConfigSource
 ) -> tuple[dict[str, Any], str]:
-    """Put a config's keys over those of its base, which is looked for beside it first."""
+    """Put a config's keys over those of its base, which is looked for next to it first."""
     base = content.pop("base", None)
     if base is None:
         return content, name

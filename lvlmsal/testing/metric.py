@@ -44,7 +44,7 @@ def check_metric(
         factory: Builds the metric, without samples.
         samples: At least four answers with their targets, among them easy and hard ones.
         reference: Computes the figures in another way; it may leave out figures.
-        processes: Number of processes among which the samples are dealt out by gloo; below 2 this
+        processes: Number of processes among which the samples are distributed by gloo; below 2 this
             check is left out (it takes some seconds to start them).
         tolerance: Largest difference from the reference.
 

@@ -65,7 +65,7 @@ def check_pixels(case: InterventionCase) -> None:
         with intervene(case.adapter, case.intervention):
             logits.append(case.step_logits(inputs))
     assert not torch.equal(logits[0][0], logits[1][0]), "other pixels leave the logits as they were"
-    # A plausibility cut leaves minus infinity, which minus itself is no number.
+    # A plausibility cut leaves minus infinity, which minus itself is not a number.
     gap = float((logits[0][1] - logits[1][1]).abs().nan_to_num(0.0).max())
     assert gap < 1e-3, f"other pixels change the logits of a sample without an image by {gap:.1e}"
 

@@ -1,4 +1,4 @@
-"""Runs beside each other: what is refused, what is paired, and the formats."""
+"""Runs next to each other: what is refused, what is paired, and the formats."""
 
 from __future__ import annotations
 

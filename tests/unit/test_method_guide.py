@@ -58,7 +58,7 @@ def table(heading: str, index: int = 0) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of the guide, in its folder, and installed beside it."""
+    """The package of the guide, in its folder, and installed next to it."""
     folder = tmp_path_factory.mktemp("guide")
     source = folder / "my-methods"
     for name, code in FILES.items():

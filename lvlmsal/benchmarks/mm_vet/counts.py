@@ -33,7 +33,7 @@ CAPABILITY_SETS: Final = (
 """The combinations that the questions of version 1 call for."""
 
 MOST_RUNS: Final = 10
-"""At most so often every answer is judged."""
+"""At most this often every answer is judged."""
 
 UNIT: Final = 1e6
 """Grades are counted in millionths: sums of whole numbers do not depend on their order."""

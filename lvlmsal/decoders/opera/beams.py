@@ -11,7 +11,7 @@ from torch import Tensor
 from lvlmsal.errors import UnsupportedError
 
 NEVER = -1e9
-"""Score of a beam that is no choice, as in transformers; not -inf, so that sums stay finite."""
+"""Score of a beam that is not a choice, as in transformers; not -inf, so that sums stay finite."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def over_trust(sums: Tensor, *, factor: float, window: int) -> tuple[Tensor, Ten
     Args:
         sums: of each column, (B, t).
         factor: on the products.
-        window: only so many of the last columns are looked at.
+        window: only this many of the last columns are looked at.
 
     Returns:
         phi (B,), no larger than exp(690), and the column's index (B,), the first one among equals.

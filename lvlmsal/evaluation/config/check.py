@@ -151,7 +151,7 @@ def model_problems(model: ModelConfig) -> list[str]:
         card = CATALOGUE.get(model.source)
         return problems + (_folder_problems(card.folder) if card.folder else [])
     if len(model.source) > LONGEST_PATH:
-        return [*problems, f"the source has {len(model.source)} characters, which is no path"]
+        return [*problems, f"the source has {len(model.source)} characters, which is not a path"]
     if Path(model.source).is_dir():
         return problems + _folder_problems(Path(model.source))
     if not _HUB_ID.fullmatch(model.source):
@@ -198,7 +198,7 @@ def architecture_of(model: ModelConfig) -> str | None:
 
 
 def config_of(model: ModelConfig) -> dict[str, Any]:
-    """A checkpoint's ``config.json``; empty where it is not at hand, or is none."""
+    """A checkpoint's ``config.json``; empty where it is not available."""
     card = card_of(model)
     folder = Path(model.source) if card is None else card.folder
     if folder is None or not _is_file(folder / "config.json"):
@@ -266,7 +266,7 @@ def _folder_problems(folder: Path) -> list[str]:
     """What keeps a local folder from being loaded as a checkpoint."""
     config = folder / "config.json"
     if not config.is_file():
-        return [f"the folder {folder} is no checkpoint: it has no config.json"]
+        return [f"the folder {folder} is not a checkpoint: it has no config.json"]
     problems = []
     if not any(folder.glob("*.safetensors")):
         problems.append(

@@ -59,7 +59,7 @@ def _misfits(method: MethodConfig, card: CheckpointCard | None, depth: int) -> l
 
 
 def _depth(model: ModelConfig) -> int | None:
-    """Layers of a checkpoint's text decoder, where its files are at hand."""
+    """Layers of a checkpoint's text decoder, where its files are available."""
     content = config_of(model)
     inner = content.get("text_config", content)
     found = inner.get("num_hidden_layers") if isinstance(inner, dict) else None

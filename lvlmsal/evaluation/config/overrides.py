@@ -21,7 +21,7 @@ def apply_override(content: dict[str, Any], text: str) -> None:
     Args:
         content: The config as plain Python objects, short forms spelled out; changed in place.
         text: ``key=value``; `lvlmsal.evaluation.config.reading.read_config` says what a key may
-            be. Nothing after the sign is the empty text; ``key=null`` is no value.
+            be. Nothing after the sign is the empty text; ``key=null`` is not a value.
 
     Raises:
         ValueError: The text is not of that form, or the config has no such place.

@@ -1,4 +1,4 @@
-"""Published figures beside a run's own: what a config may say of them.
+"""Published figures next to a run's own: what a config may say of them.
 
 Nothing that a run computes depends on them.
 """
@@ -41,7 +41,7 @@ class PaperRow:
 
 @dataclass
 class PaperConfig:
-    """Published figures that are shown beside a run's own.
+    """Published figures that are shown next to a run's own.
 
     Attributes:
         source: The paper.

@@ -59,7 +59,7 @@ class BenchmarkConfig:
     Attributes:
         name: Registered name.
         label: What tables and records call it; by default the benchmark's own label.
-        options: Its options; in a config they stand beside ``name``.
+        options: Its options; in a config they stand next to ``name``.
     """
 
     name: str = MISSING
@@ -142,7 +142,7 @@ class JudgeConfig:
         options: Further fields of every request; null takes a field out (``max_tokens: null``).
         price_in: Price of a million tokens of requests.
         price_out: Price of a million tokens of replies.
-        max_calls: At most so many requests are sent for a run, repeated tries included.
+        max_calls: At most this many requests are sent for a run, repeated tries included.
         max_cost: No request is sent for a run once this much is spent.
     """
 
@@ -187,7 +187,7 @@ class RunConfig:
         bootstrap: How intervals are drawn.
         judge: The model that ``lvlmsal judge`` asks about the answers.
         logger: What a run is watched with: ``csv``, ``tensorboard``, ``wandb`` or ``none``.
-        paper: Published figures to show beside the run's own.
+        paper: Published figures to show next to the run's own.
         plugins: Modules to import first, because they register something.
         resume: Continue a run that is already in `output`; if false, such a run is an error.
 

@@ -24,7 +24,7 @@ def world_problems(world: WorldConfig | None) -> list[str]:
     if not note.is_file():
         if root.is_dir() and not any(root.iterdir()):
             return []
-        return [f"world.root: {root} exists and is no scene world (it has no world.json)"]
+        return [f"world.root: {root} exists and is not a scene world (it has no world.json)"]
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:

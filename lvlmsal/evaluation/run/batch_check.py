@@ -42,7 +42,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class BatchCheck:
-    """One model with one method at one batch size, beside each sample alone.
+    """One model with one method at one batch size, next to each sample alone.
 
     Attributes:
         model: Name of the model.
@@ -89,7 +89,7 @@ def check_batches(
         cfg: A config, as `lvlmsal.evaluate` takes it.
         overrides: Texts ``key=value``.
         sizes: The batch sizes.
-        limit: Take at most so many groups (images) of each benchmark.
+        limit: Take at most this many groups (images) of each benchmark.
         models: Models that are already loaded, by name.
 
     Returns:

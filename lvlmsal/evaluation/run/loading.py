@@ -133,7 +133,7 @@ def _as_it_is(entry: Any) -> Any:
 
 
 class AnswerData(LightningDataModule):
-    """Batches for Lightning's Trainer, dealt out to its processes in turn.
+    """Batches for Lightning's Trainer, distributed round-robin to its processes.
 
     Args:
         batches: What is to be answered.

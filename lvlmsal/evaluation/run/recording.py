@@ -21,7 +21,7 @@ class RecordCallback(Callback):
     """Writes each batch's records as soon as it is answered, one file per process.
 
     Args:
-        path: The records file of the run; other processes than the first write beside it.
+        path: The records file of the run; other processes than the first write next to it.
         done: Keys of samples that were answered before, whose records stay as they are.
         max_failures: How many samples of one benchmark may fail in this process.
         advance: Told the number of samples, of tokens and the seconds of each batch.

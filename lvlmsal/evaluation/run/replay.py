@@ -75,7 +75,7 @@ def replay(
         models: Names of models, all by default; likewise the next two.
         methods: Names of methods.
         benchmarks: Labels of benchmarks.
-        limit: Take at most so many samples of each model, method and benchmark: the first ones.
+        limit: Take at most this many samples of each model, method and benchmark: the first ones.
         options: Which saliency, in place of the decoder's own or the defaults.
         lvlms: Models that are already loaded, by name.
 

@@ -31,7 +31,7 @@ def read_known(path: Path) -> Known:
     """What is answered, and where earlier runs were stopped.
 
     Args:
-        path: The records file of the run; those of other processes lie beside it.
+        path: The records file of the run; those of other processes lie next to it.
     """
     records = all_records(path)
     done = frozenset(key for key, record in records.items() if record["status"] == "ok")

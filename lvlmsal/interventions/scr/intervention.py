@@ -37,7 +37,7 @@ class SCR(HiddenStateIntervention):
     A diagnosing pass over the prompt, in which nothing is edited, gives each patch its attention:
     that of the text behind the image, mean over its rows, all heads and the diagnosed layers. The
     ``k`` most attended patches s of an image, none of them on its border, are the sources. Each
-    gives to those of its 8 neighbors n that are no sources; a neighbor of several takes from the
+    gives to those of its 8 neighbors n that are not sources; a neighbor of several takes from the
     most attended one. Then, in the prompt's pass, after the second residual addition of each of the
     ``layers``, with h the residual stream (D,) of a patch before the update::
 
@@ -82,7 +82,7 @@ class SCR(HiddenStateIntervention):
         apply: ``"every_layer"`` or ``"once"``, see above.
         diagnosis: ``"question"`` or ``"image"``, see above; the latter needs the processor.
         diagnosis_prompt: what ``diagnosis="image"`` asks.
-        exclude_border: whether patches on the border are no sources, as in the paper.
+        exclude_border: whether patches on the border are not sources, as in the paper.
 
     >>> SCR(lam=1.0).is_identity, SCR(diagnosis="image").shares_prefix
     (True, True)

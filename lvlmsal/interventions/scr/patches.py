@@ -114,7 +114,7 @@ def grids_of(prompt: Prompt) -> list[list[Grid]]:
         lengths = [end - start for start, end in spans.images]
         if [grid.rows * grid.columns for grid in mine] != lengths:
             raise UnsupportedError(
-                f"sample {row} has images of {lengths} visual tokens, which are no grids {mine}"
+                f"sample {row} has images of {lengths} visual tokens, which are not grids {mine}"
             )
         found.append(mine)
     return found

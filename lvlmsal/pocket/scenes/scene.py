@@ -114,7 +114,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Smudge:
-    """A faint blot in an empty cell that is no object: what faint objects are mistaken for.
+    """A faint blot in an empty cell that is not an object: what faint objects are mistaken for.
 
     Attributes:
         color: A key of `COLORS`.
@@ -141,7 +141,7 @@ class Scene:
         shade: A key of `SHADES`.
         level: Gray value of the background, 0 to 255.
         things: The objects in reading order (row by row). Objects of one shape share their color.
-        smudges: Blots that are no objects.
+        smudges: Blots that are not objects.
         noise: Standard deviation of the pixel noise, in gray values.
         noise_seed: Seed of that noise.
     """

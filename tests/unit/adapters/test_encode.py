@@ -200,7 +200,7 @@ def test_grid_that_does_not_fit_is_refused() -> None:
     adapter = tiny_adapter("qwen2_vl")
     inputs = adapter.encode([[picture()]], ["q"])
     inputs["image_grid_thw"] = inputs["image_grid_thw"] * 2
-    with pytest.raises(UnsupportedError, match="are no grids"):
+    with pytest.raises(UnsupportedError, match="are not grids"):
         adapter.patch_grids(inputs, 0)
 
 

@@ -200,7 +200,7 @@ def test_path_to_a_file(folder: Path) -> None:
 
 def test_hub_id_without_a_connection() -> None:
     with pytest.raises(
-        LvlmsalError, match=r"'owner/name' is no folder here.*hf download owner/name"
+        LvlmsalError, match=r"'owner/name' is not a folder here.*hf download owner/name"
     ):
         load_checkpoint("owner/name")
 

@@ -106,8 +106,11 @@ def test_a_tensor_with_a_graph_and_one_of_bfloat16() -> None:
     [
         (np.zeros((3, 5, 3), np.uint8), r"shape \(3, 5, 3\) the channels may stand first or last"),
         (np.zeros((2, 3, 8, 8), np.uint8), r"shape \(2, 3, 8, 8\) was given as one image.*list\("),
-        (np.zeros((5, 6, 7), np.uint8), r"shape \(5, 6, 7\) is no image: expected \(height, width"),
-        (np.zeros(5, np.uint8), r"shape \(5,\) is no image"),
+        (
+            np.zeros((5, 6, 7), np.uint8),
+            r"shape \(5, 6, 7\) is not an image: expected \(height, width",
+        ),
+        (np.zeros(5, np.uint8), r"shape \(5,\) is not an image"),
         (np.zeros((0, 5, 3), np.uint8), "0 pixels, which is none at all"),
         (np.zeros((5, 5), np.int64), "array of int64, which has no known range.*astype"),
         (np.zeros((5, 5), complex), "array of complex128, which has no known range"),

@@ -1,4 +1,4 @@
-"""What edits of logits are promised: which rows they see, what beside them, and when."""
+"""What edits of logits are promised: which rows they see, what next to them, and when."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_sgrs_in_a_thread_is_under_the_scope(model: Any, inputs: dict[str, Tenso
     with told_about() as told, intervene(model, LocoRE(beta=9.0)):
         here = run()
         assert torch.equal(in_thread(run), here)
-        assert torch.equal(in_thread(run), here)  # joined anew each time
+        assert torch.equal(in_thread(run), here)  # joined again each time
     assert len(told) == 1
     assert not torch.equal(plain, here), "else the test shows nothing"
 

@@ -141,7 +141,7 @@ def test_a_model_that_is_always_sure_runs_no_second_prompt() -> None:
         ([[0.0, 2.0]], 0.1, True),  # ln 0.1 = -2.303: both stay
         ([[0.0, 2.4]], 0.1, False),
         ([[0.0, 2.4], [0.0, 2.0]], 0.1, True),  # one row is enough
-        ([[-torch.inf, 0.0]], 0.0, False),  # what is banned already is no choice
+        ([[-torch.inf, 0.0]], 0.0, False),  # what is banned already is not a choice
         ([[0.0, 99.0]], 0.0, True),
     ],
 )

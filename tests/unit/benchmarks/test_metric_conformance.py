@@ -175,7 +175,7 @@ class Single(Loud):
 
 
 class Remembers(Loud):
-    """Counts beside the state, so pickling, merging or other processes lose it."""
+    """Counts next to the state, so pickling, merging or other processes lose it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

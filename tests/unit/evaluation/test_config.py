@@ -190,7 +190,7 @@ def test_a_value_that_is_left_open_is_asked_for_once() -> None:
     ]
 
 
-# those that span a sweep have a test beside the sweeps
+# those that span a sweep have a test next to the sweeps
 # and those of the paper's tables, which need more data than the world has, in test_paper_configs.py
 RUNS = [
     name

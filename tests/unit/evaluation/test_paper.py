@@ -1,4 +1,4 @@
-"""Published figures beside a run's own: names, units, means, and nothing computed from them."""
+"""Published figures next to a run's own: names, units, means, and nothing computed from them."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_any_distributions_are_those_of_the_definition(
     possible = [
         torch.tensor(contrast(mature, [row], kind, cut, 1.0)[0])
         for row, distance in zip(exits, far, strict=True)
-        if distance >= max(far) - 1e-4  # any of those that rounding cannot tell apart
+        if distance >= max(far) - 1e-4  # any of those that rounding cannot distinguish
     ]
     # A logit right at the cut may fall to either side.
     edge = torch.tensor(final) - max(final) - (math.log(cut) if cut else -math.inf)

@@ -20,7 +20,7 @@ FIVE = torch.tensor(
 
 
 def test_a_grid_worked_by_hand() -> None:
-    # the border's 9, 8, 7 and 3 are no sources; 12 is the center, 13 stands at its right
+    # the border's 9, 8, 7 and 3 are not sources; 12 is the center, 13 stands at its right
     found = spread(FIVE, Grid(5, 5), 2)
     assert found.sources == [12, 13]
     of_first = [6, 7, 8, 11, 16, 17, 18]

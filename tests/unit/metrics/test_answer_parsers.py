@@ -1,4 +1,4 @@
-"""The rules that read answers, on answers that tell them apart."""
+"""The rules that read answers, on answers that distinguish them."""
 
 from __future__ import annotations
 

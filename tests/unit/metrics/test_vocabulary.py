@@ -315,7 +315,7 @@ def test_own_list_names_the_80_categories_and_finds_each_by_its_name() -> None:
     [
         ("Two buses, a bus.", ["bus", "bus"]),
         ("Babies, puppies and knives", ["person", "dog", "knife"]),
-        ("A hot dog beside a dog", ["hot dog", "dog"]),
+        ("A hot dog next to a dog", ["hot dog", "dog"]),
         ("A baby elephant and a baby", ["elephant", "person"]),
         ("the train tracks by the train", ["train"]),
         ("a toilet bowl and toilet paper", ["toilet"]),

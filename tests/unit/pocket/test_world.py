@@ -208,7 +208,7 @@ def test_a_killed_write_leaves_nothing_that_passes_for_a_world(
         write_world(tmp_path / "w", images=5, seed=1, shifted=False)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
-    # what SIGKILL leaves is a hidden folder beside it; it does not stand in the way
+    # what SIGKILL leaves is a hidden folder next to it; it does not stand in the way
     (tmp_path / ".w-left-over" / "images").mkdir(parents=True)
     root = write_world(tmp_path / "w", images=5, seed=1, shifted=False)
     assert len(list((root / "images").iterdir())) == 5

@@ -201,7 +201,7 @@ def test_frames_are_extracted_uniformly(tmp_path: Path) -> None:
 
 def test_what_is_no_video(tmp_path: Path) -> None:
     pytest.importorskip("av")
-    (tmp_path / "x.mp4").write_bytes(b"this is no video")
+    (tmp_path / "x.mp4").write_bytes(b"this is not a video")
     for name in ("x.mp4", "missing.mp4"):
         with pytest.raises(DataError, match="cannot be decoded"):
             extract_frames(tmp_path / name, tmp_path / "frames", 2)

@@ -57,7 +57,7 @@ def test_a_latex_table_is_whole() -> None:
     assert lines[0] == "% t % \\end{document} x"
     assert lines[1:3] == [r"\begin{tabular}{lr}", r"\hline"]
     assert lines[3] == r"{name} & {$\Delta$ F1 \%} \\"
-    # in braces, so that the bracket is no option of the line end before it
+    # in braces, so that the bracket is not an option of the line end before it
     assert lines[5].endswith(r"& {[1.0, 2.0]} \\")
     assert lines[-1] == "% note \\bad"
 

@@ -270,7 +270,7 @@ def test_a_second_turn_goes_on_from_the_first_ones_cache(row: str, cached: str) 
 
 
 class Counter(LogitsProcessor):
-    """Bans another token at each call: what it does hangs on how often it was called."""
+    """Bans another token at each call: what it does depends on how often it was called."""
 
     def __init__(self) -> None:
         self.calls = 0
