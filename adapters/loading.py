@@ -28,7 +28,7 @@ class Loaded:
         model: In evaluation mode and without gradients of its weights, where it was loaded here.
         processor: For images and text.
         adapter: Of both.
-        card: Entry of the catalogue; None where the source was no name of it.
+        card: Entry of the catalog; None where the source was no name of it.
     """
 
     model: PreTrainedModel
@@ -54,12 +54,12 @@ def load_checkpoint(
     read from safetensors files only, since other formats can run code.
 
     Args:
-        source: Name in the catalogue, id on the model hub (``"owner/name"``), folder, or a
+        source: Name in the catalog, id on the model hub (``"owner/name"``), folder, or a
             (model, processor) pair, which is taken as it is. The model may be inside of a PEFT,
             ``torch.compile``, DataParallel or DDP wrapper.
         dtype: Of the weights, such as ``"bfloat16"``; None: as saved.
         device: Where the model goes; None: the CPU.
-        revision: Branch, tag or commit on the hub; None: that of the catalogue, else the newest.
+        revision: Branch, tag or commit on the hub; None: that of the catalog, else the newest.
         trust_remote_code: Whether to run code that comes with a checkpoint.
         device_map: How to spread the model over devices, as transformers takes it; not together
             with `device`.
@@ -71,7 +71,7 @@ def load_checkpoint(
         What was loaded.
 
     Raises:
-        UnknownName: The source is not a name of the catalogue, no folder and no hub id.
+        UnknownName: The source is not a name of the catalog, no folder and no hub id.
         DataError: A folder lacks something or holds something broken.
         UnsupportedError: No adapter for the architecture, or options that do not fit together.
         LvlmsalError: The hub does not give the checkpoint.
@@ -116,7 +116,7 @@ def load_checkpoint(
 def _take_pair(pair: Any) -> Loaded:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise UnsupportedError(
-            "expected a catalogue name, a folder, a hub id or a pair (model, processor), got "
+            "expected a catalog name, a folder, a hub id or a pair (model, processor), got "
             f"{type(pair).__name__}"
         )
     adapter = adapter_for(*pair)

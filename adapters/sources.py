@@ -1,4 +1,4 @@
-"""What a name given to `load` stands for: a card of the catalogue, a folder, or a hub id."""
+"""What a name given to `load` stands for: a card of the catalog, a folder, or a hub id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlmsal.errors import DataError, LvlmsalError, UnknownName
-from lvlmsal.registry import CATALOGUE, CheckpointCard
+from lvlmsal.registry import CATALOG, CheckpointCard
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -20,7 +20,7 @@ class Source:
     Attributes:
         location: Folder or hub id.
         revision: On the hub; None: the newest.
-        card: Entry of the catalogue, if it was named so.
+        card: Entry of the catalog, if it was named so.
         local: Whether it is a folder.
     """
 
@@ -54,9 +54,9 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
     """Tell names, folders and hub ids apart, and check a folder before anything is loaded.
 
     Args:
-        source: Name in the catalogue, existing folder, or ``"owner/name"``; tried in this order.
+        source: Name in the catalog, existing folder, or ``"owner/name"``; tried in this order.
             A `Path` is always a folder.
-        revision: On the hub; None: that of the catalogue, else the newest.
+        revision: On the hub; None: that of the catalog, else the newest.
 
     Returns:
         The place.
@@ -66,8 +66,8 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
         DataError: It is a folder without a model, or a path to nothing.
     """
     text = str(source)
-    if isinstance(source, str) and source in CATALOGUE:
-        card = CATALOGUE.get(source)
+    if isinstance(source, str) and source in CATALOG:
+        card = CATALOG.get(source)
         if card.folder is None:
             return Source(card.source, revision or card.revision, card, local=False)
         return Source(str(_check_folder(card.folder)), None, card, local=True)
@@ -80,7 +80,7 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
         return Source(text, revision, None, local=False)
     if isinstance(source, Path) or "/" in text or "\\" in text:
         raise DataError("there is no such folder", path=folder)
-    raise UnknownName("checkpoint (and there is no folder of this name)", text, CATALOGUE.names())
+    raise UnknownName("checkpoint (and there is no folder of this name)", text, CATALOG.names())
 
 
 def _check_folder(folder: Path) -> Path:

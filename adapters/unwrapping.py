@@ -84,8 +84,8 @@ def _refusal(wrapper: Any) -> str:
                 inner = type(module).__name__
                 return (
                     f"{kind} is not a model of transformers but a wrapper that is not known here, "
-                    f"so it cannot be said which of its passes run the {inner} inside: hand over that "
-                    f"model, which is `.{name}` of it"
+                    f"so it cannot be said which of its passes run the {inner} inside: hand over "
+                    f"that model, which is `.{name}` of it"
                 )
     return f"expected a transformers model, got {ARTICLE[kind[0] in 'AEIOU']} {kind}"
 

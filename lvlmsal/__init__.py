@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from lvlmsal.evaluation import evaluate
     from lvlmsal.interventions.locore import LocoRE
     from lvlmsal.model.lvlm import Lvlm, load
-    from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOGUE, DECODERS, INTERVENTIONS, METRICS
+    from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOG, DECODERS, INTERVENTIONS, METRICS
 
 __all__ = [
     "ADAPTERS",
     "BENCHMARKS",
-    "CATALOGUE",
+    "CATALOG",
     "DECODERS",
     "INTERVENTIONS",
     "METRICS",
@@ -53,7 +53,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ADAPTERS": ".registry",
     "BENCHMARKS": ".registry",
-    "CATALOGUE": ".registry",
+    "CATALOG": ".registry",
     "DECODERS": ".registry",
     "INTERVENTIONS": ".registry",
     "METRICS": ".registry",

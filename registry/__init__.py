@@ -1,4 +1,4 @@
-"""What can be named in a configuration: the six registries and the catalogue of checkpoints.
+"""What can be named in a configuration: the six registries and the catalog of checkpoints.
 
 Importing this package imports neither torch nor any of the registered classes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lvlmsal.registry.catalogue import CATALOGUE, Catalogue, CheckpointCard
+from lvlmsal.registry.catalog import CATALOG, Catalog, CheckpointCard
 from lvlmsal.registry.core import Registry
 from lvlmsal.registry.options import Option, check_choices, declared_options, options_of
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAPTERS",
     "BENCHMARKS",
-    "CATALOGUE",
+    "CATALOG",
     "DECODERS",
     "INTERVENTIONS",
     "METRICS",
     "SCORERS",
-    "Catalogue",
+    "Catalog",
     "CheckpointCard",
     "Option",
     "Registry",

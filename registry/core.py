@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError, UnknownName
-from lvlmsal.registry.catalogue import CheckpointCard
+from lvlmsal.registry.catalog import CheckpointCard
 from lvlmsal.registry.discovery import Once, scan_packages
 from lvlmsal.registry.options import Option, bind, declared_options
 from lvlmsal.registry.outline import mentions_placeholder, real_module
@@ -211,7 +211,7 @@ class Registry(Generic[T]):
 
         Args:
             name: The registered name.
-            card: Of the checkpoint; None for one that the catalogue does not know.
+            card: Of the checkpoint; None for one that the catalog does not know.
 
         Returns:
             What the class itself says of the checkpoint (`model_defaults`, by shell pattern), and

@@ -74,7 +74,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")]
 ModelName = Annotated[
-    str, typer.Option(help="Catalogue name (lvlmsal list checkpoints), hub id or folder.")
+    str, typer.Option(help="Catalog name (lvlmsal list checkpoints), hub id or folder.")
 ]
 InterventionNames = Annotated[
     list[str] | None, typer.Option("--intervention", help="Intervention; may be given repeatedly.")

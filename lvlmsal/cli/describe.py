@@ -83,11 +83,11 @@ def described_as(kind: str, name: str) -> Described:
         True
     """
     from lvlmsal.cli.listing import REGISTRIES, about
-    from lvlmsal.registry import CATALOGUE
+    from lvlmsal.registry import CATALOG
 
     registry = REGISTRIES[kind]
     cls: Any = registry.outline(name)
-    defaults = {card: registry.defaults(name, CATALOGUE.get(card)) for card in CATALOGUE}
+    defaults = {card: registry.defaults(name, CATALOG.get(card)) for card in CATALOG}
     helps = argument_helps(cls)
     options = {} if kind == "adapters" else registry.options(name)
     return {

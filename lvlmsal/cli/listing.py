@@ -1,4 +1,4 @@
-"""What ``lvlmsal list`` shows, made from the registries and the catalogue alone."""
+"""What ``lvlmsal list`` shows, made from the registries and the catalog alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.registry import (
     ADAPTERS,
     BENCHMARKS,
-    CATALOGUE,
+    CATALOG,
     DECODERS,
     INTERVENTIONS,
     METRICS,
@@ -145,8 +145,8 @@ def typed(value: object) -> str:
 
 def _checkpoints() -> list[Entry]:
     entries = []
-    for name in CATALOGUE:
-        card = CATALOGUE.get(name)
+    for name in CATALOG:
+        card = CATALOG.get(name)
         entries.append(
             {
                 "name": name,
@@ -154,7 +154,7 @@ def _checkpoints() -> list[Entry]:
                 "source": card.hub_id or f"shipped ({card.architecture})",
                 "architecture": card.architecture,
                 "revision": card.revision,
-                "licence": card.licence,
+                "license": card.license,
                 "defaults": card.defaults,
             }
         )

@@ -22,8 +22,8 @@ def pack(arrays: Mapping[str, npt.NDArray[np.floating[Any]]]) -> Packed:
     A value v of an array whose largest value is m becomes the byte q = round(255 * sqrt(v / m)),
     and is read as m * (q / 255) ** 2, so that small values, of which a saliency row has many, are
     distinguished more finely than large ones. No value moves by more than half a level taken
-    through the square, m * (sqrt(v / m) / 255 + 1 / 510 ** 2): at most 0.4 % of m, and far less where v is
-    small.
+    through the square, m * (sqrt(v / m) / 255 + 1 / 510 ** 2): at most 0.4 % of m, and far less
+    where v is small.
 
     Args:
         arrays: by name, of any shapes, finite and not negative.

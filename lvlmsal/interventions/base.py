@@ -35,7 +35,7 @@ class Intervention:
         has_second_stream: whether it runs a second sequence next to the first; only one can.
         strong: options under which it changes a random model clearly, for the test kit.
         off: options that switch it off.
-        model_defaults: options for checkpoints of the catalogue, by a shell pattern of their names
+        model_defaults: options for checkpoints of the catalog, by a shell pattern of their names
             (``"llava-1.5-*"``); they stand above the class's own defaults and below the card's.
         layers: where it acts, see :data:`~lvlmsal.attention.layers.LayerSpec`; all by default.
     """

@@ -43,7 +43,7 @@ class LocoRE(AttentionIntervention):
 
     Args:
         beta: strength; 0 is the plain model, bit for bit. 0.15 for LLaVA-1.5 and 0.20 for Qwen2-VL
-            in the paper (the catalogue's cards carry them). ``beta = r - 1`` is the decay
+            in the paper (the catalog's cards carry them). ``beta = r - 1`` is the decay
             experiment of Table 6 (gains r of 1.0 to 0.2).
         window: w_s, how many positions back the gain reaches.
         mode: ``"weights"`` multiplies the softmaxed weights and does not renormalize (Eq. 9-10);

@@ -39,7 +39,7 @@ class Lvlm:
         model: the transformers model.
         processor: its processor.
         adapter: what the library knows of its family.
-        card: the catalogue's card, where it was loaded by a catalogue name.
+        card: the catalog's card, where it was loaded by a catalog name.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -271,7 +271,7 @@ def load(
     """Load a model that can be asked, diagnosed and evaluated.
 
     Args:
-        source: a catalogue name (``lvlmsal list checkpoints``), a hub id, a local folder, or a
+        source: a catalog name (``lvlmsal list checkpoints``), a hub id, a local folder, or a
             (model, processor) pair of your own. A model in a PEFT, ``torch.compile``, DataParallel
             or DDP wrapper is taken out of it; what the wrapper does to its layers stays.
         dtype: of the weights, for instance ``"bfloat16"``; as stored by default.
@@ -284,7 +284,7 @@ def load(
 
     Raises:
         UnsupportedError: no adapter for the architecture.
-        UnknownName: neither a catalogue name nor a folder nor a hub id.
+        UnknownName: neither a catalog name nor a folder nor a hub id.
     """
     return Lvlm(
         load_checkpoint(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lvlmsal.registry.catalogue import read_card
+from lvlmsal.registry.catalog import read_card
 
 pytestmark = pytest.mark.slow
 

@@ -60,7 +60,7 @@ def test_every_folder_of_modules_is_a_package() -> None:
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = (
         "import sys, lvlmsal, lvlmsal.errors, lvlmsal.registry\n"
-        "lvlmsal.CATALOGUE.names(), repr(lvlmsal.DECODERS), dir(lvlmsal)\n"
+        "lvlmsal.CATALOG.names(), repr(lvlmsal.DECODERS), dir(lvlmsal)\n"
         "heavy = {'torch', 'transformers', 'lightning', 'torchmetrics', 'numpy', 'rich'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

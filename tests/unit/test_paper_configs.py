@@ -12,7 +12,7 @@ from lvlmsal.evaluation import evaluate
 from lvlmsal.evaluation.config.paper import PaperRow
 from lvlmsal.evaluation.config.plan import read_draft
 from lvlmsal.evaluation.config.reading import packaged_configs, read_config
-from lvlmsal.registry import CATALOGUE
+from lvlmsal.registry import CATALOG
 from tests.tiers import in_full
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def test_a_dry_run_finds_no_problem(name: str) -> None:
     assert problems == []
     found = evaluate(name, dry_run=True)
     assert found.notes == ()
-    assert set(found.models) <= set(CATALOGUE.names())
+    assert set(found.models) <= set(CATALOG.names())
     ways = {(model.name, method.name) for model in config.models for method in config.methods}
     labels = {entry.benchmark for entry in found.tried}
     assert len(labels) == len(config.benchmarks)

@@ -25,7 +25,7 @@ DATA = {
 USE = """
 import importlib.resources, pathlib, sys
 import lvlmsal
-from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOGUE, DECODERS, INTERVENTIONS, METRICS
+from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOG, DECODERS, INTERVENTIONS, METRICS
 import lvlmsal.cli
 place = pathlib.Path(lvlmsal.__file__).parent
 assert place.parent == pathlib.Path(sys.argv[1]), place
@@ -34,7 +34,7 @@ for registry in (ADAPTERS, BENCHMARKS, DECODERS, INTERVENTIONS, METRICS):
     for name in registry:
         module = sys.modules[registry.get(name).__module__]
         assert pathlib.Path(module.__file__).is_relative_to(place), module
-assert CATALOGUE.get("pocket-llava").folder.is_relative_to(place)
+assert CATALOG.get("pocket-llava").folder.is_relative_to(place)
 assert importlib.resources.files("lvlmsal.configs").joinpath("__init__.py").is_file()
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.escaping import Markdown, markdown_text
-from lvlmsal.registry import CATALOGUE, DECODERS, INTERVENTIONS, Registry
+from lvlmsal.registry import CATALOG, DECODERS, INTERVENTIONS, Registry
 from lvlmsal.tables.table import Head, Row, Table
 
 HEADS = [
@@ -55,8 +55,8 @@ class Known:
     def by_checkpoint(self) -> dict[str, list[str]]:
         """What the class or a card sets for checkpoints -> the checkpoints."""
         found: dict[str, list[str]] = {}
-        for checkpoint in CATALOGUE:
-            options = self.registry.defaults(self.name, CATALOGUE.get(checkpoint))
+        for checkpoint in CATALOG:
+            options = self.registry.defaults(self.name, CATALOG.get(checkpoint))
             if options:
                 text = ", ".join(f"{key}={value!r}" for key, value in options.items())
                 found.setdefault(text, []).append(checkpoint)

@@ -17,7 +17,7 @@ from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, Mode
 from lvlmsal.registry import (
     ADAPTERS,
     BENCHMARKS,
-    CATALOGUE,
+    CATALOG,
     DECODERS,
     INTERVENTIONS,
     CheckpointCard,
@@ -147,15 +147,15 @@ def model_problems(model: ModelConfig) -> list[str]:
         problems.append(problem)
     if model.max_image_pixels is not None and model.max_image_pixels < 1:
         problems.append(f"max_image_pixels must be at least 1, got {model.max_image_pixels}")
-    if model.source in CATALOGUE:
-        card = CATALOGUE.get(model.source)
+    if model.source in CATALOG:
+        card = CATALOG.get(model.source)
         return problems + (_folder_problems(card.folder) if card.folder else [])
     if len(model.source) > LONGEST_PATH:
         return [*problems, f"the source has {len(model.source)} characters, which is not a path"]
     if Path(model.source).is_dir():
         return problems + _folder_problems(Path(model.source))
     if not _HUB_ID.fullmatch(model.source):
-        unknown = UnknownName("checkpoint", model.source, CATALOGUE.names())
+        unknown = UnknownName("checkpoint", model.source, CATALOG.names())
         problems.append(f"{unknown}; nor is it a folder or a hub id such as owner/name")
     return problems
 
@@ -184,12 +184,12 @@ def component_problems(
 
 
 def card_of(model: ModelConfig) -> CheckpointCard | None:
-    """The catalogue's card of a checkpoint; a hub id or a folder has none."""
-    return CATALOGUE.get(model.source) if model.source in CATALOGUE else None
+    """The catalog's card of a checkpoint; a hub id or a folder has none."""
+    return CATALOG.get(model.source) if model.source in CATALOG else None
 
 
 def architecture_of(model: ModelConfig) -> str | None:
-    """A checkpoint's architecture by the catalogue or its folder; None for other hub ids."""
+    """A checkpoint's architecture by the catalog or its folder; None for other hub ids."""
     card = card_of(model)
     if card is not None:
         return card.architecture

@@ -16,7 +16,7 @@ class ModelConfig:
     """A checkpoint.
 
     Attributes:
-        source: Catalogue name, hub id or local folder.
+        source: Catalog name, hub id or local folder.
         name: What tables and records call it; by default the last part of `source`.
         dtype: ``float32``, ``bfloat16`` ...; by default what the checkpoint says.
         revision: Commit of the hub repository.

@@ -18,7 +18,7 @@ from lvlmsal.adapters import load_checkpoint
 from lvlmsal.adapters import processors as processors_module
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter
 from lvlmsal.errors import DataError, LvlmsalError, UnknownName, UnsupportedError
-from lvlmsal.registry import CATALOGUE, CheckpointCard
+from lvlmsal.registry import CATALOG, CheckpointCard
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 
 
@@ -85,18 +85,18 @@ def test_model_alone_is_refused() -> None:
         load_checkpoint((model,))  # type: ignore[arg-type]  # the mistake under test
 
 
-def test_card_of_the_catalogue_gives_folder_and_card(
+def test_card_of_the_catalog_gives_folder_and_card(
     saved: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = CheckpointCard(
         name="tiny-for-a-test",
         summary="",
         architecture="LlavaForConditionalGeneration",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         folder=saved["llava"],
         defaults={"locore": {"beta": 0.3}},
     )
-    monkeypatch.setitem(CATALOGUE._cards, card.name, card)
+    monkeypatch.setitem(CATALOG._cards, card.name, card)
     assert load_checkpoint("tiny-for-a-test").card is card
 
 
@@ -183,7 +183,7 @@ def test_family_without_a_substitute_says_why(
 def test_unknown_name_comes_with_close_matches() -> None:
     with pytest.raises(UnknownName, match=r"'lava-1\.5-7b'.*llava-1\.5-7b") as caught:
         load_checkpoint("lava-1.5-7b")
-    assert set(CATALOGUE.names()) == set(caught.value.known)
+    assert set(CATALOG.names()) == set(caught.value.known)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
@@ -205,7 +205,7 @@ def test_hub_id_without_a_connection() -> None:
         load_checkpoint("owner/name")
 
 
-def test_catalogue_name_without_a_connection() -> None:
+def test_catalog_name_without_a_connection() -> None:
     with pytest.raises(LvlmsalError, match=r"llava-hf/llava-1\.5-7b-hf.*hf download"):
         load_checkpoint("llava-1.5-7b")
 

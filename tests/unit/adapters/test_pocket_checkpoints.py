@@ -8,12 +8,12 @@ import pytest
 from transformers import AutoProcessor
 
 from lvlmsal.adapters import Loaded, load_checkpoint
-from lvlmsal.registry import CATALOGUE
+from lvlmsal.registry import CATALOG
 from lvlmsal.testing.adapter import ADAPTER_CHECKS
 
 pytestmark = pytest.mark.slow
 
-NAMES = CATALOGUE.names("pocket-*")
+NAMES = CATALOG.names("pocket-*")
 
 
 @functools.cache
@@ -40,5 +40,5 @@ def test_check(name: str, check: str) -> None:
 
 
 def test_llava_needs_no_substitute() -> None:
-    folder = CATALOGUE.get("pocket-llava").source
+    folder = CATALOG.get("pocket-llava").source
     assert type(AutoProcessor.from_pretrained(folder)) is type(loaded("pocket-llava").processor)

@@ -177,7 +177,7 @@ def test_what_only_a_trained_model_has_is_no_problem_of_the_config(
     config = make_config(tmp_path / "run", world, methods=[method])
     found = evaluate(config, dry_run=True)
     assert {t.benchmark for t in found.tried} == {"pope/random", "chair"}
-    # the catalogue's dimensions of LLaVA are beyond those of a tiny model
+    # the catalog's dimensions of LLaVA are beyond those of a tiny model
     (note,) = found.notes
     assert note.startswith("llava-1.5-7b · sinks: tried with other options")
     assert "1415" in note

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.dola import DoLa
-from lvlmsal.registry import CATALOGUE, INTERVENTIONS
+from lvlmsal.registry import CATALOG, INTERVENTIONS
 from tests.unit.interventions.dola_by_hand import contrast, divergence, edited, log_probabilities
 
 
@@ -221,8 +221,8 @@ def test_a_decoder_without_a_last_norm_is_named() -> None:
         edited([[0.0]], {1: [[0.0]]}, DoLa(candidates=[1], apply_final_norm=True), **stand_in)
 
 
-def test_the_catalogue_has_the_layers_of_the_comparison() -> None:
-    card = CATALOGUE.get("llava-1.5-7b")
+def test_the_catalog_has_the_layers_of_the_comparison() -> None:
+    card = CATALOG.get("llava-1.5-7b")
     options = INTERVENTIONS.defaults("dola", card)
     assert INTERVENTIONS.build("dola", **options) == DoLa(candidates=list(range(0, 16, 2)))
 

@@ -22,7 +22,7 @@ from lvlmsal.interventions.m3id import M3ID
 from lvlmsal.interventions.pai import PAI
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.registry import INTERVENTIONS
-from lvlmsal.registry.catalogue import Catalogue
+from lvlmsal.registry.catalog import Catalog
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import (
     IMAGE,
@@ -272,8 +272,8 @@ def test_the_kit_passes_other_readings(options: dict[str, Any]) -> None:
 
 
 def test_values_of_the_paper_are_those_of_its_model() -> None:
-    assert INTERVENTIONS.defaults("pai", Catalogue().get("llava-1.5-13b")) == {"alpha": 0.5}
-    assert INTERVENTIONS.defaults("pai", Catalogue().get("qwen2-vl-7b")) == {}
+    assert INTERVENTIONS.defaults("pai", Catalog().get("llava-1.5-13b")) == {"alpha": 0.5}
+    assert INTERVENTIONS.defaults("pai", Catalog().get("qwen2-vl-7b")) == {}
 
 
 @pytest.mark.parametrize(

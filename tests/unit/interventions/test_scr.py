@@ -16,7 +16,7 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.interventions.scr.intervention import SCR
-from lvlmsal.registry import CATALOGUE, INTERVENTIONS
+from lvlmsal.registry import CATALOG, INTERVENTIONS
 from lvlmsal.testing.tiny import IMAGE, VIDEO, TinySample, collate, tiny_model, tiny_samples
 from tests.tiers import FAMILIES
 
@@ -331,7 +331,7 @@ def test_layers_that_the_model_does_not_have_are_refused_when_the_scope_is_made(
 
 def test_layers_of_the_paper() -> None:
     def of(name: str) -> tuple[object, object]:
-        options = INTERVENTIONS.defaults("scr", CATALOGUE.get(name))
+        options = INTERVENTIONS.defaults("scr", CATALOG.get(name))
         return options.get("layers"), options.get("diagnosis_layers")
 
     assert of("llava-1.5-13b") == of("llava-1.5-7b") == ("0:12", "8:17")

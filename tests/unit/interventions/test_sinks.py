@@ -18,7 +18,7 @@ from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.vissink import sinks as module
 from lvlmsal.interventions.vissink.intervention import VisSink
 from lvlmsal.interventions.vissink.sinks import Sinks, find_sink_dims
-from lvlmsal.registry import CATALOGUE, INTERVENTIONS
+from lvlmsal.registry import CATALOG, INTERVENTIONS
 from lvlmsal.testing.tiny import IMAGE, collate, tiny_model, tiny_samples
 from tests import reference
 from tests.tiers import FAMILIES
@@ -197,8 +197,7 @@ def test_dimensions_of_another_model_are_refused() -> None:
 
 def test_published_dimensions_stand_at_their_checkpoints() -> None:
     found = {
-        name: INTERVENTIONS.defaults("vissink", CATALOGUE.get(name)).get("dims")
-        for name in CATALOGUE
+        name: INTERVENTIONS.defaults("vissink", CATALOG.get(name)).get("dims") for name in CATALOG
     }
     assert {name: dims for name, dims in found.items() if dims} == {
         "llava-1.5-7b": [1415, 2533],

@@ -13,7 +13,7 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.interventions.vaf import VAF
 from lvlmsal.registry import INTERVENTIONS
-from lvlmsal.registry.catalogue import Catalogue
+from lvlmsal.registry.catalog import Catalog
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import IMAGE, TinySample, collate, tiny_model, tiny_samples
 from tests.tiers import FAMILIES
@@ -133,10 +133,10 @@ def test_a_text_question_is_left_alone() -> None:
 def test_defaults() -> None:
     assert sorted(VAF().bind(32)._bound or ()) == [9, 10, 11, 12, 13, 14]
     # The published code has the same indices for 40 layers.
-    defaults = INTERVENTIONS.defaults("vaf", Catalogue().get("llava-1.5-13b"))
+    defaults = INTERVENTIONS.defaults("vaf", Catalog().get("llava-1.5-13b"))
     built = INTERVENTIONS.build("vaf", **defaults)
     assert sorted(built.bind(40)._bound or ()) == [9, 10, 11, 12, 13, 14]
-    assert INTERVENTIONS.defaults("vaf", Catalogue().get("llava-1.5-7b")) == {}
+    assert INTERVENTIONS.defaults("vaf", Catalog().get("llava-1.5-7b")) == {}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.model.answer import Answer
 from lvlmsal.model.lvlm import Lvlm, load
-from lvlmsal.registry import CATALOGUE
+from lvlmsal.registry import CATALOG
 from lvlmsal.saliency import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.testing.tiny import tiny_lvlm
@@ -128,7 +128,7 @@ def test_records_of_sgrs_carry_texts() -> None:
 
 def test_options_of_the_user_stand_above_the_cards() -> None:
     lvlm = loaded("llava")
-    lvlm.card = CATALOGUE.get("qwen2-vl-7b")
+    lvlm.card = CATALOG.get("qwen2-vl-7b")
     beta = lvlm.card.defaults["locore"]["beta"]
     assert beta == 0.2
     built = lvlm.build_intervention("locore")

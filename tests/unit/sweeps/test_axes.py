@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.evaluation.config.schema import MethodConfig
-from lvlmsal.registry import CATALOGUE, DECODERS, options_of
+from lvlmsal.registry import CATALOG, DECODERS, options_of
 from lvlmsal.sweeps.axes import expand
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_the_start_is_left_alone() -> None:
 
 
 def test_a_point_is_the_start_only_where_every_checkpoint_agrees() -> None:
-    cards = [CATALOGUE.get("llava-1.5-7b"), CATALOGUE.get("qwen2-vl-7b")]
+    cards = [CATALOG.get("llava-1.5-7b"), CATALOG.get("qwen2-vl-7b")]
     assert [card.defaults["locore"]["beta"] for card in cards] == [0.15, 0.2]
     grid = [{"locore.beta": [0.15, 0.2]}]
     assert list(expand(START, grid, cards[:1]).methods) == ["both", "locore.beta=0.2"]

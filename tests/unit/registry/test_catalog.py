@@ -9,15 +9,15 @@ import pytest
 
 import lvlmsal
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.registry import ADAPTERS, CATALOGUE, DECODERS, INTERVENTIONS, Catalogue, CheckpointCard
-from lvlmsal.registry.catalogue import read_card
+from lvlmsal.registry import ADAPTERS, CATALOG, DECODERS, INTERVENTIONS, Catalog, CheckpointCard
+from lvlmsal.registry.catalog import read_card
 
 CARD = """
 name: my-model
 summary: A model of mine
 hub_id: me/my-model
 architecture: LlavaForConditionalGeneration
-licence: MIT
+license: MIT
 """
 
 
@@ -28,7 +28,7 @@ def write(folder: Path, text: str, name: str = "my-model") -> Path:
 
 
 def test_the_promised_checkpoints_are_there() -> None:
-    assert CATALOGUE.names() == [
+    assert CATALOG.names() == [
         "internvl2.5-8b-mpo",
         "llava-1.5-13b",
         "llava-1.5-7b",
@@ -38,18 +38,18 @@ def test_the_promised_checkpoints_are_there() -> None:
         "qwen2.5-vl-32b",
         "qwen2.5-vl-7b",
     ]
-    assert CATALOGUE.names("qwen*") == ["qwen2-vl-7b", "qwen2.5-vl-32b", "qwen2.5-vl-7b"]
-    assert len(CATALOGUE) == 8
-    assert "llava-1.5-7b" in CATALOGUE
-    assert list(CATALOGUE) == CATALOGUE.names()
+    assert CATALOG.names("qwen*") == ["qwen2-vl-7b", "qwen2.5-vl-32b", "qwen2.5-vl-7b"]
+    assert len(CATALOG) == 8
+    assert "llava-1.5-7b" in CATALOG
+    assert list(CATALOG) == CATALOG.names()
 
 
-@pytest.mark.parametrize("name", CATALOGUE.names())
+@pytest.mark.parametrize("name", CATALOG.names())
 def test_each_card_fits_what_is_registered(name: str) -> None:
-    card = CATALOGUE.get(name)
+    card = CATALOG.get(name)
     assert card.architecture in ADAPTERS
     assert card.summary
-    assert card.licence
+    assert card.license
     for method, options in card.defaults.items():
         registry = INTERVENTIONS if method in INTERVENTIONS else DECODERS
         assert registry.problems(method, options) == []
@@ -62,7 +62,7 @@ def test_each_card_fits_what_is_registered(name: str) -> None:
     ("name", "beta"), [("llava-1.5-7b", 0.15), ("llava-1.5-13b", 0.15), ("qwen2-vl-7b", 0.2)]
 )
 def test_settings_of_the_paper(name: str, beta: float) -> None:
-    card = CATALOGUE.get(name)
+    card = CATALOG.get(name)
     assert card.defaults["locore"] == {"beta": beta}
     assert card.defaults["sgrs"] == {"alpha": 0.6}
     assert "paper" in card.notes
@@ -70,19 +70,19 @@ def test_settings_of_the_paper(name: str, beta: float) -> None:
 
 @pytest.mark.parametrize("name", ["qwen2.5-vl-7b", "qwen2.5-vl-32b", "internvl2.5-8b-mpo"])
 def test_settings_of_ours_are_called_ours(name: str) -> None:
-    assert "the default is ours" in CATALOGUE.get(name).notes
+    assert "the default is ours" in CATALOG.get(name).notes
 
 
 def test_pocket_cards_point_into_the_installed_package() -> None:
-    folder = CATALOGUE.get("pocket-qwen2vl").folder
+    folder = CATALOG.get("pocket-qwen2vl").folder
     assert lvlmsal.__file__ is not None
     assert folder == Path(lvlmsal.__file__).parent / "pocket/weights/pocket-qwen2vl"
-    assert CATALOGUE.get("pocket-qwen2vl").source == str(folder)
+    assert CATALOG.get("pocket-qwen2vl").source == str(folder)
 
 
 def test_unknown_checkpoints_get_a_suggestion() -> None:
     with pytest.raises(UnknownName, match=r"Did you mean 'internvl2\.5-8b-mpo'\?"):
-        CATALOGUE.get("internvl2.5-8b")
+        CATALOG.get("internvl2.5-8b")
 
 
 def test_a_card_of_ones_own(tmp_path: Path) -> None:
@@ -92,14 +92,14 @@ def test_a_card_of_ones_own(tmp_path: Path) -> None:
         summary="A model of mine",
         hub_id="me/my-model",
         architecture="LlavaForConditionalGeneration",
-        licence="MIT",
+        license="MIT",
         defaults={"locore": {"beta": 0.1}},
     )
-    catalogue = Catalogue(tmp_path / "none")
-    catalogue.add(card)
-    assert catalogue.get("my-model") is card
+    catalog = Catalog(tmp_path / "none")
+    catalog.add(card)
+    assert catalog.get("my-model") is card
     with pytest.raises(ValueError, match="already has a checkpoint 'my-model'"):
-        catalogue.add(card)
+        catalog.add(card)
 
 
 @pytest.mark.parametrize(
@@ -132,4 +132,4 @@ def test_all_problems_of_a_card_at_once(tmp_path: Path) -> None:
 def test_a_card_that_calls_itself_otherwise_is_refused(tmp_path: Path) -> None:
     write(tmp_path, CARD, name="other")
     with pytest.raises(ConfigError, match=r"other\.yaml: calls itself 'my-model'"):
-        Catalogue(tmp_path).names()
+        Catalog(tmp_path).names()

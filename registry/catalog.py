@@ -1,4 +1,4 @@
-"""The catalogue of checkpoints: short names for models, and the settings that go with each.
+"""The catalog of checkpoints: short names for models, and the settings that go with each.
 
 One YAML card per checkpoint lies in the folder `checkpoints`. A card may leave `revision` empty,
 which means the newest one of the model hub; pin a commit with ``lvlmsal.load(name, revision=...)``
@@ -20,7 +20,7 @@ import yaml
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.registry.options import bind
 
-__all__ = ["CATALOGUE", "Catalogue", "CheckpointCard", "read_card"]
+__all__ = ["CATALOG", "Catalog", "CheckpointCard", "read_card"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class CheckpointCard:
         name: The short name, as ``lvlmsal.load`` takes it.
         summary: One line for listings.
         architecture: The entry of the model's `config.architectures`; it decides the adapter.
-        licence: The licence of the weights (SPDX identifier where there is one).
+        license: The license of the weights (SPDX identifier where there is one).
         hub_id: The repository on the model hub, or None for a folder.
         folder: The local folder, or None for the hub. A relative one counts from the folder of the
             installed package `lvlmsal`.
@@ -43,7 +43,7 @@ class CheckpointCard:
     name: str
     summary: str
     architecture: str
-    licence: str
+    license: str
     hub_id: str | None = None
     folder: Path | None = None
     revision: str | None = None
@@ -99,7 +99,7 @@ def _package_folder() -> Path:
     return Path(str(importlib.resources.files("lvlmsal")))
 
 
-class Catalogue:
+class Catalog:
     """Checkpoint cards by name, read from a folder at the first use.
 
     Args:
@@ -143,7 +143,7 @@ class Catalogue:
             ValueError: If the name is taken.
         """
         if card.name in self._cards:
-            raise ValueError(f"the catalogue already has a checkpoint {card.name!r}")
+            raise ValueError(f"the catalog already has a checkpoint {card.name!r}")
         self._cards[card.name] = card
 
     def __contains__(self, name: object) -> bool:
@@ -156,4 +156,4 @@ class Catalogue:
         return len(self._cards)
 
 
-CATALOGUE = Catalogue()
+CATALOG = Catalog()
