@@ -268,8 +268,8 @@ def test_weights_of_another_shape(folder: Path) -> None:
             {"weight_map": {"a": "model-00001-of-00002.safetensors"}},
             "missing: model-00001-of-00002",
         ),
-        ({"other": 1}, "no index of safetensors"),
-        ([], "no index of safetensors"),
+        ({"other": 1}, "not an index of safetensors"),
+        ([], "not an index of safetensors"),
     ],
 )
 def test_index_of_weights(folder: Path, index: object, message: str) -> None:

@@ -239,7 +239,7 @@ def test_the_first_frame_of_several(kind: str) -> None:
         ("images/iVBORw0KGgo" + "AAAANSUhEUg/" * 400, "base64 text, not a path"),
         ("n" * 5000 + ".png", r"n{40}\.\.\. \(5,004 characters\): the name is longer than"),
         ("null\0byte.png", "no image can be read there"),
-        (b"", "no image that Pillow can read"),
+        (b"", "not an image that Pillow can read"),
         (b"GIF89a", "image"),
         (io.StringIO("text"), "gave str, not bytes: open it in binary mode"),
         (12, "an image was given as int; expected a path"),

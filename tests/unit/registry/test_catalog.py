@@ -124,7 +124,7 @@ def test_bad_cards_are_refused_by_file(tmp_path: Path, text: str, message: str) 
 
 def test_all_problems_of_a_card_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_card(write(tmp_path, "name: 3\nlicense: MIT\n"))
+        read_card(write(tmp_path, "name: 3\nlicence: MIT\n"))
     # name has the wrong type, license is misspelt, three others are missing.
     assert len(caught.value.problems) == 5
 
