@@ -110,14 +110,17 @@ def test_its_methods_are_found_by_name_and_keep_every_promise(package: Path) -> 
     ]
 
 
+@pytest.mark.full
 def test_its_check_runs(package: Path) -> None:
     assert run(package, ["check.py"]) == ""
 
 
+@pytest.mark.full
 def test_its_test_passes(package: Path) -> None:
     assert "7 passed" in run(package, ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"])
 
 
+@pytest.mark.full
 def test_its_script_runs(package: Path) -> None:
     Image.linear_gradient("L").convert("RGB").save(package / "scene.png")
     lines = run(package, ["use.py", "scene.png"]).splitlines()
@@ -125,6 +128,7 @@ def test_its_script_runs(package: Path) -> None:
     assert [line.split()[0] for line in lines[1:]] == ["greedy", "sgrs"]
 
 
+@pytest.mark.full
 def test_its_config_runs_and_compares_with_twins(package: Path) -> None:
     lvlmsal = ["-m", "lvlmsal"]
     assert "the least share, from 0" in run(package, [*lvlmsal, "describe", "image-floor"])
@@ -136,6 +140,7 @@ def test_its_config_runs_and_compares_with_twins(package: Path) -> None:
     assert table.count("against sgrs twin") == 1
 
 
+@pytest.mark.full
 def test_a_file_that_is_not_installed_is_imported_by_the_config(package: Path) -> None:
     code = (
         "from lvlmsal.evaluation import evaluate\n"
@@ -147,6 +152,7 @@ def test_a_file_that_is_not_installed_is_imported_by_the_config(package: Path) -
     run(package, ["-c", code], installed=False)
 
 
+@pytest.mark.full
 def test_its_command_answers(package: Path) -> None:
     Image.linear_gradient("L").convert("RGB").save(package / "scene.png")
     (line,) = re.findall(r"^lvlmsal (generate .*)$", GUIDE, flags=re.M)

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,7 +25,6 @@ from tests.unit.interventions.test_locore import brute_logits
 F64 = torch.float64
 
 
-@settings(max_examples=40)
 @given(
     family=st.sampled_from(sorted(TINY)),
     images=st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple),

@@ -225,6 +225,7 @@ def test_the_authors_repetition_penalty_acts_on_the_contrast() -> None:
     assert torch.allclose(scores, torch.where(seen, penalized, contrasted))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "options",
     [

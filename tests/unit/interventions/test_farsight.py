@@ -268,6 +268,7 @@ def test_half_precision_keeps_its_type(dtype: torch.dtype) -> None:
     assert (left - right).norm() < 0.05 * right.norm()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "options",
     [

@@ -169,7 +169,6 @@ def test_scores_are_raised_by_their_size_on_image_keys_of_predicting_rows() -> N
     assert found[1, 0].tolist() == [plain, second, second]
 
 
-@settings(max_examples=50)
 @given(
     alpha=st.floats(0.01, 3.0),
     scores=st.lists(st.floats(-20, 20), min_size=4, max_size=4),
@@ -266,6 +265,7 @@ def test_identity() -> None:
     assert not PAI(alpha=0, gamma=1.1).is_identity
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", [{"gamma": 1.0}, {"contrast": "probabilities", "beta": 0.0}])
 def test_the_kit_passes_other_readings(options: dict[str, Any]) -> None:
     check_intervention(PAI(**{"alpha": 1.0, "gamma": 1.5, **options}), families=["qwen2_vl"])

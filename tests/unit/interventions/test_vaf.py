@@ -16,7 +16,7 @@ from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.registry.catalog import Catalog
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import IMAGE, TinySample, collate, tiny_model, tiny_samples
-from tests.tiers import FAMILIES
+from tests.tiers import FAMILIES, in_full
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode
 
 pytestmark = pytest.mark.slow
@@ -158,6 +158,6 @@ def test_an_unknown_way_to_amplify_is_refused() -> None:
         VAF(amplify="weights")  # type: ignore[arg-type]  # which is the test
 
 
-@pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
+@pytest.mark.parametrize("family", in_full(["llava", "qwen2_vl"], but="qwen2_vl"))
 def test_every_promise_with_magnitudes(family: str) -> None:
     check_intervention(VAF(**{**VAF.strong, "amplify": "magnitudes"}), families=[family])

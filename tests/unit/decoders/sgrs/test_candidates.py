@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.decoders.randomness import (
@@ -111,7 +111,6 @@ def test_seeded_sampling_draws_from_the_softmax() -> None:
     assert chi_square(counts, exact) < 18.47  # four degrees of freedom
 
 
-@settings(max_examples=50)
 @given(
     scores=st.lists(st.floats(-9, 9, width=32), min_size=2, max_size=9, unique=True),
     k=st.integers(1, 10),
