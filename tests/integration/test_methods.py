@@ -15,7 +15,7 @@ from lvlmsal.evaluation.config.plan import read_draft
 from lvlmsal.evaluation.config.reading import load_content
 from methods_page.listing import known_methods
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 KEPT = ("greedy", "sample", "greedy + LocoRE", "sample + VCD", "sample + cut only")
 CONTROL = "sample + cut only"
@@ -39,8 +39,6 @@ def write(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
     return start
 
 
-@pytest.mark.full
-@pytest.mark.full
 def test_a_dry_run_of_the_config_finds_no_problem() -> None:
     found = evaluate("methods", dry_run=True)
     # it looks for what no random model has

@@ -80,7 +80,7 @@ def test_what_is_not_there_is_named(finished: Result, tiny: Lvlm, tmp_path: Path
     with pytest.raises(ConfigError, match=r"no method 'sgsr'\. Did you mean 'sgrs'\?") as caught:
         replay(finished.folder, methods=["sgsr"], benchmarks=["pope"], lvlms={"tiny": tiny})
     assert "no benchmark 'pope'" in str(caught.value)
-    with pytest.raises(DataError, match=r"has no config\.yaml"):
+    with pytest.raises(DataError, match=r"not a run folder \(no config\.yaml"):
         replay(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(finished.folder, copy)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full  # what a plugin brings is tried in test_contributing.py, too
 
 PLUGIN = Path(__file__).parents[1] / "example_plugin"
 

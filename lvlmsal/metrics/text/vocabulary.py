@@ -193,7 +193,7 @@ class Vocabulary:
             What was found; of an empty text nothing, and length 0.
 
         Example:
-            >>> Vocabulary.coco().scan("A fire hydrant next to a car.")
+            >>> Vocabulary.coco().scan("A fire hydrant beside a car.")
             Reading(objects=(('fire hydrant', 'fire hydrant'), ('car', 'car')), length=6,
                     places=((2, 14), (24, 27)))
         """
