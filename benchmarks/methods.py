@@ -5,7 +5,7 @@
 
 Every registered intervention under greedy search, and every registered decoder, with the options
 that they have by default. Everything runs in one process on the same random weights, in turn, each
-turn beside one of stock `generate`. The prompt is run by each method as it runs prompts, and left
+turn next to one of stock `generate`. The prompt is run by each method as it runs prompts, and left
 out of the cost of a token.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/scaling.py            # 50 M parameters
     python benchmarks/scaling.py --small    # does it run?
 
-Decode steps as in steps.py: in one process, in turn, each turn beside one of stock `generate`, the
+Decode steps as in steps.py: in one process, in turn, each turn next to one of stock `generate`, the
 prefill done once and left out, nothing rejected (alpha 0).
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/steps.py            # three sizes, 600-token prompt, float32
     python benchmarks/steps.py --small    # does it run?
 
-Everything runs in one process on the same random weights, in turn, each turn beside one of stock
+Everything runs in one process on the same random weights, in turn, each turn next to one of stock
 `generate`; the median ratio and the middle half of the ratios are printed. The prefill is done once
 and left out. SGRS draws its candidates at temperature 1 and reads its default row unless a line
 says otherwise; the deeper half of the layers are targets.

@@ -39,9 +39,8 @@ class Pass:
                 f"mode, which edits and recordings of attention do not: call model.eval() first"
             )
         memo = self.context.memo
-        if (
-            module.training and self.recording is None and ("mode",) not in memo
-        ):  # record() has looked
+        # where a pass is recorded, record() has looked
+        if module.training and self.recording is None and ("mode",) not in memo:
             check_mode(self.adapter, recorded=False)
             memo["mode",] = True
 

@@ -125,7 +125,7 @@ def original_words(text: str) -> list[Word]:
         sentence = lowered[begin:stop]
         at = 0
         for token in tokenizer.tokenize(sentence):
-            # All that the tokeniser changes is blanks and what double quotes look like.
+            # All that the tokenizer changes is blanks and what double quotes look like.
             while sentence[at].isspace():
                 at += 1
             end = at + (len(token) if sentence.startswith((token, "''"), at) else 1)
@@ -195,7 +195,7 @@ def singular(word: str) -> str:
         >>> [singular(word) for word in ("men", "buses", "bus", "tennis", "glass", "ties")]
         ['man', 'bus', 'bu', 'tenni', 'glass', 'ty']
     """
-    # marks and numbers have no singular, nor has the "'s" that the tokeniser separates from a noun
+    # marks and numbers have no singular, nor has the "'s" that the tokenizer separates from a noun
     if not word[:1].isalpha():
         return word
     if word in PATTERN_SINGULARS:

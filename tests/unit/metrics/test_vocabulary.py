@@ -351,7 +351,7 @@ def test_places_are_where_the_words_stand(text: str) -> None:
         ends = [0, *(word.end for word in words)]
         for word, before in zip(words, ends, strict=False):
             assert before <= word.start < word.end <= len(text)
-            # the original tokeniser writes double quotes in its own way
+            # the original tokenizer writes double quotes in its own way
             if word.text not in ("``", "''"):
                 assert text[word.start : word.end].lower().replace("\u03c2", "\u03c3") == (
                     word.text.replace("\u03c2", "\u03c3")
@@ -380,7 +380,7 @@ def test_tokens_are_in_the_text_and_hold_no_blank(text: str) -> None:
         assert not any(character.isspace() for character in token)
 
 
-def test_sentences_are_split_where_the_tokeniser_needs_it() -> None:
+def test_sentences_are_split_where_the_tokenizer_needs_it() -> None:
     assert original_tokens('He said "a dog." Then? (A cat.) No') == [
         *("he", "said", "``", "a", "dog", ".", "''", "then", "?"),
         *("(", "a", "cat", ".", ")", "no"),

@@ -44,7 +44,7 @@ def counts(nouns: list[str], truth: list[str], hallu: list[str], **options: Any)
 @pytest.mark.parametrize(
     ("nouns", "truth", "hallu", "expected"),
     [
-        # "man" stands beside person, and what stands next to a word is searched first: man stays
+        # "man" stands next to person, and what stands next to a word is searched first: man stays
         # uncovered although it was said
         (["man"], ["man", "person"], [], (1, 0, 1, 0, 1, 2, 0, 0)),
         (["man", "boy"], ["man", "person"], [], (1, 0, 2, 0, 2, 2, 0, 0)),
