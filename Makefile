@@ -1,5 +1,5 @@
 # make demo: set everything up and run the demo.
-# make test: set everything up and run the everyday checks; make test-fast: a minute of them;
+# make test: set everything up and run the everyday checks; make test-fast: a minute or two of them;
 # make test-full: all of them, as continuous integration does. docs/development.md says which is which.
 # make bench: measure, in a quarter of an hour, and write docs/performance.md.
 # make compat: try every version that pyproject.toml lets in, and write docs/compatibility.md;
