@@ -46,11 +46,9 @@ class Scorer(ABC):
 
 def numbers(metric: CountMetric, rows: Tensor) -> dict[str, float | int | None]:
     """Figures of rows as JSON has them: whole numbers for counts, None for nan."""
+    whole = _whole_numbers(metric, rows)
     values = {name: value.item() for name, value in metric.figures(rows.sum(0)).items()}
-    return {
-        name: int(value) if _is_number(metric, name) else or_none(value)
-        for name, value in values.items()
-    }
+    return {name: int(value) if name in whole else or_none(value) for name, value in values.items()}
 
 
 def bounds(
@@ -58,10 +56,11 @@ def bounds(
 ) -> dict[str, dict[str, float | None]]:
     """95 % bounds of every ratio, by name; whole groups (images) are resampled."""
     found = figure_intervals(metric, rows, groups, seed=seed)
+    whole = _whole_numbers(metric, rows)
     return {
         name: {"low": or_none(interval.low), "high": or_none(interval.high)}
         for name, interval in found.items()
-        if not _is_number(metric, name)
+        if name not in whole
     }
 
 
@@ -93,6 +92,7 @@ def or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _is_number(metric: CountMetric, figure: str) -> bool:
-    """Whether a figure counts something: numbers are what is left of no samples, ratios are not."""
-    return not math.isnan(metric.figures(metric.counts.new_zeros(metric.counts.shape))[figure])
+def _whole_numbers(metric: CountMetric, rows: Tensor) -> set[str]:
+    """The figures that count something: of no samples they are 0, and ratios are undefined."""
+    of_none = metric.figures(rows[:0].sum(0))
+    return {name for name, value in of_none.items() if not value.isnan()}

@@ -130,12 +130,8 @@ def _check(config: str, overrides: list[str]) -> None:
 def _options(settings: list[str], **defaults: Any) -> SaliencyOptions:
     from lvlmsal.cli.ask import saliency_options
     from lvlmsal.cli.listing import parse_settings
-    from lvlmsal.errors import ConfigError
 
-    options, problems = saliency_options({**defaults, **parse_settings(settings)})
-    if problems:
-        raise ConfigError(problems)
-    return options
+    return saliency_options({**defaults, **parse_settings(settings)})
 
 
 def _report(

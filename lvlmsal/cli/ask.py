@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from lvlmsal.adapters import open_image
 from lvlmsal.cli.listing import parse_settings
-from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.config.check import model_problems
-from lvlmsal.evaluation.config.schema import ModelConfig
-from lvlmsal.model.lvlm import Lvlm, load
-from lvlmsal.registry import DECODERS, INTERVENTIONS
+from lvlmsal.evaluation.config.check import component_problems, model_problems
+from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig
 from lvlmsal.registry.options import bind
-from lvlmsal.saliency.options import RowName, SaliencyOptions
+from lvlmsal.registry.outline import import_outline
+
+# What is asked is checked before torch is imported.
+if TYPE_CHECKING:
+    from lvlmsal.decoders.records import TokenRecord
+    from lvlmsal.model.lvlm import Lvlm
+    from lvlmsal.saliency.options import RowName, SaliencyOptions
 
 Spec = dict[str, Any]
 """``name`` and options."""
@@ -78,11 +80,7 @@ def components(
                 f"--set {key}: {owner!r} is not in use.{close_matches(owner, by_name)} "
                 f"In use: {', '.join(by_name)}"
             )
-    problems += DECODERS.problems(decoder, _options(chosen))
-    for edit in edits:
-        problems += INTERVENTIONS.problems(edit["name"], _options(edit))
-    if problems:
-        raise ConfigError(problems)
+    _refuse(problems, MethodConfig("", chosen, edits))
     return chosen, edits
 
 
@@ -101,6 +99,8 @@ def ask(
     Raises:
         LvlmsalError: The image or the checkpoint cannot be read.
     """
+    from lvlmsal.saliency.options import SaliencyOptions
+
     lvlm = _load(image, model)
     edits = [lvlm.build_intervention(spec) for spec in interventions]
     search = lvlm.build_decoder(decoder)
@@ -121,19 +121,30 @@ def ask(
     return Reply(answer.text, answer.tokens, answer.seconds, options.row)
 
 
-def saliency_options(values: Mapping[str, Any]) -> tuple[SaliencyOptions, list[str]]:
-    """Which saliency options of the command line describe, and what is wrong with them.
+def saliency_options(values: Mapping[str, Any]) -> SaliencyOptions:
+    """Which saliency options of the command line describe.
 
     Args:
         values: Options by name; those that are missing have their defaults.
+
+    Raises:
+        ConfigError: Anything is wrong; it lists every problem.
     """
-    options = SaliencyOptions()
-    known, wrong = bind(SaliencyOptions, values)
+    if problems := _saliency_problems(values):
+        raise ConfigError(problems)
+    from lvlmsal.saliency.options import SaliencyOptions
+
+    return SaliencyOptions(**bind(SaliencyOptions, values)[0])
+
+
+def _saliency_problems(values: Mapping[str, Any]) -> list[str]:
+    outline = import_outline("lvlmsal.saliency.options").SaliencyOptions
+    known, wrong = bind(outline, values)
     try:
-        options = SaliencyOptions(**known)
+        outline(**known)
     except ValueError as error:
         wrong.append(str(error))
-    return options, [f"--set: {problem}" for problem in wrong]
+    return [f"--set: {problem}" for problem in wrong]
 
 
 def draw(
@@ -166,17 +177,15 @@ def draw(
             target[option] = value
         if not targets:
             problems.append(f"--set {key}: the intervention {owner!r} is not in use")
-    problems += [p for e in edits for p in INTERVENTIONS.problems(e["name"], _options(e))]
-    options, wrong = saliency_options(values)
-    problems += wrong
+    problems += _saliency_problems(values)
     if not output.parent.is_dir():
         problems.append(f"-o {output}: there is no folder {output.parent}")
     if output.suffix.lower() not in (".png", ".pdf", ".svg", REPORT_SUFFIX):
         problems.append(
             f"-o {output}: expected a name that ends in .png, .pdf, .svg or {REPORT_SUFFIX}"
         )
-    if problems:
-        raise ConfigError(problems)
+    _refuse(problems, MethodConfig("", interventions=edits))
+    options = saliency_options(values)
     lvlm = _load(image, model)
     report = lvlm.diagnose(
         image,
@@ -229,8 +238,11 @@ def _style(value: float, values: Sequence[float]) -> str:
     return "black on #{:02x}{:02x}{:02x}".format(*color)
 
 
-def _options(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key != "name"}
+def _refuse(problems: list[str], method: MethodConfig) -> None:
+    """Refuse what is wrong; components are imported only where nothing is that shows without."""
+    problems = [*problems, *component_problems(method, None)]
+    if problems := problems or component_problems(method, None, imports=True):
+        raise ConfigError(problems)
 
 
 def _model_problems(model: str) -> list[str]:
@@ -239,5 +251,8 @@ def _model_problems(model: str) -> list[str]:
 
 def _load(image: Path, model: str) -> Lvlm:
     """The model, after a look at the image, which takes no time."""
+    from lvlmsal.adapters import open_image
+    from lvlmsal.model.lvlm import load
+
     open_image(image)
     return load(model)

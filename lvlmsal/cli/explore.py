@@ -57,9 +57,10 @@ def explore(
     if not output.absolute().parent.is_dir():
         raise ConfigError([f"--output {output}: there is no folder {output.absolute().parent}"])
     wanted = Choice(tuple(model or ()), tuple(method or ()), tuple(benchmark or ()))
-    options, problems = saliency_options({} if row is None else {"row": row})
-    if problems:
-        raise ConfigError([f"--row {row}: expected predicting or candidate"])
+    try:
+        options = saliency_options({} if row is None else {"row": row})
+    except ConfigError:
+        raise ConfigError([f"--row {row}: expected predicting or candidate"]) from None
     runs, reports = split_sources(sources, wanted, row)
     saved = list(report_answers(reports, beside=options if runs else None))
     chosen, notes = [], []

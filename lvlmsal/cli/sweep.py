@@ -36,6 +36,9 @@ def ablation(config: Config, overrides: Overrides = None) -> None:
 
 
 def _run(config: str, overrides: list[str], *, axes: tuple[str, ...] = ()) -> None:
+    from lvlmsal.sweeps.stated import refuse_misstated_sweep
+
+    refuse_misstated_sweep(config, overrides, axes=axes)
     from lvlmsal.sweeps import sweep as run
 
     console = new_console()

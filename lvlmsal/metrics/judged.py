@@ -8,7 +8,7 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -48,7 +48,7 @@ class JudgeRequest:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class JudgedMetric(CountMetric):
     """A `CountMetric` that reads a judge's replies, which somebody else fetches and stores.
 
@@ -67,16 +67,9 @@ class JudgedMetric(CountMetric):
     judge_model: ClassVar[str] = ""
     """The model that the official script asks, such as ``gpt-4-0613``."""
 
-    replies: Mapping[str, str] = dataclasses.field(init=False)
-    prompt: JudgePrompt = dataclasses.field(init=False)
-    prompts: Mapping[str, JudgePrompt] = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        """Set up the state; a subclass with a `__post_init__` of its own calls this one first."""
-        super().__post_init__()
-        self.replies = {}
-        self.prompt = JudgePrompt("", ())
-        self.prompts = {}
+    replies: Mapping[str, str] = field(init=False, repr=False, default_factory=dict)
+    prompt: JudgePrompt = field(init=False, repr=False, default=JudgePrompt("", ()))
+    prompts: Mapping[str, JudgePrompt] = field(init=False, repr=False, default_factory=dict)
 
     @property
     def prompt_digest(self) -> str:
@@ -164,7 +157,7 @@ class JudgedMetric(CountMetric):
         """As `CountMetric.rows`; an answer without a usable reply is counted as unjudged."""
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class ScoreMetric(JudgedMetric):
     """A `JudgedMetric` that asks at most `attempts` times and takes the first usable reply.
 
@@ -186,7 +179,6 @@ class ScoreMetric(JudgedMetric):
             UnknownName: No rule has that name.
             ValueError: Nothing would be asked.
         """
-        super().__post_init__()
         get_reply_rule(self.rule)
         if self.attempts < 1:
             raise ValueError(f"attempts must be at least 1, got {self.attempts}")

@@ -1,5 +1,13 @@
 """Grids over options, answered as methods of one run, tabulated and plotted."""
 
-from lvlmsal.sweeps.run import SweepResult, sweep
+from typing import TYPE_CHECKING
+
+from lvlmsal.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lvlmsal.sweeps.run import SweepResult, sweep
 
 __all__ = ["SweepResult", "sweep"]
+
+# A config is checked with `lvlmsal.sweeps.stated`, which needs none of these.
+__getattr__, __dir__ = lazy_names(__name__, {"SweepResult": ".run", "sweep": ".run"})

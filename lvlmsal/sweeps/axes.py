@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
-from lvlmsal.evaluation.config.check import build_component
+from lvlmsal.evaluation.config.check import build_component, with_defaults
 from lvlmsal.evaluation.config.schema import MethodConfig
 from lvlmsal.registry import DECODERS, INTERVENTIONS, CheckpointCard, Registry, options_of
 
@@ -128,6 +128,54 @@ def expand(
     return found
 
 
+def axis_problems(
+    start: MethodConfig, specs: Sequence[Mapping[str, Any]], cards: Sequence[CheckpointCard | None]
+) -> list[str]:
+    """What is wrong with the axes of grids in itself; takes what `expand` does, imports nothing."""
+    parts = _parts(start)
+    return [
+        f"sweep.grids[{index}].{axis}: {text}"
+        for index, spec in enumerate(specs)
+        for axis, values in spec.items()
+        for text in _axis_problems(str(axis), values, parts, cards)
+    ]
+
+
+def _axis_problems(
+    axis: str,
+    values: object,
+    parts: Mapping[str, list[tuple[Registry[Any], Mapping[str, Any]]]],
+    cards: Sequence[CheckpointCard | None],
+) -> list[str]:
+    """What is wrong with an axis, as far as it is known without importing its component."""
+    owner, _, option = axis.rpartition(".")
+    if owner not in parts:
+        known = ", ".join(parts)
+        hint = close_matches(owner, parts)
+        return [f"sweep.method has no component {owner!r}.{hint} It has: {known}"]
+    if len(parts[owner]) > 1:
+        return [f"sweep.method has {len(parts[owner])} components {owner!r}: leave one"]
+    registry, entry = parts[owner][0]
+    options = registry.options(str(entry["name"]))
+    if option not in options:
+        hint = close_matches(option, options)
+        return [f"{owner!r} has no option {option!r}.{hint} Options: {', '.join(options)}"]
+    if not isinstance(values, list) or not values:
+        return [f"expected a list of values, got {values!r}"]
+    texts = [shown(value) for value in values]
+    problems = [f"holds {t} twice" for t in dict.fromkeys(texts) if texts.count(t) > 1]
+    for value in values:
+        wrong = [
+            problem
+            for card in cards
+            for problem in registry.outline_problems(
+                str(entry["name"]), with_defaults(registry, {**entry, option: value}, card)
+            )
+        ]
+        problems += dict.fromkeys(wrong)
+    return problems
+
+
 def _parts(start: MethodConfig) -> dict[str, list[tuple[Registry[Any], Mapping[str, Any]]]]:
     """The decoder and the interventions of a method by name."""
     parts: dict[str, list[tuple[Registry[Any], Mapping[str, Any]]]] = {}
@@ -144,22 +192,12 @@ def _axis(
     cards: Sequence[CheckpointCard | None],
 ) -> tuple[list[str], list[tuple[Any, bool]]]:
     """What is wrong with an axis, and its values, each with whether it changes the start."""
+    problems = _axis_problems(axis, values, parts, cards)
+    if problems:
+        return problems, []
+    assert isinstance(values, list)  # anything else is a problem
     owner, _, option = axis.rpartition(".")
-    if owner not in parts:
-        known = ", ".join(parts)
-        hint = close_matches(owner, parts)
-        return [f"sweep.method has no component {owner!r}.{hint} It has: {known}"], []
-    if len(parts[owner]) > 1:
-        return [f"sweep.method has {len(parts[owner])} components {owner!r}: leave one"], []
     registry, entry = parts[owner][0]
-    options = registry.options(str(entry["name"]))
-    if option not in options:
-        hint = close_matches(option, options)
-        return [f"{owner!r} has no option {option!r}.{hint} Options: {', '.join(options)}"], []
-    if not isinstance(values, list) or not values:
-        return [f"expected a list of values, got {values!r}"], []
-    texts = [shown(value) for value in values]
-    problems = [f"holds {t} twice" for t in dict.fromkeys(texts) if texts.count(t) > 1]
     changes = []
     for value in values:
         wrong, differs = _tried(registry, entry, option, value, cards)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.base import CountMetric, SetMetric
+from lvlmsal.metrics.torch_metric import TorchMetric
 from lvlmsal.registry import METRICS, options_of
 from lvlmsal.testing.processes import gloo_reports
 
@@ -65,7 +66,7 @@ def check_metric(
     _check_state(factory, samples)
     _check_options(factory())
     if processes > 1:
-        _check_processes(factory(), samples, processes)
+        _check_processes(TorchMetric(factory()), samples, processes)
 
 
 def _require(holds: bool, message: str) -> None:
@@ -73,8 +74,8 @@ def _require(holds: bool, message: str) -> None:
         raise AssertionError(message)
 
 
-def _filled(factory: Callable[[], CountMetric], samples: Sequence[Sample]) -> CountMetric:
-    metric = factory()
+def _filled(factory: Callable[[], CountMetric], samples: Sequence[Sample]) -> TorchMetric:
+    metric = TorchMetric(factory())
     metric.update(*_columns(samples))
     return metric
 
@@ -101,7 +102,7 @@ def _check_declarations(metric: CountMetric) -> None:
     _require(bool(metric.summary), "`summary` is empty: say in one line what is measured")
     _require(bool(names), "`count_names` is empty: name the columns of `rows`")
     _require(len(set(names)) == len(names), f"`count_names` has duplicates: {names}")
-    figures = list(metric.figures(metric.counts))
+    figures = list(metric.figures(torch.zeros(len(names), dtype=torch.float64)))
     declared = list(metric.figure_info)
     _require(figures == declared, f"`figure_info` lists {declared}, `figures` returns {figures}")
     unknown = [column.figure for column in metric.columns if column.figure not in figures]
@@ -132,7 +133,7 @@ def _check_reference(
     for size in (*range(1, min(8, len(samples))), len(samples)):
         expected = dict(reference(*_columns(samples[:size])))
         _require(bool(expected), "the reference returns no figures, so nothing is compared")
-        found = _values(_filled(factory, samples[:size]).compute())
+        found = _values(factory().score(*_columns(samples[:size])))
         common = {name: found[name] for name in expected if name in found}
         _require(
             _same(common, expected, tolerance),
@@ -143,7 +144,7 @@ def _check_reference(
 def _check_merging(factory: Callable[[], CountMetric], samples: Sequence[Sample]) -> None:
     whole = _values(_filled(factory, samples).compute())
     for cut in range(len(samples) + 1):
-        metric = factory()
+        metric = TorchMetric(factory())
         for part in (samples[:cut], samples[cut:]):
             metric.update(*_columns(part))
         _require(
@@ -162,9 +163,7 @@ def _check_merging(factory: Callable[[], CountMetric], samples: Sequence[Sample]
 
 
 def _check_empty(factory: Callable[[], CountMetric]) -> None:
-    metric = factory()
-    metric.update([], [])
-    for name, value in _values(metric.compute()).items():
+    for name, value in _values(factory().score([], [])).items():
         _require(
             math.isnan(value) or value == 0,
             f"of no samples {name} is {value}: a ratio must be nan and a number 0",
@@ -174,10 +173,9 @@ def _check_empty(factory: Callable[[], CountMetric]) -> None:
 def _check_odd_texts(factory: Callable[[], CountMetric], samples: Sequence[Sample]) -> None:
     targets = [target for _, target in samples]
     texts = list(_ODD_TEXTS)
-    metric = factory()
-    metric.update(texts, list(itertools.islice(itertools.cycle(targets), len(texts))))
+    found = factory().score(texts, list(itertools.islice(itertools.cycle(targets), len(texts))))
     _require(
-        not any(map(math.isinf, _values(metric.compute()).values())),
+        not any(map(math.isinf, _values(found).values())),
         "odd texts (empty, control characters, other scripts) make a figure infinite",
     )
 
@@ -252,7 +250,7 @@ def _check_options(metric: CountMetric) -> None:
         _require(options_of(again) == options_of(metric), "the options do not rebuild the metric")
 
 
-def _check_processes(metric: CountMetric, samples: Sequence[Sample], processes: int) -> None:
+def _check_processes(metric: TorchMetric, samples: Sequence[Sample], processes: int) -> None:
     """Each process counts every n-th sample; all of them must then report the whole."""
     reports = gloo_reports(metric, samples, processes)
     metric.update(*_columns(samples))

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import distributed
 
-from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.torch_metric import TorchMetric
 
 _WAIT = timedelta(seconds=60)
 
 
 def gloo_reports(
-    metric: CountMetric, samples: Sequence[tuple[str, Any]], processes: int
+    metric: TorchMetric, samples: Sequence[tuple[str, Any]], processes: int
 ) -> list[dict[str, float] | str]:
     """What each of several processes computes, after each has counted every n-th sample.
 

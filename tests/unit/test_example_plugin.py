@@ -52,8 +52,8 @@ typical = answer(DECODERS.build("typical", mass=0.5))
 assert typical.shape == plain.shape and not torch.equal(typical, plain)
 
 metric = METRICS.build("hedging", words=["maybe"])
-metric.update(["Maybe a cat", "a cat", "a dog, maybe", "perhaps"], [None] * 4)
-assert metric.compute()["hedging"] == 0.5
+answers = ["Maybe a cat", "a cat", "a dog, maybe", "perhaps"]
+assert metric.score(answers, [None] * 4)["hedging"] == 0.5
 
 own = ADAPTERS.get("ExampleForConditionalGeneration")
 assert own.__module__ == f"{PACKAGE}.adapter"

@@ -32,7 +32,7 @@ _URL = "https://github.com/junyangwang0410/AMBER"
 
 
 @METRICS.register("amber-generative")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class AmberGenerativeMetric(CountMetric):
     """Words of descriptions that the image does not hold: CHAIR, Cover, Hal and Cog.
 
@@ -82,7 +82,6 @@ class AmberGenerativeMetric(CountMetric):
     variant: AmberVariant = "official"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.variant not in ("official", "words"):
             raise ConfigError([f"variant must be 'official' or 'words', got {self.variant!r}"])
         self.words = read_amber_relation(self.relation)
@@ -102,7 +101,7 @@ class AmberGenerativeMetric(CountMetric):
 
 
 @METRICS.register("amber-discriminative")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class AmberDiscriminativeMetric(CountMetric):
     """Answers to AMBER's questions; No is the positive class.
 
@@ -120,9 +119,8 @@ class AmberDiscriminativeMetric(CountMetric):
 
     Example:
         >>> target = {"dimension": "state", "label": "no"}
-        >>> metric = AmberDiscriminativeMetric()
-        >>> metric.update(["No", "No.", "Yes"], [target, target, {**target, "label": "yes"}])
-        >>> figures = metric.compute()
+        >>> targets = [target, target, {**target, "label": "yes"}]
+        >>> figures = AmberDiscriminativeMetric().score(["No", "No.", "Yes"], targets)
         >>> [round(figures[name].item(), 3) for name in ("accuracy", "f1", "unparsed")]
         [0.667, 0.667, 1.0]
     """
@@ -160,7 +158,6 @@ class AmberDiscriminativeMetric(CountMetric):
     parser: str = "official"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         amber_parser(self.parser)
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:

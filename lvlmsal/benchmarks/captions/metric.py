@@ -24,7 +24,7 @@ _SIZES = range(1, NGRAMS + 1)
 
 
 @METRICS.register("captions")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class CaptionsMetric(SetMetric):
     """CIDEr-D of captions: how much they say what people say of this image and not of others.
 
@@ -46,8 +46,8 @@ class CaptionsMetric(SetMetric):
 
     Example:
         >>> metric = CaptionsMetric()
-        >>> metric.update(["A dog runs.", "Two cats"], [["a dog runs"], ["three birds fly"]])
-        >>> figures = metric.compute()
+        >>> references = [["a dog runs"], ["three birds fly"]]
+        >>> figures = metric.score(["A dog runs.", "Two cats"], references)
         >>> {name: round(figures[name].item(), 3) for name in ("cider", "bleu_1", "rouge_l")}
         {'cider': 3.75, 'bleu_1': 0.491, 'rouge_l': 0.5}
     """
@@ -81,7 +81,6 @@ class CaptionsMetric(SetMetric):
     tokeniser: Tokeniser = "plain"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self._package = require_pycocoevalcap(self.tokeniser)
 
     @property

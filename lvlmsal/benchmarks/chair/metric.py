@@ -51,7 +51,7 @@ def load_vocabulary(
 
 
 @METRICS.register("chair")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class ChairMetric(CountMetric):
     """Objects that captions mention although they are not in the image.
 
@@ -76,8 +76,7 @@ class ChairMetric(CountMetric):
 
     Example:
         >>> metric = ChairMetric()
-        >>> metric.update(["A dog and a cat.", "A red bus."], [{"dog"}, {"bus"}])
-        >>> figures = metric.compute()
+        >>> figures = metric.score(["A dog and a cat.", "A red bus."], [{"dog"}, {"bus"}])
         >>> {name: round(figures[name].item(), 3) for name in ("chair_s", "chair_i", "recall")}
         {'chair_s': 0.5, 'chair_i': 0.333, 'recall': 1.0}
     """
@@ -116,7 +115,6 @@ class ChairMetric(CountMetric):
     singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.words = load_vocabulary(self.vocabulary, self.singulariser)
 
     @property

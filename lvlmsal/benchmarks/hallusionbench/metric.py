@@ -64,7 +64,7 @@ def _says(answer: str, rule: str) -> str | None:
 
 
 @METRICS.register("hallusionbench")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class HallusionBenchMetric(JudgedMetric, SetMetric):
     """Accuracy by question, by question pair and by figure, and the leaning towards yes.
 
@@ -93,8 +93,7 @@ class HallusionBenchMetric(JudgedMetric, SetMetric):
         >>> asked = [{**keys, "question_id": str(n), "visual_input": 2, "gt_answer": n,
         ...           "question": "?", "gt_answer_details": ""} for n in (0, 1)]
         >>> metric = HallusionBenchMetric(rule="strict")
-        >>> metric.update(["Yes, it is.", "Yes."], asked)
-        >>> found = metric.compute()
+        >>> found = metric.score(["Yes, it is.", "Yes."], asked)
         >>> found["aacc"].item(), found["facc"].item(), found["fp_ratio"].item()
         (0.5, 0.0, 1.0)
     """
@@ -136,7 +135,6 @@ class HallusionBenchMetric(JudgedMetric, SetMetric):
     judge_prompt: str = OWN
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.prompt = load_prompt(self.judge_prompt, OWN_PROMPT, PLACES)
 
     @property

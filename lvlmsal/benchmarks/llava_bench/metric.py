@@ -100,7 +100,7 @@ def _official(role: str, prompt: str) -> tuple[tuple[str, str], ...]:
 
 
 @METRICS.register("llava-bench")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class LlavaBenchMetric(JudgedMetric):
     """Mean score that a judge gives the answers, relative to that of reference answers.
 
@@ -124,8 +124,7 @@ class LlavaBenchMetric(JudgedMetric):
         ...           "category": "conv"}
         >>> (request,) = metric.requests("A bus.", target)
         >>> metric.replies = {request.key: "8 6"}
-        >>> metric.update(["A bus."], [target])
-        >>> found = metric.compute()
+        >>> found = metric.score(["A bus."], [target])
         >>> found["ratio"].item(), found["official"].item()
         (0.75, 75.0)
     """
@@ -164,7 +163,6 @@ class LlavaBenchMetric(JudgedMetric):
     judge_prompt: str = OWN
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.reading not in get_args(Reading):
             raise ValueError(f"reading must be one of {get_args(Reading)}, got {self.reading!r}")
         self.prompts: Mapping[str, JudgePrompt] = llava_bench_prompts(self.judge_prompt)

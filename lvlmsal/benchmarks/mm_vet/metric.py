@@ -64,7 +64,7 @@ def mm_vet_prompt(given: str) -> JudgePrompt:
 
 
 @METRICS.register("mm-vet")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class MmVetMetric(JudgedMetric):
     """Mean grade from 0 to 1 that a judge gives to answers, by capability.
 
@@ -89,8 +89,7 @@ class MmVetMetric(JudgedMetric):
         >>> target = {"question": "How many?", "answer": "3", "capability": ["rec", "math"]}
         >>> (request,) = metric.requests("Three.", target)
         >>> metric.replies = {request.key: "1.0"}
-        >>> metric.update(["Three."], [target])
-        >>> metric.compute()["total"].item()
+        >>> metric.score(["Three."], [target])["total"].item()
         1.0
     """
 
@@ -124,7 +123,6 @@ class MmVetMetric(JudgedMetric):
     judge_runs: int = 1
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not 1 <= self.judge_runs <= MOST_RUNS:
             raise ValueError(f"judge_runs must be from 1 to {MOST_RUNS}, got {self.judge_runs}")
         self.prompt = mm_vet_prompt(self.judge_prompt)

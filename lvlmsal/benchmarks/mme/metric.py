@@ -16,7 +16,7 @@ from lvlmsal.registry import METRICS
 
 
 @METRICS.register("mme")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class MmeMetric(SetMetric):
     """Scores of pairs of yes-or-no questions, by task and for perception and cognition.
 
@@ -34,9 +34,8 @@ class MmeMetric(SetMetric):
 
     Example:
         >>> target = {"task": "count", "image": "1.png", "question": 1, "label": "yes"}
-        >>> metric = MmeMetric()
-        >>> metric.update(["Yes", "no"], [target, {**target, "question": 2, "label": "yes"}])
-        >>> metric.compute()["score/count"].item()
+        >>> asked = [target, {**target, "question": 2, "label": "yes"}]
+        >>> MmeMetric().score(["Yes", "no"], asked)["score/count"].item()
         50.0
     """
 
@@ -64,7 +63,6 @@ class MmeMetric(SetMetric):
     parser: str = "official"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         mme_parser(self.parser)
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:

@@ -17,7 +17,7 @@ from lvlmsal.registry import METRICS
 
 
 @METRICS.register("pope")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class PopeMetric(CountMetric):
     """Accuracy, precision, recall, F1 and yes ratio of answers to "Is there a ... in the image?".
 
@@ -32,9 +32,9 @@ class PopeMetric(CountMetric):
 
     Example:
         >>> metric = PopeMetric(parser="strict")
-        >>> metric.update(["Yes, a red one.", "no"], ["yes", "yes"])
-        >>> metric.update(["It is hard to say."], ["no"])
-        >>> {name: round(value.item(), 3) for name, value in metric.compute().items()}
+        >>> answers = ["Yes, a red one.", "no", "It is hard to say."]
+        >>> found = metric.score(answers, ["yes", "yes", "no"])
+        >>> {name: round(value.item(), 3) for name, value in found.items()}
         ... # doctest: +NORMALIZE_WHITESPACE
         {'accuracy': 0.333, 'precision': 1.0, 'recall': 0.5, 'f1': 0.667, 'yes_ratio': 0.333,
          'unparsed': 1.0, 'n': 3.0}
@@ -69,7 +69,6 @@ class PopeMetric(CountMetric):
     parser: str = "strict"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         get_parser(self.parser)
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:

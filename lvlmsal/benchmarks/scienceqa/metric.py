@@ -33,7 +33,7 @@ a problem may be in several of the three in the middle, and is in one of the oth
 
 
 @METRICS.register("scienceqa")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class ScienceqaMetric(CountMetric):
     """Right choices, over all problems and by subject, context and grade.
 
@@ -54,8 +54,7 @@ class ScienceqaMetric(CountMetric):
         >>> easy = {"answer": 0, "choices": 3, "subject": "natural science", "grade": 2}
         >>> metric = ScienceqaMetric()
         >>> targets = [{**easy, "hint": False, "image": image} for image in (True, False)]
-        >>> metric.update(["A", "A."], targets)  # LLaVA's rule allows no full stop
-        >>> figures = metric.compute()
+        >>> figures = metric.score(["A", "A."], targets)  # LLaVA's rule allows no full stop
         >>> {name: figures[name].item() for name in ("accuracy", "image", "unparsed")}
         {'accuracy': 0.5, 'image': 1.0, 'unparsed': 1.0}
     """
@@ -96,7 +95,6 @@ class ScienceqaMetric(CountMetric):
     rule: str = "llava"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         rule_named("rule", self.rule, CHOICE_RULES)
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:

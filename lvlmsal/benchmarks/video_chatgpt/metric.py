@@ -71,7 +71,7 @@ def prompt_files(folder: str) -> list[Path]:
 
 
 @METRICS.register("video-chatgpt")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class VideoChatGptMetric(ScoreMetric, SetMetric):
     """Means of five scores from 0 to 5 that a judge gives to texts about videos.
 

@@ -32,7 +32,7 @@ PLACES: Final = ("question", "reference", "answer")
 
 
 @METRICS.register("video-qa")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class VideoQaMetric(ScoreMetric):
     """Share of answers that a judge accepts, and the mean of its scores from 0 to 5.
 
@@ -56,8 +56,8 @@ class VideoQaMetric(ScoreMetric):
         >>> asked = {"question": "what is he doing", "answer": "running"}
         >>> (request,) = metric.requests("He runs.", asked)
         >>> metric.replies = {request.key: "{'pred': 'yes', 'score': 4.8}"}
-        >>> metric.update(["He runs."], [asked])
-        >>> {name: value.item() for name, value in metric.compute().items()}
+        >>> found = metric.score(["He runs."], [asked])
+        >>> {name: value.item() for name, value in found.items()}
         {'accuracy': 1.0, 'score': 4.0, 'neither': 0.0, 'unjudged': 0.0, 'n': 1.0}
     """
 

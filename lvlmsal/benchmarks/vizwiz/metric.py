@@ -144,7 +144,7 @@ VQA_RULES: Final[dict[str, VqaRule]] = {rule.name: rule for rule in _ALL}
 
 
 @METRICS.register("vizwiz")
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class VizwizMetric(CountMetric):
     """Agreement of short answers with those of ten people, over all and by the kind of answer.
 
@@ -167,8 +167,7 @@ class VizwizMetric(CountMetric):
         >>> people = ["blue"] * 3 + ["navy"] * 7
         >>> target = {"answers": people, "answer_type": "other", "answerable": True}
         >>> metric = VizwizMetric()
-        >>> metric.update(["Blue.", "a navy"], [target, target])
-        >>> metric.compute()["accuracy"].item()  # 0.9 and 1
+        >>> metric.score(["Blue.", "a navy"], [target, target])["accuracy"].item()  # 0.9 and 1
         0.95
     """
 
@@ -204,7 +203,6 @@ class VizwizMetric(CountMetric):
     rule: str = "vizwiz-api"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         rule_named("rule", self.rule, VQA_RULES)
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:

@@ -12,7 +12,9 @@ from lvlmsal.evaluation.config.reading import ConfigSource, load_content, read_c
 from lvlmsal.evaluation.config.world import world_problems
 
 
-def refuse_misstated(source: ConfigSource, overrides: Iterable[str] = ()) -> None:
+def refuse_misstated(
+    source: ConfigSource, overrides: Iterable[str] = (), *, found: Iterable[str] = ()
+) -> None:
     """Refuse a config that is wrong in itself: its keys, names, options or their values.
 
     `lvlmsal.evaluation.config.plan.make_plan` says the same and more. This is for commands, which
@@ -21,11 +23,13 @@ def refuse_misstated(source: ConfigSource, overrides: Iterable[str] = ()) -> Non
     Args:
         source: The config, as `read_config` takes it.
         overrides: Texts ``key=value``.
+        found: What else is wrong.
 
     Raises:
         ConfigError: It lists every such problem.
     """
     config, problems, name = read_config(source, overrides)
+    problems = [*found, *problems]
     problems += import_plugins(config.plugins)
     problems += stated_problems(config, read=problems)
     problems += world_problems(config.world)

@@ -16,7 +16,7 @@ from lvlmsal.readers.rows import read_json_rows
 from lvlmsal.registry import METRICS
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class TintMetric(CountMetric):
     """Share of the answers that name the color; tables do not show their length."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lvlmsal.metrics.base import CountMetric
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class Hedging(CountMetric):
     """Share of the answers that hold a word of doubt."""
 

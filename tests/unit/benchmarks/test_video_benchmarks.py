@@ -144,8 +144,7 @@ def test_video_chatgpt_reads_its_three_files(texts: Path) -> None:
     ]
     assert [sample.prompt for sample in samples[-2:]] == ["What?", "And?"]
     metric = benchmark.metric()
-    metric.update(["x"] * 5, [sample.target for sample in samples])
-    found = metric.compute()
+    found = metric.score(["x"] * 5, [sample.target for sample in samples])
     # 2 answers with three scores each, one temporal, one pair; none judged yet
     assert (found["n"].item(), found["unjudged"].item()) == (8, 8)
     one = VideoChatGpt(root=str(texts), part="temporal")

@@ -115,8 +115,8 @@ def test_conformance_under_the_other_rules(rule: str) -> None:
 
 def test_accuracy_by_hand_and_failures() -> None:
     metric = video_metric()
-    metric.update([a for a, _ in VIDEO], [t for _, t in VIDEO])
-    found = {name: value.item() for name, value in metric.compute().items()}
+    figures = metric.score([a for a, _ in VIDEO], [t for _, t in VIDEO])
+    found = {name: value.item() for name, value in figures.items()}
     # yes, no, yes ("No, yes."), neither, unjudged; scores 4, 1, 3, 2
     assert found == {"accuracy": 2 / 3, "score": 2.5, "neither": 1, "unjudged": 1, "n": 5}
     rows = torch.cat([metric.rows(*map(list, zip(*VIDEO, strict=True))), metric.failed_rows([{}])])

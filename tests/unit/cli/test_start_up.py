@@ -106,11 +106,65 @@ def test_a_wrong_config_is_refused_before_anything_heavy_is_imported(tmp_path: P
         assert each["heavy"] == []
 
 
-def test_scoring_answers_imports_neither_lightning_nor_data_sets(tmp_path: Path) -> None:
+SWEEP: dict[str, Any] = {"method": "sgrs", "grids": [{"sgrs.alpha": [0, 0.6]}]}
+WRONG_SWEEPS: dict[str, tuple[dict[str, Any], str]] = {
+    "no sweep": ({"sweep": None}, "sweep: expected `method` and `grids`"),
+    "key of the run": ({"sede": 3}, "Did you mean 'seed'"),
+    "decoder": ({"sweep": {**SWEEP, "method": "sgsr"}}, "Did you mean 'sgrs'"),
+    "axis": ({"sweep": {**SWEEP, "grids": [{"sgrs.alfa": [0]}]}}, "Did you mean 'alpha'"),
+    "value": ({"sweep": {**SWEEP, "grids": [{"sgrs.k": [0]}]}}, "k must be at least 1, got 0"),
+}
+WRONG_WORDS = {
+    "sweep nosuch.yaml": "there is no config file 'nosuch.yaml'",
+    "analyze decay nosuch.yaml": "there is no config file 'nosuch.yaml'",
+    "analyze decay sweep_sgrs": "expected one over locore.beta",
+    "generate a.png Q --decoder sgsr": "Did you mean 'sgrs'",
+    "generate a.png Q --decoder sgrs --set alfa=1": "Did you mean 'alpha'",
+    "generate a.png Q --intervention locroe": "Did you mean 'locore'",
+    "generate a.png Q --model pocket-lava": "Did you mean 'pocket-llava'",
+    "saliency a.png Q -o a.png --set rwo=candidate": "Did you mean 'row'",
+    "saliency a.png Q -o a.png --set row=last": "option 'row' must be one of",
+    "saliency a.png Q -o a.gif": "expected a name that ends in .png",
+}
+
+
+def test_wrong_sweeps_and_questions_are_refused_before_anything_heavy_is_imported(
+    tmp_path: Path,
+) -> None:
+    commands, texts = [], []
+    for name, (wrong, text) in WRONG_SWEEPS.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**GOOD, "sweep": SWEEP, **wrong}))
+        commands.append(["sweep", str(path)])
+        texts.append(text)
+    commands += [words.split() for words in WRONG_WORDS]
+    for each, text in zip(ran(commands), [*texts, *WRONG_WORDS.values()], strict=True):
+        assert each["code"] == 2
+        assert text in each["err"]
+        assert each["heavy"] == [], each["words"]
+
+
+SCORERS = """
+import json, sys
+from lvlmsal.registry import SCORERS
+print(json.dumps([[name, SCORERS.get(name).name] for name in SCORERS]))
+print(json.dumps([name for name in json.loads(sys.argv[1]) if name in sys.modules]))
+"""
+
+
+def test_scorers_import_of_heavy_packages_only_what_they_count_with() -> None:
+    words = [sys.executable, "-c", SCORERS, json.dumps(HEAVY)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    names, heavy = map(json.loads, done.stdout.splitlines())
+    assert len(names) > 8
+    assert set(heavy) <= {"torch", "numpy", "PIL"}
+
+
+def test_scoring_answers_imports_no_framework(tmp_path: Path) -> None:
     (tmp_path / "color.txt").write_text(
         "a.jpg\tIs it red?\tYes\tYes\na.jpg\tIs it blue?\tNo\tYes\n"
     )
     (scored,) = ran([["score", "mme", "--results", str(tmp_path), "--json"]])
     assert scored["code"] == 0
     assert json.loads(scored["out"])["accuracy"] == pytest.approx(0.5)
-    assert not {"lightning", "datasets"} & set(scored["heavy"])
+    assert set(scored["heavy"]) <= {"torch", "numpy", "PIL"}

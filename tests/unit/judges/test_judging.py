@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 KEY = "sk-secret-of-the-test"
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class Graded(JudgedMetric):
     """Asks for a number, and twice more where the reply is none."""
 
@@ -81,9 +81,7 @@ def items(n: int) -> list[Part]:
 
 def mean(some: list[Part]) -> float:
     ((metric, answers, targets),) = some
-    metric.reset()
-    metric.update(answers, targets)
-    return float(metric.compute()["mean"])
+    return float(metric.score(answers, targets)["mean"])
 
 
 def said(body: dict[str, Any]) -> str:

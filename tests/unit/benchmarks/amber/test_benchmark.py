@@ -79,8 +79,8 @@ def test_parts_are_read(root: Path, part: Any) -> None:
     assert sample.group == query(int(sample.id))["image"]
     metric = amber.metric()
     answers = [RESPONSES[int(s.id)] for s in amber.samples()]
-    metric.update(answers, [s.target for s in amber.samples()])
-    assert metric.compute()["n_responses" if part == "generative" else "n"] == len(PARTS[part])
+    figures = metric.score(answers, [s.target for s in amber.samples()])
+    assert figures["n_responses" if part == "generative" else "n"] == len(PARTS[part])
     assert all(path.is_file() for path in amber.data_files())
 
 

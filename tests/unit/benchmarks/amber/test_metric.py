@@ -192,8 +192,7 @@ def test_the_official_way_with_everything_there(monkeypatch: pytest.MonkeyPatch)
     assert not official.similar("puppy", "tree")  # exactly 0.8 is not enough
     metric = AmberGenerativeMetric(relation=relation_file())
     target = {"truth": ["cat"], "hallu": ["TV"]}
-    metric.update(["Dogs run the TV puppy"], [target])
-    figures = metric.compute()
+    figures = metric.score(["Dogs run the TV puppy"], [target])
     assert figures["n_mentions"].item() == 2
     assert (figures["chair"].item(), figures["cover"].item(), figures["cog"].item()) == (0.5, 1, 1)
     for cached in (amber_nouns._similarity, amber_nouns._document, amber_nouns._spacy_model):

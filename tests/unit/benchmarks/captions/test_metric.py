@@ -111,17 +111,16 @@ TARGETS = st.lists(WORDS.filter(bool), min_size=1, max_size=3)
 @given(st.lists(st.tuples(WORDS, TARGETS), min_size=2, max_size=4))
 def test_cider_is_the_formula(samples: list[tuple[str, list[str]]]) -> None:
     metric = CaptionsMetric()
-    metric.update([caption for caption, _ in samples], [others for _, others in samples])
-    found = {name: value.item() for name, value in metric.compute().items()}
-    expected = reference([caption for caption, _ in samples], [others for _, others in samples])
+    captions, references = [caption for caption, _ in samples], [others for _, others in samples]
+    found = {name: v.item() for name, v in metric.score(captions, references).items()}
+    expected = reference(captions, references)
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.lists(st.tuples(WORDS, TARGETS), min_size=1, max_size=4))
 def test_bleu_is_that_of_the_package(samples: list[tuple[str, list[str]]]) -> None:
     metric = CaptionsMetric()
-    metric.update([caption for caption, _ in samples], [others for _, others in samples])
-    found = metric.compute()
+    found = metric.score([caption for caption, _ in samples], [others for _, others in samples])
     expected, _ = Bleu(4).compute_score(
         {place: others for place, (_, others) in enumerate(samples)},
         {place: [caption] for place, (caption, _) in enumerate(samples)},
@@ -139,22 +138,20 @@ def test_bleu_counts_by_hand() -> None:
 
 def test_one_image_is_undefined_and_perfect_captions_of_several_are_ten() -> None:
     metric = CaptionsMetric()
-    metric.update(["a dog runs home"], [["a dog runs home"]])
-    found = metric.compute()
+    found = metric.score(["a dog runs home"], [["a dog runs home"]])
     assert math.isnan(found["cider"])
     assert (found["bleu_4"].item(), found["rouge_l"]) == (pytest.approx(1), 1)
-    metric.update(["two cats sleep here"], [["two cats sleep here"]])
-    assert metric.compute()["cider"].item() == pytest.approx(10)
+    captions = ["a dog runs home", "two cats sleep here"]
+    found = metric.score(captions, [[caption] for caption in captions])
+    assert found["cider"].item() == pytest.approx(10)
     # nothing tells images apart whose references are the same
     same = CaptionsMetric()
-    same.update(["a dog runs home"] * 2, [["a dog runs home"]] * 2)
-    assert same.compute()["cider"] == 0
+    assert same.score(["a dog runs home"] * 2, [["a dog runs home"]] * 2)["cider"] == 0
 
 
 def test_references_without_words_are_no_reason_to_stop() -> None:
     metric = CaptionsMetric()
-    metric.update(["a dog", "."], [["!"], ["?"]])
-    assert metric.compute()["cider"] == 0
+    assert metric.score(["a dog", "."], [["!"], ["?"]])["cider"] == 0
 
 
 def test_plain_tokens() -> None:
@@ -187,9 +184,9 @@ def test_the_tokeniser_of_coco() -> None:
     ]
     assert found[0] == caption_tokens(texts[:1], "plain")[0]
     metric = CaptionsMetric(tokeniser="ptb")
-    metric.update(["A dog in the U.S.", "A cat."], [["a dog in the u.s."], ["a cat"]])
+    found = metric.score(["A dog in the U.S.", "A cat."], [["a dog in the u.s."], ["a cat"]])
     # neither says a 3-gram more than the other's reference has; the second has no longer ones
-    assert metric.compute()["cider"].item() == pytest.approx((10 + 5) / 2)
+    assert found["cider"].item() == pytest.approx((10 + 5) / 2)
     assert "Penn Treebank" in metric.variant
 
 
@@ -207,6 +204,6 @@ def test_wrong_input_is_refused() -> None:
     metric = CaptionsMetric()
     for wrong in ("a dog", [], None):
         with pytest.raises(ValueError, match="list of at least one reference"):
-            metric.update(["a dog"], [wrong])
+            metric.score(["a dog"], [wrong])
     with pytest.raises(ConfigError, match="one of 'plain', 'ptb'"):
         METRICS.build("captions", tokeniser="java")

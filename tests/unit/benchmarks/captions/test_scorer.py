@@ -49,8 +49,8 @@ def test_the_benchmark_reads_the_official_layout(root: Path) -> None:
     ]
     assert captions.samples()[0].images == (root / "val2014/001.jpg",)
     metric = captions.metric()
-    metric.update(["two cats sleep here"] * 3, [s.target for s in captions.samples()])
-    assert 0 < metric.compute()["cider"] < 10
+    targets = [s.target for s in captions.samples()]
+    assert 0 < metric.score(["two cats sleep here"] * 3, targets)["cider"] < 10
 
 
 def test_a_subset_by_names_of_files(root: Path) -> None:

@@ -94,8 +94,7 @@ def test_rules_without_a_judge(rule: HallusionRule, verdicts: list[int]) -> None
         return hallusion_reference(chosen, targets, bare=rule != "strict")
 
     check_metric(lambda: HallusionBenchMetric(rule=rule), HALLUSION, reference, processes=1)
-    metric.update(ANSWERS, TARGETS)
-    found = {name: value.item() for name, value in metric.compute().items()}
+    found = {name: value.item() for name, value in metric.score(ANSWERS, TARGETS).items()}
     assert {name: found[name] for name in expected} == pytest.approx(expected, nan_ok=True)
 
 

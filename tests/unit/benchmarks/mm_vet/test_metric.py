@@ -54,8 +54,7 @@ def test_unusable_replies_are_asked_for_again_with_suffix_and_temperature() -> N
     assert attempts == [0, 1, 2, 3, 4]
     assert texts[0].endswith("\nx? | 1 <AND> 2 <OR> 3 | a | b | ")
     assert all(text == texts[0] + RETRY_SUFFIX for text in texts[1:])
-    metric.update(["a | b"], [TARGET])
-    found = metric.compute()
+    found = metric.score(["a | b"], [TARGET])
     assert (found["given_up"], found["unjudged"]) == (1, 0)
     # the script says 0 here; of a judge who was never read nothing is said
     assert math.isnan(found["total"])
@@ -71,8 +70,7 @@ def test_runs_are_asked_beside_each_other_and_keep_earlier_replies() -> None:
     thrice.replies = {first.key: "0.4"}
     assert [r.attempt for r in thrice.requests("a", TARGET)] == [5, 10]
     thrice.replies = {request.key: text for request, text in zip(asked, "010", strict=True)}
-    thrice.update(["a"], [TARGET])
-    found = thrice.compute()
+    found = thrice.score(["a"], [TARGET])
     assert float(found["total"]) == pytest.approx(1 / 3)
     assert float(found["total_std"]) == pytest.approx(math.sqrt(2) / 3)
 

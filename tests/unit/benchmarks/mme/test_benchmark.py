@@ -56,8 +56,7 @@ def test_both_layouts_are_read(root: Path) -> None:
     assert mme.label == "mme"
     assert len(mme.data_files()) == 3
     metric = mme.metric()
-    metric.update(["yes", "no"] * 3, [s.target for s in samples])
-    figures = metric.compute()
+    figures = metric.score(["yes", "no"] * 3, [s.target for s in samples])
     assert (figures["score/existence"].item(), figures["score/artwork"].item()) == (200, 200)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lvlmsal.benchmarks.mme.counts import MME_PARSERS, mme_counts, mme_parser
 from lvlmsal.benchmarks.mme.metric import MmeMetric
 from lvlmsal.errors import LvlmsalError
+from lvlmsal.metrics.torch_metric import TorchMetric
 from tests.unit.benchmarks.yesno_cases import MME_SAMPLES, TASKS, mme_target
 
 Y, N, O = "yes", "no", None  # noqa: E741
@@ -71,7 +72,7 @@ def test_scores_counted_by_hand() -> None:
         "OCR": [("yes", "no")],
         "code_reasoning": [("no", "yes")],
     }
-    metric = MmeMetric()
+    metric = TorchMetric(MmeMetric())
     for task, images in samples.items():
         for image, answers in enumerate(images):
             targets = [
@@ -91,11 +92,11 @@ def test_scores_counted_by_hand() -> None:
 
 
 def test_totals_of_all_tasks() -> None:
-    metric = MmeMetric()
+    answers, targets = [], []
     for task in TASKS:
-        targets = [mme_target(task, "1", 1, "yes"), mme_target(task, "1", 2, "yes")]
-        metric.update(["yes", "yes" if task == "OCR" else "no"], targets)
-    figures = metric.compute()
+        targets += [mme_target(task, "1", 1, "yes"), mme_target(task, "1", 2, "yes")]
+        answers += ["yes", "yes" if task == "OCR" else "no"]
+    figures = MmeMetric().score(answers, targets)
     assert figures["perception"].item() == 9 * 50 + 200
     assert figures["cognition"].item() == 4 * 50
 
@@ -103,8 +104,7 @@ def test_totals_of_all_tasks() -> None:
 def test_an_image_of_the_same_name_in_another_task_is_another_image() -> None:
     targets = [mme_target("scene", "1", 1, "yes"), mme_target("color", "1", 2, "yes")]
     metric = MmeMetric()
-    metric.update(["yes", "yes"], targets)
-    assert metric.compute()["score/scene"].item() == 100
+    assert metric.score(["yes", "yes"], targets)["score/scene"].item() == 100
 
 
 def test_failed_questions_are_wrong_and_their_images_not_right() -> None:

@@ -116,9 +116,8 @@ SAMPLES = [
 
 
 def test_the_table_worked_out_on_paper() -> None:
-    metric = ScienceqaMetric()
-    metric.update([answer for answer, _ in SAMPLES], [t for _, t in SAMPLES])
-    found = {name: value.item() for name, value in metric.compute().items()}
+    answers, targets = [answer for answer, _ in SAMPLES], [t for _, t in SAMPLES]
+    found = {name: v.item() for name, v in ScienceqaMetric().score(answers, targets).items()}
     assert found == pytest.approx(
         {
             "accuracy": 3 / 6,
@@ -149,10 +148,10 @@ def test_wrong_targets_and_options_are_refused() -> None:
     for change in ({"subject": "magic"}, {"answer": 3}, {"grade": "grade3"}, {"grade": 13}):
         wrong = {**target(0), **change}
         with pytest.raises(ValueError, match=r"subject|index|grade"):
-            metric.update(["A"], [wrong])
+            metric.score(["A"], [wrong])
     for none in ("A", {}):
         with pytest.raises(ValueError, match="a target must be an object"):
-            metric.update(["A"], [none])
+            metric.score(["A"], [none])
         with pytest.raises(ValueError, match="a target must be an object"):
             metric.failed_rows([none])
     with pytest.raises(UnknownName, match="Did you mean 'llava'"):

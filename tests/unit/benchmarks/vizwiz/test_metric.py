@@ -33,8 +33,7 @@ def people(*answers: str, kind: str = "other", answerable: int = 1, **more: Any)
 
 def accuracy(rule: str, answer: str, target: dict[str, Any]) -> float:
     metric = VizwizMetric(rule=rule)
-    metric.update([answer], [target])
-    return round(metric.compute()["accuracy"].item(), 6)
+    return round(metric.score([answer], [target])["accuracy"].item(), 6)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +136,11 @@ def average_precision(said: list[bool], truly: list[bool]) -> float:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12))
 def test_finding_what_cannot_be_answered(pairs: list[tuple[bool, bool]]) -> None:
     said, truly = [s for s, _ in pairs], [t for _, t in pairs]
-    metric = VizwizMetric()
-    metric.update(
+    figures = VizwizMetric().score(
         ["Unanswerable." if s else "blue" for s in said],
         [people("blue*10", answerable=int(not t)) for t in truly],
     )
-    found = {name: value.item() for name, value in metric.compute().items()}
+    found = {name: value.item() for name, value in figures.items()}
     hits = sum(s and t for s, t in pairs)
     both = sum(said) + sum(truly)
     assert found["unanswerable_f1"] == pytest.approx(
@@ -153,8 +151,7 @@ def test_finding_what_cannot_be_answered(pairs: list[tuple[bool, bool]]) -> None
 
 
 def test_kinds_of_answers_and_what_has_none() -> None:
-    metric = VizwizMetric()
-    metric.update(
+    figures = VizwizMetric().score(
         ["yes", "no", "Unanswerable", "4", "x"],
         [
             people("yes*10", kind="yes/no"),
@@ -164,7 +161,7 @@ def test_kinds_of_answers_and_what_has_none() -> None:
             {"answers": [], "confidences": [], "answer_type": "", "answerable": None},
         ],
     )
-    found = {name: value.item() for name, value in metric.compute().items()}
+    found = {name: value.item() for name, value in figures.items()}
     assert found == pytest.approx(
         {
             "accuracy": (1 + 0 + 1 + 0.6) / 4,
@@ -199,9 +196,9 @@ def test_targets_that_are_none_are_refused() -> None:
     metric = VizwizMetric()
     for target in ("yes", {}, {"answers": "yes"}, {"answers": ["a"]}, people("a", kind="color")):
         with pytest.raises(ValueError, match="a target must"):
-            metric.update(["a"], [target])
+            metric.score(["a"], [target])
     with pytest.raises(ValueError, match="1 confidences for 2 answers"):
-        metric.update(["a"], [people("a*2", confidences=["yes"])])
+        metric.score(["a"], [people("a*2", confidences=["yes"])])
     with pytest.raises(UnknownName, match="Did you mean 'vizwiz-api'"):
         VizwizMetric(rule="vizwiz")
 

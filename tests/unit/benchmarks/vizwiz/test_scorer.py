@@ -80,8 +80,8 @@ def test_the_benchmark_reads_the_official_layout(root: Path) -> None:
     assert vizwiz.label == "vizwiz/val"
     assert Vizwiz(root=str(root), images="elsewhere").image_root() == root / "elsewhere"
     metric = Vizwiz(root=str(root), rule="lmms-eval").metric()
-    metric.update(ANSWERS, [sample.target for sample in vizwiz.samples()])
-    assert metric.compute()["accuracy"].item() == pytest.approx(2 / 3)
+    found = metric.score(ANSWERS, [sample.target for sample in vizwiz.samples()])
+    assert found["accuracy"].item() == pytest.approx(2 / 3)
 
 
 def test_the_test_split_can_be_answered_but_not_scored(root: Path) -> None:
@@ -90,8 +90,7 @@ def test_the_test_split_can_be_answered_but_not_scored(root: Path) -> None:
     vizwiz = Vizwiz(root=str(root), split="test")
     assert vizwiz.problems() == []
     metric = vizwiz.metric()
-    metric.update(["x"], [vizwiz.samples()[0].target])
-    found = metric.compute()
+    found = metric.score(["x"], [vizwiz.samples()[0].target])
     assert found["unscored"] == 1
     assert found["accuracy"].isnan()
 
