@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike
 from lvlmsal.adapters.processors import own_processor
 from lvlmsal.adapters.prompts import append_tokens, build_inputs, token_texts
-from lvlmsal.adapters.spans import TokenSpans, find_spans
+from lvlmsal.adapters.spans import Interval, TokenSpans, find_spans
 from lvlmsal.adapters.unwrapping import check_generate
 from lvlmsal.errors import UnsupportedError
 
@@ -45,6 +45,8 @@ class ModelAdapter(ABC):
     """What stands in where the processor of transformers cannot be built for its video part."""
     wraps_images: ClassVar[bool] = False
     """Whether a mark stands before the visual tokens of each image, and one behind them."""
+    pads_images: ClassVar[bool] = False
+    """Whether `pixel_values` has a row of images, of `tokens_per_image` each, for each sample."""
 
     attention_name: ClassVar[str] = "self_attn"
     """What a decoder layer calls its self-attention."""
@@ -173,6 +175,11 @@ class ModelAdapter(ABC):
         """
         return None
 
+    def marked(self, ids: Sequence[int], image: Interval) -> Interval:
+        """Where an image stands with the marks around it; `ids` are the sample's, unpadded."""
+        wrap = int(self.wraps_images)
+        return max(0, image[0] - wrap), image[1] + wrap
+
     def encode(
         self,
         images: Sequence[Sequence[ImageLike]],
@@ -200,12 +207,11 @@ class ModelAdapter(ABC):
 
     def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete inputs, drop what the model does not take, move them to its device and dtype."""
-        completed = self.complete(dict(inputs))
         accepted = set(inspect.signature(type(self.model).forward).parameters)
         device, dtype = self.model.device, self.model.dtype
         return {
             name: value.to(device, dtype if value.is_floating_point() else None)
-            for name, value in completed.items()
+            for name, value in self.complete(dict(inputs)).items()
             if name in accepted
         }
 
@@ -217,20 +223,16 @@ class ModelAdapter(ABC):
         """Add text tokens behind a prompt, for a pass over prompt and answer at once.
 
         Args:
-            inputs: Of the prompt, as from :meth:`encode`.
+            inputs: Of the prompt, as from :meth:`encode`; what is not text is shared with them.
             ids: Token ids, shape (B, n).
-
-        Returns:
-            The longer inputs; what does not depend on the text is shared with `inputs`.
         """
         return append_tokens(self.model, inputs, ids)
 
     def decode(self, ids: Tensor | Sequence[int]) -> str:
         """Text of generated ids, shape (n,), without special tokens."""
+        numbers = [int(token) for token in ids]
         text: str = self.tokenizer.decode(
-            [int(token) for token in ids],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
+            numbers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
 

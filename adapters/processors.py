@@ -16,6 +16,7 @@ from typing import Any
 
 from transformers import (
     AutoProcessor,
+    Idefics3Processor,
     InternVLProcessor,
     PreTrainedConfig,
     PreTrainedModel,
@@ -191,3 +192,7 @@ class ImageOnlyInternVLProcessor(InternVLProcessor):
         self.multimodal_pattern = re.compile(f"(?P<image>{image})|(?P<video>{video})")
         # Not the parent's own, which insists on a video processor.
         _init(self, image_processor, tokenizer, chat_template=chat_template)
+
+
+class ImageOnlySmolVLMProcessor(Idefics3Processor):
+    """SmolVLM without videos, which is Idefics3's processor."""

@@ -259,7 +259,7 @@ class Passes:
         )
         encoded = kwargs.get("mm_encoder_outputs") or None
         if encoded is not None:
-            inputs = {**inputs, **self._here.images.inputs(spans, encoded)}
+            inputs = {**inputs, **self._here.images.inputs(self.adapter, spans, encoded)}
         # An answer may stand behind the prompt, or tokens that were drafted.
         until = max(of_sample.output_column for of_sample in spans)
         inputs |= {name: inputs[name][:, :until] for name in TEXT if name in inputs}

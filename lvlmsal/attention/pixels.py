@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.image_rows import padded_rows, shown
 from lvlmsal.adapters.spans import TokenSpans
 
 PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
@@ -17,11 +19,31 @@ GRIDS = {"image": "image_grid_thw", "video": "video_grid_thw"}
 """Inputs of ``generate`` by modality: pixels, and the sizes of images that are strung together."""
 
 
-def units(pixels: Tensor, grids: Tensor | None) -> list[Tensor]:
-    """Pixels of each unit that is encoded by itself: an image, a tile of one, or a video."""
-    if grids is None:
-        return list(pixels)
-    return list(torch.split(pixels, grids.prod(-1).tolist()))
+def units(pixels: Tensor, grids: Tensor | None, *, rows: bool = False) -> list[Tensor]:
+    """Pixels of each unit that is encoded by itself: an image, a tile of one, or a video.
+
+    Args:
+        pixels: of an input, or as the encoder was given them.
+        grids: sizes of units that are strung together.
+        rows: whether each sample has a row of images (``ModelAdapter.pads_images``).
+    """
+    if grids is not None:
+        return list(torch.split(pixels, grids.prod(-1).tolist()))
+    return list(pixels[shown(pixels)] if rows else pixels)
+
+
+def joined(
+    parts: Sequence[Tensor],
+    grids: Tensor | None,
+    adapter: ModelAdapter,
+    spans: Sequence[TokenSpans],
+) -> Tensor:
+    """The pixels of a prompt whose units these are; the spans are those of its rows."""
+    if grids is not None:
+        return torch.cat(list(parts))
+    if adapter.pads_images:
+        return padded_rows(parts, [len(row.images) for row in spans])
+    return torch.stack(list(parts))
 
 
 class EncodedImages:
@@ -37,12 +59,16 @@ class EncodedImages:
         grid = kwargs.get("grid_thw", args[1] if len(args) > 1 else None)
         self._calls.append((tensors[0], grid if isinstance(grid, Tensor) else None))
 
-    def inputs(self, spans: Sequence[TokenSpans], encoded: Mapping[str, Any]) -> dict[str, Tensor]:
+    def inputs(
+        self, adapter: ModelAdapter, spans: Sequence[TokenSpans], encoded: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
         """Pixels and grids of a prompt, in the order of its rows, beams included.
 
         Args:
+            adapter: of the model.
             spans: one for each row of the batch.
-            encoded: ``mm_encoder_outputs`` of the pass: features of each unit, repeated for beams.
+            encoded: ``mm_encoder_outputs`` of the pass: features of each unit, or of all units of a
+                row, repeated for beams.
 
         Returns:
             Inputs of ``generate``; nothing where the encoder was not run in this scope, or where
@@ -59,12 +85,13 @@ class EncodedImages:
         for kind, (pixels, grids) in zip(kinds, calls, strict=True):
             known = units(pixels, grids)
             sizes = [len(unit) for unit in features[kind]]
+            if adapter.pads_images and (each := adapter.tokens_per_image):
+                sizes = [each] * (sum(sizes) // each)
             if len(sizes) < len(known):
                 return {}  # strung together for a prompt that is run in chunks
             order = _repeated(sizes, len(known), spans, alone=len(kinds) == 1)
-            found[PIXELS[kind]] = (torch.stack if grids is None else torch.cat)(
-                [known[index] for index in order]
-            )
+            mine = [known[index] for index in order]
+            found[PIXELS[kind]] = joined(mine, grids, adapter, spans)
             if grids is not None:
                 found[GRIDS[kind]] = grids[order]
         return found

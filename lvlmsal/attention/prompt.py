@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.spans import TokenSpans
-from lvlmsal.attention.pixels import GRIDS, PIXELS, units
+from lvlmsal.attention.pixels import GRIDS, PIXELS, joined, units
 from lvlmsal.attention.second_stream import SecondStream
 from lvlmsal.errors import UnsupportedError
 
@@ -53,7 +53,8 @@ class Prompt:
 
         Args:
             change: from the processed pixels of one image to others of the same shape. The shape is
-                the family's: (3, H, W) in LLaVA (a tile in InternVL), (patches, values) in Qwen-VL.
+                the family's: (3, H, W) in LLaVA and Idefics3 (a tile in InternVL), (patches,
+                values) in Qwen-VL.
 
         Raises:
             UnsupportedError: the images were encoded before the scope was opened.
@@ -66,9 +67,9 @@ class Prompt:
                 "hand pixel_values to generate inside of the intervene(...) scope"
             )
         for kind in kinds:
-            grids = found.get(GRIDS[kind])
-            changed = [change(unit) for unit in units(found[PIXELS[kind]], grids)]
-            found[PIXELS[kind]] = (torch.stack if grids is None else torch.cat)(changed)
+            grids, rows = found.get(GRIDS[kind]), self.adapter.pads_images
+            changed = [change(unit) for unit in units(found[PIXELS[kind]], grids, rows=rows)]
+            found[PIXELS[kind]] = joined(changed, grids, self.adapter, self.spans)
         return found if kinds else None
 
     def with_text(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lvlmsal.attention.pixels import GRIDS, PIXELS, units
+from lvlmsal.attention.pixels import GRIDS, PIXELS, joined, units
 from lvlmsal.attention.prompt import TEXT, Prompt
 from lvlmsal.errors import UnsupportedError
 
@@ -43,13 +43,13 @@ def select(prompt: Prompt, rows: Sequence[int]) -> dict[str, Tensor]:
         if name not in inputs:
             continue
         pixels, grids = inputs[name], inputs.get(GRIDS[kind])
-        parts = units(pixels, grids)
+        parts = units(pixels, grids, rows=prompt.adapter.pads_images)
         counts = _units_of_rows(prompt, kind, len(parts), strung=grids is not None)
         starts = [sum(counts[:row]) for row in range(len(counts))]
         chosen = [unit for row in rows for unit in range(starts[row], starts[row] + counts[row])]
         if chosen:
-            join = torch.stack if grids is None else torch.cat
-            found[name] = join([parts[unit] for unit in chosen])
+            spans = [prompt.spans[row] for row in rows]
+            found[name] = joined([parts[unit] for unit in chosen], grids, prompt.adapter, spans)
             if grids is not None:
                 found[GRIDS[kind]] = grids[chosen]
     return found

@@ -120,18 +120,20 @@ def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
     Raises:
         UnsupportedError: a prompt has no text.
     """
-    ids, wrap = prompt.inputs["input_ids"], int(prompt.adapter.wraps_images)
+    ids = prompt.inputs["input_ids"]
     kept = []
     for number, (row, spans) in enumerate(zip(ids.cpu(), prompt.spans, strict=True)):
-        keep = torch.ones(spans.output_start, dtype=torch.bool)
-        for start, end in spans.images:
-            keep[max(0, start - wrap) : end + wrap] = False
+        own = row[spans.pad : spans.output_column]
+        keep = torch.ones(len(own), dtype=torch.bool)
+        for image in spans.images:
+            start, end = prompt.adapter.marked(own.tolist(), image)
+            keep[start:end] = False
         if not keep.any():
             raise UnsupportedError(
                 f"sample {number} is nothing but its image, so no prompt is left without it: put "
                 "text next to the image"
             )
-        kept.append(row[spans.pad : spans.output_column][keep])
+        kept.append(own[keep])
     return left_padded(kept, ids)
 
 

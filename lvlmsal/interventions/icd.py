@@ -134,7 +134,7 @@ class ICD(Contrast):
         words = words_behind_image(processor, self.disturbance)
 
         def insert(tokens: list[int], spans: TokenSpans) -> list[int]:
-            stand = spans.images[-1][1] + int(adapter.wraps_images)
+            _, stand = adapter.marked(tokens, spans.images[-1])
             return [*tokens[:stand], *words, *tokens[stand:]]
 
         return insert

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import torch
 from transformers import (
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
     InternVLConfig,
     InternVLForConditionalGeneration,
     LlavaConfig,
@@ -23,7 +25,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from lvlmsal.tiny.processors import PATCH, QWEN_PATCH, SIDE, WORDS, tiny_processor
+from lvlmsal.tiny.processors import IDEFICS_SIDE, PATCH, QWEN_PATCH, SIDE, WORDS, tiny_processor
 from lvlmsal.tiny.samples import IMAGE, IMAGE_END, IMAGE_START, VIDEO
 
 VOCABULARY: Final = WORDS + 4
@@ -146,11 +148,32 @@ def _internvl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
     return InternVLForConditionalGeneration(config)
 
 
+def _idefics3(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
+    vision = {
+        "hidden_size": _WIDTH,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": IDEFICS_SIDE,
+        "patch_size": QWEN_PATCH,
+        "initializer_range": _SCALE,
+    }
+    config = Idefics3Config(
+        vision_config=vision,
+        text_config=_text(layers, kv_heads, heads, model_type="llama"),
+        image_token_id=IMAGE,
+        scale_factor=2,
+        tie_word_embeddings=False,
+    )
+    return Idefics3ForConditionalGeneration(config)
+
+
 TINY: Final[dict[str, Callable[[int, int, int], PreTrainedModel]]] = {
     "llava": _llava,
     "qwen2_vl": _qwen2_vl,
     "qwen2_5_vl": _qwen2_5_vl,
     "internvl": _internvl,
+    "idefics3": _idefics3,
 }
 """Family -> what builds it from (layers, key-value heads, heads)."""
 
@@ -159,6 +182,8 @@ FAMILIES: Final = {
     "Qwen2VLForConditionalGeneration": "qwen2_vl",
     "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl",
     "InternVLForConditionalGeneration": "internvl",
+    "Idefics3ForConditionalGeneration": "idefics3",
+    "SmolVLMForConditionalGeneration": "idefics3",
 }
 """Architecture, as a checkpoint's `config.json` names it -> family."""
 

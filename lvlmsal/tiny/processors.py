@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlavaProcessor, PreTrainedTokenizerFast
+from transformers import Idefics3Processor, LlavaProcessor, PreTrainedTokenizerFast
 
 from lvlmsal.adapters.processors import (
     ImageOnlyInternVLProcessor,
@@ -26,9 +26,16 @@ MARKS: Final = {
     "qwen2_vl": _QWEN,
     "qwen2_5_vl": _QWEN,
     "internvl": ("<IMG_CONTEXT>", "<video>", "<img>", "</img>"),
+    "idefics3": (
+        "<image>",
+        "<global-img>",
+        "<fake_token_around_image>",
+        "<end_of_utterance>",
+    ),
 }
 """Family -> what the ids from :data:`WORDS` on stand for: the placeholders of an image and of a
-video, then what begins and what ends an image."""
+video, then what begins and what ends an image. Idefics3 has no videos; one and the same mark begins
+and ends its images, and a second one stands behind it where it begins one."""
 
 SIDE: Final = 28
 """Side of an image, or of a tile, in pixels."""
@@ -37,6 +44,9 @@ PATCH: Final = 7
 """Side of a patch in pixels; of Qwen-VL, :data:`QWEN_PATCH`."""
 
 QWEN_PATCH: Final = 4
+
+IDEFICS_SIDE: Final = 24
+"""Side of an image of Idefics3, whose patches are those of Qwen-VL, merged 2 x 2."""
 
 _PIECES: Final = (
     "{{ %s }}{%%- for message in messages -%%}"
@@ -55,6 +65,7 @@ TEMPLATES: Final = {
     "qwen2_vl": _PIECES % ("''", "system\n", "user\n", _QWEN_IMAGE, "\n", "\nassistant\n"),
     "qwen2_5_vl": _PIECES % ("''", "system\n", "user\n", _QWEN_IMAGE, "\n", "\nassistant\n"),
     "internvl": _PIECES % ("''", "system\n", "user\n", "<IMG_CONTEXT>\n", "\n", "\nassistant\n"),
+    "idefics3": _PIECES % ("bos_token", "System: ", "User:", "<image>", "\n", "\nAssistant:"),
 }
 """Family -> chat template, worded as that of its real checkpoints in short."""
 
@@ -104,7 +115,12 @@ def tiny_processor(family: str) -> Any:
     tokenizer, template = tiny_tokenizer(family), TEMPLATES[family]
     with without_advice():
         # The import itself is what transformers comments on.
-        from transformers import CLIPImageProcessor, GotOcr2ImageProcessor, Qwen2VLImageProcessor
+        from transformers import (
+            CLIPImageProcessor,
+            GotOcr2ImageProcessor,
+            Idefics3ImageProcessor,
+            Qwen2VLImageProcessor,
+        )
 
         if family == "llava":
             build: Any = LlavaProcessor  # without types, too
@@ -125,6 +141,15 @@ def tiny_processor(family: str) -> Any:
             length = (SIDE // PATCH // 2) ** 2
             return ImageOnlyInternVLProcessor(
                 tiles, tokenizer, image_seq_length=length, chat_template=template
+            )
+        if family == "idefics3":
+            side = {"longest_edge": IDEFICS_SIDE}
+            build = Idefics3Processor
+            return build(
+                Idefics3ImageProcessor(size=side, max_image_size=side, do_image_splitting=False),
+                tokenizer,
+                image_seq_len=(IDEFICS_SIDE // QWEN_PATCH // 2) ** 2,
+                chat_template=template,
             )
         pixels = Qwen2VLImageProcessor(
             patch_size=QWEN_PATCH,

@@ -9,8 +9,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lvlmsal.adapters.image_rows import padded_rows
 from lvlmsal.adapters.spans import Interval
-from lvlmsal.tiny.processors import PATCH, QWEN_PATCH, SIDE, WORDS
+from lvlmsal.tiny.processors import IDEFICS_SIDE, PATCH, QWEN_PATCH, SIDE, WORDS
 
 IMAGE, VIDEO, IMAGE_START, IMAGE_END = range(WORDS, WORDS + 4)
 """Ids of the marks; all other ids are those of text, the first four of them special."""
@@ -86,10 +87,19 @@ def collate(samples: Sequence[TinySample]) -> dict[str, Tensor]:
             if name in _PER_TOKEN:
                 value = torch.nn.functional.pad(value, (width - value.shape[1], 0))
             batch.setdefault(name, []).append(value)
+    pixels = batch.get("pixel_values", [])
+    if pixels and pixels[0].dim() == 5:  # the rows of images of Idefics3
+        images = [image for row in pixels for image in row[0]]
+        batch["pixel_values"] = [padded_rows(images, [len(sample.images) for sample in samples])]
     return {name: torch.cat(values) for name, values in batch.items()}
 
 
 _PER_TOKEN: Final = ("input_ids", "attention_mask", "mm_token_type_ids")
+_AROUND: Final[dict[str, tuple[list[int], list[int]]]] = {
+    "llava": ([], []),
+    "idefics3": ([IMAGE_START, VIDEO], [IMAGE_START]),
+}
+"""Marks before and behind the visual tokens of an image, where they are not the usual two."""
 
 
 def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dtype) -> TinySample:
@@ -102,7 +112,7 @@ def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dt
         size = draw(low, high)
         return torch.randint(4, WORDS, (size,), generator=generator).tolist()
 
-    wrapped = family != "llava"
+    begin, close = _AROUND.get(family, ([IMAGE_START], [IMAGE_END]))
     ids = [1, *text(2, 6)]
     images: list[Interval] = []
     grids: list[tuple[int, int]] = []
@@ -111,7 +121,7 @@ def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dt
     for index in range(count):
         if index:
             ids += text(1, 4)
-        ids += [IMAGE_START] * wrapped
+        ids += begin
         if family == "llava":
             grid = (SIDE // PATCH, SIDE // PATCH)
             pixels.append(torch.randn(1, 3, SIDE, SIDE, generator=generator))
@@ -120,6 +130,10 @@ def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dt
             side = SIDE // PATCH // 2
             grid = (tiles * side, side)
             pixels.append(torch.randn(tiles, 3, SIDE, SIDE, generator=generator))
+        elif family == "idefics3":
+            side = IDEFICS_SIDE // QWEN_PATCH // 2
+            grid = (side, side)
+            pixels.append(torch.randn(1, 3, IDEFICS_SIDE, IDEFICS_SIDE, generator=generator))
         else:
             grid = (draw(1, 3), draw(1, 4))
             thw.append([1, 2 * grid[0], 2 * grid[1]])
@@ -127,12 +141,13 @@ def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dt
             pixels.append(torch.randn(patches, features, generator=generator))
         images.append((len(ids), len(ids) + grid[0] * grid[1]))
         grids.append(grid)
-        ids += [IMAGE] * (grid[0] * grid[1]) + [IMAGE_END] * wrapped
+        ids += [IMAGE] * (grid[0] * grid[1]) + close
     ids += text(3, 9)
     input_ids = torch.tensor([ids])
     inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
     if pixels:
-        inputs["pixel_values"] = torch.cat(pixels).to(dtype)
+        strung = torch.cat(pixels).to(dtype)
+        inputs["pixel_values"] = strung[None] if family == "idefics3" else strung
     if thw:
         inputs["image_grid_thw"] = torch.tensor(thw)
     if family.startswith("qwen"):

@@ -21,7 +21,7 @@ HAS_TORCHVISION = is_torchvision_available()
 needs_torchvision = pytest.mark.skipif(not HAS_TORCHVISION, reason="torchvision is not installed")
 
 
-@pytest.fixture(scope="module", params=["llava", "qwen2_vl", "internvl"])
+@pytest.fixture(scope="module", params=["llava", "qwen2_vl", "internvl", "idefics3"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, processor = tiny_lvlm(request.param)
     path = tmp_path_factory.mktemp("checkpoint") / request.param

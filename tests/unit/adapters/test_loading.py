@@ -143,6 +143,7 @@ def hub_layout(folder: Path, *, image_processor_type: str, processor_class: str)
         ("qwen2_vl", "Qwen2VLImageProcessor", "Qwen2VLProcessor"),
         ("qwen2_5_vl", "Qwen2VLImageProcessor", "Qwen2_5_VLProcessor"),
         ("internvl", "GotOcr2ImageProcessor", "InternVLProcessor"),
+        ("idefics3", "Idefics3ImageProcessor", "Idefics3Processor"),
     ],
 )
 def test_processor_as_on_the_hub_without_torchvision(

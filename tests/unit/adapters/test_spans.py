@@ -207,6 +207,9 @@ def test_spans_of_real_processors(
     pixels = inputs.get("pixel_values", torch.empty(0))
     if family == "llava":
         assert tokens == [16] * len(pixels)
+    elif family == "idefics3":
+        assert tokens == [9 for row in pictures for _ in row]
+        assert pixels.shape[:2] == (len(pictures), max(map(len, pictures))) or not tokens
     elif family == "internvl":
         assert sum(tokens) == 4 * len(pixels)
         assert {count % 4 for count in tokens} <= {0}

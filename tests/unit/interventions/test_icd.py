@@ -105,6 +105,7 @@ def texts(adapter: ModelAdapter, icd: ICD, batch: Any) -> list[tuple[str, str]]:
             f"<|im_start|>system\n{WORDS}<|im_end|>\n<|im_start|>user\n",
         ),
         ("internvl", None, "user\n", f"system\n{WORDS}\nuser\n"),
+        ("idefics3", None, "<s>User:", f"<s>System: {WORDS}\nUser:"),
     ],
 )
 def test_the_system_slot(family: str, template: str | None, before: str, after: str) -> None:
@@ -121,6 +122,7 @@ def test_the_system_slot(family: str, template: str | None, before: str, after: 
         ("qwen2_vl", f"<|vision_end|>{WORDS}\n"),
         ("qwen2_5_vl", f"<|vision_end|>{WORDS}\n"),
         ("internvl", f"</img>\n{WORDS}\n"),
+        ("idefics3", f"<fake_token_around_image>{WORDS}\n"),
     ],
 )
 def test_in_front_of_the_question(family: str, behind: str) -> None:
@@ -182,7 +184,8 @@ def hand_made(adapter: ModelAdapter, icd: ICD, row: int) -> tuple[Any, Any]:
     template = processor.chat_template
     opening = "'system\n" + icd.disturbance + "\n'"
     if "bos_token" in template:
-        opening = "bos_token + '" + icd.disturbance + " '"
+        named = "System: {}\n" if "System: " in template else "{} "
+        opening = "bos_token + '" + named.format(icd.disturbance) + "'"
         processor.chat_template = template.replace("{{ bos_token }}", "")
     processor.chat_template = "{{ " + opening + " }}" + processor.chat_template
     disturbed = encoded(adapter, *pair)

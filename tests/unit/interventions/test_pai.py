@@ -66,7 +66,7 @@ def wanted_logits(
         seen = model(**reference.longer(sample.inputs, answer)).logits[0, rows]
     if pai.gamma == 1:
         return seen
-    visual = (IMAGE, IMAGE_START, IMAGE_END)
+    visual = (IMAGE, VIDEO, IMAGE_START, IMAGE_END)
     text = [token for token in sample.inputs["input_ids"][0].tolist() if token not in visual]
     ids = torch.tensor([[*text, *answer]])
     with torch.no_grad():
@@ -232,11 +232,10 @@ def test_a_cut_alone_goes_with_a_contrast(cut: Any, contrast: Any) -> None:
 @pytest.mark.parametrize("method", [PAI(), M3ID()])
 def test_a_prompt_without_text_is_refused(family: str, method: Any) -> None:
     (sample,) = tiny_samples(family)
-    (start, end), wrap = sample.images[0], int(family != "llava")
+    visual = sample.inputs["input_ids"][0] >= IMAGE  # and the marks around it
     text = ("input_ids", "attention_mask", "mm_token_type_ids")
     alone = {
-        name: value[:, start - wrap : end + wrap] if name in text else value
-        for name, value in sample.inputs.items()
+        name: value[:, visual] if name in text else value for name, value in sample.inputs.items()
     }
     model = tiny_model(family)
     with (
