@@ -45,7 +45,7 @@ class Turn:
 
     question: str
     answer: str
-    kind: QuestionKind | Literal["caption"]
+    kind: str
 
 
 def plural(shape: str) -> str:

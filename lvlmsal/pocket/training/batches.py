@@ -5,35 +5,36 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import nn
 from torch.utils.data import IterableDataset
 
-from lvlmsal.pocket.scenes.draw import draw
-from lvlmsal.pocket.scenes.scene import sample_crowd, sample_scene
-from lvlmsal.pocket.training.build import PATCH
-from lvlmsal.pocket.training.data import Batch, Encoder, Mix, collate, sample_segments
+from lvlmsal.pocket.training.data import (
+    Batch,
+    Encoder,
+    Mix,
+    collate,
+    sample_segments,
+    seen_part,
+)
 
 
 def make_batch(encoder: Encoder, stream: str, index: int, mix: Mix) -> Batch:
     """Batch number `index` of a stream; the same arguments always yield the same batch."""
-    scenes, rows = [], []
+    views, rows, world = [], [], encoder.pocket.world
     for place in range(mix.rows):
         rng = random.Random(f"{stream}/{index}/{place}")
-        scene = sample_scene(rng)
-        scenes.append(scene)
-        rows.append(encoder.row(scene, sample_segments(scene, mix, rng), mix, rng))
-    return collate(encoder, scenes, rows)
+        scene = world.sample(rng)
+        views.append(world.view(scene))
+        segments = sample_segments(encoder.pocket, scene, mix, rng)
+        rows.append(encoder.row(views[-1], segments, mix, rng))
+    return collate(encoder, views, rows)
 
 
 def make_tower_batch(encoder: Encoder, stream: str, index: int, rows: int) -> Batch:
     """Images and patch labels alone, for the stage that trains the vision part."""
-    scenes = [sample_crowd(random.Random(f"{stream}/{index}/{place}")) for place in range(rows)]
-    labels = np.concatenate([encoder.labels(scene) for scene in scenes])
-    images = [Image.fromarray(draw(scene)) for scene in scenes]
-    return {"patches": torch.from_numpy(labels), **encoder.pixels(images)}
+    world = encoder.pocket.world
+    scenes = [world.crowd(random.Random(f"{stream}/{index}/{place}")) for place in range(rows)]
+    return seen_part(encoder.pocket, [world.view(scene) for scene in scenes])
 
 
 class TrainingBatches(IterableDataset[Batch]):
@@ -86,10 +87,8 @@ def whitening(encoder: Encoder, width: int, scenes: int = 200) -> torch.Tensor:
     Returns:
         ``(width, values per patch)`` matrix, in the model's own order of a patch's values.
     """
-    pixels = make_tower_batch(encoder, "whitening", 0, scenes)["pixel_values"]
-    if encoder.is_llava:
-        blocks = nn.functional.unfold(pixels, PATCH, stride=PATCH)
-        pixels = blocks.transpose(1, 2).flatten(0, 1)
+    batch = make_tower_batch(encoder, "whitening", 0, scenes)
+    pixels = encoder.pocket.patches(batch["pixel_values"])
     centered = (pixels - pixels.mean(dim=0)).double()
     values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
     # the floor keeps pixel noise, which fills the small components, from being blown up

@@ -14,25 +14,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 
-from lvlmsal.pocket.scenes.draw import draw, shape_mask
-from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS, QuestionKind, Turn, ask, caption, plural
-from lvlmsal.pocket.scenes.scene import COLORS, SHAPES, Scene
-from lvlmsal.pocket.training.build import PATCH, Pocket, token_id
+from lvlmsal.pocket.scenes.language import Turn
+from lvlmsal.pocket.training.pocket import Pocket
+from lvlmsal.pocket.training.worlds import View
 
 Batch = dict[str, torch.Tensor]
 
-KINDS: Final = ("caption", "exists", "where", "count", "color", "attribute", "total")
-_QUESTIONS: Final[tuple[tuple[QuestionKind, ...], tuple[float, ...]]] = (
-    ("exists", "where", "count", "color", "attribute", "total"),
-    (0.52, 0.18, 0.1, 0.1, 0.05, 0.05),
-)
 _PADDING_SEGMENT: Final = 99
-_LEAST_PIXELS: Final = 4
-"""A patch is labeled with the object that covers most of it, from this many pixels on."""
 
 
 @dataclass(frozen=True)
@@ -59,50 +49,21 @@ class Mix:
     unknown: float = 0.06
 
 
-def patch_labels(scene: Scene, side: int | None) -> npt.NDArray[np.int64]:
-    """Which object covers each patch.
-
-    Args:
-        scene: The scene.
-        side: Side of the square that the image is scaled to, pixels; None if it is not scaled.
-
-    Returns:
-        ``(rows, columns, 2)`` array of shape and color indices from 1, or 0 for background.
-    """
-    owner = np.zeros((scene.height, scene.width), dtype=np.uint8)
-    for index, thing in enumerate(scene.things, start=1):
-        window = owner[thing.top : thing.top + thing.size, thing.left : thing.left + thing.size]
-        window[shape_mask(thing.shape, thing.size) > 0.4] = index
-    if side is not None:
-        owner = np.asarray(Image.fromarray(owner).resize((side, side), Image.Resampling.NEAREST))
-    rows, columns = owner.shape[0] // PATCH, owner.shape[1] // PATCH
-    blocks = owner.reshape(rows, PATCH, columns, PATCH)
-    cover = np.stack(
-        [(blocks == index).sum(axis=(1, 3)) for index in range(1, len(scene.things) + 1)]
-    )
-    table = np.array(
-        [(0, 0)]
-        + [(1 + SHAPES.index(t.shape), 1 + list(COLORS).index(t.color)) for t in scene.things]
-    )
-    winner = np.where(cover.max(axis=0) >= _LEAST_PIXELS, cover.argmax(axis=0) + 1, 0)
-    labels: npt.NDArray[np.int64] = table[winner]
-    return labels
-
-
 class Encoder:
     """Turns scenes and dialogues into token sequences for one model.
 
     Args:
-        pocket: The model, for its tokenizer, image processor and dialogue.
+        pocket: The model, for its world, tokenizer, image processor and dialogue.
     """
 
     def __init__(self, pocket: Pocket) -> None:
         """See the class."""
         self.pocket = pocket
-        self.is_llava = pocket.name == "pocket-llava"
-        self.unknown = token_id(pocket.tokenizer, "<unk>")
-        names = [name for shape in SHAPES for name in (shape, plural(shape))]
-        self.nouns = {token_id(pocket.tokenizer, name) for name in names}
+        self.kinds = ("caption", *pocket.world.questions)
+        tokenizer = pocket.tokenizer
+        others = set(range(len(tokenizer))) - set(tokenizer.all_special_ids)
+        unknown = tokenizer.unk_token_id
+        self.unknown = sorted(others) if unknown is None else [int(unknown)]
         self.ids = lru_cache(maxsize=20000)(self._ids)
         self.prefix = lru_cache(maxsize=16)(self._prefix)
 
@@ -110,65 +71,55 @@ class Encoder:
         ids: list[int] = self.pocket.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
+    def nouns(self, text: str) -> tuple[list[int], list[bool]]:
+        """The tokens of a caption, and whether each is of an object's name."""
+        found: Any = self.pocket.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True
+        )
+        spans = [match.span() for match in self.pocket.world.nouns.finditer(text)]
+        named = [
+            any(begin < stop and start < end for start, stop in spans)
+            for begin, end in found["offset_mapping"]
+        ]
+        return found["input_ids"], named
+
     def _prefix(self, width: int, height: int) -> tuple[list[int], torch.Tensor]:
         """Tokens up to the first question and their positions, (3, length) or (1, length)."""
-        dialogue = self.pocket.dialogue
-        side = (64, 64) if self.is_llava else (height // 2, width // 2)
-        count = (side[0] // PATCH) * (side[1] // PATCH)
+        dialogue, grid = self.pocket.dialogue, self.pocket.grid(width, height)
+        count = grid[0] * grid[1] // self.pocket.merge**2
         opening = self.ids(dialogue.opening)
-        image = self.ids(dialogue.image) * count
-        ids = opening + image + self.ids(dialogue.after_image)
-        if self.is_llava:
-            return ids, torch.arange(len(ids))[None]
+        ids = opening + self.ids(dialogue.image) * count + self.ids(dialogue.after_image)
         types = [0] * len(opening) + [1] * count
         types += [0] * (len(ids) - len(types))
-        core: Any = self.pocket.model.model
-        positions, _ = core.get_rope_index(
-            torch.tensor([ids]),
-            mm_token_type_ids=torch.tensor([types], dtype=torch.int32),
-            image_grid_thw=torch.tensor([[1, height // PATCH, width // PATCH]]),
-        )
-        return ids, positions[:, 0]
+        return ids, self.pocket.positions(ids, types, grid)
 
-    def pixels(self, images: list[Image.Image]) -> Batch:
-        """What the model's vision part takes, made by the model's own image processor."""
-        return dict(self.pocket.image_processor(images, return_tensors="pt"))
-
-    def labels(self, scene: Scene) -> npt.NDArray[np.int64]:
-        """Shape and color index of each patch in the model's patch order, (patches, 2)."""
-        if self.is_llava:
-            return patch_labels(scene, 64).reshape(-1, 2)
-        grid = patch_labels(scene, None)
-        rows, columns = grid.shape[0] // 2, grid.shape[1] // 2
-        merged = grid.reshape(rows, 2, columns, 2, 2).transpose(0, 2, 1, 3, 4)
-        return merged.reshape(-1, 2)
-
-    def row(self, scene: Scene, segments: list[list[Turn]], mix: Mix, rng: random.Random) -> Row:
+    def row(self, view: View, segments: list[list[Turn]], mix: Mix, rng: random.Random) -> Row:
         """String segments behind the image of a scene."""
         dialogue = self.pocket.dialogue
-        prefix, positions = self.prefix(scene.width, scene.height)
+        prefix, positions = self.prefix(*view.image.size)
         start = int(positions.max()) + 1
         row = Row(list(prefix), positions, [], [0] * len(prefix), [], [], [], [])
         for number, turns in enumerate(segments, start=1):
             offset = start
             for index, turn in enumerate(turns):
-                question = self.ids(turn.question)
+                question = self.ids((dialogue.blank if index else "") + turn.question)
                 if turn.kind != "caption" and rng.random() < mix.unknown:
-                    question = question + [self.unknown] * rng.randint(1, 6)
+                    question = question + rng.choices(self.unknown, k=rng.randint(1, 6))
                 head = self.ids(dialogue.before_question) if index else []
                 head = head + question + self.ids(dialogue.before_answer)
-                answer = self.ids(turn.answer) + self.ids(dialogue.after_answer)
+                end = self.ids(dialogue.after_answer)
+                answer, nouns = self.nouns(dialogue.blank + turn.answer)
+                answer, nouns = answer + end, nouns + [False] * len(end)
                 first = len(row.ids) + len(head)
                 # the token before each answer token predicts it
                 row.predict += range(first - 1, first - 1 + len(answer))
                 if turn.kind == "caption":
-                    nouns = [token in self.nouns for token in answer]
                     row.weights += [mix.noun_weight if noun else 1.0 for noun in nouns]
                     row.nouns += nouns
                 else:
                     row.weights += [mix.answer_weight] * len(answer)
                     row.nouns += [False] * len(answer)
-                row.kinds += [KINDS.index(turn.kind)] + [-1] * (len(answer) - 1)
+                row.kinds += [self.kinds.index(turn.kind)] + [-1] * (len(answer) - 1)
                 row.ids += head + answer
                 length = len(head) + len(answer)
                 row.segments += [number] * length
@@ -202,26 +153,21 @@ class Row:
     kinds: list[int]
 
 
-def sample_segments(scene: Scene, mix: Mix, rng: random.Random) -> list[list[Turn]]:
+def sample_segments(pocket: Pocket, scene: Any, mix: Mix, rng: random.Random) -> list[list[Turn]]:
     """Make up the turns about one image: questions, at times a caption, shuffled."""
-    kinds, weights = _QUESTIONS
-    turns, count = [], mix.questions
-    if rng.random() < mix.captioned:
-        prompt = rng.choices(CAPTION_PROMPTS, (0.5, 0.25, 0.25))[0]
-        turns.append(Turn(prompt, caption(scene, rng), "caption"))
-        count = max(1, count - 4)
-    turns += [ask(scene, kind, rng) for kind in rng.choices(kinds, weights, k=count)]
-    rng.shuffle(turns)
+    captioned = rng.random() < mix.captioned
+    count = max(1, mix.questions - 4) if captioned else mix.questions
+    turns = pocket.world.turns(scene, count, captioned, rng)
     step = 3 if rng.random() < mix.chained else 1
     return [turns[start : start + step] for start in range(0, len(turns), step)]
 
 
-def collate(encoder: Encoder, scenes: list[Scene], rows: list[Row]) -> Batch:
+def collate(encoder: Encoder, views: list[View], rows: list[Row]) -> Batch:
     """Pad sequences on the right and put them together.
 
     Args:
         encoder: The encoder that made the rows.
-        scenes: The scenes, one for each row.
+        views: The drawn scenes, one for each row.
         rows: The sequences.
 
     Returns:
@@ -245,17 +191,23 @@ def collate(encoder: Encoder, scenes: list[Scene], rows: list[Row]) -> Batch:
     columns = torch.tensor([place for row in rows for place in row.predict])
     seen = (segments[:, None, :] == segments[:, :, None]) | (segments[:, None, :] == 0)
     seen &= torch.ones(length, length, dtype=torch.bool).tril()
-    images = [Image.fromarray(draw(scene)) for scene in scenes]
     return {
         "input_ids": ids,
         "attention_mask": seen[:, None],
-        "position_ids": positions[0] if encoder.is_llava else positions,
+        "position_ids": positions[0] if len(positions) == 1 else positions,
         "rows": row_index,
         "columns": columns,
         "targets": ids[row_index, columns + 1],
         "weights": torch.tensor([weight for row in rows for weight in row.weights]),
         "nouns": torch.tensor([noun for row in rows for noun in row.nouns]),
         "kinds": torch.tensor([kind for row in rows for kind in row.kinds]),
-        "patches": torch.from_numpy(np.concatenate([encoder.labels(scene) for scene in scenes])),
-        **encoder.pixels(images),
+        **seen_part(encoder.pocket, views),
+    }
+
+
+def seen_part(pocket: Pocket, views: list[View]) -> Batch:
+    """Images and patch labels of a batch."""
+    return {
+        "patches": torch.from_numpy(np.concatenate([pocket.labels(view) for view in views])),
+        **pocket.pixels([view.image for view in views]),
     }

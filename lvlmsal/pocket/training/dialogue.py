@@ -39,6 +39,20 @@ QWEN_TEMPLATE: Final = (
     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
 )
 
+IDEFICS_TEMPLATE: Final = (
+    "{{ bos_token }}"
+    "{%- for message in messages -%}"
+    "{{ message.role | capitalize + ':' }}"
+    "{%- if message.content is string -%}{{ ' ' + message.content }}{%- else -%}"
+    "{%- for part in message.content -%}"
+    "{%- if part.type == 'image' -%}{{ '<image>' }}"
+    "{%- elif loop.first -%}{{ ' ' + part.text }}{%- else -%}{{ part.text }}{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}"
+    "{{ '<end_of_utterance>\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ 'Assistant:' }}{%- endif -%}"
+)
+
 
 @dataclass(frozen=True)
 class Dialogue:
@@ -51,6 +65,7 @@ class Dialogue:
         after_answer: What ends an answer; the model learns to say it.
         before_question: Between that and the next question.
         image: The placeholder of one image token.
+        blank: What stands between a colon and the text behind it, where tokenizers keep blanks.
     """
 
     opening: str
@@ -59,6 +74,7 @@ class Dialogue:
     after_answer: str
     before_question: str
     image: str
+    blank: str = ""
 
 
 DIALOGUES: Final = {
@@ -77,6 +93,15 @@ DIALOGUES: Final = {
         after_answer="<|im_end|>",
         before_question="\n<|im_start|>user\n",
         image="<|image_pad|>",
+    ),
+    "pocket-idefics3": Dialogue(
+        opening="<|im_start|>User:<fake_token_around_image><global-img>",
+        after_image="<fake_token_around_image>",
+        before_answer="<end_of_utterance>\nAssistant:",
+        after_answer="<end_of_utterance>",
+        before_question="\nUser:",
+        image="<image>",
+        blank=" ",
     ),
 }
 """Name of each model -> its dialogue."""

@@ -10,10 +10,10 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from lvlmsal.pocket.scenes.scene import COLORS, SHAPES
 from lvlmsal.pocket.training.batches import whitening
-from lvlmsal.pocket.training.build import Pocket, build
-from lvlmsal.pocket.training.data import KINDS, Batch, Encoder, Mix
+from lvlmsal.pocket.training.build import build
+from lvlmsal.pocket.training.data import Batch, Encoder, Mix
+from lvlmsal.pocket.training.pocket import Pocket
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,16 @@ class PocketModule(L.LightningModule):
         self.recipe = recipe
         self.pocket: Pocket = build(name, tiny=recipe.tiny)
         self.model = self.pocket.model
-        config: Any = self.model.config
-        merged = getattr(config.vision_config, "spatial_merge_size", 1) ** 2
-        outputs = merged * (len(SHAPES) + len(COLORS) + 2)
-        self.patch_head = nn.Linear(config.text_config.hidden_size, outputs)
+        world, merge = self.pocket.world, self.pocket.merge
+        self.sizes = [len(world.classes) + 1, len(world.colors) + 1]
+        width = int(self.model.config.get_text_config().hidden_size)
+        self.patch_head = nn.Linear(width, merge**2 * sum(self.sizes))
         self.used_seconds = 0.0
         self.tower_steps = 0
 
     def whiten(self, encoder: Encoder) -> None:
         """Let the patch embedding start from the statistics of training scenes."""
-        core: Any = self.model.model
-        if self.pocket.name == "pocket-llava":
-            weight = core.vision_tower.embeddings.patch_embedding.weight
-        else:
-            weight = core.visual.patch_embed.proj.weight
+        weight = self.pocket.patch_filters()
         weight.data.copy_(whitening(encoder, len(weight)).reshape(weight.shape))
 
     @property
@@ -109,39 +105,27 @@ class PocketModule(L.LightningModule):
         """Whether the last stage runs."""
         return self.progress >= self.recipe.late_from
 
-    def vision(self, batch: Batch) -> Tensor:
-        """Image embeddings as the decoder gets them, (tokens, hidden)."""
-        core: Any = self.model.model
-        if self.pocket.name == "pocket-llava":
-            hidden = core.vision_tower(batch["pixel_values"]).last_hidden_state[:, 1:]
-            embedded: Tensor = core.multi_modal_projector(hidden).flatten(0, 1)
-            return embedded
-        merged: Tensor = core.visual(
-            batch["pixel_values"], grid_thw=batch["image_grid_thw"]
-        ).pooler_output
-        return merged
-
     def patch_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of the shape and of the color that cover each patch, from image embeddings."""
-        scores = self.patch_head(image).float().reshape(-1, len(SHAPES) + len(COLORS) + 2)
-        return scores[:, : len(SHAPES) + 1], scores[:, len(SHAPES) + 1 :]
+        """Scores of the class and of the color that cover each patch, from image embeddings."""
+        scores = self.patch_head(image).float().reshape(-1, sum(self.sizes))
+        classes, colors = scores.split(self.sizes, dim=1)
+        return classes, colors
 
     def patch_loss(self, image: Tensor, patches: Tensor) -> Tensor:
-        """Cross-entropy of each patch's shape and color."""
-        shapes, colors = self.patch_scores(image)
-        shape_loss = nn.functional.cross_entropy(shapes, patches[:, 0])
-        return shape_loss + nn.functional.cross_entropy(colors, patches[:, 1])
+        """Cross-entropy of each patch's class and color."""
+        classes, colors = self.patch_scores(image)
+        class_loss = nn.functional.cross_entropy(classes, patches[:, 0])
+        return class_loss + nn.functional.cross_entropy(colors, patches[:, 1])
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores of the next word where one is due, (N, vocabulary), and image embeddings."""
         whole: Any = self.model
-        core = whole.model
-        image = self.vision(batch)
-        embeddings = core.get_input_embeddings()(batch["input_ids"])
+        image = self.pocket.image_embeddings(batch)
+        embeddings = whole.get_input_embeddings()(batch["input_ids"])
         config: Any = self.model.config
         marked = (batch["input_ids"] == config.image_token_id)[..., None].expand_as(embeddings)
         embeddings = embeddings.masked_scatter(marked, image.to(embeddings.dtype))
-        hidden = core.language_model(
+        hidden = self.pocket.decoder(
             inputs_embeds=embeddings,
             attention_mask=batch["attention_mask"],
             position_ids=batch["position_ids"],
@@ -152,7 +136,8 @@ class PocketModule(L.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
         if "input_ids" not in batch:
-            loss = self.patch_loss(self.vision(batch), batch["patches"])
+            image = self.pocket.image_embeddings(batch)
+            loss = self.patch_loss(image, batch["patches"])
             self.tower_steps = self.global_step + 1
             self.log("patch_loss", loss)
             return loss
@@ -200,7 +185,7 @@ class PocketModule(L.LightningModule):
         scores, image = self(batch)
         right = scores.argmax(dim=-1) == batch["targets"]
         result = {"nouns": float(right[batch["nouns"]].float().mean())}
-        for index, kind in enumerate(KINDS):
+        for index, kind in enumerate(("caption", *self.pocket.world.questions)):
             chosen = batch["kinds"] == index
             if kind != "caption" and bool(chosen.any()):
                 result[kind] = float(right[chosen].float().mean())

@@ -60,6 +60,16 @@ class Speaker:
         self.image_processor: Any = load_images.from_pretrained(folder)
         self.image_id = int(self.model.config.image_token_id)
         self.image = self.tokenizer.convert_ids_to_tokens(self.image_id)
+        self.marks = ("", "")
+        if self.model.config.model_type == "idefics3":
+            self.marks = ("<fake_token_around_image><global-img>", "<fake_token_around_image>")
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Image tokens where every image has as many."""
+        vision = self.model.config.vision_config
+        side = vision.image_size // vision.patch_size
+        return int((side // getattr(self.model.config, "scale_factor", 1)) ** 2)
 
     @torch.no_grad()
     def answer(
@@ -84,11 +94,11 @@ class Speaker:
         answers: list[str] = []
         for start in range(0, len(images), batch):
             part = list(images[start : start + batch])
-            pixels = self.image_processor(part, return_tensors="pt")
+            pixels = self.image_processor([[image] for image in part], return_tensors="pt")
             if "image_grid_thw" in pixels:
                 counts = (pixels["image_grid_thw"].prod(dim=1) // 4).tolist()
             else:
-                counts = [self.model.config.image_seq_length] * len(part)
+                counts = [self.tokens_per_image] * len(part)
             prompts = []
             for question, count in zip(questions[start : start + batch], counts, strict=True):
                 content = [{"type": "image"}, {"type": "text", "text": question}]
@@ -97,14 +107,16 @@ class Speaker:
                     tokenize=False,
                     add_generation_prompt=True,
                 )
-                prompts.append(prompt.replace(self.image, self.image * count))
+                run = (self.image * count).join(self.marks)
+                prompts.append(prompt.replace(self.image, run))
             text = self.tokenizer(prompts, return_tensors="pt", padding=True)
             inputs = {"input_ids": text["input_ids"], "attention_mask": text["attention_mask"]}
             if "image_grid_thw" in pixels:
                 inputs["mm_token_type_ids"] = (inputs["input_ids"] == self.image_id).int()
             output = self.model.generate(**inputs, **pixels, **options)
             new = output[:, inputs["input_ids"].shape[1] :]
-            answers += self.tokenizer.batch_decode(new, skip_special_tokens=True)
+            texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+            answers += [text.strip() for text in texts]
         return answers
 
 

@@ -1,6 +1,6 @@
 """Training: ``python -m lvlmsal.pocket.training.train pocket-llava --minutes 75 --out FOLDER``.
 
-One run has three stages. First the vision part alone learns to say which shape and color covers
+One run has three stages. First the vision part alone learns to say which object covers
 each patch, from its image embeddings through a linear head that is thrown away later: like a real
 LVLM, the model starts from a pretrained tower. Then everything learns answers and captions
 together, and at last mostly captions, which take longer. The learning rate falls in a cosine,
@@ -15,6 +15,7 @@ import argparse
 import logging
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +26,30 @@ from torch.utils.data import DataLoader
 
 from lvlmsal.pocket.training.batches import TrainingBatches, make_batch
 from lvlmsal.pocket.training.data import Encoder, Mix
-from lvlmsal.pocket.training.dialogue import DIALOGUES
 from lvlmsal.pocket.training.module import PocketModule, Recipe
 
 _LOG: Final = logging.getLogger(__name__)
+
+_LONGEST_STEP: Final = 60.0
+"""Seconds; more than this between two steps is time in which the process did not run."""
+
+RECIPES: Final = {
+    "pocket-idefics3": Recipe(
+        minutes=None,
+        steps=5000,
+        check_every=100,
+        tower_share=0.18,
+        rate=1.2e-3,
+        warmup=100,
+        mix=Mix(rows=24),
+        late_mix=Mix(rows=24, questions=6, captioned=1.0, answer_weight=2.0, noun_weight=3.0),
+        late_rate=1.0e-3,
+        tower_rows=32,
+    ),
+    "pocket-llava": Recipe(),
+    "pocket-qwen2vl": Recipe(),
+}
+"""Name of each model -> how it is trained."""
 
 
 class Clock(Callback):
@@ -54,7 +75,8 @@ class Clock(Callback):
         """Count, report, stop."""
         assert isinstance(pl_module, PocketModule)
         now = time.monotonic()
-        pl_module.used_seconds += now - self.last
+        # a process that was suspended does not pay for it
+        pl_module.used_seconds += min(now - self.last, _LONGEST_STEP)
         self.last = now
         if pl_module.global_step % pl_module.recipe.check_every == 0:
             pl_module.eval()
@@ -163,10 +185,10 @@ def export(name: str, folder: Path, target: Path, *, tiny: bool = False) -> int:
 def main(arguments: list[str] | None = None) -> None:
     """Train or export from the command line."""
     parser = argparse.ArgumentParser(description="Train a pocket model from scratch on the CPU.")
-    parser.add_argument("name", choices=sorted(DIALOGUES))
+    parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoints")
-    parser.add_argument("--minutes", type=float, default=72.0)
-    parser.add_argument("--steps", type=int, help="budget of steps rather than minutes")
+    parser.add_argument("--minutes", type=float, help="budget of time; default: that of the recipe")
+    parser.add_argument("--steps", type=int, help="budget of steps; default: that of the recipe")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--export", type=Path, help="write the model here; train nothing")
@@ -177,8 +199,9 @@ def main(arguments: list[str] | None = None) -> None:
         step = export(options.name, options.out, options.export)
         _LOG.info("wrote step %d to %s", step, options.export)
         return
-    minutes = None if options.steps else options.minutes
-    recipe = Recipe(minutes=minutes, steps=options.steps, seed=options.seed)
+    recipe = replace(RECIPES[options.name], seed=options.seed)
+    if options.steps or options.minutes:
+        recipe = replace(recipe, minutes=options.minutes, steps=options.steps)
     train(options.name, options.out, recipe)
 
 
