@@ -65,10 +65,10 @@ class Idefics3Adapter(ModelAdapter):
         """
         start, end = image
         for before in range(start - 1, -1, -1):
-            if end < len(ids) and ids[before] == ids[end]:
-                return before, end + 1
             if ids[before] in self.image_token_ids:
                 break
+            if end < len(ids) and ids[before] == ids[end]:
+                return before, end + 1
         return image
 
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -121,6 +121,14 @@ def test_the_mark_of_an_image_may_be_several_tokens(letters: int) -> None:
     assert without_images(prompt)["input_ids"].tolist() == [[1, 20, 21, 22, 23]]
 
 
+def test_images_without_marks_take_no_text_along() -> None:
+    ids = torch.tensor([[1, 20, *[IMAGE] * 18, 20, 22]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    prompt = prompt_of(tiny_model("idefics3"), inputs)
+    assert prompt.spans[0].images == ((2, 11), (11, 20))
+    assert without_images(prompt)["input_ids"].tolist() == [[1, 20, 20, 22]]
+
+
 def test_words_stand_behind_the_mark_that_closes_the_image() -> None:
     lvlm = loaded()
     icd = ICD(disturbance="Now:", placement="user")
