@@ -19,7 +19,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS, corpus
-from lvlmsal.pocket.stickers import language as stickers
+from lvlmsal.pocket.stickers.captions import caption
+from lvlmsal.pocket.stickers.questions import QUESTIONS, ask
 from lvlmsal.pocket.stickers.scene import sample_scene
 
 _PIECE: Final = r"\n|\w+|[^\w\s]"
@@ -101,9 +102,9 @@ def sticker_corpus() -> Iterator[str]:
         rng = random.Random(f"pieces/{index}")
         scene = sample_scene(rng)
         yield from (f"User: {prompt}\nAssistant:" for prompt in CAPTION_PROMPTS)
-        yield f" {stickers.caption(scene, rng)}"
-        for kind in stickers.QUESTIONS:
-            turn = stickers.ask(scene, kind, rng)
+        yield f" {caption(scene, rng)}"
+        for kind in QUESTIONS:
+            turn = ask(scene, kind, rng)
             yield from (turn.question, f" {turn.answer}")
     for code in range(0x20, 0x2E80):
         yield unicodedata.name(chr(code), "").lower()

@@ -18,8 +18,9 @@ from lvlmsal.pocket.scenes import draw as shape_drawing
 from lvlmsal.pocket.scenes import language as shape_language
 from lvlmsal.pocket.scenes import scene as shape_scene
 from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS, Turn
+from lvlmsal.pocket.stickers import captions as sticker_captions
 from lvlmsal.pocket.stickers import draw as sticker_drawing
-from lvlmsal.pocket.stickers import language as sticker_language
+from lvlmsal.pocket.stickers import questions as sticker_questions
 from lvlmsal.pocket.stickers import scene as sticker_scene
 from lvlmsal.pocket.stickers.classes import COLORS, NOUNS
 
@@ -147,7 +148,7 @@ class StickerWorld(World):
 
     classes = tuple(NOUNS)
     colors = tuple(COLORS)
-    questions = MappingProxyType(sticker_language.QUESTIONS)
+    questions = MappingProxyType(sticker_questions.QUESTIONS)
     nouns = _pattern({f for n in NOUNS.values() for pair in n.forms for f in pair})
 
     def sample(self, rng: random.Random) -> sticker_scene.Scene:
@@ -172,11 +173,11 @@ class StickerWorld(World):
 
     def caption(self, scene: sticker_scene.Scene, rng: random.Random) -> str:
         """See the base class."""
-        return sticker_language.caption(scene, rng)
+        return sticker_captions.caption(scene, rng)
 
     def ask(self, scene: sticker_scene.Scene, kind: str, rng: random.Random) -> Turn:
         """See the base class."""
-        return sticker_language.ask(scene, kind, rng)
+        return sticker_questions.ask(scene, kind, rng)
 
 
 SHAPES: Final = ShapeWorld()

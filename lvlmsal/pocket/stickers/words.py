@@ -1,0 +1,80 @@
+"""Words of the sticker world: names with articles and numbers, and sides."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from lvlmsal.pocket.stickers.classes import NOUNS, PAIRED
+from lvlmsal.pocket.stickers.scene import Sticker
+
+NUMBERS: Final = ("zero", "one", "two", "three", "four", "five", "six")
+
+
+def with_article(words: str) -> str:
+    """`words` behind the indefinite article.
+
+    Example:
+        >>> with_article("dog"), with_article("elephant"), with_article("pair of skis")
+        ('a dog', 'an elephant', 'a pair of skis')
+    """
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def plural(name: str) -> str:
+    """Plural of a class's name.
+
+    Example:
+        >>> plural("knife"), plural("wine glass")
+        ('knives', 'wine glasses')
+    """
+    return NOUNS[name].plural
+
+
+def word(name: str, count: int, rng: random.Random | None = None) -> str:
+    """How so many objects of a class are called.
+
+    Args:
+        name: The class.
+        count: How many.
+        rng: Chooses between COCO's name and the synonym; without it, it is COCO's name.
+
+    Returns:
+        The noun, without article or number.
+    """
+    forms = NOUNS[name].forms
+    pair = forms[0] if rng is None or rng.random() < 0.72 else rng.choice(forms)
+    if name in PAIRED:
+        return f"{'pair' if count == 1 else 'pairs'} of {pair[1]}"
+    return pair[count > 1]
+
+
+def subject(things: tuple[Sticker, ...]) -> str:
+    """The start of a question about objects of one class: "is the dog", "are the dogs"."""
+    name = things[0].name
+    if name in PAIRED or len(things) > 1:
+        return f"are the {plural(name)}"
+    return f"is the {name}"
+
+
+def side(of: Sticker, seen_from: Sticker) -> str:
+    """On which side of another a sticker is; empty where it is not clear.
+
+    Returns:
+        "to the left of", "to the right of", "above", "below", or "".
+    """
+    across, down = of.x - seen_from.x, of.y - seen_from.y
+    if abs(across) >= 36 and abs(across) >= 1.3 * abs(down):
+        return "to the left of" if across < 0 else "to the right of"
+    if abs(down) >= 36 and abs(down) >= 1.3 * abs(across):
+        return "above" if down < 0 else "below"
+    return ""
+
+
+OPPOSITE: Final = {
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+    "above": "below",
+    "below": "above",
+}
+"""Each side -> the other one."""
