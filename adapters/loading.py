@@ -17,7 +17,7 @@ from lvlmsal.adapters.lookup import adapter_for, unknown_architecture
 from lvlmsal.adapters.processors import load_processor
 from lvlmsal.adapters.sources import Source, find_source
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError
-from lvlmsal.registry import ADAPTERS, CheckpointCard
+from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Loaded:
         model: In evaluation mode and without gradients of its weights, where it was loaded here.
         processor: For images and text.
         adapter: Of both.
-        card: Entry of the catalog; None where the source was no name of it.
+        card: Entry of the catalog; None where the source was no name of it, and no pair whose model
+            came from one of its checkpoints.
     """
 
     model: PreTrainedModel
@@ -120,7 +121,9 @@ def _take_pair(pair: Any) -> Loaded:
             f"{type(pair).__name__}"
         )
     adapter = adapter_for(*pair)
-    return Loaded(adapter.model, adapter.processor, adapter)
+    # What transformers loaded the model from; training changes the weights, not the name.
+    name = getattr(adapter.model.config, "_name_or_path", "")
+    return Loaded(adapter.model, adapter.processor, adapter, CATALOG.of_checkpoint(str(name)))
 
 
 def _read_config(source: Source, trust_remote_code: bool) -> PreTrainedConfig:

@@ -19,11 +19,19 @@ from lvlmsal.lazy import lazy_names
 if TYPE_CHECKING:
     from lvlmsal.adapters.spans import TokenSpans, find_spans
     from lvlmsal.attention import intervene
+    from lvlmsal.comparisons.comparing import compare
     from lvlmsal.decoders.sgrs.decoder import SGRS
-    from lvlmsal.evaluation import evaluate
+    from lvlmsal.evaluation import evaluate, score
     from lvlmsal.interventions.locore import LocoRE
     from lvlmsal.model.lvlm import Lvlm, load
     from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOG, DECODERS, INTERVENTIONS, METRICS
+    from lvlmsal.registry.listing import (
+        list_adapters,
+        list_benchmarks,
+        list_checkpoints,
+        list_methods,
+    )
+    from lvlmsal.sweeps.run import sweep
 
 __all__ = [
     "ADAPTERS",
@@ -41,10 +49,17 @@ __all__ = [
     "TokenSpans",
     "UnknownName",
     "UnsupportedError",
+    "compare",
     "evaluate",
     "find_spans",
     "intervene",
+    "list_adapters",
+    "list_benchmarks",
+    "list_checkpoints",
+    "list_methods",
     "load",
+    "score",
+    "sweep",
 ]
 
 __version__ = "0.1.0"
@@ -61,10 +76,17 @@ _HOMES = {
     "LocoRE": ".interventions.locore",
     "Lvlm": ".model.lvlm",
     "TokenSpans": ".adapters.spans",
+    "compare": ".comparisons.comparing",
     "evaluate": ".evaluation",
     "find_spans": ".adapters.spans",
     "intervene": ".attention",
+    "list_adapters": ".registry.listing",
+    "list_benchmarks": ".registry.listing",
+    "list_checkpoints": ".registry.listing",
+    "list_methods": ".registry.listing",
     "load": ".model.lvlm",
+    "score": ".evaluation",
+    "sweep": ".sweeps.run",
 }
 
 

@@ -15,7 +15,7 @@ def render(template: str, **values: Any) -> str:
     """Fill in a template.
 
     Args:
-        template: Its path in the package, such as ``compare/page.html``.
+        template: Its path in the package, such as ``comparisons/page.html``.
         values: What it names. Every value is escaped, and what would act without being seen is
             spelled, except for `Markup`.
     """

@@ -136,6 +136,24 @@ class Catalog:
         except KeyError:
             raise UnknownName("checkpoint", name, list(self._cards)) from None
 
+    def of_checkpoint(self, source: str) -> CheckpointCard | None:
+        """Return the card of a hub id or folder; None if there is none.
+
+        Args:
+            source: What the checkpoint was loaded from, as the `_name_or_path` of a config says it.
+
+        Example:
+            >>> CATALOG.of_checkpoint("llava-hf/llava-1.5-7b-hf").name
+            'llava-1.5-7b'
+        """
+        if not source:
+            return None
+        folder = Path(source).resolve()
+        for card in self._cards.values():
+            if source == card.hub_id or (card.folder and card.folder.resolve() == folder):
+                return card
+        return None
+
     def add(self, card: CheckpointCard) -> None:
         """Add a card of your own for the rest of this process.
 

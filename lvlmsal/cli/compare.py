@@ -39,8 +39,8 @@ def compare(
     Options may be given repeatedly; --allow takes several names, comma-separated. The exit code is
     1 if a run is unfinished.
     """
-    from lvlmsal.compare.comparing import FORMATS
-    from lvlmsal.compare.comparing import compare as run
+    from lvlmsal.comparisons.comparing import FORMATS
+    from lvlmsal.comparisons.comparing import compare as run
 
     if form is not None and form not in FORMATS:
         raise UnknownName("format", form, FORMATS)

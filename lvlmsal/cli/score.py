@@ -56,7 +56,7 @@ def score_run(
     The exit code is 1 if the run is unfinished, and 2 if the printed values cannot be written into
     the folder.
     """
-    from lvlmsal.evaluation.report.result import score_only
+    from lvlmsal.evaluation.report.run_scoring import score_only
 
     scored = score_only(folder)
     result = scored.result

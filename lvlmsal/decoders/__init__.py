@@ -1,6 +1,38 @@
 """How the next token is chosen: each decoder is a set of arguments for ``model.generate``."""
 
-from lvlmsal.decoders.base import Decoder
-from lvlmsal.decoders.records import TokenRecord
+from __future__ import annotations
 
-__all__ = ["Decoder", "TokenRecord"]
+from typing import TYPE_CHECKING
+
+from lvlmsal.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lvlmsal.decoders.base import Decoder
+    from lvlmsal.decoders.opera.decoder import OPERA
+    from lvlmsal.decoders.records import TokenRecord
+    from lvlmsal.decoders.search import Beam, Greedy, Sample
+    from lvlmsal.decoders.sgrs.decoder import SGRS
+
+__all__ = [
+    "OPERA",
+    "SGRS",
+    "Beam",
+    "Decoder",
+    "Greedy",
+    "Sample",
+    "TokenRecord",
+]
+
+# Where each name is defined; a test compares it with the imports above and the registries.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Beam": ".search",
+        "Decoder": ".base",
+        "Greedy": ".search",
+        "OPERA": ".opera.decoder",
+        "SGRS": ".sgrs.decoder",
+        "Sample": ".search",
+        "TokenRecord": ".records",
+    },
+)

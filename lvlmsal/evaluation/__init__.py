@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lvlmsal.evaluation.report.result import Result, score
+    from lvlmsal.evaluation.report.result import Result
+    from lvlmsal.evaluation.report.run_scoring import score
     from lvlmsal.evaluation.run.evaluate import evaluate
 
 __all__ = ["Result", "evaluate", "score"]
@@ -15,6 +16,6 @@ __getattr__, __dir__ = lazy_names(
     {
         "Result": ".report.result",
         "evaluate": ".run.evaluate",
-        "score": ".report.result",
+        "score": ".report.run_scoring",
     },
 )

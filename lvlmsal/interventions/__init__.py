@@ -1,15 +1,69 @@
 """Edits of a model while it decodes: one file a method."""
 
-from lvlmsal.interventions.base import (
-    AttentionIntervention,
-    HiddenStateIntervention,
-    Intervention,
-    LogitsIntervention,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lvlmsal.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lvlmsal.interventions.base import (
+        AttentionIntervention,
+        HiddenStateIntervention,
+        Intervention,
+        LogitsIntervention,
+    )
+    from lvlmsal.interventions.clva import ClvaReconstruction
+    from lvlmsal.interventions.dola import DoLa
+    from lvlmsal.interventions.farsight import FarSight
+    from lvlmsal.interventions.icd import ICD
+    from lvlmsal.interventions.locore import LocoRE
+    from lvlmsal.interventions.m3id import M3ID
+    from lvlmsal.interventions.none import NoIntervention
+    from lvlmsal.interventions.pai import PAI
+    from lvlmsal.interventions.scr.intervention import SCR
+    from lvlmsal.interventions.vaf import VAF
+    from lvlmsal.interventions.vcd import VCD
+    from lvlmsal.interventions.vissink.intervention import VisSink
 
 __all__ = [
+    "ICD",
+    "M3ID",
+    "PAI",
+    "SCR",
+    "VAF",
+    "VCD",
     "AttentionIntervention",
+    "ClvaReconstruction",
+    "DoLa",
+    "FarSight",
     "HiddenStateIntervention",
     "Intervention",
+    "LocoRE",
     "LogitsIntervention",
+    "NoIntervention",
+    "VisSink",
 ]
+
+# Where each name is defined; a test compares it with the imports above and the registries.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AttentionIntervention": ".base",
+        "ClvaReconstruction": ".clva",
+        "DoLa": ".dola",
+        "FarSight": ".farsight",
+        "HiddenStateIntervention": ".base",
+        "ICD": ".icd",
+        "Intervention": ".base",
+        "LocoRE": ".locore",
+        "LogitsIntervention": ".base",
+        "M3ID": ".m3id",
+        "NoIntervention": ".none",
+        "PAI": ".pai",
+        "SCR": ".scr.intervention",
+        "VAF": ".vaf",
+        "VCD": ".vcd",
+        "VisSink": ".vissink.intervention",
+    },
+)

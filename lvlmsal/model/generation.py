@@ -21,12 +21,9 @@ from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.answer import Answer, Diagnosis
+from lvlmsal.model.components import Spec
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.versions import CACHE
-
-Spec = str | Mapping[str, Any]
-"""A registered name, or ``{"name": ..., option: value, ...}``."""
-
 
 Edits = Intervention | Spec | Sequence[Intervention | Spec]
 """Interventions in the order in which they act; one may stand in place of a list of one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Unpack, overload
 
 import torch
 from transformers import PreTrainedModel
@@ -15,18 +15,16 @@ from lvlmsal.adapters import Loaded, load_checkpoint
 from lvlmsal.adapters.prompts import check_text
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
-from lvlmsal.errors import ConfigError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.answer import Answer
-from lvlmsal.model.generation import Edits, GenerateOptions, Spec, generate_answers, listed
+from lvlmsal.model.components import Spec, build
+from lvlmsal.model.generation import Edits, GenerateOptions, generate_answers, listed
 from lvlmsal.model.inputs import Images, one_entry_each, opened, opened_batch
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
-from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
+from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.saliency.diagnosing import diagnose_response
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
-
-T = TypeVar("T")
 
 
 class Lvlm:
@@ -39,7 +37,8 @@ class Lvlm:
         model: the transformers model.
         processor: its processor.
         adapter: what the library knows of its family.
-        card: the catalog's card, where it was loaded by a catalog name.
+        card: the catalog's card, where it was loaded by a catalog name, or is a model of your own
+            whose ``config._name_or_path`` is a checkpoint of the catalog.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -54,11 +53,15 @@ class Lvlm:
 
     def build_decoder(self, spec: Decoder | Spec) -> Decoder:
         """A decoder from its name and options, on top of the checkpoint's own defaults."""
-        return spec if isinstance(spec, Decoder) else self._build(DECODERS, spec)
+        if isinstance(spec, Decoder):
+            return spec
+        return build(DECODERS, spec, self.card, self.model, stacklevel=3)
 
     def build_intervention(self, spec: Intervention | Spec) -> Intervention:
         """An intervention from its name and options, on top of the checkpoint's own defaults."""
-        return spec if isinstance(spec, Intervention) else self._build(INTERVENTIONS, spec)
+        if isinstance(spec, Intervention):
+            return spec
+        return build(INTERVENTIONS, spec, self.card, self.model, stacklevel=3)
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str, distinguished below
@@ -235,13 +238,6 @@ class Lvlm:
             interventions=edits,
             images=pictures,
         )
-
-    def _build(self, registry: Registry[T], spec: Spec) -> T:
-        given = {"name": spec} if isinstance(spec, str) else dict(spec)
-        if "name" not in given:
-            raise ConfigError([f"a {registry.kind} needs a name: {{'name': ..., option: value}}"])
-        name = str(given.pop("name"))
-        return registry.build(name, **{**registry.defaults(name, self.card), **given})
 
     def _diagnoses(
         self,

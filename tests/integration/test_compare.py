@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.compare.comparing import compare
+from lvlmsal.comparisons.comparing import compare
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.model.lvlm import Lvlm

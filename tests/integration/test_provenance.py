@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.compare.comparing import compare
+from lvlmsal.comparisons.comparing import compare
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
 from lvlmsal.evaluation.run import environment

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvlmsal.compare.pairs import compared
-from lvlmsal.compare.reading import Row as RunRow
-from lvlmsal.compare.reading import read_rows
+from lvlmsal.comparisons.pairs import compared
+from lvlmsal.comparisons.reading import Row as RunRow
+from lvlmsal.comparisons.reading import read_rows
 from lvlmsal.errors import UnknownName
 from lvlmsal.evaluation.config.controls import way_of
 from lvlmsal.evaluation.report.entries import (

@@ -10,7 +10,8 @@ from lvlmsal.escaping import markdown_text
 from lvlmsal.evaluation.config.schema import MethodConfig
 from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
-from lvlmsal.evaluation.report.result import OpenRun, open_run, read_result
+from lvlmsal.evaluation.report.result import read_result
+from lvlmsal.evaluation.report.run_scoring import OpenRun, open_run
 from lvlmsal.evaluation.report.run_tables import markdown_tables
 from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.tables.markdown import markdown_table

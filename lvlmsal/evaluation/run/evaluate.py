@@ -14,7 +14,8 @@ from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.config.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
-from lvlmsal.evaluation.report.result import Result, score
+from lvlmsal.evaluation.report.result import Result
+from lvlmsal.evaluation.report.run_scoring import score
 from lvlmsal.evaluation.results import folder as names
 from lvlmsal.evaluation.results.folder import refuse_differences
 from lvlmsal.evaluation.results.locks import RunLock

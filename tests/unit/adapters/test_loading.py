@@ -71,6 +71,22 @@ def test_pair_is_taken_as_it_is() -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("llava-hf/llava-1.5-7b-hf", "llava-1.5-7b"),
+        (CATALOG.get("pocket-llava").source, "pocket-llava"),
+        ("mine/llava-1.5-7b-hf", None),
+        ("", None),
+    ],
+)
+def test_pair_finds_its_card_by_what_it_was_loaded_from(name: str, card: str | None) -> None:
+    model, processor = tiny_lvlm("llava")
+    model.config._name_or_path = name
+    found = load_checkpoint((model, processor)).card
+    assert (None if found is None else found.name) == card
+
+
 @pytest.mark.parametrize("options", [{"dtype": "float16"}, {"trust_remote_code": True}])
 def test_pair_refuses_options_of_loading(options: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError, match="pair is taken as it is"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -137,6 +138,20 @@ def test_options_of_the_user_stand_above_the_cards() -> None:
     built = lvlm.build_intervention({"name": "locore", "beta": 0.7})
     assert isinstance(built, LocoRE)
     assert built.beta == 0.7
+
+
+def test_a_model_without_a_card_says_which_options_are_not_set() -> None:
+    lvlm = loaded("llava")
+    told = r"sgrs has its general options.*plausibility=0\.0, where pocket-llava has 0\.1\. Choose"
+    with pytest.warns(UserWarning, match=told) as warned:
+        lvlm.generate(picture(), QUESTION, decoder="sgrs", max_new_tokens=1)
+    assert [warning.filename for warning in warned] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lvlm.build_decoder({"name": "sgrs", "plausibility": 0.2})
+        lvlm.build_intervention("locore")  # cards of LLaVA have the general beta
+        lvlm.card = CATALOG.get("pocket-llava")
+        assert lvlm.build_decoder("sgrs") == SGRS(alpha=0.6, plausibility=0.1)
 
 
 @pytest.mark.parametrize("spec", ["gredy", {"name": "sgrs", "alhpa": 1}, {"alpha": 1}])

@@ -1,5 +1,5 @@
 """Runs next to each other: one table, what differs between them, and paired differences."""
 
-from lvlmsal.compare.comparing import Comparison, compare
+from lvlmsal.comparisons.comparing import Comparison, compare
 
 __all__ = ["Comparison", "compare"]

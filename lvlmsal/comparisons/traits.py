@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvlmsal.compare.reading import TRAITS, Row
+from lvlmsal.comparisons.reading import TRAITS, Row
 from lvlmsal.errors import UnknownName
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
-from lvlmsal.compare.layout import Block, csv_text, pair_table, row_table
-from lvlmsal.compare.pairs import pairs_between
-from lvlmsal.compare.reading import Row, chosen, read_rows, run_names, scored
-from lvlmsal.compare.traits import differing, known_traits
+from lvlmsal.comparisons.layout import Block, csv_text, pair_table, row_table
+from lvlmsal.comparisons.pairs import pairs_between
+from lvlmsal.comparisons.reading import Row, chosen, read_rows, run_names, scored
+from lvlmsal.comparisons.traits import differing, known_traits
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.report.legend import SIGNIFICANT, any_dependent, readers_text
@@ -94,7 +94,7 @@ class Comparison:
             return csv_text(self.blocks)
         tables, notes = self.tables(), self.legend()
         if form == "html":
-            return render("compare/page.html", tables=tables, notes=notes)
+            return render("comparisons/page.html", tables=tables, notes=notes)
         if form == "latex":
             return latex_document(tables, notes)
         if form == "md":
@@ -149,7 +149,7 @@ def compare(
 
     Args:
         runs: Run folders.
-        allow: What may differ nevertheless: names out of `lvlmsal.compare.reading.TRAITS`.
+        allow: What may differ nevertheless: names out of `lvlmsal.comparisons.reading.TRAITS`.
         models: Names of the models to show; all where there is none. Likewise the next two.
         methods: Names of methods.
         benchmarks: Labels of benchmarks.

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvlmsal.compare.pairs import Pair
-from lvlmsal.compare.reading import Row as RunRow
+from lvlmsal.comparisons.pairs import Pair
+from lvlmsal.comparisons.reading import Row as RunRow
 from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation.report.entries import (
     against_cells,

@@ -13,7 +13,7 @@ from typing import Any
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.config.controls import opponents, saliency_rows, way_of
 from lvlmsal.evaluation.report.entries import shown_cells
-from lvlmsal.evaluation.report.result import OpenRun, open_run
+from lvlmsal.evaluation.report.run_scoring import OpenRun, open_run
 from lvlmsal.evaluation.results.judge_replies import give_replies
 from lvlmsal.evaluation.results.scored import Scored
 from lvlmsal.evaluation.results.scoring import cells_of, score_records

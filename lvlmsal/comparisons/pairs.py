@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lvlmsal.compare.reading import Row
+from lvlmsal.comparisons.reading import Row
 from lvlmsal.evaluation.results.records import finite
 from lvlmsal.evaluation.results.scored import Paired, Scored, paired
 from lvlmsal.evaluation.results.seeds import mean_differences
