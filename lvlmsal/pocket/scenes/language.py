@@ -22,6 +22,14 @@ PLACES: Final = (
 )
 """How each of the nine cells is called."""
 
+OPPOSITE: Final = {
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+    "above": "below",
+    "below": "above",
+}
+"""Each side -> the other one."""
+
 CAPTION_PROMPTS: Final = (
     "Please describe this image in detail.",
     "Describe the image.",
@@ -75,8 +83,8 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _side(of: Thing, seen_from: Thing) -> str:
-    """Where `of` lies, seen from `seen_from`; columns go before rows."""
+def side(of: Thing, seen_from: Thing) -> str:
+    """Where `of` lies, seen from `seen_from`: a key of `OPPOSITE`; columns go before rows."""
     row, column = divmod(of.cell, GRID)
     other_row, other_column = divmod(seen_from.cell, GRID)
     if column != other_column:
@@ -96,12 +104,12 @@ def _sentence(rng: random.Random, things: tuple[Thing, ...], before: Thing | Non
         return rng.choice(
             (f"There is {name} {place}.", f"{capital(place)} there is {name}."),
         )
-    side = _side(thing, before)
+    relation = side(thing, before)
     return rng.choice(
         (
-            f"{capital(side)} it there is {name}.",
-            f"{capital(side)} the {before.shape} there is {name}.",
-            f"{capital(name)} is {side} it.",
+            f"{capital(relation)} it there is {name}.",
+            f"{capital(relation)} the {before.shape} there is {name}.",
+            f"{capital(name)} is {relation} it.",
         )
     )
 
@@ -169,17 +177,14 @@ def yes_no(truth: bool) -> str:
     return "Yes." if truth else "No."
 
 
-def _where(things: tuple[Thing, ...]) -> Turn:
-    places = " and ".join(PLACES[thing.cell] for thing in things)
-    shape = things[0].shape
-    subject = f"is the {shape}" if len(things) == 1 else f"are the {plural(shape)}"
-    return Turn(f"Where {subject}?", f"{capital(places)}.", "where")
+def subject(shape: str, count: int) -> str:
+    """Verb and subject of a question about objects of one shape.
 
-
-def _color(things: tuple[Thing, ...]) -> Turn:
-    shape = things[0].shape
-    subject = f"is the {shape}" if len(things) == 1 else f"are the {plural(shape)}"
-    return Turn(f"What color {subject}?", f"{capital(things[0].color)}.", "color")
+    Example:
+        >>> subject("star", 1), subject("star", 2)
+        ('is the star', 'are the stars')
+    """
+    return f"is the {shape}" if count == 1 else f"are the {plural(shape)}"
 
 
 def ask(scene: Scene, kind: QuestionKind, rng: random.Random) -> Turn:
@@ -203,10 +208,12 @@ def ask(scene: Scene, kind: QuestionKind, rng: random.Random) -> Turn:
     truth = rng.random() < 0.5
     things = scene.of(rng.choice(scene.present))
     shape = things[0].shape
+    asked_about = subject(shape, len(things))
     if kind == "where":
-        return _where(things)
+        places = " and ".join(PLACES[thing.cell] for thing in things)
+        return Turn(f"Where {asked_about}?", f"{capital(places)}.", kind)
     if kind == "color":
-        return _color(things)
+        return Turn(f"What color {asked_about}?", f"{capital(things[0].color)}.", kind)
     if kind == "count":
         if truth:
             number = NUMBERS[len(scene.things)]
@@ -222,8 +229,7 @@ def ask(scene: Scene, kind: QuestionKind, rng: random.Random) -> Turn:
     elif kind == "attribute":
         others = [color for color in COLORS if color != things[0].color]
         color = things[0].color if truth else rng.choice(others)
-        verb = f"Is the {shape}" if len(things) == 1 else f"Are the {plural(shape)}"
-        question = f"{verb} {color}?"
+        question = f"{capital(asked_about)} {color}?"
     else:
         count = len(scene.things)
         others_ = [number for number in range(2, MAX_OBJECTS + 1) if number != count]

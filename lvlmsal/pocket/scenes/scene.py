@@ -111,6 +111,11 @@ class Thing:
     size: int
     strength: float
 
+    @property
+    def name(self) -> str:
+        """Its shape, which is its class."""
+        return self.shape
+
 
 @dataclass(frozen=True)
 class Smudge:

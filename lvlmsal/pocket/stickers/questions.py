@@ -7,6 +7,7 @@ from typing import Final
 
 from lvlmsal.pocket.scenes.language import (
     ONE_WORD,
+    OPPOSITE,
     YES_OR_NO,
     Turn,
     capital,
@@ -18,7 +19,6 @@ from lvlmsal.pocket.stickers.places import PLACES
 from lvlmsal.pocket.stickers.scene import MAX_OBJECTS, Scene
 from lvlmsal.pocket.stickers.words import (
     NUMBERS,
-    OPPOSITE,
     side,
     subject,
     with_article,
@@ -86,12 +86,16 @@ def ask(scene: Scene, kind: str, rng: random.Random) -> Turn:
         things = scene.of(rng.choice(colored))
         right = things[0].color
         if kind == "color":
-            return Turn(f"What color {subject(things)}?", f"{capital(right)}.", kind)
+            return Turn(
+                f"What color {subject(things[0].name, len(things))}?", f"{capital(right)}.", kind
+            )
         asked = right if truth else rng.choice([name for name in COLORS if name != right])
-        return _yes_no(f"{capital(subject(things))} {asked}?", truth, kind, rng)
+        return _yes_no(
+            f"{capital(subject(things[0].name, len(things)))} {asked}?", truth, kind, rng
+        )
     if kind == "where":
         cells = " and ".join(dict.fromkeys(CELLS[thing.cell] for thing in things))
-        return Turn(f"Where {subject(things)}?", f"{capital(cells)}.", kind)
+        return Turn(f"Where {subject(things[0].name, len(things))}?", f"{capital(cells)}.", kind)
     if kind == "count":
         name = things[0].name if rng.random() < 0.7 else rng.choice(scene.absent)
         noun = word(name, 2)
@@ -116,7 +120,7 @@ def ask(scene: Scene, kind: str, rng: random.Random) -> Turn:
         relation = side(one[0], two[0])
         if relation:
             asked = relation if truth else OPPOSITE[relation]
-            text = f"{capital(subject(one))} {asked} the {two[0].name}?"
+            text = f"{capital(subject(one[0].name, 1))} {asked} the {two[0].name}?"
             return _yes_no(text, truth, kind, rng)
     name = rng.choice(scene.present if truth else scene.absent)
     text = exists_question(name)

@@ -49,10 +49,14 @@ def word(name: str, count: int, rng: random.Random | None = None) -> str:
     return pair[count > 1]
 
 
-def subject(things: tuple[Sticker, ...]) -> str:
-    """The start of a question about objects of one class: "is the dog", "are the dogs"."""
-    name = things[0].name
-    if name in PAIRED or len(things) > 1:
+def subject(name: str, count: int) -> str:
+    """Verb and subject of a question about objects of one class.
+
+    Example:
+        >>> subject("dog", 1), subject("dog", 2), subject("skis", 1)
+        ('is the dog', 'are the dogs', 'are the skis')
+    """
+    if name in PAIRED or count > 1:
         return f"are the {plural(name)}"
     return f"is the {name}"
 
@@ -61,7 +65,7 @@ def side(of: Sticker, seen_from: Sticker) -> str:
     """On which side of another a sticker is; empty where it is not clear.
 
     Returns:
-        "to the left of", "to the right of", "above", "below", or "".
+        A key of `lvlmsal.pocket.scenes.language.OPPOSITE`, or "".
     """
     across, down = of.x - seen_from.x, of.y - seen_from.y
     if abs(across) >= 36 and abs(across) >= 1.3 * abs(down):
@@ -69,12 +73,3 @@ def side(of: Sticker, seen_from: Sticker) -> str:
     if abs(down) >= 36 and abs(down) >= 1.3 * abs(across):
         return "above" if down < 0 else "below"
     return ""
-
-
-OPPOSITE: Final = {
-    "to the left of": "to the right of",
-    "to the right of": "to the left of",
-    "above": "below",
-    "below": "above",
-}
-"""Each side -> the other one."""

@@ -14,14 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lvlmsal.pocket.files.world import World as Files
 from lvlmsal.pocket.scenes import draw as shape_drawing
 from lvlmsal.pocket.scenes import language as shape_language
 from lvlmsal.pocket.scenes import scene as shape_scene
+from lvlmsal.pocket.scenes import world as shape_files
 from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS, Turn
 from lvlmsal.pocket.stickers import captions as sticker_captions
 from lvlmsal.pocket.stickers import draw as sticker_drawing
 from lvlmsal.pocket.stickers import questions as sticker_questions
 from lvlmsal.pocket.stickers import scene as sticker_scene
+from lvlmsal.pocket.stickers import world as sticker_files
 from lvlmsal.pocket.stickers.classes import COLORS, NOUNS
 
 
@@ -45,12 +48,14 @@ class World(ABC):
     """What a model is trained on.
 
     Attributes:
+        files: The same world as its files have it, with scenes that no training sees.
         classes: Names of the objects.
         colors: Names of the colors.
         questions: Kind of question -> how often it is asked.
         nouns: Finds the names of objects in a caption.
     """
 
+    files: ClassVar[Files]
     classes: ClassVar[tuple[str, ...]]
     colors: ClassVar[tuple[str, ...]]
     questions: ClassVar[Mapping[str, float]]
@@ -97,6 +102,7 @@ def _pattern(forms: set[str]) -> re.Pattern[str]:
 class ShapeWorld(World):
     """Shapes on gray noise, `lvlmsal.pocket.scenes`."""
 
+    files = shape_files.WORLD
     classes = shape_scene.SHAPES
     colors = tuple(shape_scene.COLORS)
     questions = MappingProxyType(
@@ -146,6 +152,7 @@ class ShapeWorld(World):
 class StickerWorld(World):
     """Places with COCO's classes, `lvlmsal.pocket.stickers`."""
 
+    files = sticker_files.WORLD
     classes = tuple(NOUNS)
     colors = tuple(COLORS)
     questions = MappingProxyType(sticker_questions.QUESTIONS)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lvlmsal.pocket.scenes.absent import POPE_SPLITS
+from lvlmsal.pocket.files.mme import MME
+from lvlmsal.pocket.files.pope import POPE_SPLITS
 from lvlmsal.pocket.scenes.language import NUMBERS, PLACES, corpus
-from lvlmsal.pocket.scenes.questions import MME, MME_TASKS
 from lvlmsal.pocket.scenes.scene import GRID, SHAPES, Scene
 from lvlmsal.pocket.scenes.world import scene_number, write_world
 from lvlmsal.pocket.training.tokenizer import words
@@ -83,7 +82,9 @@ def test_earlier_files_are_what_they_always_were(tmp_path: Path) -> None:
 
 
 def test_mme_asks_two_questions_an_image(world: Path) -> None:
-    for task in MME_TASKS:
+    tasks = {path.name for path in (world / MME).iterdir()}
+    assert tasks == {"existence", "count", "position", "color"}
+    for task in tasks:
         folder = world / MME / task
         texts = sorted(folder.glob("*.txt"))
         assert len(texts) > IMAGES // 2
@@ -167,31 +168,18 @@ def test_every_word_is_one_that_the_models_know(world: Path) -> None:
     assert {word for text in texts for word in words(text)} <= known
 
 
-def test_an_older_world_is_completed(world: Path, tmp_path: Path) -> None:
-    root = tmp_path / "w"
-    shutil.copytree(world, root)
-    for name in (MME, "data", "Annotations"):
-        shutil.rmtree(root / name)
+@pytest.mark.parametrize("keys", [{"kind"}, {"kind", "made_with"}])
+def test_an_older_world_is_refused(tmp_path: Path, keys: set[str]) -> None:
+    root = write_world(tmp_path / "w", images=2, seed=1, shifted=False)
     note = read(root / "world.json")
-    whole = dict(note)
-    del note["questions"]
-    (root / "world.json").write_text(json.dumps(note))
-    write_world(root, images=IMAGES, seed=SEED, shifted=True)
-    assert read(root / "world.json") == whole
-    for path in world.rglob("*"):
-        if path.is_file():
-            assert (root / path.relative_to(world)).read_bytes() == path.read_bytes()
-    # killed while it was being completed: the note is still the old one
-    (root / "world.json").write_text(json.dumps(note))
-    (root / "data/annotations.json").write_text("[{")
-    write_world(root, images=IMAGES, seed=SEED, shifted=True)
-    assert (root / "data/annotations.json").read_bytes() == (
-        world / "data/annotations.json"
-    ).read_bytes()
+    old = {key: value for key, value in note.items() if key not in keys} | {"questions": {}}
+    (root / "world.json").write_text(json.dumps(old))
+    with pytest.raises(FileExistsError, match=r"world\.json: .*earlier version.*delete the folder"):
+        write_world(root, images=2, seed=1, shifted=False)
 
 
 def test_damaged_questions_are_refused(tmp_path: Path) -> None:
     root = write_world(tmp_path / "w", images=2, seed=1, shifted=False)
     (root / "data/safe_words.txt").write_text("star\n")
-    with pytest.raises(FileExistsError, match="MME, AMBER or VizWiz differ"):
+    with pytest.raises(FileExistsError, match="differ from the digest"):
         write_world(root, images=2, seed=1, shifted=False)

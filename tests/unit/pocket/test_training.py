@@ -22,7 +22,7 @@ from lvlmsal.pocket.training.build import POCKETS, build
 from lvlmsal.pocket.training.data import Encoder, Mix, sample_segments
 from lvlmsal.pocket.training.module import PocketModule, Recipe
 from lvlmsal.pocket.training.pocket import patch_labels
-from lvlmsal.pocket.training.score import Speaker
+from lvlmsal.pocket.training.speaker import Speaker
 from lvlmsal.pocket.training.train import export, main, train
 from lvlmsal.pocket.training.worlds import SHAPES as SHAPE_WORLD
 from lvlmsal.pocket.training.worlds import View

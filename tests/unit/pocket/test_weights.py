@@ -14,7 +14,9 @@ from lvlmsal.pocket.scenes.draw import draw
 from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS
 from lvlmsal.pocket.scenes.world import scene_number
 from lvlmsal.pocket.training.build import build
-from lvlmsal.pocket.training.score import Speaker, score_captions, score_pope
+from lvlmsal.pocket.training.score import score_captions, score_pope
+from lvlmsal.pocket.training.speaker import Speaker
+from lvlmsal.pocket.training.worlds import SHAPES
 from tests.tiers import in_full
 
 pytestmark = pytest.mark.slow
@@ -45,7 +47,7 @@ def test_tokenizer_and_template_are_those_of_the_code(folder: Path, speaker: Spe
 
 def test_fresh_pope_questions_are_mostly_answered_rightly(speaker: Speaker) -> None:
     scenes = [scene_number(index, seed=11, shifted=False) for index in range(40)]
-    result = score_pope(speaker, scenes, "random", 11)
+    result = score_pope(SHAPES, speaker, scenes, "random", 11)
     assert result["accuracy"] > 0.8
     assert result["neither"] == 0.0
 
@@ -53,7 +55,8 @@ def test_fresh_pope_questions_are_mostly_answered_rightly(speaker: Speaker) -> N
 def test_captions_name_most_objects_and_some_that_are_not_there(speaker: Speaker) -> None:
     scenes = [scene_number(index, seed=11, shifted=True) for index in range(40)]
     pictures = [Image.fromarray(draw(scene)) for scene in scenes]
-    result = score_captions(scenes, speaker.answer(pictures, [CAPTION_PROMPTS[0]] * len(scenes)))
+    captions = speaker.answer(pictures, [CAPTION_PROMPTS[0]] * len(scenes))
+    result = score_captions(SHAPES, scenes, captions)
     assert result["recall"] > 0.6
     assert 0.0 < result["chair_i"] < 0.35
     assert 30 < result["words"] < 65

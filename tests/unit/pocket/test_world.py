@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import lvlmsal.pocket.scenes.world as world_module
-from lvlmsal.pocket.scenes.absent import POPE_SPLITS, absent_shapes
+import lvlmsal.pocket.files.folder as folder_module
+from lvlmsal.pocket.files.coco import CAPTIONS_PER_IMAGE
+from lvlmsal.pocket.files.pope import POPE_SPLITS, absent_classes
 from lvlmsal.pocket.scenes.draw import bounding_box, draw
 from lvlmsal.pocket.scenes.scene import SHAPES, training_statistics
-from lvlmsal.pocket.scenes.world import CAPTIONS_PER_IMAGE, file_name, scene_number, write_world
+from lvlmsal.pocket.scenes.world import WORLD, file_name, scene_number, write_world
 from lvlmsal.pocket.training.score import mentions
 
 pytestmark = pytest.mark.slow
@@ -193,7 +194,7 @@ def test_foreign_files_are_refused_and_kept(tmp_path: Path) -> None:
 def test_a_killed_write_leaves_nothing_that_passes_for_a_world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = world_module._files, 0
+    real, calls = folder_module._files, 0
 
     def dying(*args: Any) -> Any:
         nonlocal calls
@@ -203,7 +204,7 @@ def test_a_killed_write_leaves_nothing_that_passes_for_a_world(
                 raise KeyboardInterrupt
             yield entry
 
-    monkeypatch.setattr(world_module, "_files", dying)
+    monkeypatch.setattr(folder_module, "_files", dying)
     with pytest.raises(KeyboardInterrupt):
         write_world(tmp_path / "w", images=5, seed=1, shifted=False)
     assert list(tmp_path.iterdir()) == []
@@ -219,4 +220,4 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         write_world(tmp_path / "w", images=0, seed=1, shifted=False)
     scene = scene_number(0, seed=0, shifted=False)
     with pytest.raises(ValueError, match="unknown POPE split 'hard'"):
-        absent_shapes(scene, "hard", random.Random(0))
+        absent_classes(WORLD, scene, "hard", random.Random(0))
