@@ -40,10 +40,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("lvlmsal")
 
 
+# Doctests cannot carry a mark: these try the kit on a model, or import a large package.
+SLOW_DOCTESTS = ("lvlmsal/testing/", "lvlmsal/metrics/text/words.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is not in the everyday tier is not in the fast one either."""
     for item in items:
-        if item.get_closest_marker("full"):
+        if item.get_closest_marker("full") or item.nodeid.startswith(SLOW_DOCTESTS):
             item.add_marker(pytest.mark.slow)
 
 

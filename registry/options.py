@@ -9,6 +9,7 @@ reported, not only the first.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import sys
 import types
@@ -85,11 +86,12 @@ def declared_options(cls: type) -> dict[str, Option]:
             continue
         name = parameter.name
         default = factories[name]() if name in factories else parameter.default
-        found[name] = Option(name, _resolved(cls, parameter), default)
+        found[name] = Option(name, _resolved(cls, name), default)
     return found
 
 
-def _resolved(cls: type, parameter: inspect.Parameter) -> Any:
+@functools.cache
+def _resolved(cls: type, name: str) -> Any:
     """Resolve the annotation of one option in the module of the class that declares it.
 
     `typing.get_type_hints` of the whole class would also resolve whatever the bases of a torch
@@ -105,7 +107,6 @@ def _resolved(cls: type, parameter: inspect.Parameter) -> Any:
     # The fields of a dataclass are annotated where they are declared; its generated __init__
     # repeats inherited ones, out of reach of the names that their own module imports.
     places = places + of_arguments if dataclasses.is_dataclass(cls) else of_arguments
-    name = parameter.name
     for hints, base in places:
         if name not in hints:
             continue

@@ -11,12 +11,13 @@ from lvlmsal.testing.tiny import TINY
 
 
 def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
-    """The values, all but one of them marked for the full tier; a wrong name is an error."""
+    """The values, all but one, or but a list of them, marked for the full tier."""
     found = list(values)
-    assert but in found, f"{but!r} is none of {found}"
+    kept = but if isinstance(but, list) else [but]
+    assert all(value in found for value in kept), f"not all of {kept!r} are in {found}"
     words = [value if isinstance(value, tuple) else (value,) for value in found]
     return [
-        pytest.param(*given, marks=() if value == but else pytest.mark.full)
+        pytest.param(*given, marks=() if value in kept else pytest.mark.full)
         for value, given in zip(found, words, strict=True)
     ]
 

@@ -25,6 +25,7 @@ VARIANTS = [
     {"alpha": 1.5, "plausibility": 0.1, "temperature": 0.7},
     {"context": "output", "row": "candidate", "alpha": 1.2},
 ]
+CUTS = [{"temperature": 0.5, "top_k": 20}, {"top_p": 0.8}]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -41,7 +42,7 @@ def test_readings_of_sgrs(options: dict[str, Any]) -> None:
     check_decoder(DECODERS.build("sgrs", **options), greedy=greedy, families=["qwen2_vl"])
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.5}, {"top_k": 20}, {"top_p": 0.8}])
+@pytest.mark.parametrize("options", in_full(CUTS, but=CUTS[0]))
 def test_cuts_of_sampling(options: dict[str, Any]) -> None:
     check_decoder(DECODERS.build("sample", **options), families=["llava"])
 
@@ -120,7 +121,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# Every case is a whole run of the kit, so the everyday tiers look for three of the faults.
+@pytest.mark.parametrize("fault", in_full(FAULTS, but=["sequences", "batch", "pixels"]))
 def test_the_kit_finds_what_is_broken(fault: str) -> None:
     with pytest.raises(AssertionError, match=fault):
         check_decoder(Loop(fault), families=["llava"])

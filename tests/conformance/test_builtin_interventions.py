@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from lvlmsal.attention.context import LogitsContext
 from lvlmsal.interventions.base import AttentionIntervention, Intervention, LogitsIntervention
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
-from tests.tiers import FAMILIES
+from tests.tiers import FAMILIES, in_full
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +37,13 @@ def test_built_in(name: str, family: str) -> None:
     )
 
 
-@pytest.mark.parametrize("mode", ["weights", "renormalized", "scores"])
-@pytest.mark.parametrize("context", ["after_image", "output"])
+@pytest.mark.parametrize(
+    ("mode", "context"),
+    in_full(
+        itertools.product(["weights", "renormalized", "scores"], ["after_image", "output"]),
+        but=("scores", "output"),  # the defaults are among the built-in ones above
+    ),
+)
 def test_every_reading_of_locore(mode: str, context: str) -> None:
     options = {"mode": mode, "context": context, "window": 4}
     check_intervention(
@@ -141,21 +147,25 @@ def test_the_kit_passes_what_is_right() -> None:
     check_intervention(Louder(), families=["llava"])
 
 
+# Every case is a whole run of the kit, so the everyday tiers look for four of the faults.
+FAULTS: list[tuple[Intervention, AttentionIntervention | None, str]] = [
+    (SeesAhead(), None, "causality"),
+    (CountsPadding(), None, "batch"),
+    (CountsRows(), None, "cache"),
+    (DividesByZero(), None, "decoders.*not finite"),
+    (Remembers(), None, "nothing left"),
+    (Louder(), NeverOff(), "identity"),
+    (Silent(), None, "effect"),
+    (Jumps(), None, "faint: log-probabilities are off"),
+    (OffTheRecord(), None, "recorded: logits of a recorded pass are off"),
+    (CountsKeys(), None, "every cache: other tokens with cache_implementation='static'"),
+    (Mixes(), None, "pixels: other pixels change the logits of a sample without an image"),
+]
+
+
 @pytest.mark.parametrize(
     ("broken", "identity", "message"),
-    [
-        (SeesAhead(), None, "causality"),
-        (CountsPadding(), None, "batch"),
-        (CountsRows(), None, "cache"),
-        (DividesByZero(), None, "decoders.*not finite"),
-        (Remembers(), None, "nothing left"),
-        (Louder(), NeverOff(), "identity"),
-        (Silent(), None, "effect"),
-        (Jumps(), None, "faint: log-probabilities are off"),
-        (OffTheRecord(), None, "recorded: logits of a recorded pass are off"),
-        (CountsKeys(), None, "every cache: other tokens with cache_implementation='static'"),
-        (Mixes(), None, "pixels: other pixels change the logits of a sample without an image"),
-    ],
+    in_full(FAULTS, but=[FAULTS[place] for place in (0, 2, 4, 8)]),
 )
 def test_the_kit_finds_what_is_broken(
     broken: Intervention, identity: AttentionIntervention | None, message: str

@@ -48,6 +48,12 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]
     return start
 
 
+@pytest.fixture(autouse=True)
+def _plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports go without plots, which take a third of a small run; `test_report.py` has them."""
+    monkeypatch.setattr("lvlmsal.evaluation.report.page.plots", lambda results: [])
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Lvlm:
     return load(tiny_lvlm("llava"))

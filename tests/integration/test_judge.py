@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,16 +34,17 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", KEY)
 
 
-@pytest.fixture
-def judged(tmp_path: Path, tiny: Lvlm) -> tuple[Path, dict[str, Any]]:
-    """A run on both judged benchmarks, not judged yet, and its config."""
-    roots = write_llava_bench(tmp_path / "wild"), write_mm_vet(tmp_path / "vet")
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory, tiny: Lvlm) -> dict[str, Any]:
+    """The config of a run on both judged benchmarks, not judged yet."""
+    folder = tmp_path_factory.mktemp("judged")
+    roots = write_llava_bench(folder / "wild"), write_mm_vet(folder / "vet")
     for root in roots:
         for path in (root / "images").iterdir():
             kind = "PNG" if path.suffix == ".png" else "JPEG"
             Image.new("RGB", (16, 16), (200, 10, 10)).save(path, kind)
     config: dict[str, Any] = {
-        "output": str(tmp_path / "run"),
+        "output": str(folder / "run"),
         "models": [{"source": "tiny/llava", "name": "tiny"}],
         "methods": METHODS,
         "baseline": "greedy",
@@ -53,7 +55,14 @@ def judged(tmp_path: Path, tiny: Lvlm) -> tuple[Path, dict[str, Any]]:
         "bootstrap": {"samples": 100},
     }
     evaluate(config, models={"tiny": tiny})
-    return tmp_path / "run", config
+    return config
+
+
+@pytest.fixture
+def judged(tmp_path: Path, answered: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """A copy of that run, and its config."""
+    shutil.copytree(answered["output"], tmp_path / "run")
+    return tmp_path / "run", {**answered, "output": str(tmp_path / "run")}
 
 
 def at(url: str, **more: object) -> list[str]:
@@ -74,13 +83,17 @@ def broken_on(count: int) -> Behavior:
 
 
 def test_a_run_is_judged_scored_and_scored_again_without_the_server(
-    judged: tuple[Path, dict[str, Any]], run: Callable[..., tuple[int, str, str]], tiny: Lvlm
+    judged: tuple[Path, dict[str, Any]],
+    answered: dict[str, Any],
+    run: Callable[..., tuple[int, str, str]],
+    tiny: Lvlm,
 ) -> None:
     folder, config = judged
     before = json.loads((folder / "results.json").read_text())
     waiting = [text for text in before["warnings"] if "no reply yet" in text]
     assert len(waiting) == 4
-    assert all(f"type `lvlmsal judge {folder} judge.model=MODEL`" in text for text in waiting)
+    command = f"type `lvlmsal judge {answered['output']} judge.model=MODEL`"
+    assert all(command in text for text in waiting)
     cell = before["cells"][0]
     assert cell["figures"]["ratio"]["value"] is None
     assert cell["judge"]["unjudged"] == 3
@@ -168,7 +181,8 @@ def test_another_prompt_asks_anew_and_another_reading_does_not(
         f"llava_bench_{c}": {"role": "Assistant", "prompt": "Grade."}
         for c in ("conv", "detail", "complex")
     }
-    (tmp_path / "wild/rule.json").write_text(json.dumps(rules))
+    rule = tmp_path / "rule.json"
+    rule.write_text(json.dumps(rules))
     config["judge"] = {"model": "m", "api_key_env": ""}
     with serving(lambda body, number: Act("7, 7" if body["max_tokens"] == 1024 else "0")) as server:
         config["judge"]["base_url"] = server.url
@@ -178,7 +192,8 @@ def test_another_prompt_asks_anew_and_another_reading_does_not(
         result = evaluate(config, ["benchmarks.0.reading=lmms-eval"], models={"tiny": tiny})
         assert result.value("tiny", "greedy", "llava-bench", "ratio") == 1.0
         assert result.results["cells"][0]["judge"]["unjudged"] == 0
-        result = evaluate(config, ["benchmarks.0.judge_prompt=rule.json"], models={"tiny": tiny})
+        changed = [f"benchmarks.0.judge_prompt={rule}"]
+        result = evaluate(config, changed, models={"tiny": tiny})
         assert result.results["cells"][0]["judge"]["unjudged"] == 3
         judge_run(folder)
         assert len(server.requests) > asked

@@ -159,12 +159,18 @@ def group_is_gone(group: int) -> bool:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
-def test_three_then_one_then_two_processes_give_the_records_of_one(
-    start: Start, root: Path, tmp_path: Path, alone: Result, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("several", in_full([2, 3], but=2))
+def test_several_then_one_then_two_processes_give_the_records_of_one(
+    start: Start,
+    root: Path,
+    tmp_path: Path,
+    alone: Result,
+    monkeypatch: pytest.MonkeyPatch,
+    several: int,
 ) -> None:
-    """Seven samples over three processes, cut, and gone on with by one and by two."""
+    """Seven samples over several processes, cut, and gone on with by one and by two."""
     folder = tmp_path / "run"
-    process = start("trainer.devices=3", *DDP)
+    process = start(f"trainer.devices={several}", *DDP)
     until(lambda: written(folder) >= 3, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=PATIENCE)

@@ -67,6 +67,11 @@ def changed(finished: Result, tmp_path: Path) -> Callable[..., str]:
     return page
 
 
+@pytest.fixture(autouse=True)
+def _plots() -> None:
+    """These tests look at plots."""
+
+
 def test_the_page_holds_tables_plots_samples_and_settings(finished: Result) -> None:
     text = (finished.folder / "report.html").read_text()
     tags = Tags(text).tags

@@ -52,6 +52,12 @@ def run(tiny: Lvlm) -> Start:
     return start
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of records and tables: drawing takes longer than the answers."""
+    monkeypatch.setattr("lvlmsal.sweeps.run.plot_grid", lambda *_, **__: None)
+
+
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "sweep.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -140,6 +146,7 @@ class StoppingLvlm:
         return self._lvlm.generate(*args, **kwargs)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_stopped_sweep_goes_on(swept: Config, run: Start, tiny: Lvlm, tmp_path: Path) -> None:
     whole = run(swept, f"output={tmp_path / 'whole'}")
     with pytest.raises(Stopped):
@@ -155,6 +162,7 @@ def test_a_stopped_sweep_goes_on(swept: Config, run: Start, tiny: Lvlm, tmp_path
     assert run(swept, model=object()).rows() == resumed.rows()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_points_can_be_added_but_not_changed(swept: Config, run: Start, tiny: Lvlm) -> None:
     folder = run(swept).folder
     before = (folder / "records.jsonl").read_text().splitlines()
@@ -181,6 +189,7 @@ def test_points_can_be_added_but_not_changed(swept: Config, run: Start, tiny: Lv
     assert (folder / "records.jsonl").read_text().splitlines() == after
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_every_answer_can_be_judged_by_one_measure(
     swept: Config, run: Start, tiny: Lvlm, shared_world: Path
 ) -> None:

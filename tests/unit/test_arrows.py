@@ -9,6 +9,7 @@ import ast
 import graphlib
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ FOR_TYPES_ONLY = {
 }
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     found = {}
     for folder, _, names in os.walk(ROOT / "lvlmsal", followlinks=True):
@@ -94,20 +96,17 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-MODULES = modules()
-
-
 def imports(node: ast.AST, *, deferred: bool) -> Iterator[str]:
     """The modules of the package that a tree imports, those for type checkers only among them."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not deferred:
             continue
         if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names if alias.name in MODULES)
-        elif isinstance(child, ast.ImportFrom) and child.module in MODULES:
+            yield from (alias.name for alias in child.names if alias.name in modules())
+        elif isinstance(child, ast.ImportFrom) and child.module in modules():
             for alias in child.names:
                 nested = f"{child.module}.{alias.name}"
-                yield nested if nested in MODULES else child.module
+                yield nested if nested in modules() else child.module
         yield from imports(child, deferred=deferred)
 
 
@@ -120,8 +119,8 @@ def part(module: str) -> str:
 
 
 def test_the_table_is_complete() -> None:
-    assert {module for module in MODULES if not part(module)} == {"lvlmsal"}
-    assert {part(module) for module in MODULES} == {"", *PARTS}
+    assert {module for module in modules() if not part(module)} == {"lvlmsal"}
+    assert {part(module) for module in modules()} == {"", *PARTS}
 
 
 def type_checking(tree: ast.Module) -> ast.Module:
@@ -133,12 +132,12 @@ def type_checking(tree: ast.Module) -> ast.Module:
 
 def arrows(module: str, *, deferred: bool) -> set[str]:
     """What a module may be asked about: its imports without the exceptions above."""
-    return set(imports(MODULES[module], deferred=deferred)) - FOR_TYPES_ONLY.get(module, set())
+    return set(imports(modules()[module], deferred=deferred)) - FOR_TYPES_ONLY.get(module, set())
 
 
 def test_the_exceptions_are_for_types_only_and_none_is_stale() -> None:
     for module, targets in FOR_TYPES_ONLY.items():
-        tree = MODULES[module]
+        tree = modules()[module]
         for_types = set(imports(type_checking(tree), deferred=True))
         assert targets <= for_types, module
         rest = [node for node in tree.body if not isinstance(node, ast.If)]
@@ -148,7 +147,7 @@ def test_the_exceptions_are_for_types_only_and_none_is_stale() -> None:
 def test_relative_imports_are_not_used() -> None:
     relative = [
         f"{module}:{node.lineno}"
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.level
     ]
@@ -161,7 +160,7 @@ def test_imports_point_downwards(name: str) -> None:
     allowed = ONLY.get(name) or {below for names in FLOORS[:floor] for below in names}
     wrong = {
         f"{module} imports {target}"
-        for module in MODULES
+        for module in modules()
         if part(module) == name
         for target in arrows(module, deferred=True)
         if part(target) not in {*allowed, name, ""}
@@ -170,6 +169,6 @@ def test_imports_point_downwards(name: str) -> None:
 
 
 def test_modules_import_each_other_in_no_circle() -> None:
-    graph = {module: arrows(module, deferred=False) for module in MODULES}
+    graph = {module: arrows(module, deferred=False) for module in modules()}
     order = list(graphlib.TopologicalSorter(graph).static_order())
-    assert set(order) >= set(MODULES)
+    assert set(order) >= set(modules())

@@ -157,9 +157,9 @@ def test_the_table_names_the_files_that_the_pages_name() -> None:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package with each example in the file that its page names, and no other change."""
     folder = tmp_path_factory.mktemp("tree")
-    ignored = shutil.ignore_patterns("__pycache__")
+    # with their byte code, which is right for copies of the same age
     for name in ("lvlmsal", "adapters", "registry", "configs"):
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)
     for page in EXAMPLES:
         (code,) = blocks(PAGES[page], "python")
         file = folder / new_file(page)

@@ -103,6 +103,7 @@ def test_ranges_by_hand() -> None:
         hallucination_bins([1.0], [], binning="deciles")  # type: ignore[arg-type] # the mistake
 
 
+@pytest.mark.slow
 def test_what_saliency_adds() -> None:
     telling = added_value(make_rows(900, strength=1.5), draws=200)
     assert telling.gain.low > 0.03

@@ -125,6 +125,7 @@ def test_likeness_is_the_correlation_of_ranks() -> None:
     assert math.isnan(found.likeness("same"))
 
 
+@pytest.mark.slow
 def test_the_fitted_fusion_joins_the_others() -> None:
     generator = torch.Generator().manual_seed(0)
     found = FusionScores(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -76,11 +77,16 @@ def sure_model(family: str) -> PreTrainedModel:
     return model
 
 
+@cache
+def family_of() -> dict[type[PreTrainedModel], str]:
+    return {type(tiny_model(family)): family for family in TINY}
+
+
 def decoded(
     model: PreTrainedModel, edit: LogitsIntervention, decoder: Decoder, **options: Any
 ) -> tuple[Tensor, int]:
     """Tokens of a left-padded batch, and the passes that they took."""
-    inputs = tiny_inputs(FAMILY_OF[type(model).__name__], (1, 1), dtype=torch.float64, seed=3)
+    inputs = tiny_inputs(family_of()[type(model)], (1, 1), dtype=torch.float64, seed=3)
     passes: list[object] = []
     counter = model.register_forward_hook(lambda *_: passes.append(None))
     generative: Any = model
@@ -96,9 +102,6 @@ def decoded(
     finally:
         counter.remove()
     return ids[:, inputs["input_ids"].shape[1] :], len(passes)
-
-
-FAMILY_OF = {type(tiny_model(family)).__name__: family for family in TINY}
 
 
 @pytest.mark.parametrize("family", in_full(["llava", "qwen2_vl"], but="qwen2_vl"))

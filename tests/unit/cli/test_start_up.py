@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 HEAVY = (
     *("torch", "transformers", "lightning", "torchmetrics", "matplotlib", "scipy", "datasets"),
     *("numpy", "PIL"),

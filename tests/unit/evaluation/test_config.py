@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.plan import make_plan
-from lvlmsal.evaluation.config.reading import load_content, packaged_configs, read_config
+from lvlmsal.evaluation.config.reading import packaged_configs, read_config
 from lvlmsal.evaluation.config.schema import RunConfig
 from lvlmsal.pocket.scenes.world import write_world
+from tests.packaged import SWEEPS
 
 SHORT = {
     "output": "run",
@@ -192,11 +193,7 @@ def test_a_value_that_is_left_open_is_asked_for_once() -> None:
 
 # those that span a sweep have a test next to the sweeps
 # and those of the paper's tables, which need more data than the world has, in test_paper_configs.py
-RUNS = [
-    name
-    for name in packaged_configs()
-    if "sweep" not in load_content(name)[0] and not name.startswith("paper/")
-]
+RUNS = [n for n in packaged_configs() if n not in SWEEPS and not n.startswith("paper/")]
 
 
 @pytest.mark.parametrize("name", RUNS)

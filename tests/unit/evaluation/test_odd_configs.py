@@ -73,6 +73,7 @@ def places(tree: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield (*place, key)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(list(places(WHOLE))), TREES)
 def test_odd_values_are_told_in_one_message(place: tuple[Any, ...], value: Any) -> None:

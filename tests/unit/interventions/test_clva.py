@@ -196,6 +196,7 @@ def test_it_does_not_matter_which_layers_are_recorded(lowest: int) -> None:
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["predicting", "candidate"])
 def test_blocks_of_sgrs_find_the_tokens_of_single_steps(row: Any) -> None:
     model, batch = tiny_model("llava", layers=4, dtype=F64), tiny_inputs("llava", (1, 2), dtype=F64)

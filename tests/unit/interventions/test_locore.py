@@ -87,6 +87,7 @@ def test_decoding_is_the_brute_force_model(
     check_decoding(family, (1, 2, 0), locore, use_cache=use_cache)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     family=st.sampled_from(sorted(TINY)),

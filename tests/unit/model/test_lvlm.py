@@ -243,6 +243,7 @@ def test_options_of_a_report() -> None:
     assert edited.saliency != row.saliency
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [0, 1, 2])
 def test_a_plot_is_written(tmp_path: Path, images: int) -> None:
     pytest.importorskip("matplotlib")

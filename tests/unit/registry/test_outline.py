@@ -44,6 +44,7 @@ def test_outlines_say_what_the_classes_say(of_outlines: dict[str, Any]) -> None:
             assert found[kind][name] == facts, f"the outline of {name} ({kind})"
 
 
+@pytest.mark.slow
 def test_one_component_imports_its_module_alone() -> None:
     text = (
         "import sys; from lvlmsal.registry import DECODERS, INTERVENTIONS; DECODERS.get('sgrs');"

@@ -40,6 +40,7 @@ def set_weights(lvlm: Lvlm, dtype: torch.dtype, weights: dict[str, Tensor]) -> N
     lvlm.model.load_state_dict(weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["predicting", "candidate"])
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_a_trained_model_in_lower_precision(lvlm: Lvlm, dtype: torch.dtype, row: str) -> None:

@@ -10,13 +10,11 @@ import yaml
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.plan import make_plan
-from lvlmsal.evaluation.config.reading import load_content, packaged_configs
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.sweeps.reading import read_sweep
+from tests.packaged import SWEEPS
 
 pytestmark = pytest.mark.slow
-
-SWEEPS = [name for name in packaged_configs() if "sweep" in load_content(name)[0]]
 
 
 @pytest.fixture(scope="module")

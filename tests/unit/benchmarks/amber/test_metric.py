@@ -9,12 +9,10 @@ import types
 from pathlib import Path
 from typing import Any
 
-import nltk
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nltk.stem import WordNetLemmatizer
 
 from lvlmsal.benchmarks.amber import nouns as amber_nouns
 from lvlmsal.benchmarks.amber.discriminative_counts import (
@@ -153,9 +151,9 @@ def test_the_official_way_is_refused_with_what_to_type(monkeypatch: pytest.Monke
         raise LookupError("no data")
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    monkeypatch.setattr(nltk, "word_tokenize", lookup)
-    monkeypatch.setattr(nltk, "pos_tag", lambda words: [(word, "NN") for word in words])
-    monkeypatch.setattr(WordNetLemmatizer, "lemmatize", lookup)
+    monkeypatch.setattr("nltk.word_tokenize", lookup)
+    monkeypatch.setattr("nltk.pos_tag", lambda words: [(word, "NN") for word in words])
+    monkeypatch.setattr("nltk.stem.WordNetLemmatizer.lemmatize", lookup)
     assert amber_nouns.missing_official() == [
         *("spacy", "en_core_web_lg", "NLTK's punkt_tab", "NLTK's wordnet")
     ]
@@ -180,9 +178,11 @@ def test_the_official_way_with_everything_there(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(spacy, "load", lambda name: Document, raising=False)
     monkeypatch.setitem(sys.modules, "spacy", spacy)
     monkeypatch.setattr(amber_nouns, "missing_official", list)
-    monkeypatch.setattr(nltk, "word_tokenize", str.split)
-    monkeypatch.setattr(nltk, "pos_tag", lambda words: [(w, tags.get(w, "DT")) for w in words])
-    monkeypatch.setattr(WordNetLemmatizer, "lemmatize", lambda self, w: w.removesuffix("s"))
+    monkeypatch.setattr("nltk.word_tokenize", str.split)
+    monkeypatch.setattr("nltk.pos_tag", lambda words: [(w, tags.get(w, "DT")) for w in words])
+    monkeypatch.setattr(
+        "nltk.stem.WordNetLemmatizer.lemmatize", lambda self, w: w.removesuffix("s")
+    )
     for cached in (amber_nouns._similarity, amber_nouns._document, amber_nouns._spacy_model):
         cached.cache_clear()
     official = OfficialNouns()
