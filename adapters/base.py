@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike
+from lvlmsal.adapters.messages import Prompt
 from lvlmsal.adapters.processors import own_processor
 from lvlmsal.adapters.prompts import append_tokens, build_inputs, token_texts
 from lvlmsal.adapters.spans import Interval, TokenSpans, find_spans
@@ -183,7 +184,7 @@ class ModelAdapter(ABC):
     def encode(
         self,
         images: Sequence[Sequence[ImageLike]],
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
         template: bool = True,
     ) -> dict[str, Tensor]:
@@ -191,8 +192,8 @@ class ModelAdapter(ABC):
 
         Args:
             images: The images of each sample.
-            prompts: The question of each sample. The chat template puts the images in front of it;
-                a question that already holds the placeholder keeps it where it is.
+            prompts: The question of each sample, or messages. The chat template puts the images in
+                front of it; a prompt that holds the placeholder keeps it where it is.
             template: False takes each prompt as it is, placeholders and turn marks included.
 
         Returns:

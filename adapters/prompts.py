@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +11,14 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, open_image
+from lvlmsal.adapters.messages import Prompt, normal_messages, texts_of
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError, is_out_of_memory
 
 
 def build_inputs(
     processor: Any,
     images: Sequence[Sequence[ImageLike]],
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     template: bool = True,
     max_pixels: int = MAX_IMAGE_PIXELS,
@@ -26,8 +28,8 @@ def build_inputs(
     Args:
         processor: Of transformers, for images and text.
         images: The images of each sample.
-        prompts: The question of each sample.
-        template: False takes the prompts as they are.
+        prompts: The question of each sample, or messages.
+        template: False takes the prompts, which are texts then, as they are.
         max_pixels: Refuse images of more pixels.
 
     Returns:
@@ -46,8 +48,9 @@ def build_inputs(
         )
     texts = []
     for number, (prompt, pictures) in enumerate(zip(prompts, images, strict=True)):
-        check_text(prompt, f"the prompt of sample {number}")
-        text = render(processor, prompt, len(pictures)) if template else prompt
+        for part in texts_of(prompt):
+            check_text(part, f"the prompt of sample {number}")
+        text = _whole(prompt) if not template else render(processor, prompt, len(pictures))
         check_placeholders(processor, text, len(pictures), sample=number)
         texts.append(text)
     tokenizer = processor.tokenizer
@@ -125,12 +128,19 @@ def check_text(text: str, what: str) -> None:
         ) from error
 
 
-def render(processor: Any, prompt: str, count: int, *, system: str | None = None) -> str:
-    """Put one question, with its images in front, into the chat template.
+def _whole(prompt: Prompt) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    raise DataError("messages need the chat template: leave template=False out, or give a text")
+
+
+def render(processor: Any, prompt: Prompt, count: int, *, system: str | None = None) -> str:
+    """Put one question, with its images in front, or a whole conversation into the chat template.
 
     Args:
         processor: With a chat template.
-        prompt: The question. One that holds the placeholder keeps it where it is.
+        prompt: The question, or messages. One that holds the placeholder or parts of type `image`
+            keeps them where they are.
         count: Number of images.
         system: A system message to begin with; None: whatever the template writes without one.
 
@@ -139,25 +149,30 @@ def render(processor: Any, prompt: str, count: int, *, system: str | None = None
 
     Raises:
         UnsupportedError: The processor has no chat template.
-        DataError: The question holds a lone surrogate, or the template refuses it.
+        DataError: A text holds a lone surrogate, messages have another form, or the template
+            refuses or drops one of them.
     """
-    check_text(prompt, "the prompt")
+    for text in texts_of(prompt):
+        check_text(text, "the prompt")
     if getattr(processor, "chat_template", None) is None:
         raise UnsupportedError(
             "the processor has no chat template to put the question into; write the whole prompt, "
             f"with {processor.image_token!r} where an image belongs, and pass template=False"
         )
-    question = {"type": "text", "text": prompt}
-    pictures = [] if processor.image_token in prompt else [{"type": "image"}] * count
-    message = {"role": "user", "content": [*pictures, question]}
-    messages = [message]
+    messages = normal_messages(prompt, mark=processor.image_token, count=count)
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
     try:
-        text: str = processor.apply_chat_template(messages, add_generation_prompt=True)
+        rendered: str = processor.apply_chat_template(messages, add_generation_prompt=True)
     except TemplateError as error:
         raise DataError(f"the chat template refuses the prompt: {error}") from error
-    return text
+    for text in () if isinstance(prompt, str) else texts_of(prompt):
+        if text.strip() not in rendered:
+            raise DataError(
+                f"the chat template of this model drops {reprlib.repr(text)}: leave it out of the "
+                "messages, or put it into the question"
+            )
+    return rendered
 
 
 def begins(tokenizer: Any, text: str) -> bool:

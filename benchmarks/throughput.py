@@ -31,7 +31,8 @@ from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.evaluation.run.answering import AnswerModule
 from lvlmsal.evaluation.run.loading import OpenedBatches, Task, make_batches
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.sgrs.decoder import SGRS
     from lvlmsal.evaluation import evaluate, score
     from lvlmsal.interventions.locore import LocoRE
-    from lvlmsal.model.lvlm import Lvlm, load
+    from lvlmsal.model.loading import load
+    from lvlmsal.model.lvlm import Lvlm
     from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOG, DECODERS, INTERVENTIONS, METRICS
     from lvlmsal.registry.listing import (
         list_adapters,
@@ -84,7 +85,7 @@ _HOMES = {
     "list_benchmarks": ".registry.listing",
     "list_checkpoints": ".registry.listing",
     "list_methods": ".registry.listing",
-    "load": ".model.lvlm",
+    "load": ".model.loading",
     "score": ".evaluation",
     "sweep": ".sweeps.run",
 }

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from lvlmsal.model.answer import Answer
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.pocket import POCKET
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 

@@ -22,6 +22,7 @@ from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError, ProcessLost
 from lvlmsal.escaping import visible
+from lvlmsal.model import MAX_NEW_TOKENS
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -164,7 +165,7 @@ def generate(
     intervention: InterventionNames = None,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
-    max_new_tokens: MaxNewTokens = 128,
+    max_new_tokens: MaxNewTokens = MAX_NEW_TOKENS,
     as_json: AsJson = False,
 ) -> None:
     """Ask one question; the tokens of the answer are colored by their saliency."""
@@ -199,7 +200,7 @@ def saliency(
             help="Which saliency (row=candidate, layers=0.5:1.0), or locore.beta=0.3.",
         ),
     ] = None,
-    max_new_tokens: MaxNewTokens = 128,
+    max_new_tokens: MaxNewTokens = MAX_NEW_TOKENS,
 ) -> None:
     """Draw the saliency of each token of an answer next to its attention, or save the report."""
     from lvlmsal.cli.ask import draw

@@ -14,6 +14,7 @@ from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.config.check import component_problems, model_problems
 from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig
+from lvlmsal.model import MAX_NEW_TOKENS
 from lvlmsal.registry.options import bind
 from lvlmsal.registry.outline import import_outline
 
@@ -92,7 +93,7 @@ def ask(
     interventions: Sequence[Spec],
     *,
     seed: int = 0,
-    max_new_tokens: int = 128,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> Reply:
     """Ask one question. A decoder that computes no saliency gets its answer diagnosed afterwards.
 
@@ -252,7 +253,7 @@ def _model_problems(model: str) -> list[str]:
 def _load(image: Path, model: str) -> Lvlm:
     """The model, after a look at the image, which takes no time."""
     from lvlmsal.adapters import open_image
-    from lvlmsal.model.lvlm import load
+    from lvlmsal.model.loading import load
 
     open_image(image)
     return load(model)

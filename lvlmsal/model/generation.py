@@ -8,47 +8,28 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from threading import get_ident
-from typing import Any, TypedDict
+from typing import Any
 
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.messages import Prompt, question_of
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionSession
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.answer import Answer, Diagnosis
-from lvlmsal.model.components import Spec
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.versions import CACHE
-
-Edits = Intervention | Spec | Sequence[Intervention | Spec]
-"""Interventions in the order in which they act; one may stand in place of a list of one."""
-
-
-class GenerateOptions(TypedDict, total=False):
-    """Options of :meth:`lvlmsal.model.lvlm.Lvlm.generate`, which describes them."""
-
-    decoder: Decoder | Spec
-    interventions: Edits
-    max_new_tokens: int
-    seed: int
-    sample_ids: Sequence[str]
-    streamer: BaseStreamer | None
-
-
-def listed(edits: Edits) -> Sequence[Intervention | Spec]:
-    """Interventions as a list: a name, read as one, would be its letters."""
-    return [edits] if isinstance(edits, str | Mapping | Intervention) else edits
 
 
 def generate_answers(
     adapter: ModelAdapter,
     inputs: Mapping[str, Tensor],
-    questions: Sequence[str],
+    questions: Sequence[Prompt],
     decoder: Decoder,
     interventions: Sequence[Intervention],
     *,
@@ -146,7 +127,7 @@ class _Passes:
 
 def _answer(
     adapter: ModelAdapter,
-    prompt: str,
+    prompt: Prompt,
     records: list[TokenRecord],
     spans: TokenSpans,
     diagnose: Callable[..., SaliencyReport],
@@ -161,7 +142,8 @@ def _answer(
             rejected["text"] = adapter.token_texts([rejected["id"]])[0]
     return Answer(
         text=adapter.decode(kept),
-        prompt=prompt,
+        prompt=question_of(prompt),
+        messages=None if isinstance(prompt, str) else list(prompt),
         token_ids=kept,
         tokens=records,
         spans=replace(spans, length=spans.length + len(kept)),

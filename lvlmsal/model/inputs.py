@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, is_image, open_image
+from lvlmsal.adapters.messages import Prompt, images_within
 from lvlmsal.errors import DataError
 
 Images = ImageLike | Sequence[ImageLike] | None
@@ -78,13 +79,37 @@ def opened_batch(
     return pictures, again
 
 
-def one_entry_each(images: Any, prompts: Sequence[str]) -> list[Any]:
+def images_of(prompt: Prompt, images: Images) -> Images:
+    """The images of a question: those that were given, or those within its messages.
+
+    Raises:
+        DataError: There are both.
+    """
+    within = images_within(prompt)
+    if not within:
+        return images
+    if images is None:
+        return within
+    raise DataError(
+        "images were given, and the messages hold images as well: give None for the images, or "
+        "parts {'type': 'image'} without any"
+    )
+
+
+def one_entry_each(images: Any, prompts: Sequence[Prompt]) -> list[Any]:
     """The images of several questions, as many entries as there are questions.
+
+    Args:
+        images: An entry for each; None where none of the questions has any, or all of them are
+            messages that hold theirs.
+        prompts: The questions.
 
     Raises:
         DataError: One image was given for all of them.
         ValueError: The numbers differ.
     """
+    if images is None:
+        return [None] * len(prompts)
     if is_image(images):
         raise DataError(
             f"one image was given for a list of {len(prompts)} prompts: give a list with an entry "

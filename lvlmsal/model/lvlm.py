@@ -4,34 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Unpack, overload
 
-import torch
 from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
-from lvlmsal.adapters import Loaded, load_checkpoint
+from lvlmsal.adapters import Loaded
+from lvlmsal.adapters.messages import Prompt, is_single, question_of, without_images
 from lvlmsal.adapters.prompts import check_text
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
+from lvlmsal.model import MAX_NEW_TOKENS
 from lvlmsal.model.answer import Answer
 from lvlmsal.model.components import Spec, build
-from lvlmsal.model.generation import Edits, GenerateOptions, generate_answers, listed
-from lvlmsal.model.inputs import Images, one_entry_each, opened, opened_batch
+from lvlmsal.model.generation import generate_answers
+from lvlmsal.model.inputs import Images, images_of, one_entry_each, opened, opened_batch
+from lvlmsal.model.options import KNOWN, Edits, GenerateOptions, listed, refuse_others
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
+from lvlmsal.model.stream import AnswerStream
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.saliency.diagnosing import diagnose_response
-from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.options import SaliencyKeywords, SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 
 
 class Lvlm:
     """A loaded model, its processor and its adapter.
 
-    Made by :func:`load`. ``model`` is a plain transformers model: whatever works with it goes on
-    working, ``model.generate`` among it.
+    Made by :func:`lvlmsal.load`. ``model`` is a plain transformers model: whatever works with it
+    goes on working, ``model.generate`` among it.
 
     Attributes:
         model: the transformers model.
@@ -64,45 +67,46 @@ class Lvlm:
         return build(INTERVENTIONS, spec, self.card, self.model, stacklevel=3)
 
     @overload
-    def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str, distinguished below
-        self,
-        images: Images,
-        prompts: str,
-        **options: Unpack[GenerateOptions],
+    def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str: `is_single` tells
+        self, images: Images, prompts: Prompt, **options: Unpack[GenerateOptions]
     ) -> Answer: ...
 
     @overload
     def generate(
         self,
-        images: Sequence[Images],
-        prompts: Sequence[str],
+        images: Sequence[Images] | None,
+        prompts: Sequence[Prompt],
         **options: Unpack[GenerateOptions],
     ) -> list[Answer]: ...
 
     def generate(
         self,
         images: Images | Sequence[Images],
-        prompts: str | Sequence[str],
+        prompts: Prompt | Sequence[Prompt],
         *,
         decoder: Decoder | Spec = "greedy",
         interventions: Edits = (),
-        max_new_tokens: int = 64,
+        max_new_tokens: int = MAX_NEW_TOKENS,
         seed: int = 0,
         sample_ids: Sequence[str] = (),
         streamer: BaseStreamer | None = None,
+        **others: Any,
     ) -> Answer | list[Answer]:
         """Ask one question, or a batch of them.
 
         Args:
             images: an image or a list of them for one question: paths, Pillow images, arrays,
-                tensors, bytes or open files; for a batch, one such entry a question.
-            prompts: the question, or a list of questions. The chat template is applied.
+                tensors, bytes or open files; for a batch, one such entry a question. None for
+                messages that hold their images, ``{"type": "image", "image": ...}``.
+            prompts: the question, or a list of questions. The chat template is applied. In place of
+                a question messages of one or several turns, ``[{"role": "user", "content": ...}]``.
             decoder: a decoder, its name, or ``{"name": "sgrs", "alpha": 0.6}``.
             interventions: likewise, one or a list of them in the order in which they act.
             max_new_tokens: length limit of the answer.
             seed: random numbers depend on it, the sample's id and the position.
             sample_ids: one for each question; the row's number by default.
-            streamer: told each token; one question at a time.
+            streamer: told each token; one question at a time. :meth:`stream` gives text.
+            others: none; the error says what to type in place of options of transformers.
 
         Returns:
             An :class:`Answer`, or a list of them for a list of questions.
@@ -112,15 +116,19 @@ class Lvlm:
             DataError: an image that cannot be read, or a sample that the processor refuses.
             UnsupportedError: decoder and interventions do not go together.
         """
-        single = isinstance(prompts, str)
-        questions = [prompts] if isinstance(prompts, str) else list(prompts)
+        refuse_others(others)
+        single = is_single(prompts)
+        questions: list[Any] = [prompts] if single else list(prompts)
         entries: list[Any] = [images] if single else one_entry_each(images, questions)
         chosen = self.build_decoder(decoder)
         edits = [self.build_intervention(spec) for spec in listed(interventions)]
         check_combination(chosen, edits)
         pictures, again = opened_batch(
-            entries, max_pixels=self.adapter.max_image_pixels, sample_ids=sample_ids
+            [images_of(*pair) for pair in zip(questions, entries, strict=True)],
+            max_pixels=self.adapter.max_image_pixels,
+            sample_ids=sample_ids,
         )
+        questions = [without_images(prompt) for prompt in questions]
         answers = generate_answers(
             self.adapter,
             self.adapter.encode(pictures, questions),
@@ -135,10 +143,40 @@ class Lvlm:
         )
         return answers[0] if single else answers
 
+    def stream(
+        self, images: Images, prompt: Prompt, **options: Unpack[GenerateOptions]
+    ) -> AnswerStream:
+        """Ask one question, and take the answer piece by piece while it is generated.
+
+        Args:
+            images: as in :meth:`generate`.
+            prompt: the question, or messages.
+            options: of :meth:`generate`; all but a streamer.
+
+        Returns:
+            An iterator of texts; its `answer` is the whole :class:`Answer`.
+
+        Raises:
+            UnsupportedError: decoders that may still leave what they have written for something
+                else, beam search and OPERA among them.
+            LvlmsalError: as :meth:`generate`; what is wrong with an image or the prompt when the
+                first piece is taken.
+        """
+        if not is_single(prompt) or "streamer" in options:
+            raise TypeError("stream takes one question and no streamer; take generate for either")
+        decoder = self.build_decoder(options.pop("decoder", "greedy"))
+        if decoder.is_beam:
+            raise UnsupportedError(
+                f"{decoder.name} cannot stream, for a beam may still be left for another one: take "
+                "generate, or a decoder that writes one answer, such as greedy, sample or sgrs"
+            )
+        ask = partial(self.generate, images, prompt, decoder=decoder, **options)
+        return AnswerStream(self.adapter.decode, lambda streamer: ask(streamer=streamer))
+
     def ask(
         self,
         images: Images,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
         batch_size: int = 8,
         **options: Unpack[GenerateOptions],
@@ -151,15 +189,18 @@ class Lvlm:
 
         Args:
             images: of every question.
-            prompts: the questions.
+            prompts: the questions, or messages.
             batch_size: questions that are decoded together.
             **options: of :meth:`generate`.
 
         Returns:
             An answer a question, in their order.
         """
-        if isinstance(prompts, str):
+        if is_single(prompts):
             raise TypeError("ask takes a list of questions; for one question take generate")
+        refuse_others({k: v for k, v in options.items() if k not in KNOWN})
+        for prompt in prompts:
+            images_of(prompt, images if images is not None else [])
         decoder = self.build_decoder(options.get("decoder", "greedy"))
         given = listed(options.get("interventions", ()))
         edits = [self.build_intervention(spec) for spec in given]
@@ -176,7 +217,7 @@ class Lvlm:
                     diagnose=self._diagnoses([pictures] * len(prompts), prompts, decoder, edits),
                     sample_ids=names,
                     batch_size=batch_size,
-                    max_new_tokens=options.get("max_new_tokens", 64),
+                    max_new_tokens=options.get("max_new_tokens", MAX_NEW_TOKENS),
                     seed=options.get("seed", 0),
                 )
         answers: list[Answer] = []
@@ -190,12 +231,13 @@ class Lvlm:
     def diagnose(
         self,
         images: Images,
-        prompt: str,
+        prompt: Prompt,
         response: str | Sequence[int] | None = None,
         *,
         options: SaliencyOptions | None = None,
         interventions: Edits = (),
-        max_new_tokens: int = 64,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        **saliency: Unpack[SaliencyKeywords],
     ) -> SaliencyReport:
         """Saliency of every token of an answer (Eq. 1-6).
 
@@ -204,17 +246,22 @@ class Lvlm:
 
         Args:
             images: as in :meth:`generate`.
-            prompt: the question.
+            prompt: the question, or messages.
             response: the answer to judge, as text or token ids; the model's own greedy answer by
                 default.
             options: which saliency.
-            interventions: edits under which the answer is judged.
+            interventions: edits under which the answer is judged; one or a list of them, as in
+                :meth:`generate`.
             max_new_tokens: length limit of the model's own answer.
+            saliency: options by name, such as ``row="candidate"`` or ``layers="0.25:0.75"``.
 
         Raises:
-            ValueError: the answer holds no token.
+            UnknownName: an unknown option.
+            ValueError: the answer holds no token, or an option has no such value.
         """
+        chosen = (options or SaliencyOptions()).but(**saliency)
         edits = [self.build_intervention(spec) for spec in listed(interventions)]
+        images, prompt = images_of(prompt, images), without_images(prompt)
         pictures = opened(images, max_pixels=self.adapter.max_image_pixels)
         if response is None:
             answer = self.generate(
@@ -228,13 +275,12 @@ class Lvlm:
             ids = list(response)
         if not ids:
             raise ValueError("the response holds no token, so there is nothing to diagnose")
-        inputs = self.adapter.encode([pictures], [prompt])
         return diagnose_response(
             self.adapter,
-            inputs,
+            self.adapter.encode([pictures], [prompt]),
             ids,
-            options or SaliencyOptions(),
-            prompt=prompt,
+            chosen,
+            prompt=question_of(prompt),
             interventions=edits,
             images=pictures,
         )
@@ -242,7 +288,7 @@ class Lvlm:
     def _diagnoses(
         self,
         entries: Sequence[Any],
-        questions: Sequence[str],
+        questions: Sequence[Prompt],
         decoder: Decoder,
         interventions: Sequence[Intervention],
     ) -> list[Callable[..., SaliencyReport]]:
@@ -251,46 +297,3 @@ class Lvlm:
             self.diagnose, interventions=interventions, options=decoder.saliency_options()
         )
         return [partial(judge, *pair) for pair in zip(entries, questions, strict=True)]
-
-
-def load(
-    source: str | Path | tuple[torch.nn.Module, Any],
-    *,
-    dtype: str | torch.dtype | None = None,
-    device: str | torch.device | None = None,
-    revision: str | None = None,
-    trust_remote_code: bool = False,
-    device_map: str | dict[str, Any] | None = None,
-    image_backend: str = "auto",
-    max_image_pixels: int | None = None,
-) -> Lvlm:
-    """Load a model that can be asked, diagnosed and evaluated.
-
-    Args:
-        source: a catalog name (``lvlmsal list checkpoints``), a hub id, a local folder, or a
-            (model, processor) pair of your own. A model in a PEFT, ``torch.compile``, DataParallel
-            or DDP wrapper is taken out of it; what the wrapper does to its layers stays.
-        dtype: of the weights, for instance ``"bfloat16"``; as stored by default.
-        device: ``"cuda"``, ``"cpu"``; the CPU by default. Not together with ``device_map``.
-        revision: of a hub id.
-        trust_remote_code: whether code from the hub may run.
-        device_map: as in transformers, for models that are spread over devices.
-        image_backend: ``"pil"`` or ``"torchvision"``; by default what transformers chooses.
-        max_image_pixels: larger images are refused, by default those over 100 million pixels.
-
-    Raises:
-        UnsupportedError: no adapter for the architecture.
-        UnknownName: neither a catalog name nor a folder nor a hub id.
-    """
-    return Lvlm(
-        load_checkpoint(
-            source,
-            dtype=dtype,
-            device=device,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            device_map=device_map,
-            image_backend=image_backend,
-            max_image_pixels=max_image_pixels,
-        )
-    )

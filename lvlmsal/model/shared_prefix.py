@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.messages import Prompt
 from lvlmsal.adapters.prompts import behind_mark, build_inputs, check_placeholders, render
 from lvlmsal.attention.hooks import first_layers
 from lvlmsal.attention.prompt import TEXT
@@ -57,7 +58,7 @@ class SharedPrefix:
         cls,
         adapter: ModelAdapter,
         images: Sequence[Image.Image],
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
     ) -> SharedPrefix | None:
         """Find what prompts about the same images share.
 
@@ -112,7 +113,7 @@ class SharedPrefix:
 
     def answers(
         self,
-        questions: Sequence[str],
+        questions: Sequence[Prompt],
         decoder: Decoder,
         interventions: Sequence[Intervention],
         *,

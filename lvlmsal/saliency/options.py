@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Literal, TypedDict, Unpack, get_args
 
 from lvlmsal.adapters.spans import ContextName
 from lvlmsal.attention.layers import LayerSpec, check_layers
+from lvlmsal.errors import UnknownName
 
 RowName = Literal["predicting", "candidate"]
 NormName = Literal["row", "matrix"]
@@ -17,6 +18,18 @@ FUSIONS: tuple[FusionName, ...] = get_args(FusionName)
 
 DEFAULT_LAYERS = "0.5:1.0"
 """The deeper half of the decoder: the paper's "middle to deep layers"."""
+
+
+class SaliencyKeywords(TypedDict, total=False):
+    """The fields of :class:`SaliencyOptions` as keyword arguments."""
+
+    row: RowName
+    norm: NormName
+    heads: HeadsName
+    fusion: FusionName
+    context: ContextName
+    layers: LayerSpec
+    loss: LossName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +95,22 @@ class SaliencyOptions:
         if self.layers is not None and not isinstance(self.layers, str):
             # Ranges and tuples too become what a file gives back.
             object.__setattr__(self, "layers", [int(layer) for layer in self.layers])
+
+    def but(self, **others: Unpack[SaliencyKeywords]) -> SaliencyOptions:
+        """These options with some of them changed.
+
+        Raises:
+            UnknownName: there is no such option.
+            ValueError: an option has no such value.
+
+        >>> SaliencyOptions(row="candidate").but(norm="matrix").row
+        'candidate'
+        """
+        known = [field.name for field in fields(self)]
+        for name in others:
+            if name not in known:
+                raise UnknownName("saliency option", name, known)
+        return replace(self, **others)
 
     @property
     def needs_full_graph(self) -> bool:

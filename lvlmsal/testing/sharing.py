@@ -10,7 +10,7 @@ from PIL import Image
 
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.base import Intervention
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.model.shared_prefix import can_share
 from lvlmsal.testing.tiny import tiny_lvlm
 

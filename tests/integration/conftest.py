@@ -16,7 +16,8 @@ import pytest
 
 from lvlmsal.cli import main
 from lvlmsal.evaluation import Result, evaluate
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.testing.tiny import tiny_lvlm
 

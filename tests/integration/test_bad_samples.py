@@ -11,7 +11,7 @@ from PIL import Image
 
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.evaluation import evaluate
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.testing.tiny import tiny_lvlm
 
 pytestmark = pytest.mark.slow

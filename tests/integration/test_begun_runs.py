@@ -14,7 +14,8 @@ from PIL import Image
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation import Result, evaluate, score
 from lvlmsal.evaluation.run import evaluate as running
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.readers import digests
 from lvlmsal.testing.tiny import tiny_lvlm
 from tests.run_folders import cut, notes_of, repaint, without_costs

@@ -65,7 +65,7 @@ SCRIPT = """
 import os, signal, sys, time
 import torch
 from lvlmsal.evaluation import evaluate
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 torch.set_num_threads(1)
 lvlm = load(sys.argv[2])
 while True:

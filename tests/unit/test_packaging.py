@@ -79,7 +79,7 @@ def test_public_names() -> None:
 
 def test_public_names_are_the_objects_of_their_modules() -> None:
     from lvlmsal.interventions.locore import LocoRE
-    from lvlmsal.model.lvlm import load
+    from lvlmsal.model.loading import load
 
     assert lvlmsal.LocoRE is LocoRE
     assert lvlmsal.load is load

@@ -17,7 +17,7 @@ from lvlmsal.attention import intervene
 from lvlmsal.attention.stream import prepared
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.saliency import SaliencyOptions
 from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_lvlm, tiny_model
 from lvlmsal.versions import CACHE, NEWEST, OLDEST, given_cache, warn_if_untried, without_cache

@@ -9,7 +9,8 @@ from typing import Any
 
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.evaluation.config.plan import Cell
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.tiny.models import tiny_lvlm
 
 DEPTHS = (2, 4, 8, 16, 32, 64, 128)

@@ -45,7 +45,8 @@ from lvlmsal.evaluation.run.resuming import (
     read_known,
 )
 from lvlmsal.evaluation.run.run_log import RunLog
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import can_share
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config.check import model_problems
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.evaluation.run.environment import describe_model
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.testing.tiny import tiny_lvlm
 
 HAS_TORCHVISION = is_torchvision_available()

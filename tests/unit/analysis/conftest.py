@@ -9,7 +9,8 @@ from PIL import Image
 
 from lvlmsal.analysis.mentions import MentionRow
 from lvlmsal.analysis.scores import SCORES
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.testing.tiny import tiny_lvlm

@@ -25,7 +25,7 @@ from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.testing.tiny import TINY, collate, tiny_lvlm, tiny_samples
 from lvlmsal.versions import CACHE

@@ -15,7 +15,7 @@ from PIL import Image
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.evaluation.run.answering import AnswerModule
 from lvlmsal.evaluation.run.loading import AnswerData, Batch, Task, make_batches
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.testing.tiny import tiny_lvlm
 from tests.unit.evaluation.given import cell_of
 

@@ -21,7 +21,8 @@ from lvlmsal.evaluation.results.writing import RecordWriter
 from lvlmsal.evaluation.run.answering import AnswerModule, make_record
 from lvlmsal.evaluation.run.guards import interrupts
 from lvlmsal.evaluation.run.loading import Batch, OpenedBatches, Task
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.testing.tiny import tiny_lvlm
 from lvlmsal.tiny.processors import MARKS
 from tests.tiers import FAMILIES, in_full

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -12,16 +13,20 @@ import pytest
 import torch
 from PIL import Image
 
+from lvlmsal.cli import app
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.decoders.search import Beam, Greedy
 from lvlmsal.decoders.sgrs.decoder import SGRS
-from lvlmsal.errors import ConfigError, DataError, UnsupportedError
+from lvlmsal.errors import ConfigError, DataError, UnknownName, UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.model import MAX_NEW_TOKENS
 from lvlmsal.model.answer import Answer
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.registry import CATALOG
 from lvlmsal.saliency import SaliencyOptions
+from lvlmsal.saliency.options import SaliencyKeywords
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.testing.tiny import tiny_lvlm
 from tests.tiers import FAMILIES
@@ -262,3 +267,95 @@ def test_a_plot_is_written(tmp_path: Path, images: int) -> None:
     )
     assert heat[1, 0] == pytest.approx(share)
     assert heat[1, 1] == pytest.approx(float(row[start] / row[start:].max()))
+
+
+def asking(text: str, **image: object) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": [{"type": "image", **image}, {"type": "text", "text": text}]}
+    ]
+
+
+def test_messages_in_place_of_a_question() -> None:
+    lvlm = loaded("llava")
+    first = lvlm.generate(picture(), QUESTION, max_new_tokens=4)
+    alone = lvlm.generate(None, asking(QUESTION, image=picture()), max_new_tokens=4)
+    assert alone.token_ids == first.token_ids
+    assert (alone.prompt, alone.messages) == (QUESTION, asking(QUESTION))
+    turns = [
+        *asking(QUESTION),
+        {"role": "assistant", "content": first.text},
+        {"role": "user", "content": "And what else?"},
+    ]
+    second = lvlm.generate(picture(), turns, max_new_tokens=4)
+    assert (second.prompt, second.messages) != (QUESTION, None)
+    assert second.prompt == "And what else?"
+    assert second.diagnose().saliency == lvlm.diagnose(picture(), turns, second.token_ids).saliency
+    batch = lvlm.generate([picture(), picture()], [turns, QUESTION], max_new_tokens=4)
+    asked = lvlm.ask(picture(), [turns, QUESTION], max_new_tokens=4)
+    for found in (batch, asked):
+        assert [answer.token_ids for answer in found] == [second.token_ids, first.token_ids]
+    both = lvlm.generate(None, [asking(QUESTION, image=picture())] * 2, max_new_tokens=4)
+    assert [answer.token_ids for answer in both] == [first.token_ids] * 2
+    for ask in (lvlm.generate, lvlm.diagnose):
+        with pytest.raises(DataError, match="the messages hold images as well"):
+            ask(picture(), asking(QUESTION, image=picture()))
+    with pytest.raises(DataError, match="the messages hold images as well"):
+        lvlm.ask(picture(), [asking(QUESTION, image=picture())])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"do_sample": True}, "do_sample: write decoder={'name': 'sample'}$"),
+        (
+            {"temperature": 0.7, "do_sample": True},
+            "do_sample, temperature: write decoder={'name': 'sample', 'temperature': 0.7}",
+        ),
+        ({"do_sample": False}, "do_sample: leave it out; decoder='greedy'"),
+        ({"num_beams": 4}, "num_beams: write decoder={'name': 'beam', 'num_beams': 4}"),
+        ({"max_length": 9}, "max_length: write max_new_tokens="),
+        (
+            {"repetition_penalty": 1.2},
+            r"repetition_penalty: set it for the model, lvlm\.model\.generation_config\.rep",
+        ),
+        ({"stopping_criteria": []}, "stopping_criteria: call transformers' own generate"),
+        ({"max_new_token": 9}, "unknown option of generate 'max_new_token'. Did you mean 'max_new"),
+    ],
+)
+def test_options_of_transformers_are_answered_with_what_to_type(
+    given: dict[str, Any], told: str
+) -> None:
+    lvlm = loaded("llava")
+    with pytest.raises(ConfigError, match=told):
+        lvlm.generate(picture(), QUESTION, **given)
+    with pytest.raises(ConfigError, match=told):
+        lvlm.ask(picture(), [QUESTION, QUESTION], **given)
+
+
+def test_what_to_type_is_accepted() -> None:
+    lvlm = loaded("llava")
+    for decoder in ({"name": "sample", "temperature": 0.7}, {"name": "beam", "num_beams": 4}):
+        assert lvlm.generate(picture(), QUESTION, decoder=decoder, max_new_tokens=1).token_ids
+
+
+def test_saliency_options_as_keyword_arguments() -> None:
+    lvlm = loaded("llava")
+    answer = lvlm.generate(picture(), QUESTION, max_new_tokens=3)
+    options = SaliencyOptions(row="candidate", layers=[1])
+    wanted = lvlm.diagnose(picture(), QUESTION, answer.token_ids, options=options)
+    one = lvlm.diagnose(picture(), QUESTION, answer.token_ids, row="candidate", layers=[1])
+    other = answer.diagnose(options=SaliencyOptions(row="candidate"), layers=[1])
+    for found in (one, other):
+        assert found.options == options
+        assert found.saliency == wanted.saliency
+    with pytest.raises(UnknownName, match=r"unknown saliency option 'rwo'\. Did you mean 'row'"):
+        answer.diagnose(rwo="candidate")
+    assert set(SaliencyKeywords.__annotations__) == {f.name for f in fields(SaliencyOptions)}
+
+
+def test_python_and_shell_have_the_same_length_limit() -> None:
+    limits = {
+        inspect.signature(function).parameters["max_new_tokens"].default
+        for function in (Lvlm.generate, Lvlm.diagnose, app.generate, app.saliency)
+    }
+    assert limits == {MAX_NEW_TOKENS}

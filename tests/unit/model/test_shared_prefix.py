@@ -11,7 +11,8 @@ from PIL import Image
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.model.lvlm import Lvlm, load
+from lvlmsal.model.loading import load
+from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
 from lvlmsal.testing.sharing import check_sharing
 from lvlmsal.testing.tiny import tiny_lvlm

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import DataError
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.saliency import SaliencyOptions, SaliencyReport
 from lvlmsal.saliency.options import FUSIONS
 from lvlmsal.testing.tiny import tiny_lvlm

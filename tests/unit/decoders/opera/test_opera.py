@@ -19,7 +19,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vcd import VCD
-from lvlmsal.model.lvlm import load
+from lvlmsal.model.loading import load
 from lvlmsal.testing.tiny import (
     VOCABULARY,
     collate,
