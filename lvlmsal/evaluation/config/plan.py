@@ -44,8 +44,9 @@ NO_ANSWER = (
 """Options of benchmarks and models that change no answer: places of files, whose content counts
 instead, how answers are read, and what is not answered at all."""
 
-NEW = (("image_backend", "auto"),)
-"""Options of models that earlier versions lacked, at their defaults: keys of records go without."""
+NEW = (("image_backend", "auto"), ("kind", "shapes"))
+"""Options of models and worlds that earlier versions lacked, at their defaults: keys of records and
+comparisons of configs go without."""
 
 
 @dataclass(frozen=True)

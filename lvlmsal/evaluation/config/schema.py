@@ -73,12 +73,15 @@ class WorldConfig:
 
     Attributes:
         root: Folder to write.
+        kind: ``shapes``, or ``stickers`` for places with COCO's classes (needs the extra
+            ``stickers``).
         images: How many scenes.
         seed: Seed of the scenes.
         shifted: Draw the scenes without the co-occurrence bias of the training data.
     """
 
     root: str = MISSING
+    kind: str = "shapes"
     images: int = 100
     seed: int = 0
     shifted: bool = True

@@ -7,37 +7,53 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from lvlmsal.errors import DataError
+from lvlmsal.errors import DataError, UnsupportedError, close_matches
 from lvlmsal.evaluation.config.schema import WorldConfig
+from lvlmsal.pocket.files.folder import NOTE, REWRITE, note_problem, write_world
 
 
 def world_problems(world: WorldConfig | None) -> list[str]:
     """What keeps a world from being written or used; an existing one must be the one asked for."""
     if world is None or world.root == "???":
         return []
+    from lvlmsal.pocket.worlds import WORLDS  # takes numpy and Pillow
+
     if world.images < 1:
         return [f"world.images: must be at least 1, got {world.images}"]
+    if world.kind not in WORLDS:
+        near = close_matches(world.kind, WORLDS)
+        return [f"world.kind: must be {' or '.join(WORLDS)}, got {world.kind!r}.{near}"]
     root = Path(world.root)
-    if not root.exists():
+    note = root / NOTE
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        try:
+            WORLDS[world.kind].require()
+        except UnsupportedError as error:
+            return [f"world.kind: {error}"]
         return []
-    note = root / "world.json"
     if not note.is_file():
-        if root.is_dir() and not any(root.iterdir()):
-            return []
         return [f"world.root: {root} exists and is not a scene world (it has no world.json)"]
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        return [f"{note}: not valid JSON ({error}); delete the folder to have it written again"]
-    if not isinstance(found, dict):
-        return [f"{note}: expected a JSON object; delete the folder to have it written again"]
+        return [f"{note}: not valid JSON ({error}); {REWRITE}"]
+    if problem := note_problem(found):
+        return [f"{note}: {problem}"]
     asked = {key: value for key, value in asdict(world).items() if key != "root"}
     return [
         f"world.{key}: {root} was written with {key}={found[key]!r}, the config says {value!r}; "
-        "choose another root, or delete the folder to have it written again"
+        f"choose another root, or {REWRITE}"
         for key, value in asked.items()
         if key in found and found[key] != value
     ]
+
+
+def made_with(world: WorldConfig | None) -> dict[str, str]:
+    """What the pictures of a world that is there depend on, besides its seed."""
+    if world is None:
+        return {}
+    noted: dict[str, str] = json.loads(Path(world.root, NOTE).read_text("utf-8"))["made_with"]
+    return noted
 
 
 def ensure_world(world: WorldConfig) -> None:
@@ -45,17 +61,19 @@ def ensure_world(world: WorldConfig) -> None:
 
     Raises:
         DataError: The folder cannot be written, or holds something else or a damaged world.
+        UnsupportedError: Something that the world is drawn with is missing.
     """
-    from lvlmsal.pocket.scenes.world import write_world
+    from lvlmsal.pocket.worlds import WORLDS
 
+    asked = {key: value for key, value in asdict(world).items() if key not in ("kind", "root")}
     try:
         try:
-            write_world(world.root, images=world.images, seed=world.seed, shifted=world.shifted)
+            write_world(WORLDS[world.kind], world.root, **asked)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             # another process of the run has written it meanwhile; now it is looked at
-            write_world(world.root, images=world.images, seed=world.seed, shifted=world.shifted)
+            write_world(WORLDS[world.kind], world.root, **asked)
     except FileExistsError as error:
         raise DataError(str(error)) from error
     except OSError as error:

@@ -274,7 +274,7 @@ def _comparable(content: Mapping[str, Any]) -> _Leaves:
             leaves.update(
                 (("", f"{key}{path}"), leaf)
                 for path, leaf in _leaves(value, "")
-                if f"{key}{path}" != "world/root"
+                if f"{key}{path}" != "world/root" and (path.lstrip("/"), leaf) not in NEW
             )
     return leaves
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +19,6 @@ from lvlmsal.evaluation.config.check import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
 from lvlmsal.evaluation.config.plan import Cell, Draft, Plan, read_draft, waits_for_world
 from lvlmsal.evaluation.config.reading import ConfigSource
-from lvlmsal.evaluation.config.schema import WorldConfig
 from lvlmsal.evaluation.config.stated import with_data_root
 from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.config.world import ensure_world, world_problems
@@ -194,7 +193,8 @@ class _Rehearsal:
             world = draft.config.world
             if world is not None and waits_for_world(draft.config, benchmark):
                 root = self.scratch / "world"
-                ensure_world(WorldConfig(str(root), min(world.images, SAMPLES), world.seed))
+                images = min(world.images, SAMPLES)
+                ensure_world(replace(world, root=str(root), images=images))
                 options = {**options_of(benchmark), "root": str(root), "limit": None}
                 options |= {"subset": None, "subset_seed": None}
                 benchmark = BENCHMARKS.build(str(benchmark.name), **options)

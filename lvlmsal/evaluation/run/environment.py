@@ -17,6 +17,7 @@ from lvlmsal.adapters.backends import image_backend
 from lvlmsal.adapters.sources import find_source
 from lvlmsal.evaluation.config.plan import Plan
 from lvlmsal.evaluation.config.trainer import make_trainer
+from lvlmsal.evaluation.config.world import made_with
 from lvlmsal.evaluation.results.folder import SUBSETS, per_benchmark, write_text
 from lvlmsal.evaluation.results.manifests import Manifest
 from lvlmsal.readers.digests import file_digest
@@ -40,6 +41,7 @@ def describe_environment(plan: Plan, manifests: Mapping[str, Manifest]) -> dict[
         plan: The run.
         manifests: What each benchmark asks, by label.
     """
+    drawn = made_with(plan.config.world)
     return {
         "packages": {name: _version(name) for name in PACKAGES},
         "python": sys.version.split()[0],
@@ -55,6 +57,7 @@ def describe_environment(plan: Plan, manifests: Mapping[str, Manifest]) -> dict[
         },
         "cells": {cell.digest: cell.shown for cell in plan.cells},
         "models": {},
+        **({"world": drawn} if drawn else {}),
     }
 
 

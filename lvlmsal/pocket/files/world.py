@@ -6,9 +6,10 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class Thing(Protocol):
@@ -135,6 +136,13 @@ class World(ABC):
     def more_files(self) -> dict[str, str]:
         """Path and content of files that only this world has."""
         return {}
+
+    def require(self) -> None:  # noqa: B027
+        """See that everything is there that the world is drawn with.
+
+        Raises:
+            UnsupportedError: Something is missing; it says what to type.
+        """
 
     def made_with(self) -> dict[str, str]:
         """What the pictures depend on, besides the seed, and in which version it is here."""

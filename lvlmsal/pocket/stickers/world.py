@@ -15,7 +15,7 @@ from lvlmsal.pocket.files.world import Pair, Seen, Statistics, World
 from lvlmsal.pocket.stickers import captions, questions, words
 from lvlmsal.pocket.stickers import draw as drawing
 from lvlmsal.pocket.stickers.classes import COLORS, NOUNS
-from lvlmsal.pocket.stickers.glyphs import FONT_DIGEST
+from lvlmsal.pocket.stickers.glyphs import FONT_DIGEST, font
 from lvlmsal.pocket.stickers.places import PLACES
 from lvlmsal.pocket.stickers.scene import Scene, Sticker, sample_scene, training_statistics
 
@@ -87,6 +87,10 @@ class StickerWorld(World):
         """See the base class."""
         other = rng.choice([name for name in PLACES if name != scene.place])
         return questions.setting_question(scene.place), questions.setting_question(other)
+
+    def require(self) -> None:
+        """See the base class."""
+        font()
 
     def made_with(self) -> dict[str, str]:
         """The font, and what draws its characters: other versions may round other pixels."""

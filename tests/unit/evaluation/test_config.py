@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from lvlmsal.errors import ConfigError
+from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.evaluation.config.plan import make_plan
 from lvlmsal.evaluation.config.reading import packaged_configs, read_config
 from lvlmsal.evaluation.config.schema import RunConfig
+from lvlmsal.evaluation.config.stated import refuse_misstated
+from lvlmsal.evaluation.run.dry import dry_run
 from lvlmsal.pocket.scenes.world import write_world
+from lvlmsal.pocket.worlds import WORLDS
 from tests.packaged import SWEEPS
 
 SHORT = {
@@ -251,6 +255,49 @@ def test_another_world_in_the_folder_is_told(tmp_path: Path, world: Path) -> Non
     }
     with pytest.raises(ConfigError, match="images=2, the config says 3"):
         make_plan(config)
+
+
+def test_a_world_of_another_kind_or_of_an_earlier_version_is_told(
+    tmp_path: Path, world: Path
+) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "models": ["llava-1.5-7b"],
+        "methods": ["greedy"],
+        "benchmarks": ["chair"],
+        "world": {"root": str(world), "images": 2, "kind": "sticker"},
+    }
+    with pytest.raises(ConfigError, match="must be shapes or stickers, got 'sticker'"):
+        make_plan(config)
+    with pytest.raises(ConfigError, match="kind='shapes', the config says 'stickers'"):
+        make_plan(config, ["world.kind=stickers"])
+    make_plan(config, ["world.kind=shapes"])
+    note = json.loads((world / "world.json").read_text())
+    del note["kind"]
+    (world / "world.json").write_text(json.dumps(note))
+    with pytest.raises(ConfigError, match="an earlier version of lvlmsal; delete the folder"):
+        make_plan(config, ["world.kind=shapes"])
+
+
+def test_a_world_without_its_font_is_refused_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise UnsupportedError("type: pip install 'lvlmsal[stickers]'")
+
+    monkeypatch.setattr(WORLDS["stickers"], "require", missing)
+    root = tmp_path / "world"
+    config = {
+        "output": str(tmp_path / "run"),
+        "models": ["llava-1.5-7b"],
+        "methods": ["greedy"],
+        "benchmarks": ["chair"],
+        "world": {"root": str(root), "kind": "stickers"},
+    }
+    for check in (make_plan, dry_run, refuse_misstated):
+        with pytest.raises(ConfigError, match=r"world\.kind: type: pip install 'lvlmsal\[stick"):
+            check(config)
+    assert not root.exists()
 
 
 def test_layers_that_a_model_lacks_are_found_before_its_weights_are_loaded(

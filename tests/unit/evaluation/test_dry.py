@@ -86,9 +86,11 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 3
 
 
-def test_a_scene_world_is_drawn_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["shapes", "stickers"])
+def test_a_scene_world_is_drawn_elsewhere(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "world"
-    config = make_config(tmp_path / "run", root, world={"root": str(root), "images": 50})
+    world = {"root": str(root), "images": 50, "kind": kind}
+    config = make_config(tmp_path / "run", root, world=world)
     del config["data"]
     found = dry_run(config)
     assert "the real one is still to be written" in found.data["chair"]
