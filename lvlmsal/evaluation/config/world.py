@@ -16,20 +16,14 @@ def world_problems(world: WorldConfig | None) -> list[str]:
     """What keeps a world from being written or used; an existing one must be the one asked for."""
     if world is None or world.root == "???":
         return []
-    from lvlmsal.pocket.worlds import WORLDS  # takes numpy and Pillow
-
     if world.images < 1:
         return [f"world.images: must be at least 1, got {world.images}"]
-    if world.kind not in WORLDS:
-        near = close_matches(world.kind, WORLDS)
-        return [f"world.kind: must be {' or '.join(WORLDS)}, got {world.kind!r}.{near}"]
     root = Path(world.root)
     note = root / NOTE
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        try:
-            WORLDS[world.kind].require()
-        except UnsupportedError as error:
-            return [f"world.kind: {error}"]
+    is_open = not root.exists() or (root.is_dir() and not any(root.iterdir()))
+    if world.kind != WorldConfig.kind and (problem := _kind_problem(world.kind, draw=is_open)):
+        return [f"world.kind: {problem}"]
+    if is_open:
         return []
     if not note.is_file():
         return [f"world.root: {root} exists and is not a scene world (it has no world.json)"]
@@ -46,6 +40,20 @@ def world_problems(world: WorldConfig | None) -> list[str]:
         for key, value in asked.items()
         if key in found and found[key] != value
     ]
+
+
+def _kind_problem(kind: str, *, draw: bool) -> str | None:
+    """What keeps a kind of world other than the usual one from being used, or from being drawn."""
+    from lvlmsal.pocket.worlds import WORLDS  # takes numpy and Pillow, which a refusal does without
+
+    if kind not in WORLDS:
+        return f"must be {' or '.join(WORLDS)}, got {kind!r}.{close_matches(kind, WORLDS)}"
+    try:
+        if draw:
+            WORLDS[kind].require()
+    except UnsupportedError as error:
+        return str(error)
+    return None
 
 
 def made_with(world: WorldConfig | None) -> dict[str, str]:
