@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("analyze")
     config = {
         "output": str(folder / "run"),
-        "world": {"root": str(folder / "world"), "images": 12, "seed": 5, "shifted": True},
+        "world": {"root": str(folder / "world"), "images": 7, "seed": 5, "shifted": True},
         "models": ["pocket-llava"],
         "methods": ["greedy"],
         "benchmarks": [
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"name": "pope", "split": "random", "limit": 1, "max_new_tokens": 4},
         ],
         "bootstrap": {"samples": 100},
-        "batch_size": 12,
+        "batch_size": 7,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     analyze_tokens(folder / "config.yaml")

@@ -27,7 +27,7 @@ Open = Callable[..., "Page"]
 
 @pytest.fixture(scope="module")
 def pocket_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty descriptions by the shipped model, plain and under SGRS with LocoRE."""
+    """Eight descriptions by the shipped model, plain and under SGRS with LocoRE."""
     folder = tmp_path_factory.mktemp("pocket")
     sgrs = {"name": "sgrs", "plausibility": 0.1}
     config = {
@@ -41,7 +41,7 @@ def pocket_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"name": "chair", "max_new_tokens": 96},
             {"name": "pope", "split": "random", "max_new_tokens": 4, "limit": 1},
         ],
-        "world": {"root": str(folder / "world"), "images": 20, "seed": 5, "shifted": True},
+        "world": {"root": str(folder / "world"), "images": 8, "seed": 5, "shifted": True},
         "bootstrap": {"samples": 100},
     }
     evaluate(config)
@@ -79,7 +79,7 @@ def check_definitions(page: Page, run: Path, row: str = "predicting") -> None:
     place = int(page.get_attribute(".token[aria-selected=true]", "data-token") or -1)
     options = SaliencyOptions(row=row)  # type: ignore[arg-type]
     found = list(
-        replay(run, methods=["SGRS + LocoRE"], benchmarks=["chair"], options=options, limit=20)
+        replay(run, methods=["SGRS + LocoRE"], benchmarks=["chair"], options=options, limit=8)
     )[sample]
     told = found.record["tokens"][place]["saliency"]
     # a page shows three significant digits, two of small numbers
@@ -95,19 +95,19 @@ def test_a_run_of_a_shipped_model(
     assert main(["explore", str(pocket_run), "-o", str(one)]) == 0
     out = capfd.readouterr().out
     assert "--method 'SGRS + LocoRE'" in out
-    assert "20 questions, 20 answers" in out
+    assert "8 questions, 8 answers" in out
     methods = ["--method", "SGRS + LocoRE", "--method", "greedy"]
     assert main(["explore", str(pocket_run), *methods, "-o", str(two)]) == 0
-    assert "20 questions, 40 answers" in capfd.readouterr().out
+    assert "8 questions, 16 answers" in capfd.readouterr().out
     assert one.stat().st_size < 2e6
     assert two.stat().st_size < 2e6
 
     page = show(two)
     assert page.locator(".side h2").all_inner_texts() == ["SGRS + LocoRE", "greedy"]
-    assert page.locator(".entry").count() == 20
+    assert page.locator(".entry").count() == 8
     check_marks(page, pocket_run)
     # a rejection, wherever the first one is
-    for sample in range(20):
+    for sample in range(8):
         if "rejected" in page.locator(".side-head p").first.inner_text():
             break
         page.keyboard.press("j")

@@ -113,7 +113,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_any_other(
         assert process.stdout is not None
         for attempt in range(40):
             # earlier and later ones in turn, the last ones with all the time that there is
-            limit = moments.uniform(0.05, 1.0) if attempt < 12 else 60
+            limit = moments.uniform(0.05, 1.0) if attempt < 8 else 60
             process.stdin.write(f"{limit}\n")
             process.stdin.flush()
             ended = int(process.stdout.readline())

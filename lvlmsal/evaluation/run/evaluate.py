@@ -170,7 +170,7 @@ class _Run:
             done=there,
             parts=parts,
             visible=self.first,
-            processes=make_trainer(config.trainer).world_size,
+            processes=self.watch.processes,
         )
         with progress:
             if there:
