@@ -25,9 +25,9 @@ class Chair(Benchmark):
         root/annotations/instances_val2014.json     and captions_val2014.json; parts are merged
         root/val2014/COCO_val2014_000000000042.jpg ...
 
-    The scene world has ``root/annotations/{instances,captions}.json``, ``root/images`` and
-    ``root/vocabulary.txt``. The objects of an image are its annotated categories together with
-    those that its reference captions mention, as in the original script.
+    Scene worlds have ``root/annotations/{instances,captions}.json`` and ``root/images``, that of
+    shapes also ``root/vocabulary.txt``. The objects of an image are its annotated categories
+    together with those that its reference captions mention, as in the original script.
 
     Args:
         annotations: Folder of the annotation files, absolute or relative to `root`.

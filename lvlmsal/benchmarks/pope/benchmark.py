@@ -28,7 +28,7 @@ class Pope(Benchmark):
         root/pope/gqa_pope_seem_random.json    if there are other data sets, see `dataset`
         root/val2014/COCO_val2014_000000310196.jpg ...
 
-    The scene world has the same layout with ``root/images``. Files may lie in `root` itself or in a
+    Scene worlds have the same layout with ``root/images``. Files may lie in `root` itself or in a
     folder of their data set (``root/pope/gqa``, ``root/gqa``) and may hold a JSON array instead of
     lines. One merged file with a ``category`` per line, such as the hub's export as JSON lines, has
     to be named with the option `questions`.

@@ -136,6 +136,11 @@ def test_chair_takes_cocos_list(world: Path) -> None:
 
 @pytest.mark.parametrize("split", POPE_SPLITS)
 def test_pope_is_true_and_balanced(world: Path, split: str) -> None:
+    lines = (world / f"pope/stickers_pope_{split}.json").read_text().splitlines()
+    for number, line in enumerate(lines, start=1):
+        row = json.loads(line)
+        assert list(row) == ["question_id", "image", "text", "label"]
+        assert row["question_id"] == number
     samples = samples_of(BENCHMARKS.build("pope", root=str(world), split=split))
     asked: dict[str, list[Any]] = defaultdict(list)
     for sample in samples:

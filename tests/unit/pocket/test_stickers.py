@@ -122,6 +122,7 @@ print(total.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_every_process() -> None:
     found = {
         subprocess.run(

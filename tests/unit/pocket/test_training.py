@@ -253,3 +253,17 @@ def test_qwen_folder_names_its_processor(tmp_path: Path) -> None:
 def test_unknown_model_is_refused() -> None:
     with pytest.raises(ValueError, match="'pocket-gpt'"):
         build("pocket-gpt")
+
+
+@pytest.mark.parametrize("word", ["umbrella", "umbrellas", "teddy bear", "pairs of scissors"])
+def test_every_token_of_an_objects_name_is_a_noun(word: str) -> None:
+    encoder = Encoder(build("pocket-idefics3", tiny=True))
+    text = f" At the top there is a {word} and nothing else."
+    ids, named = encoder.nouns(text)
+    assert encoder.pocket.tokenizer.decode(ids) == text
+    first, stop = named.index(True), len(named) - named[::-1].index(True)
+    assert all(named[first:stop])
+    said = encoder.pocket.tokenizer.decode(ids[first:stop])
+    assert said == f" {word.removeprefix('pairs of ')}"
+    if word in ("umbrella", "teddy bear"):
+        assert stop - first > 1
