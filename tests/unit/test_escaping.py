@@ -94,7 +94,7 @@ def table(text: str) -> Table:
 @examples
 @given(TEXTS)
 def test_html_is_read_as_the_text(text: str) -> None:
-    page = render("compare/page.html", tables=[table(text)], notes=[text])
+    page = render("comparisons/page.html", tables=[table(text)], notes=[text])
     parser = Cells()
     parser.feed(page[page.index("<body>") :])
     parser.close()

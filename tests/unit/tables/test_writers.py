@@ -30,7 +30,7 @@ def table(*rows: list[str]) -> Table:
 
 
 def html_document(tables: list[Table], notes: list[str]) -> str:
-    return render("compare/page.html", tables=tables, notes=notes)
+    return render("comparisons/page.html", tables=tables, notes=notes)
 
 
 def test_latex_escapes_what_it_reads_as_commands() -> None:
