@@ -4,6 +4,7 @@
 # make bench: measure, in a quarter of an hour, and write docs/performance.md.
 # make compat: try every version that pyproject.toml lets in, and write docs/compatibility.md;
 # make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
+# make docs: the documentation as a site, in site/; broken links and references are errors.
 # make methods: ask both shipped models with every method, and write docs/methods.md.
 #
 # On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
@@ -25,7 +26,7 @@ STAMP := $(VENV)/.installed
 # Compiling every module of every package takes longer than downloading them; imports compile theirs.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: env demo test test-fast test-full check bench compat methods clean
+.PHONY: env demo test test-fast test-full check bench compat methods docs clean
 .DEFAULT_GOAL := demo
 
 env: $(STAMP)
@@ -86,6 +87,11 @@ compat: env
 	$(BIN)/python tools/compat.py $(if $(TRANSFORMERS),--transformers $(TRANSFORMERS))
 
 # What a token of each method costs comes from the last `make bench`.
+docs: env
+	$(BIN)/python -m typer lvlmsal.cli.app utils docs --name lvlmsal --title Commands --output docs/commands.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 methods: env
 	$(BIN)/lvlmsal evaluate configs/methods.yaml
 	$(BIN)/python tools/methods.py runs/methods --costs benchmarks/results/methods.json \

@@ -61,9 +61,10 @@ class PAI(AttentionIntervention, LogitsIntervention):
         contrast: ``"logs"`` or ``"probabilities"``, see above.
         layers: see :data:`~lvlmsal.attention.layers.LayerSpec`.
 
-    >>> from lvlmsal.attention.layers import resolve_layers
-    >>> [resolve_layers(PAI().layers, depth)[0] for depth in (2, 8, 28, 32, 40, 64)]
-    [0, 0, 2, 2, 2, 4]
+    Example:
+        >>> from lvlmsal.attention.layers import resolve_layers
+        >>> [resolve_layers(PAI().layers, depth)[0] for depth in (2, 8, 28, 32, 40, 64)]
+        [0, 0, 2, 2, 2, 4]
     """
 
     alpha: float = 0.2
