@@ -39,7 +39,8 @@ class Noun:
         """Every word for it, as (singular, plural)."""
         pairs = [(self.name, self.plural)]
         if self.synonym:
-            pairs.append((self.synonym, self.synonym + "s"))
+            stem = self.synonym.removesuffix("y")
+            pairs.append((self.synonym, f"{stem}ies" if stem != self.synonym else f"{stem}s"))
         return tuple(pairs)
 
 

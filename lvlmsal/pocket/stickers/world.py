@@ -63,8 +63,7 @@ class StickerWorld(World):
 
     def caption(self, scene: Scene, rng: random.Random) -> str:
         """See the base class."""
-        # the model has learned this plural; references spell it as CHAIR's list does
-        return captions.caption(scene, rng).replace("teddys", "teddies")
+        return captions.caption(scene, rng)
 
     def exists_question(self, name: str) -> str:
         """See the base class."""
