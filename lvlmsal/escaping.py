@@ -48,6 +48,17 @@ def one_line(text: object) -> str:
     return visible(re.sub(r"\s+", " ", str(text)))
 
 
+def shortened(text: object, limit: int = 60) -> str:
+    r"""Text in one line, cut where it is longer than the limit.
+
+    Example:
+        >>> shortened("a\n b", 9), shortened("a long answer", 9)
+        ('a b', 'a long...')
+    """
+    line = one_line(text)
+    return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."
+
+
 def markdown_text(text: object) -> str:
     r"""Text that Markdown shows as it is, also in a cell of a table.
 

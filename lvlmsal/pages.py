@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -38,3 +42,24 @@ def _environment() -> Environment:
 def _inert(value: Any) -> Any:
     """A value as it is escaped next; line breaks and tabs stay."""
     return value if isinstance(value, Markup) else visible(value, keep="\n\t")
+
+
+def open_in_browser(page: Path) -> bool:
+    """Open a page, where there is a browser with a window of its own.
+
+    Browsers in a terminal are left alone: they would take it over. Nothing happens either where
+    this runs on another machine than the one somebody looks at, without a screen.
+
+    Args:
+        page: The file.
+
+    Returns:
+        Whether a browser was found.
+    """
+    has_screen = sys.platform in ("win32", "darwin") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    try:
+        return has_screen and webbrowser.open(page.resolve().as_uri())
+    except webbrowser.Error:
+        return False

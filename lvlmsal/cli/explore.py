@@ -46,11 +46,11 @@ def explore(
     from rich.console import Console
     from rich.progress import track
 
+    from lvlmsal.analysis.explored import Choice, choose, report_answers, run_answers, split_sources
     from lvlmsal.cli.ask import saliency_options
     from lvlmsal.cli.console import say
     from lvlmsal.errors import ConfigError
     from lvlmsal.explorer import write_page
-    from lvlmsal.explorer.sources import Choice, choose, report_answers, run_answers, split_sources
 
     if output.suffix != ".html":
         raise ConfigError([f"--output {output}: expected a name that ends in .html"])

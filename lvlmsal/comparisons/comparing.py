@@ -27,7 +27,7 @@ from lvlmsal.tables.terminal import terminal_document
 FORMATS = ("md", "latex", "csv", "html", "json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Runs next to each other.
 
@@ -125,6 +125,14 @@ class Comparison:
             "notes": list(self.notes),
             "unfinished": self.unfinished,
         }
+
+    def __repr__(self) -> str:
+        shown = ", ".join(block.benchmark for block in self.blocks)
+        rows = sum(len(block.rows) for block in self.blocks)
+        return f"Comparison({', '.join(self.runs)}: {shown}; {rows} rows)"
+
+    def _repr_html_(self) -> str:
+        return render("tables/templates/notebook.html", tables=self.tables(), notes=self.legend())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass
+@dataclass(repr=False)
 class TokenRecord:
     """One generated token and how it was chosen.
 
@@ -24,6 +24,8 @@ class TokenRecord:
 
     >>> TokenRecord(id=7).to_dict()["fallback"]
     False
+    >>> TokenRecord(id=7, text=" ball", saliency=0.01234, tries=2)
+    TokenRecord(7, ' ball', saliency=0.0123, tries=2)
     """
 
     id: int
@@ -34,6 +36,14 @@ class TokenRecord:
     tries: int = 1
     rejected: list[dict[str, Any]] = field(default_factory=list)
     fallback: bool = False
+
+    def __repr__(self) -> str:
+        shown = [str(self.id), repr(self.text)]
+        for name in ("probability", "saliency", "threshold"):
+            value = getattr(self, name)
+            shown += [] if value is None else [f"{name}={value:.3g}"]
+        shown += [f"tries={self.tries}"] * (self.tries != 1) + ["fallback"] * self.fallback
+        return f"TokenRecord({', '.join(shown)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -13,10 +13,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lvlmsal.colors import RAMPS
 from lvlmsal.errors import DataError, UnsupportedError
-from lvlmsal.explorer.pictures import encode_image
 from lvlmsal.explorer.shown_answer import Detail, ShownAnswer, encode_answer, in_words
 from lvlmsal.pages import render
+from lvlmsal.pictures import encode_image
 
 FORMAT = 2
 """Version of the data format."""
@@ -222,7 +223,8 @@ def _document(title: str, data: Any) -> str:
     folder = files("lvlmsal.explorer") / "page"
     style = (folder / "page.css").read_text(encoding="utf-8")
     parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-    script = '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+    ramps = f"const RAMPS = {json.dumps(RAMPS)};\n"
+    script = '"use strict";\n(() => {\n' + ramps + "\n".join(parts) + "})();\n"
     return render(
         "explorer/page/page.html",
         title=title,

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.decoders.records import TokenRecord
-from lvlmsal.errors import UnsupportedError
+from lvlmsal.errors import LvlmsalError, UnsupportedError, is_out_of_memory
+from lvlmsal.escaping import shortened
+from lvlmsal.explorer.page import write_page
+from lvlmsal.explorer.shown_answer import ShownAnswer
+from lvlmsal.frames import data_frame
+from lvlmsal.pages import open_in_browser
+from lvlmsal.saliency.html import answer_html, plain_html
 from lvlmsal.saliency.options import SaliencyKeywords, SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -22,10 +31,15 @@ class Diagnosis:
 
     Args:
         judge: what does it; ``None`` once it was pickled.
+        own: which saliency the decoder judged the tokens by itself.
     """
 
-    def __init__(self, judge: Callable[..., SaliencyReport] | None) -> None:
-        self.judge = judge
+    def __init__(
+        self,
+        judge: Callable[..., SaliencyReport] | None,
+        own: SaliencyOptions | None = None,
+    ) -> None:
+        self.judge, self.own = judge, own
 
     def __call__(
         self, options: SaliencyOptions | None = None, **saliency: Unpack[SaliencyKeywords]
@@ -50,11 +64,23 @@ class Diagnosis:
     def __deepcopy__(self, memo: object) -> Diagnosis:
         return self
 
-    def __reduce__(self) -> tuple[type[Diagnosis], tuple[None]]:
-        return Diagnosis, (None,)
+    def __reduce__(self) -> tuple[type[Diagnosis], tuple[None, SaliencyOptions | None]]:
+        return Diagnosis, (None, self.own)
 
 
-@dataclass
+_COLUMNS = {
+    "id": "int64",
+    "text": "object",
+    "probability": "float64",
+    "saliency": "float64",
+    "threshold": "float64",
+    "tries": "int64",
+    "rejected": "int64",
+    "fallback": "bool",
+}
+
+
+@dataclass(repr=False)
 class Answer:
     """What a model said, and how each token was chosen.
 
@@ -79,8 +105,75 @@ class Answer:
     spans: TokenSpans
     seconds: float
     forwards: int
-    diagnose: Callable[..., SaliencyReport] = field(repr=False)
-    messages: list[Mapping[str, Any]] | None = field(default=None, repr=False)
+    diagnose: Callable[..., SaliencyReport]
+    messages: list[Mapping[str, Any]] | None = None
+    _html: str | None = field(default=None, init=False, compare=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"Answer({shortened(self.text)!r}, {len(self.token_ids)} tokens, "
+            f"{self.seconds:.2f} s, to {shortened(self.prompt, 40)!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The words colored by saliency, for notebooks; the first time this takes a diagnosis."""
+        if self._html is None:
+            try:
+                # of the same definition whatever the decoder, as in `plot`
+                self._html = answer_html(self.diagnose(options=SaliencyOptions()))
+            # Whatever keeps an answer from being judged must not keep it from being read.
+            except Exception as error:
+                if not isinstance(error, LvlmsalError | ValueError) and not is_out_of_memory(error):
+                    raise
+                return plain_html(self.prompt, self.text, f"not colored by saliency: {error}")
+        return self._html
+
+    def explore(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        browser: bool = True,
+        options: SaliencyOptions | None = None,
+        **saliency: Unpack[SaliencyKeywords],
+    ) -> Path:
+        """Diagnose this answer, write the explorer's page of it, and open it in a browser.
+
+        Args:
+            path: the file, ``.html``; by default one in a new folder for temporary files.
+            browser: whether to open it, where there is a browser with a window to show it in.
+            options: which saliency, as in :meth:`plot`.
+            saliency: fields of the options that are to be others.
+
+        Returns:
+            The file.
+
+        Raises:
+            DataError: there is no folder for the file.
+        """
+        target = Path(path or Path(tempfile.mkdtemp(prefix="lvlmsal-"), "answer.html"))
+        own = self.diagnose.own if isinstance(self.diagnose, Diagnosis) else None
+        shown = ShownAnswer(
+            self.diagnose(options=options or SaliencyOptions(), **saliency),
+            records=[token.to_dict() for token in self.tokens],
+            own=own,
+        )
+        written = write_page(target, [shown], title=shortened(self.prompt))
+        if browser:
+            open_in_browser(written.path)
+        return written.path
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row for each token, and how it was chosen.
+
+        Columns: those of :class:`~lvlmsal.decoders.TokenRecord`; ``rejected`` counts the candidates
+        that were turned down. What the decoder has not computed is missing. Needs the ``pandas``
+        extra.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        rows = [{**token.to_dict(), "rejected": len(token.rejected)} for token in self.tokens]
+        return data_frame(rows, _COLUMNS)
 
     def plot(
         self,

@@ -22,6 +22,7 @@ from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.answer import Answer, Diagnosis
+from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.versions import CACHE
 
@@ -88,8 +89,9 @@ def generate_answers(
     records = getattr(output, "records", None) or [
         [TokenRecord(id=token) for token in _until_end(adapter, row.tolist())] for row in new
     ]
+    own = decoder.saliency_options()
     return [
-        _answer(adapter, *parts, seconds=seconds, forwards=passes.count)
+        _answer(adapter, *parts, seconds=seconds, forwards=passes.count, own=own)
         for parts in zip(questions, records, spans, diagnose, strict=True)
     ]
 
@@ -134,6 +136,7 @@ def _answer(
     *,
     seconds: float,
     forwards: int,
+    own: SaliencyOptions | None,
 ) -> Answer:
     kept = [record.id for record in records]
     for record, text in zip(records, adapter.token_texts(kept), strict=True):
@@ -149,7 +152,7 @@ def _answer(
         spans=replace(spans, length=spans.length + len(kept)),
         seconds=seconds,
         forwards=forwards,
-        diagnose=Diagnosis(partial(diagnose, kept)),
+        diagnose=Diagnosis(partial(diagnose, kept), own),
     )
 
 

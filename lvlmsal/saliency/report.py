@@ -12,15 +12,18 @@ from PIL import Image
 from torch import Tensor
 
 from lvlmsal.adapters.spans import ContextName, TokenSpans
+from lvlmsal.escaping import shortened
+from lvlmsal.frames import data_frame
 from lvlmsal.saliency.options import FusionName, SaliencyOptions
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Quantity = Literal["saliency", "attention"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SaliencyReport:
     """What each of the T tokens of an answer rests on, in each of L layers.
 
@@ -46,16 +49,16 @@ class SaliencyReport:
     text: str
     token_ids: list[int]
     tokens: list[str]
-    maps: dict[FusionName, Tensor] = field(repr=False)
-    attention: Tensor = field(repr=False)
-    log_probabilities: list[float] = field(repr=False)
-    entropies: list[float] = field(repr=False)
+    maps: dict[FusionName, Tensor]
+    attention: Tensor
+    log_probabilities: list[float]
+    entropies: list[float]
     layers: list[int]
-    position_texts: list[str] = field(repr=False)
+    position_texts: list[str]
     spans: TokenSpans
     grids: list[tuple[int, int]]
     options: SaliencyOptions
-    images: list[Image.Image] = field(default_factory=list, repr=False)
+    images: list[Image.Image] = field(default_factory=list)
 
     @property
     def rows(self) -> Tensor:
@@ -185,6 +188,44 @@ class SaliencyReport:
         from lvlmsal.saliency.plot import plot_report
 
         return plot_report(self, path)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row for each token and each group of positions before it.
+
+        Columns: ``token`` (index), ``text``, ``group`` (``system``, ``image``, ``prompt``,
+        ``output``), ``saliency`` (mean over the group's positions), ``attention`` (the group's
+        share); those of an empty group are missing. Needs the ``pandas`` extra.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        saliency = self.groups()
+        attention = self.groups(of="attention", reduce="sum")
+        rows = [
+            {
+                "token": token,
+                "text": text,
+                "group": group,
+                "saliency": float(values[token]),
+                "attention": float(attention[group][token]),
+            }
+            for token, text in enumerate(self.tokens)
+            for group, values in saliency.items()
+        ]
+        types = {"token": "int64", "text": "object", "group": "object"}
+        return data_frame(rows, {**types, "saliency": "float64", "attention": "float64"})
+
+    def __repr__(self) -> str:
+        layers = f"layers {self.layers[0]}-{self.layers[-1]}"
+        return (
+            f"SaliencyReport({shortened(self.text)!r}, {len(self.tokens)} tokens, {layers}, "
+            f"{self.options.row} row)"
+        )
+
+    def _repr_html_(self) -> str:
+        from lvlmsal.saliency.html import answer_html
+
+        return answer_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report, images included, to one ``.safetensors`` file; see :meth:`load`."""

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -20,6 +20,7 @@ from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.trainer import quiet_lightning
 from lvlmsal.evaluation.results.folder import write_text
 from lvlmsal.evaluation.results.records import Record
+from lvlmsal.frames import data_frame
 from lvlmsal.sweeps.axes import shown
 from lvlmsal.sweeps.costs import cost_of
 from lvlmsal.sweeps.plot import plot_grid
@@ -27,11 +28,22 @@ from lvlmsal.sweeps.reading import Sweep, read_sweep
 from lvlmsal.sweeps.saliency import mean_saliencies
 from lvlmsal.sweeps.table import Measured, markdown_tables, terminal_tables
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CSV = "sweep.csv"
 TABLE = "sweep.md"
 
+# Types of the columns of a frame; the others hold words and values of options.
+_TYPES = {
+    **dict.fromkeys(("n", "new_tokens", "batch_size"), "Int64"),
+    **dict.fromkeys(("value", "low", "high", "tries_per_token", "saliency"), "float64"),
+    **dict.fromkeys(("difference", "difference_low", "difference_high"), "float64"),
+    **dict.fromkeys(("ms_per_token", "ms_first_quartile", "ms_third_quartile"), "float64"),
+}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SweepResult:
     """What a sweep has found.
 
@@ -89,6 +101,19 @@ class SweepResult:
                 }
                 rows.append({**head, **options, **values, **tail})
         return rows
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame of :meth:`rows`; needs the ``pandas`` extra.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        rows = self.rows()
+        return data_frame(rows, {name: _TYPES.get(name, "object") for row in rows for name in row})
+
+    def __repr__(self) -> str:
+        points = sum(len(grid.points) for grid in self.sweep.grids)
+        return f"SweepResult({points} points, {self.result!r})"
 
     def markdown(self) -> str:
         """The tables in Markdown, as in ``sweep.md``."""

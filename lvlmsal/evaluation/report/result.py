@@ -5,23 +5,37 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 
 from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.evaluation.report.entries import shown_cells
+from lvlmsal.evaluation.report.frames import Level, run_frame
+from lvlmsal.evaluation.report.legend import legend
 from lvlmsal.evaluation.report.paper import paper_table
-from lvlmsal.evaluation.report.run_tables import cost_table, markdown_tables, terminal_tables
+from lvlmsal.evaluation.report.run_tables import (
+    cost_table,
+    markdown_tables,
+    run_tables,
+    terminal_tables,
+    unfinished_notes,
+)
 from lvlmsal.evaluation.results import folder as names
 from lvlmsal.evaluation.results import schema
 from lvlmsal.evaluation.results.records import Record, all_records
 from lvlmsal.evaluation.results.scoring import score_records
+from lvlmsal.pages import render
 from lvlmsal.tables.markdown import markdown_table
 from lvlmsal.tables.terminal import terminal_table
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+_SHOWN = ("model", "method", "benchmark")
+
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """The figures of a run.
 
@@ -96,11 +110,45 @@ class Result:
         """The records of the run, one for each answer."""
         return list(all_records(self.folder / names.RECORDS).values())
 
+    def to_pandas(self, level: Level = "scores") -> pd.DataFrame:
+        """The run as a frame; needs the ``pandas`` extra.
+
+        Args:
+            level: ``"scores"`` has a row for each model, method, benchmark, seed and figure, with
+                its interval and its paired difference to the method it is compared with;
+                ``"records"`` one for each answer; ``"tokens"`` one for each token of the answers.
+
+        Returns:
+            A frame whose columns do not depend on the run. What is undefined is missing.
+
+        Raises:
+            UnknownName: There is no such level.
+            UnsupportedError: pandas is not installed.
+        """
+        return run_frame(level, self.results, self.records() if level != "scores" else ())
+
     def markdown(self) -> str:
         """The tables in Markdown, as in ``results.md``."""
         further = (cost_table(self.results), paper_table(self.results))
         parts = [markdown_table(table) + "\n" for table in further if table is not None]
         return "\n".join([markdown_tables(self.results), *parts])
+
+    def __repr__(self) -> str:
+        cells = self.results["cells"]
+        seen = {key: list(dict.fromkeys(str(cell.get(key)) for cell in cells)) for key in _SHOWN}
+        parts = [f"{', '.join(names[:4])}{' ...' * (len(names) > 4)}" for names in seen.values()]
+        count = sum(cell["n"] for cell in cells)
+        told = ", unfinished" if self.unfinished else ""
+        return f"Result({str(self.folder)!r}: {'; '.join(parts)}; {count} answers{told})"
+
+    def _repr_html_(self) -> str:
+        notes = [*unfinished_notes(self.results), legend(self.results), *self.results["warnings"]]
+        tables = [*run_tables(self.results), paper_table(self.results)]
+        return render(
+            "tables/templates/notebook.html",
+            tables=[table for table in tables if table is not None],
+            notes=notes,
+        )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""
@@ -117,7 +165,7 @@ class Result:
         return capture.get()
 
 
-def read_result(run: Path) -> Result:
+def read_result(run: Path | str) -> Result:
     """The figures of a run as they were last scored.
 
     Args:
@@ -126,6 +174,7 @@ def read_result(run: Path) -> Result:
     Raises:
         DataError: It holds none.
     """
+    run = Path(run)
     path = run / names.RESULTS
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

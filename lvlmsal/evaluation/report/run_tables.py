@@ -114,7 +114,7 @@ def markdown_tables(results: Results) -> str:
     Args:
         results: The content of ``results.json``.
     """
-    parts = [markdown_text(text) for text in _unfinished(results)]
+    parts = [markdown_text(text) for text in unfinished_notes(results)]
     parts += map(markdown_table, run_tables(results))
     parts.append(markdown_text(legend(results)))
     parts += [f"Note: {markdown_text(warning)}" for warning in results["warnings"]]
@@ -128,12 +128,12 @@ def terminal_tables(results: Results, *, width: int = 140) -> RenderableType:
         results: The content of ``results.json``.
         width: Of the terminal, in characters.
     """
-    missing = [shown(f"{text}\n", style="bold red") for text in _unfinished(results)]
+    missing = [shown(f"{text}\n", style="bold red") for text in unfinished_notes(results)]
     tables = terminal_document(run_tables(results), [legend(results)], width, results["warnings"])
     return Group(*missing, tables)
 
 
-def _unfinished(results: Results) -> list[str]:
+def unfinished_notes(results: Results) -> list[str]:
     """That answers are missing, in one sentence; nothing where none is."""
     found = results.get("unfinished")  # results of earlier versions have none
     return [unfinished_text(found)] if found else []

@@ -1,16 +1,5 @@
-// The color scale: from deep blue to pale yellow, its lightness growing evenly, so that it reads the
-// same with any kind of color blindness, and in gray. In the dark it ends less bright.
+// The color scale: RAMPS is that of lvlmsal/colors.py, with which this file agrees.
 
-const RAMPS = {
-  light: [
-    "3f4189", "4b4ca3", "4b5fad", "4b71b5", "4b83bc", "4c95c4", "50a7c9", "5cb8ca", "76c8c6",
-    "9ad6c0", "bde4bc", "def0b9", "fcfbda",
-  ],
-  dark: [
-    "2d3274", "383b8d", "374c95", "355d9c", "346da3", "337da9", "378dad", "429dae", "5dabaa",
-    "7fb8a3", "9fc49f", "becf9b", "d9d9ba",
-  ],
-};
 const CHANNELS = Object.fromEntries(
   Object.entries(RAMPS).map(([name, ramp]) => [
     name,

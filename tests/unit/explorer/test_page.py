@@ -18,7 +18,7 @@ from PIL import Image
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.explorer import ShownAnswer, build_page, write_page
 from lvlmsal.explorer.page import LIMIT, SCRIPTS, embedded_json
-from lvlmsal.explorer.pictures import encode_image
+from lvlmsal.pictures import encode_image
 from lvlmsal.saliency.options import SaliencyOptions
 from tests.unit.explorer.reports import make_report
 

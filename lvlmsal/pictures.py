@@ -1,4 +1,4 @@
-"""Images of bounded size for the page."""
+"""Images of bounded size for pages and notebooks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ LOSSLESS = 24_000
 """Largest PNG in bytes; what takes more becomes a JPEG."""
 
 
-def encode_image(image: Image.Image) -> dict[str, Any]:
+def encode_image(image: Image.Image, side: int = SIDE) -> dict[str, Any]:
     """An image as a ``data:`` address with its size in pixels.
 
     Args:
-        image: scaled down to 448 pixels where it is larger. Small ones are kept exactly, as PNG.
+        image: small ones are kept exactly, as PNG.
+        side: the longest one in pixels; an image that is larger is scaled down.
 
     >>> encode_image(Image.new("RGB", (900, 300)))["width"]
     448
     """
     picture = image.convert("RGB")
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((side, side))
     content, kind = io.BytesIO(), "png"
     picture.save(content, "png", optimize=True)
     if content.tell() > LOSSLESS:
