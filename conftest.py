@@ -40,8 +40,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("lvlmsal")
 
 
-# Doctests cannot carry a mark: these try the kit on a model, or import a large package.
-SLOW_DOCTESTS = ("lvlmsal/testing/", "lvlmsal/metrics/text/words.py")
+# Doctests cannot carry a mark: these try the kit on a model, fit one, or import a large package.
+SLOW_DOCTESTS = ("lvlmsal/testing/", "lvlmsal/analysis/mlp.py", "lvlmsal/metrics/text/words.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -242,6 +242,7 @@ def chair(folder: Path, rows: list[dict[str, Any]], **options: Any) -> dict[str,
     return score_chair_files(folder, path, **options)
 
 
+@pytest.mark.slow
 def test_chair_of_files_counted_by_hand(folder: Path) -> None:
     for options in ({}, {"vocabulary": folder.parent / "synonyms.txt"}):
         result = chair(folder, CAPTIONS, **options)
@@ -263,6 +264,7 @@ def test_chair_of_files_counted_by_hand(folder: Path) -> None:
         assert result["variant"].startswith("synonyms.txt" if options else "COCO objects")
 
 
+@pytest.mark.slow
 def test_the_original_rule_loses_the_singular_bus_and_the_own_list_does_not(folder: Path) -> None:
     rows = [{"image_id": 3, "caption": "A bus."}]
     assert chair(folder, rows)["recall"] == 1
@@ -338,6 +340,7 @@ def test_captions_that_do_not_fit_are_refused(
         chair(folder, rows)
 
 
+@pytest.mark.slow
 def test_what_makes_figures_doubtful_is_said(folder: Path) -> None:
     vocabulary = folder.parent / "small.txt"
     vocabulary.write_text("dog\nperson, man\n")

@@ -25,6 +25,7 @@ from tests.unit.interventions.test_locore import brute_logits
 F64 = torch.float64
 
 
+@pytest.mark.slow
 @given(
     family=st.sampled_from(sorted(TINY)),
     images=st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple),

@@ -14,6 +14,8 @@ from lvlmsal.metrics.text import lemmas as module
 from lvlmsal.metrics.text.lemmas import Tools, lemmas, nltk_tools
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow  # the original rule imports inflect, which takes seconds
+
 TAGS = {"skiing": "VBG", "dogs": "NNS", "better": "RBR", "red": "JJ", "and": "CC", "seated": "VBN"}
 FORMS = {
     ("skiing", "v"): "ski",

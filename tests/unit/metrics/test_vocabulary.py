@@ -24,6 +24,8 @@ from lvlmsal.metrics.text.words import (
 
 # Invented, in the format of the original file with its pitfalls: a second blank, a capital, the
 # names of two words.
+pytestmark = pytest.mark.slow  # the original rule imports inflect, which takes seconds
+
 SYNONYMS = """\
 person, man, woman, skier
 bird, duck

@@ -114,6 +114,7 @@ def test_rows_are_those_of_the_modified_weights_under_locore(
     check_against_reference(family, (2, 1), options, [1, 2], locore=locore)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     family=st.sampled_from(sorted(TINY)),
