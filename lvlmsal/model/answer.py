@@ -188,5 +188,6 @@ class Answer:
             path: where to save it; the suffix chooses the format.
             options: which saliency: by default the same for every decoder, so that pictures can
                 stand side by side. ``answer.diagnose().plot()`` draws what SGRS itself read.
+            saliency: fields of the options that are to be others.
         """
-        return self.diagnose(options=options or SaliencyOptions()).plot(path)
+        return self.diagnose(options=options or SaliencyOptions(), **saliency).plot(path)

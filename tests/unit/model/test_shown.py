@@ -16,6 +16,7 @@ from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.model.answer import Answer
 from lvlmsal.saliency import SaliencyOptions
 from lvlmsal.saliency.html import answer_html
+from lvlmsal.saliency.report import SaliencyReport
 from tests.unit.model.test_lvlm import QUESTION, loaded, picture
 
 
@@ -101,3 +102,15 @@ def test_tokens_as_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(UnsupportedError, match=r"pip install 'lvlmsal\[pandas\]'"):
         answer.to_pandas()
+
+
+def test_a_plot_takes_saliency_options_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[SaliencyOptions] = []
+    monkeypatch.setattr(SaliencyReport, "plot", lambda self, path: drawn.append(self.options))
+    answer = answered(decoder=SGRS(row="candidate"))
+    answer.plot(layers=[1])
+    answer.plot(options=SaliencyOptions(row="candidate"), fusion="max")
+    assert drawn == [
+        SaliencyOptions(layers=[1]),
+        SaliencyOptions(row="candidate", fusion="max"),
+    ]

@@ -105,3 +105,17 @@ def test_the_model_stops_when_nobody_listens(closed: bool) -> None:
     else:
         thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("way", ["greedy", "sgrs", "second stream"])
+def test_a_closed_stream_leaves_the_model_as_it_was(way: str) -> None:
+    lvlm = loaded("llava")
+    options = {"max_new_tokens": 6, **WAYS[way]}
+    wanted = lvlm.generate(picture(), QUESTION, **options)
+    stream = lvlm.stream(picture(), QUESTION, **{**options, "max_new_tokens": 400})
+    next(stream)
+    stream.close()
+    assert not stream._thread.is_alive()
+    with pytest.raises(UnsupportedError, match="closed before the end"):
+        _ = stream.answer
+    assert lvlm.generate(picture(), QUESTION, **options).token_ids == wanted.token_ids
