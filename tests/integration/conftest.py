@@ -50,6 +50,13 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]
 
 
 @pytest.fixture(autouse=True)
+def _no_other_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each Trainer looks for callbacks of other packages, through what is installed as a whole."""
+    home = "lightning.pytorch.trainer.connectors.callback_connector"
+    monkeypatch.setattr(f"{home}._load_external_callbacks", lambda group: [])
+
+
+@pytest.fixture(autouse=True)
 def _plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports go without plots, which take a third of a small run; `test_report.py` has them."""
     monkeypatch.setattr("lvlmsal.evaluation.report.page.plots", lambda results: [])

@@ -16,7 +16,6 @@ import torch
 from lvlmsal.adapters.backends import image_backend
 from lvlmsal.adapters.sources import find_source
 from lvlmsal.evaluation.config.plan import Plan
-from lvlmsal.evaluation.config.trainer import make_trainer
 from lvlmsal.evaluation.config.world import made_with
 from lvlmsal.evaluation.results.folder import SUBSETS, per_benchmark, write_text
 from lvlmsal.evaluation.results.manifests import Manifest
@@ -34,12 +33,15 @@ PACKAGES = (
 )
 
 
-def describe_environment(plan: Plan, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+def describe_environment(
+    plan: Plan, manifests: Mapping[str, Manifest], device: torch.device
+) -> dict[str, Any]:
     """Everything but the models, which are described when they are loaded.
 
     Args:
         plan: The run.
         manifests: What each benchmark asks, by label.
+        device: What this process answers on.
     """
     drawn = made_with(plan.config.world)
     return {
@@ -47,7 +49,7 @@ def describe_environment(plan: Plan, manifests: Mapping[str, Manifest]) -> dict[
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "device": str(make_trainer(plan.config.trainer).strategy.root_device),
+        "device": str(device),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "seeds": {"run": plan.config.all_seeds(), "bootstrap": plan.config.bootstrap.seed},

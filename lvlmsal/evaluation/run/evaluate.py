@@ -50,6 +50,8 @@ from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import can_share
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
     from lvlmsal.evaluation.config.schema import ModelConfig
 
 logger = logging.getLogger(__name__)
@@ -127,7 +129,7 @@ def evaluate(
                 Watch(run, rank=trainer.global_rank, processes=trainer.world_size)
             )
             log = RunLog(plan.config.logger, run)
-            _Run(plan, run, given, first, watch, log).answer()
+            _Run(plan, run, given, trainer, watch, log).answer()
             if not first:
                 return Result.of_other_process(run)
             logger.info("scoring")
@@ -143,19 +145,20 @@ class _Run:
     plan: Plan
     folder: Path
     given: dict[str, Any]
-    first: bool
+    trainer: Trainer
     watch: Watch
     log: RunLog
 
     def answer(self) -> None:
         """Answer what no earlier run has answered."""
-        config = self.plan.config
+        config, first = self.plan.config, self.trainer.is_global_zero
         path = self.folder / names.RECORDS
         known = read_known(path)
         done = known.done
         notes = None
-        if self.first:
-            notes = Notes(self.folder, self.plan, all_records(path))
+        if first:
+            device = self.trainer.strategy.root_device
+            notes = Notes(self.folder, self.plan, all_records(path), device)
             check_records(path, self.plan)
         total = sum(len(cell.benchmark.samples()) for cell in self.plan.cells)
         order = [c.key(s.id) for c in self.plan.cells for s in c.benchmark.samples()]
@@ -169,8 +172,8 @@ class _Run:
             total,
             done=there,
             parts=parts,
-            visible=self.first,
-            processes=self.watch.processes,
+            visible=first,
+            processes=self.trainer.world_size,
         )
         with progress:
             if there:
@@ -194,7 +197,7 @@ class _Run:
                 for part in unfinished:
                     with progress.part(self._title(part[0])):
                         self._predict(lvlm, part, known, progress)
-        if self.first:
+        if first:
             merge_parts(path)
             missing = expected - all_records(path).keys()
             if missing:

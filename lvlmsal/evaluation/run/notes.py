@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlmsal.errors import LvlmsalError
 from lvlmsal.evaluation.config.plan import Plan
@@ -31,6 +31,9 @@ from lvlmsal.evaluation.results.provenance import as_read, continued, refuse_cha
 from lvlmsal.evaluation.results.records import Record, all_records
 from lvlmsal.evaluation.run.environment import describe_environment, write_subsets
 
+if TYPE_CHECKING:
+    import torch
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,6 +44,7 @@ class Notes:
         folder: The run folder.
         plan: The run.
         records: The records that are there, by key.
+        device: What this process answers on.
 
     Raises:
         ConfigError: Data have changed since something was asked about them.
@@ -48,11 +52,13 @@ class Notes:
         LvlmsalError: The folder cannot be written.
     """
 
-    def __init__(self, folder: Path, plan: Plan, records: Mapping[str, Record]) -> None:
+    def __init__(
+        self, folder: Path, plan: Plan, records: Mapping[str, Record], device: torch.device
+    ) -> None:
         self._folder = folder
         self._plan = plan
         self._manifests = {label: make_manifest(b) for label, b in plan.benchmarks.items()}
-        self._environment = describe_environment(plan, self._manifests)
+        self._environment = describe_environment(plan, self._manifests, device)
         self._begun = Begun.of(records.values())
         wanted = {cell.key(s.id) for cell in plan.cells for s in cell.benchmark.samples()}
         answered = {key for key, record in records.items() if record["status"] == "ok"}

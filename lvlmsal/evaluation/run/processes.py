@@ -53,7 +53,6 @@ class Watch(threading.Thread):
     def __init__(self, folder: Path, *, rank: int, processes: int) -> None:
         super().__init__(daemon=True, name="lvlmsal-watch")
         self._rank = rank
-        self.processes = processes
         self._attendance = Attendance(folder, rank=rank, processes=processes)
         self._parent = os.getppid()
         self._launcher = "torchrun" if TorchElasticEnvironment.detect() else ""

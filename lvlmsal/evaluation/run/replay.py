@@ -100,9 +100,9 @@ def replay(
         work = [(cell, _answered(cell, records, run, limit)) for cell in chosen]
         manifests = {label: make_manifest(b) for label, b in plan.benchmarks.items()}
         begun = Begun.of(records.values())
-        environment = describe_environment(plan, manifests)
-        refuse_changes(run, environment, manifests, begun=begun)
         device = make_trainer(plan.config.trainer).strategy.root_device
+        environment = describe_environment(plan, manifests, device)
+        refuse_changes(run, environment, manifests, begun=begun)
 
     def judged() -> Iterator[Replayed]:
         for model in plan.config.models:
