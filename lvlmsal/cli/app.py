@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.cli.check import check_app
@@ -20,7 +21,7 @@ from lvlmsal.cli.explore import explore
 from lvlmsal.cli.judge import judge
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
-from lvlmsal.errors import LvlmsalError, ProcessLost
+from lvlmsal.errors import ConfigError, LvlmsalError, ProcessLost
 from lvlmsal.escaping import visible
 from lvlmsal.model import MAX_NEW_TOKENS
 
@@ -49,27 +50,64 @@ class _Commands(TyperGroup):
             raise
 
 
+class _WithSettings(TyperCommand):
+    """A command whose settings are words KEY=VALUE; people who write --key VALUE are told so."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an option that is a key of the config."""
+        from lvlmsal.evaluation.config.schema import RunConfig
+
+        known = {name for parameter in self.params for name in parameter.opts}
+        keys = {field.name for field in dataclasses.fields(RunConfig)}
+        for arg in args:
+            flag, _, value = arg.partition("=")
+            key = flag.removeprefix("--").replace("-", "_")
+            if flag.startswith("--") and flag not in known and key.partition(".")[0] in keys:
+                written = f"{key}={value or '...'}"
+                raise ConfigError([f"{flag}: settings are written without dashes: {written}"])
+        return super().parse_args(ctx, args)
+
+
 def _say_stopped() -> None:
     # everything is already on disk; of several processes one prints this
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print("stopped; rerun the same command to resume", file=sys.stderr)
 
 
+RUN, LOOK, COUNT, FIND = "Run", "Look", "Score and compare", "Find out what there is"
+
 app = typer.Typer(
     cls=_Commands,
     help="Hallucination diagnosis and mitigation for vision-language models.",
+    epilog="Start with:  lvlmsal evaluate demo   or   lvlmsal generate photo.jpg 'What is this?'",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(
     score_app,
     name="score",
     help="Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
+    rich_help_panel=COUNT,
 )
-app.add_typer(data_app, name="data", help="Benchmark files: show, check, list, export, frames.")
-app.add_typer(check_app, name="check", help="Check batch-size invariance: check batch.")
-app.add_typer(analyze_app, name="analyze", help="The paper's analyses, on the answers of a run.")
+app.add_typer(
+    data_app,
+    name="data",
+    help="Benchmark files: show, check, list, export, frames.",
+    rich_help_panel=FIND,
+)
+app.add_typer(
+    check_app,
+    name="check",
+    help="Check batch-size invariance: check batch.",
+    rich_help_panel=RUN,
+)
+app.add_typer(
+    analyze_app,
+    name="analyze",
+    help="The paper's analyses, on the answers of a run.",
+    rich_help_panel=LOOK,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")]
@@ -91,7 +129,35 @@ Settings = Annotated[
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Length limit of the answer.")]
 
 
-@app.command()
+def _print_versions(asked: bool) -> None:
+    if asked:
+        import platform
+        from importlib.metadata import version
+
+        from lvlmsal import __version__
+
+        say(f"lvlmsal {__version__}, Python {platform.python_version()}")
+        say(", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "lightning")))
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_versions, is_eager=True, help="Show versions and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hallucination diagnosis and mitigation for vision-language models."""
+
+
+@app.command(
+    cls=_WithSettings,
+    rich_help_panel=RUN,
+    epilog="lvlmsal evaluate demo world.images=20 output=runs/small",
+)
 def evaluate(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a packaged config.")],
     overrides: Annotated[
@@ -124,27 +190,30 @@ def evaluate(
     console.print(visible(f"run folder: {result.folder}"), highlight=False, soft_wrap=True)
 
 
-app.command()(compare)
-app.command()(describe)
-app.command()(explore)
-app.command()(judge)
-app.command()(sweep)
+app.command(
+    rich_help_panel=COUNT, epilog="lvlmsal compare runs/a runs/b --format latex -o table.tex"
+)(compare)
+app.command(rich_help_panel=FIND, epilog="lvlmsal describe sgrs")(describe)
+app.command(rich_help_panel=LOOK, epilog="lvlmsal explore runs/demo -o page.html")(explore)
+app.command(rich_help_panel=COUNT, epilog="lvlmsal judge runs/mine judge.model=gpt-4-0613")(judge)
+app.command(cls=_WithSettings, rich_help_panel=RUN, epilog="lvlmsal sweep sweep_locore")(sweep)
 analyze_app.command()(decay)
 analyze_app.command()(ablation)
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=FIND, epilog="lvlmsal list methods")
 def list_names(
     kind: Annotated[
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="adapters, decoders, interventions, metrics, benchmarks or checkpoints",
+            help="methods (decoders and interventions), adapters, decoders, interventions, "
+            "metrics, benchmarks, scorers or checkpoints",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List registered components with their options (details: lvlmsal describe NAME)."""
+    """List registered components (options and details: lvlmsal describe NAME)."""
     from lvlmsal.cli.listing import listing, listing_table
 
     found = listing(kind)
@@ -156,7 +225,10 @@ def list_names(
         console.print(listing_table(name, entries))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=LOOK,
+    epilog="lvlmsal generate photo.jpg 'Is there a dog?' --decoder sgrs --set alpha=0.5",
+)
 def generate(
     image: ImageFile,
     prompt: Prompt,
@@ -180,7 +252,10 @@ def generate(
     console.print(colored(reply))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=LOOK,
+    epilog="lvlmsal saliency photo.jpg 'Please describe this image in detail.' -o heatmap.png",
+)
 def saliency(
     image: ImageFile,
     prompt: Prompt,

@@ -28,6 +28,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
 }
 KINDS = (*REGISTRIES, "checkpoints")
 
+# One name for several kinds.
+GROUPS = {"methods": ("decoders", "interventions")}
+
 # What classes of a kind say of themselves besides their options.
 TRAITS = {
     "interventions": ("supports_beam", "supports_sgrs", "shares_prefix", "has_second_stream"),
@@ -41,28 +44,25 @@ def listing(kind: str | None = None) -> dict[str, list[Entry]]:
     """Entries by kind.
 
     Args:
-        kind: One of `KINDS`, or None for all.
+        kind: One of `KINDS` or of `GROUPS`, or None for all.
 
     Raises:
         UnknownName: There is no such kind.
     """
-    if kind is not None and kind not in KINDS:
-        raise UnknownName("kind", kind, KINDS)
-    kinds = KINDS if kind is None else (kind,)
+    if kind is not None and kind not in (*KINDS, *GROUPS):
+        raise UnknownName("kind", kind, (*KINDS, *GROUPS))
+    kinds = KINDS if kind is None else GROUPS.get(kind, (kind,))
     return {name: _checkpoints() if name == "checkpoints" else _entries(name) for name in kinds}
 
 
 def listing_table(kind: str, entries: list[Entry]) -> Table:
     """One kind as a table for the terminal."""
     table = Table(title=kind, title_justify="left", pad_edge=False)
-    columns = ("name", "summary", "source" if kind == "checkpoints" else "options")
+    columns = ["name", "summary", *(["source"] if kind == "checkpoints" else [])]
     for column in columns:
         table.add_column(column, overflow="fold")
     for entry in entries:
-        last = entry.get("source") or ", ".join(
-            [*entry["required"], *(f"{k}={typed(v)}" for k, v in entry["options"].items())]
-        )
-        table.add_row(entry["name"], entry["summary"], last)
+        table.add_row(*(str(entry[column]) for column in columns))
     return table
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.pope.files import read_pope_questions
 from lvlmsal.benchmarks.pope.layout import write_pope
-from lvlmsal.errors import DataError
+from lvlmsal.errors import DataError, close_matches
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
@@ -34,7 +34,8 @@ class Pope(Benchmark):
     to be named with the option `questions`.
 
     Args:
-        split: Which questions: random, popular or adversarial (or what the category is called).
+        split: Which questions: random, popular or adversarial (or what the category is called); in
+            a config also all, for the three of them.
         dataset: Whose images, by the beginning of the question file's name: ``coco``, ``aokvqa``
             or ``gqa``; by default the only one that is there, or else ``coco``.
         questions: Question file, absolute or relative to `root`; by default the one file of
@@ -103,7 +104,8 @@ class Pope(Benchmark):
                     path=folder,
                 )
         raise DataError(
-            f"no question file for the split {self.split!r}: expected "
+            f"no question file for the split {self.split!r}."
+            f"{close_matches(self.split, ('random', 'popular', 'adversarial'))} Expected "
             f"pope/{self.dataset or '*'}_pope_{self.split}.json, or name it with the option "
             "'questions'",
             path=root,

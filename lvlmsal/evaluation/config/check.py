@@ -30,6 +30,28 @@ DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 LONGEST_PATH = 1000
 """Characters; systems allow more, and no name of a table should have them."""
 
+_SHORT_DTYPES = {
+    "fp16": "float16",
+    "half": "float16",
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "fp64": "float64",
+}
+
+_CONVERTED = {
+    "liuhaotian/llava-v1.5-7b": "llava-1.5-7b",
+    "liuhaotian/llava-v1.5-13b": "llava-1.5-13b",
+}
+"""Checkpoints in the form of their own code -> the card of the same weights for transformers."""
+
+_OTHERS: dict[str, tuple[Registry[Any], str]] = {
+    "decoder": (
+        INTERVENTIONS,
+        "is an intervention, which edits a decoder: write  interventions: [{}]",
+    ),
+    "intervention": (DECODERS, "is a decoder, which interventions edit: write  decoder: {}"),
+}
+
 T = TypeVar("T")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -138,8 +160,9 @@ def model_problems(model: ModelConfig) -> list[str]:
         return []
     problems = []
     if model.dtype is not None and model.dtype not in DTYPES:
+        meant = _SHORT_DTYPES.get(model.dtype, model.dtype)
         problems.append(
-            f"there is no dtype {model.dtype!r}.{close_matches(model.dtype, DTYPES)} "
+            f"there is no dtype {model.dtype!r}.{close_matches(meant, DTYPES)} "
             f"Known: {', '.join(DTYPES)}"
         )
     problem = backend_problem(model.image_backend)
@@ -154,6 +177,12 @@ def model_problems(model: ModelConfig) -> list[str]:
         return [*problems, f"the source has {len(model.source)} characters, which is not a path"]
     if Path(model.source).is_dir():
         return problems + _folder_problems(Path(model.source))
+    if model.source in _CONVERTED:
+        return [
+            *problems,
+            f"{model.source} holds the weights in the form of LLaVA's own code; the same weights "
+            f"for transformers are {_CONVERTED[model.source]}",
+        ]
     if not _HUB_ID.fullmatch(model.source):
         unknown = UnknownName("checkpoint", model.source, CATALOG.names())
         problems.append(f"{unknown}; nor is it a folder or a hub id such as owner/name")
@@ -177,6 +206,10 @@ def component_problems(
         name = entry.get("name")
         if not isinstance(name, str):
             problems.append(f"a {registry.kind} needs a `name`; got {entry!r}")
+            continue
+        other, advice = _OTHERS[registry.kind]
+        if name not in registry and name in other:
+            problems.append(f"{name!r} {advice.format(name)}")
             continue
         check = registry.problems if imports else registry.outline_problems
         problems += check(name, with_defaults(registry, entry, card))

@@ -15,13 +15,14 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.config.overrides import apply_override
 from lvlmsal.evaluation.config.plain import plain_problems
-from lvlmsal.evaluation.config.schema import BenchmarkConfig, RunConfig
+from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, RunConfig
 from lvlmsal.evaluation.config.short_forms import spell_out
 from lvlmsal.evaluation.config.unresolved import Place, Unresolved, resolve
+from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.registry.fitting import describe, fit, show
 
 ConfigSource = str | Path | Mapping[str, Any] | DictConfig
-"""A YAML file, the name of a packaged config, a dictionary or an OmegaConf object."""
+"""A YAML file, a run folder, the name of a packaged config, a dictionary or an OmegaConf object."""
 
 _STRUCTURED: dict[type[Any], DictConfig] = {}
 
@@ -146,6 +147,8 @@ def load_content(source: ConfigSource) -> tuple[dict[str, Any], str]:
 def _text(source: str | Path) -> tuple[str, str]:
     path = Path(source)
     try:
+        if (path / "config.yaml").is_file():  # the folder of a run
+            path = path / "config.yaml"
         if path.is_file():
             return path.read_text(encoding="utf-8"), str(path)
     except UnicodeDecodeError:
@@ -182,7 +185,7 @@ def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:
         here = f"{where}.{key}" if where else str(key)
         if key not in defaults:
             known = ", ".join(defaults)
-            hint = close_matches(str(key), defaults)
+            hint = close_matches(str(key), defaults) or _owner(cls, content, str(key))
             problems.append(f"{here}: there is no such key.{hint} Known here: {known}")
             continue
         if isinstance(value, str) and value == "???":
@@ -194,6 +197,22 @@ def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:
             here = f"{where}.{key}" if where else key
             problems.append(f"{here}: is missing")
     return result
+
+
+def _owner(cls: type[Any], content: dict[str, Any], key: str) -> str:
+    """Where an option belongs that stands next to a method's name; empty where it is none."""
+    if cls is not MethodConfig:
+        return ""
+    edits = content.get("interventions", [])
+    places = [(DECODERS, "decoder", content.get("decoder"))]
+    places += [(INTERVENTIONS, "interventions", edit) for edit in edits if isinstance(edits, list)]
+    for registry, place, entry in places:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if name in registry and key in registry.options(str(name)):
+            written = f"{{name: {name}, {key}: ...}}"
+            written = written if place == "decoder" else f"[{written}]"
+            return f" It is an option of {name!r}: write  {place}: {written}."
+    return ""
 
 
 def _value(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from lvlmsal.registry import DECODERS, INTERVENTIONS
+
 
 def spell_out(content: dict[str, Any]) -> dict[str, Any]:
     """Replace the short forms of a config by the long ones.
 
-    A model may be a string; so may a decoder, an intervention, a method (a decoder of that name)
-    and a benchmark. Any of them may stand in place of a list of one. Options of a benchmark stand
-    next to its name. ``decoder`` and ``interventions`` at the top level are the short form of a
-    single method.
+    A model may be a string; so may a decoder, an intervention, a method (a decoder of that name, or
+    greedy search with the built-in intervention of that name) and a benchmark. Any of them may
+    stand in place of a list of one. Options of a benchmark stand next to its name; ``split: all``
+    of POPE stands for its three splits. ``decoder`` and ``interventions`` at the top level are the
+    short form of a single method.
 
     Args:
         content: A config as plain Python objects; values of unexpected types are left alone, for
@@ -29,6 +32,10 @@ def spell_out(content: dict[str, Any]) -> dict[str, Any]:
     for key, spell in (("models", _model), ("methods", _method), ("benchmarks", _named)):
         if isinstance(content.get(key), list | str | dict):
             content[key] = [spell(entry) for entry in _listed(content[key])]
+    if isinstance(content.get("benchmarks"), list):
+        content["benchmarks"] = [
+            each for entry in content["benchmarks"] for each in _every_split(entry)
+        ]
     if isinstance(content.get("plugins"), str):
         content["plugins"] = [content["plugins"]]
     return content
@@ -41,6 +48,19 @@ def _listed(entries: Any) -> Any:
 
 def _named(entry: Any) -> Any:
     return {"name": entry} if isinstance(entry, str) else entry
+
+
+def _every_split(entry: Any) -> list[Any]:
+    """POPE with ``split: all`` as its three splits."""
+    if not (
+        isinstance(entry, dict) and entry.get("name") == "pope" and entry.get("split") == "all"
+    ):
+        return [entry]
+    label = entry.get("label")
+    return [
+        {**entry, "split": split, **({"label": f"{label}/{split}"} if label else {})}
+        for split in ("random", "popular", "adversarial")
+    ]
 
 
 def _model(entry: Any) -> Any:
@@ -59,7 +79,9 @@ def _last_part(source: str) -> str:
 
 def _method(entry: Any) -> Any:
     if isinstance(entry, str):
-        entry = {"name": entry, "decoder": entry}
+        is_edit = entry in INTERVENTIONS and entry not in DECODERS
+        part = {"interventions": [entry]} if is_edit else {"decoder": entry}
+        entry = {"name": entry, **part}
     if not isinstance(entry, dict):
         return entry
     decoder = _named(entry.get("decoder", "greedy"))
