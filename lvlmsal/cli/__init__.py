@@ -6,6 +6,9 @@ command imports what it needs when it runs.
 
 from __future__ import annotations
 
+import os
+import sys
+
 __all__ = ["main"]
 
 
@@ -22,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     from lvlmsal.cli.app import app
 
+    if not sys.stderr.isatty():
+        # bars of downloads and of loading weights are for people who watch
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app(args=arguments, prog_name="lvlmsal")
     except SystemExit as end:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lvlmsal.cli.listing import parse_settings
+from lvlmsal.colors import color, ink_on, scale_top
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.config.check import component_problems, model_problems
@@ -207,36 +208,36 @@ def draw(
 
 
 def colored(reply: Reply) -> Text:
-    """The answer with a background per token, light where saliency is high, red where it is low.
+    """The answer with a background per token on the explorer's scale: dark is weakly grounded.
 
-    A line below says which saliency the two ends of the scale stand for, from which row it was
-    read, and which tokens were taken after a rejection.
+    A line below says which saliency the colors stand for, from which row it was read, and which
+    tokens were taken after a rejection.
     """
-    values = [token.saliency for token in reply.tokens if token.saliency is not None]
+    tokens = reply.tokens
+    if tokens and not reply.text.endswith(tokens[-1].text.rstrip()):
+        tokens = tokens[:-1]  # the control token that ended the answer
+    top = scale_top([token.saliency for token in tokens])
     text = Text()
-    for token in reply.tokens:
-        style = "" if token.saliency is None else _style(token.saliency, values)
+    for token in tokens:
+        style = "" if token.saliency is None else _style(token.saliency / top)
         if token.rejected:
             style += " underline"
         text.append(visible(token.text, keep="\n\t"), style=style.strip())
-    if values:
+    if any(token.saliency is not None for token in tokens):
         text.append(f"\n\nsaliency, {reply.row} row: ")
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-            value = min(values) + share * (max(values) - min(values))
-            text.append(f" {value:.3f} ", style=_style(value, values))
+            text.append(f" {share * top:.3f} ", style=_style(share))
     rejections = sum(len(token.rejected) for token in reply.tokens)
     if rejections:
         text.append(f"\nunderlined: chosen after a rejection ({rejections} in all)")
     return text
 
 
-def _style(value: float, values: Sequence[float]) -> str:
-    """Black on a color between red (the lowest of `values`) and green (the highest)."""
-    span = max(values) - min(values)
-    share = 1.0 if span == 0 else (value - min(values)) / span
-    low, high = (244, 109, 99), (150, 214, 140)
-    color = [round(a + share * (b - a)) for a, b in zip(low, high, strict=True)]
-    return "black on #{:02x}{:02x}{:02x}".format(*color)
+def _style(share: float) -> str:
+    """The color of a share of the scale, with an ink that stands out on it."""
+    paper = color(share)
+    ink = "white" if ink_on(paper) == "#fff" else "black"
+    return "{} on #{:02x}{:02x}{:02x}".format(ink, *paper)
 
 
 def _refuse(problems: list[str], method: MethodConfig) -> None:

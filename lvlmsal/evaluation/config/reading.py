@@ -18,7 +18,7 @@ from lvlmsal.evaluation.config.plain import plain_problems
 from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, RunConfig
 from lvlmsal.evaluation.config.short_forms import spell_out
 from lvlmsal.evaluation.config.unresolved import Place, Unresolved, resolve
-from lvlmsal.registry import DECODERS, INTERVENTIONS
+from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 from lvlmsal.registry.fitting import describe, fit, show
 
 ConfigSource = str | Path | Mapping[str, Any] | DictConfig
@@ -204,7 +204,8 @@ def _owner(cls: type[Any], content: dict[str, Any], key: str) -> str:
     if cls is not MethodConfig:
         return ""
     edits = content.get("interventions", [])
-    places = [(DECODERS, "decoder", content.get("decoder"))]
+    decoder = content.get("decoder")
+    places: list[tuple[Registry[Any], str, Any]] = [(DECODERS, "decoder", decoder)]
     places += [(INTERVENTIONS, "interventions", edit) for edit in edits if isinstance(edits, list)]
     for registry, place, entry in places:
         name = entry.get("name") if isinstance(entry, dict) else None
