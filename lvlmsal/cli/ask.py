@@ -13,7 +13,8 @@ from lvlmsal.cli.listing import parse_settings
 from lvlmsal.colors import color, ink_on, scale_top
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.config.check import component_problems, model_problems
+from lvlmsal.evaluation.config.check import component_problems
+from lvlmsal.evaluation.config.checkpoints import model_problems
 from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig
 from lvlmsal.model import MAX_NEW_TOKENS
 from lvlmsal.registry.options import bind

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.config.check import card_of, placed
+from lvlmsal.evaluation.config.check import placed
+from lvlmsal.evaluation.config.checkpoints import card_of
 from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.plan import Plan, make_plan
 from lvlmsal.evaluation.config.reading import ConfigSource

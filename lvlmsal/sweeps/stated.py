@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
-from lvlmsal.evaluation.config.check import card_of, component_problems, placed
+from lvlmsal.evaluation.config.check import component_problems, placed
+from lvlmsal.evaluation.config.checkpoints import card_of
 from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import (
     ConfigSource,

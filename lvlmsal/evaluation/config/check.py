@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-from lvlmsal.adapters.backends import backend_problem
-from lvlmsal.errors import UnknownName, close_matches
+from lvlmsal.errors import close_matches
+from lvlmsal.evaluation.config.checkpoints import LONGEST_PATH, card_of, is_file, model_problems
 from lvlmsal.evaluation.config.judge_config import judge_problems
 from lvlmsal.evaluation.config.loggers import logger_problems
-from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, ModelConfig, RunConfig
+from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, RunConfig
 from lvlmsal.registry import (
-    ADAPTERS,
     BENCHMARKS,
-    CATALOG,
     DECODERS,
     INTERVENTIONS,
     CheckpointCard,
     Registry,
 )
-
-DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
-"""What ``dtype`` of a model may say."""
-
-LONGEST_PATH = 1000
-"""Characters; systems allow more, and no name of a table should have them."""
-
-_SHORT_DTYPES = {
-    "fp16": "float16",
-    "half": "float16",
-    "bf16": "bfloat16",
-    "fp32": "float32",
-    "fp64": "float64",
-}
-
-_CONVERTED = {
-    "liuhaotian/llava-v1.5-7b": "llava-1.5-7b",
-    "liuhaotian/llava-v1.5-13b": "llava-1.5-13b",
-}
-"""Checkpoints in the form of their own code -> the card of the same weights for transformers."""
 
 _OTHERS: dict[str, tuple[Registry[Any], str]] = {
     "decoder": (
@@ -53,7 +28,6 @@ _OTHERS: dict[str, tuple[Registry[Any], str]] = {
 }
 
 T = TypeVar("T")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def stated_problems(config: RunConfig, *, read: Sequence[str]) -> list[str]:
@@ -149,43 +123,8 @@ def run_problems(config: RunConfig) -> list[str]:
         problems.append("output: is empty; expected a folder to write into, such as runs/NAME")
     if len(config.output) > LONGEST_PATH:
         problems.append(f"output: has {len(config.output)} characters, which no path can have")
-    elif config.output != "???" and _is_file(config.output):
+    elif config.output != "???" and is_file(config.output):
         problems.append(f"output: {config.output!r} is a file; expected a folder to write into")
-    return problems
-
-
-def model_problems(model: ModelConfig) -> list[str]:
-    """Problems of a checkpoint: unknown name, folder without weights, unknown architecture."""
-    if model.source == "???":
-        return []
-    problems = []
-    if model.dtype is not None and model.dtype not in DTYPES:
-        meant = _SHORT_DTYPES.get(model.dtype, model.dtype)
-        problems.append(
-            f"there is no dtype {model.dtype!r}.{close_matches(meant, DTYPES)} "
-            f"Known: {', '.join(DTYPES)}"
-        )
-    problem = backend_problem(model.image_backend)
-    if problem:
-        problems.append(problem)
-    if model.max_image_pixels is not None and model.max_image_pixels < 1:
-        problems.append(f"max_image_pixels must be at least 1, got {model.max_image_pixels}")
-    if model.source in CATALOG:
-        card = CATALOG.get(model.source)
-        return problems + (_folder_problems(card.folder) if card.folder else [])
-    if len(model.source) > LONGEST_PATH:
-        return [*problems, f"the source has {len(model.source)} characters, which is not a path"]
-    if Path(model.source).is_dir():
-        return problems + _folder_problems(Path(model.source))
-    if model.source in _CONVERTED:
-        return [
-            *problems,
-            f"{model.source} holds the weights in the form of LLaVA's own code; the same weights "
-            f"for transformers are {_CONVERTED[model.source]}",
-        ]
-    if not _HUB_ID.fullmatch(model.source):
-        unknown = UnknownName("checkpoint", model.source, CATALOG.names())
-        problems.append(f"{unknown}; nor is it a folder or a hub id such as owner/name")
     return problems
 
 
@@ -216,33 +155,6 @@ def component_problems(
     return problems
 
 
-def card_of(model: ModelConfig) -> CheckpointCard | None:
-    """The catalog's card of a checkpoint; a hub id or a folder has none."""
-    return CATALOG.get(model.source) if model.source in CATALOG else None
-
-
-def architecture_of(model: ModelConfig) -> str | None:
-    """A checkpoint's architecture by the catalog or its folder; None for other hub ids."""
-    card = card_of(model)
-    if card is not None:
-        return card.architecture
-    names = config_of(model).get("architectures")
-    return str(names[0]) if isinstance(names, list) and names else None
-
-
-def config_of(model: ModelConfig) -> dict[str, Any]:
-    """A checkpoint's ``config.json``; empty where it is not available."""
-    card = card_of(model)
-    folder = Path(model.source) if card is None else card.folder
-    if folder is None or not _is_file(folder / "config.json"):
-        return {}
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError):  # told of by `model_problems`
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def benchmark_problems(
     entry: BenchmarkConfig, *, root: str = "", imports: bool = False
 ) -> list[str]:
@@ -262,13 +174,6 @@ def benchmark_problems(
 def lacks_root(entry: BenchmarkConfig, problems: Iterable[str]) -> bool:
     """Whether a benchmark has no `root` because of a problem that is told elsewhere."""
     return "root" not in entry.options and any(p.startswith("data.root:") for p in problems)
-
-
-def _is_file(path: str | Path) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # a part of it is longer than names can be: told where it is made
-        return False
 
 
 def build_component(
@@ -293,30 +198,3 @@ def with_defaults(
     """Options of a decoder or an intervention above those that a checkpoint sets."""
     given = {key: value for key, value in entry.items() if key != "name"}
     return {**registry.defaults(str(entry["name"]), card), **given}
-
-
-def _folder_problems(folder: Path) -> list[str]:
-    """What keeps a local folder from being loaded as a checkpoint."""
-    config = folder / "config.json"
-    if not config.is_file():
-        return [f"the folder {folder} is not a checkpoint: it has no config.json"]
-    problems = []
-    if not any(folder.glob("*.safetensors")):
-        problems.append(
-            f"the folder {folder} has no weights: expected *.safetensors (other formats can run "
-            "code and are not loaded)"
-        )
-    try:
-        content = json.loads(config.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        return [*problems, f"{config}: not valid JSON ({error})"]
-    architectures = content.get("architectures") if isinstance(content, dict) else None
-    if not isinstance(architectures, list) or not architectures:
-        problems.append(f"{config}: has no list `architectures`, which says which adapter to take")
-    elif not isinstance(architectures[0], str) or architectures[0] not in ADAPTERS:
-        problems.append(
-            f"{config}: no adapter for {architectures[0]!r}."
-            f"{close_matches(str(architectures[0]), ADAPTERS.names())} Known: "
-            f"{', '.join(ADAPTERS.names())}; docs/contributing/adapter.md shows how to add one"
-        )
-    return problems

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.evaluation.config.check import (
-    build_component,
-    card_of,
-    component_problems,
-    config_of,
-)
+from lvlmsal.evaluation.config.check import build_component, component_problems
+from lvlmsal.evaluation.config.checkpoints import card_of, config_of
 from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig
 from lvlmsal.registry import DECODERS, INTERVENTIONS, CheckpointCard
 

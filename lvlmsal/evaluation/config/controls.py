@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf.errors import OmegaConfBaseException
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.evaluation.config.check import build_component, card_of
+from lvlmsal.evaluation.config.check import build_component
+from lvlmsal.evaluation.config.checkpoints import card_of
 from lvlmsal.evaluation.config.schema import MethodConfig, RunConfig
 from lvlmsal.evaluation.config.unresolved import below, resolve, unresolved
 from lvlmsal.registry import DECODERS, options_of

@@ -14,11 +14,11 @@ from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.config.check import (
     benchmark_problems,
     build_component,
-    card_of,
     lacks_root,
     placed,
     settings_problems,
 )
+from lvlmsal.evaluation.config.checkpoints import card_of
 from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.controls import add_twins
 from lvlmsal.evaluation.config.paper import paper_problems

@@ -15,7 +15,7 @@ from rich.text import Text
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, LvlmsalError, UnsupportedError
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.config.check import architecture_of
+from lvlmsal.evaluation.config.checkpoints import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
 from lvlmsal.evaluation.config.plan import Cell, Draft, Plan, read_draft, waits_for_world
 from lvlmsal.evaluation.config.reading import ConfigSource

@@ -11,7 +11,7 @@ from transformers.utils.import_utils import is_torchvision_available
 
 from lvlmsal.adapters.backends import image_backend
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evaluation.config.check import model_problems
+from lvlmsal.evaluation.config.checkpoints import model_problems
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.evaluation.run.environment import describe_model
 from lvlmsal.model.loading import load
