@@ -69,7 +69,8 @@ test: checked
 	$(PYTEST) -m 'not full' $(PYTEST_ARGS)
 	@echo "left out: tests marked 'full' (every combination, the wheel, notebooks); make test-full runs them"
 
-test-fast: checked
+# What one runs between two edits: style, spelling and types are those of `make check`.
+test-fast: compiled
 	$(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 	@echo "left out: tests marked 'slow' or 'full'; make test runs the former, make test-full both"
 
