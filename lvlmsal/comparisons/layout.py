@@ -49,7 +49,7 @@ class Block:
     def columns(self) -> tuple[Column, ...]:
         """The figures that a table shows."""
         entries = [row.entry for row in self.rows]
-        usual = columns_of(str(entries[0]["metric"]), entries)
+        usual = columns_of(entries[0]["metric"], entries)
         named = {column.figure: column for column in usual}
         chosen = [
             named.get(figure, Column(figure, figure, percent=False))
@@ -99,7 +99,7 @@ def pair_table(block: Block) -> Table:
                 *(difference_cell(pair.found["differences"][c.figure], c) for c in columns),
                 count_cell(pair.found["changed"]),
                 count_cell(pair.found["tokens_changed"]),
-                p_cell(pair.found),
+                p_cell(pair.found["mcnemar"]),
                 count_cell(pair.found["pairs"]),
             ]
         )

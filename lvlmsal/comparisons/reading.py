@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.config.controls import opponents, saliency_rows, way_of
 from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.run_scoring import OpenRun, open_run
 from lvlmsal.evaluation.results.judge_replies import give_replies
+from lvlmsal.evaluation.results.schema import Entry
 from lvlmsal.evaluation.results.scored import Scored
 from lvlmsal.evaluation.results.scoring import cells_of, score_records
 from lvlmsal.registry import options_of
@@ -46,7 +47,7 @@ class Row:
     cells: tuple[Scored, ...]
     asked: Mapping[str, tuple[str, str, tuple[str, ...]]]
     traits: Mapping[str, str]
-    entry: Mapping[str, Any] = field(default_factory=dict)
+    entry: Entry = field(default_factory=lambda: cast(Entry, {}))
 
     @property
     def title(self) -> str:
@@ -129,7 +130,7 @@ def read_rows(folder: Path, name: str) -> list[Row]:
 
 def scored(rows: Sequence[Row]) -> list[Row]:
     """The same rows with their figures, computed again from the records of their runs."""
-    entries: dict[tuple[str, str, str, str], Mapping[str, Any]] = {}
+    entries: dict[tuple[str, str, str, str], Entry] = {}
     for name in dict.fromkeys(row.run for row in rows):
         own = [row for row in rows if row.run == name]
         source = own[0].source

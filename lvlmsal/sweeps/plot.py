@@ -98,9 +98,8 @@ def _figure(column: Column) -> Value:
 
     def value(entry: Measured) -> tuple[float | None, float | None, float | None]:
         found = entry.cell["figures"][column.figure]
-        value, low, high = (
-            None if found[key] is None else scale * found[key] for key in ("value", "low", "high")
-        )
+        numbers = (found["value"], found["low"], found["high"])
+        value, low, high = (None if number is None else scale * number for number in numbers)
         return value, low, high
 
     return value

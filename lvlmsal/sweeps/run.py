@@ -88,16 +88,16 @@ class SweepResult:
                 "batch_size": cost.batch_size,
             }
             for figure, entry in cell["figures"].items():
-                difference = entry["difference"] or {}
+                difference = entry["difference"]
                 values = {
                     "figure": figure,
                     "value": entry["value"],
                     "low": entry["low"],
                     "high": entry["high"],
                     "interval": entry["interval"],
-                    "difference": difference.get("value"),
-                    "difference_low": difference.get("low"),
-                    "difference_high": difference.get("high"),
+                    "difference": difference["value"] if difference else None,
+                    "difference_low": difference["low"] if difference else None,
+                    "difference_high": difference["high"] if difference else None,
                 }
                 rows.append({**head, **options, **values, **tail})
         return rows

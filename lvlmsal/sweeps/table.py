@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import RenderableType
 
 from lvlmsal.evaluation.report.entries import (
-    Entry,
     any_significant,
     columns_of,
     figure_cells,
@@ -18,7 +17,7 @@ from lvlmsal.evaluation.report.entries import (
     number_cell,
 )
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
-from lvlmsal.evaluation.results.schema import Results
+from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
 from lvlmsal.sweeps import axes
 from lvlmsal.sweeps.axes import Grid
@@ -38,7 +37,7 @@ class Measured:
         options: The options that it was answered with, by ``component.option``.
     """
 
-    cell: Mapping[str, Any]
+    cell: Entry
     cost: Cost
     options: Mapping[str, Any]
 

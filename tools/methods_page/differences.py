@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,13 @@ from lvlmsal.comparisons.reading import read_rows
 from lvlmsal.errors import UnknownName
 from lvlmsal.evaluation.config.controls import way_of
 from lvlmsal.evaluation.report.entries import (
-    Entry,
     columns_of,
     difference_cell,
     heading_of,
     is_significant,
     shown_cells,
 )
-from lvlmsal.evaluation.results.schema import Results
+from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
 from lvlmsal.tables.table import NONE, Cell, Head, Row, Table
 
@@ -124,14 +124,13 @@ def differences_to(run: Path, results: Results, control: str) -> list[Difference
             continue
         pair = compared(row, other, samples=bootstrap.samples, seed=bootstrap.seed)
         entry = shown[row.model, row.method, row.benchmark]
-        figures = {
-            name: {**figure, "difference": pair["differences"].get(name)}
-            for name, figure in entry["figures"].items()
-        }
-        against = {"figures": figures, "compared_with": control, "changed": pair["changed"]}
+        compared_entry = copy.deepcopy(entry)
+        for name, figure in compared_entry["figures"].items():
+            figure["difference"] = pair["differences"].get(name)
+        compared_entry["compared_with"], compared_entry["changed"] = control, pair["changed"]
         column = main_column([entry])
         if column is not None:
-            found.append(Difference({**entry, **against}, column))
+            found.append(Difference(compared_entry, column))
     return found
 
 
@@ -156,7 +155,7 @@ def differences_tables(differences: Sequence[Difference]) -> list[Table]:
         found = {(d.entry["method"], d.entry["benchmark"]): d.cell for d in own}
         against = {d.entry["method"]: d.entry["compared_with"] for d in own}
         rows = [
-            Row.of([method, other, *(found.get((method, name), NONE) for name in columns)])
+            Row.of([method, other or NONE, *(found.get((method, name), NONE) for name in columns)])
             for method, other in against.items()
         ]
         tables.append(Table(model, heads, rows))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation.results import schema
+from lvlmsal.evaluation.results.schema import Bounds, Entry, McNemarTest
 from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 from lvlmsal.tables.table import NONE, Cell, Head
-
-Entry = Mapping[str, Any]
-"""What ``results.json`` says of one model with one method on one benchmark."""
 
 
 def shown_cells(results: schema.Results) -> Sequence[schema.Cell | schema.Summary]:
@@ -45,15 +42,14 @@ def columns_of(metric: str, entries: Sequence[Entry]) -> tuple[Column, ...]:
 
 def name_of(entry: Entry) -> str:
     """A method's name, with the number of its seeds where there are several."""
-    return (
-        f"{entry['method']} ({len(entry['seeds'])} seeds)" if "seeds" in entry else entry["method"]
-    )
+    seeds = entry.get("seeds")
+    return f"{entry['method']} ({len(seeds)} seeds)" if isinstance(seeds, list) else entry["method"]
 
 
 def heading_of(column: Column, entries: Sequence[Entry]) -> Head:
     """A column's title with its direction and its unit, such as ``CHAIR_I ↓ %``."""
     better = entries[0]["figures"][column.figure]["higher_is_better"]
-    arrow = {True: ["↑"], False: ["↓"]}.get(better, [])
+    arrow = [] if better is None else ["↑" if better else "↓"]
     return Head(column.title, " ".join([*arrow, *(["%"] if column.percent else [])]))
 
 
@@ -94,18 +90,20 @@ def value_cell(entry: Entry, column: Column) -> Cell:
         return Cell(f"{found['value']:g}")
     scale = 100 if column.percent else 1
     text = f"{found['value'] * scale:.1f}"
-    if found.get("std") is not None:
-        text += f" ± {found['std'] * scale:.1f}"
+    spread = found.get("std")
+    if spread is not None:
+        text += f" ± {spread * scale:.1f}"
     # of how many replies of a judge a figure is, where not all could be read
-    judge = entry.get("judge") or {}
-    read, needed = judge.get("read"), judge.get("of")
-    some = f" ({read} of {needed} read)" if read is not None and read < needed else ""
-    if found["low"] is None:
+    judge = entry.get("judge")
+    some = ""
+    if judge and judge["read"] is not None and judge["of"] is not None:
+        some = f" ({judge['read']} of {judge['of']} read)" if judge["read"] < judge["of"] else ""
+    if found["low"] is None or found["high"] is None:
         return Cell(text + some)
     return Cell(text, f"[{found['low'] * scale:.1f}, {found['high'] * scale:.1f}]{some}")
 
 
-def difference_cell(difference: Mapping[str, Any] | None, column: Column) -> Cell:
+def difference_cell(difference: Bounds | None, column: Column) -> Cell:
     """A paired difference, such as ``+1.0 [-1.2, +3.1]``; bold where it is significant.
 
     Args:
@@ -116,17 +114,17 @@ def difference_cell(difference: Mapping[str, Any] | None, column: Column) -> Cel
         return NONE
     scale = 100 if column.percent else 1
     text = f"{difference['value'] * scale:+.1f}"
-    if difference["low"] is None:
+    if difference["low"] is None or difference["high"] is None:
         return Cell(text)
     interval = f"[{difference['low'] * scale:+.1f}, {difference['high'] * scale:+.1f}]"
     return Cell(text, interval, strong=is_significant(difference))
 
 
-def is_significant(difference: Mapping[str, Any] | None) -> bool:
+def is_significant(difference: Bounds | None) -> bool:
     """Whether the 95 % interval of a difference excludes 0."""
-    if difference is None or difference["low"] is None:
+    if difference is None or difference["low"] is None or difference["high"] is None:
         return False
-    return bool(difference["low"] > 0 or difference["high"] < 0)
+    return difference["low"] > 0 or difference["high"] < 0
 
 
 def any_significant(entries: Iterable[Entry]) -> bool:
@@ -154,7 +152,7 @@ def against_heads(method: int) -> list[Head]:
 
 def against_cells(entry: Entry) -> list[Cell]:
     """The cells of an entry under `against_heads`."""
-    return [against_cell(entry), count_cell(entry["changed"]), p_cell(entry)]
+    return [against_cell(entry), count_cell(entry["changed"]), p_cell(entry.get("mcnemar"))]
 
 
 def against_cell(entry: Entry) -> Cell:
@@ -165,9 +163,8 @@ def against_cell(entry: Entry) -> Cell:
     return Cell(f"{other} (other decoder)" if entry["decoder_differs"] else str(other))
 
 
-def p_cell(entry: Mapping[str, Any]) -> Cell:
+def p_cell(test: McNemarTest | None) -> Cell:
     """The p-value of McNemar's test, starred where answers share images."""
-    test = entry.get("mcnemar")
     if test is None:
         return NONE
     return Cell(f"{test['p_value']:.2g}" + ("" if test["independent"] else "*"))

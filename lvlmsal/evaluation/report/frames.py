@@ -107,7 +107,7 @@ def _name(entry: Mapping[str, Any]) -> tuple[str, str, str]:
 def _scores(cells: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for cell in cells:
         for name, figure in cell["figures"].items():
-            difference = figure["difference"] or {}
+            difference = figure["difference"]
             test = cell["mcnemar"]
             yield {
                 **{key: cell.get(key) for key in _SCORES},
@@ -115,9 +115,9 @@ def _scores(cells: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                 "figure": name,
                 "higher_is_better": figure["higher_is_better"],
                 "against": cell["compared_with"],
-                "difference": difference.get("value"),
-                "difference_low": difference.get("low"),
-                "difference_high": difference.get("high"),
+                "difference": difference["value"] if difference else None,
+                "difference_low": difference["low"] if difference else None,
+                "difference_high": difference["high"] if difference else None,
                 "significant": is_significant(difference) if difference else None,
                 # the test is of one of the figures
                 "mcnemar_p": test["p_value"] if test and test["figure"] == name else None,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lvlmsal.evaluation.report.entries import Entry, any_significant, columns_of, shown_cells
-from lvlmsal.evaluation.results.schema import Results
+from lvlmsal.evaluation.report.entries import any_significant, columns_of, shown_cells
+from lvlmsal.evaluation.results.schema import Entry, Results
 
 SIGNIFICANT = " Bold: significant (95 % CI excludes 0)."
 

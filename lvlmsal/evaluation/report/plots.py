@@ -13,13 +13,12 @@ from rich.cells import cell_len
 
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.report.entries import (
-    Entry,
     columns_of,
     heading_of,
     name_of,
     shown_cells,
 )
-from lvlmsal.evaluation.results.schema import Results
+from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from rich.console import Group, RenderableType
 
 from lvlmsal.escaping import markdown_text
 from lvlmsal.evaluation.report.entries import (
-    Entry,
     against_cell,
     against_cells,
     against_heads,
@@ -22,7 +21,7 @@ from lvlmsal.evaluation.report.entries import (
     shown_cells,
 )
 from lvlmsal.evaluation.report.legend import legend
-from lvlmsal.evaluation.results.schema import Results
+from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.evaluation.results.unfinished import unfinished_text
 from lvlmsal.tables.markdown import markdown_table
 from lvlmsal.tables.table import Head, Row, Table
