@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation.results import schema
@@ -94,7 +95,7 @@ def value_cell(entry: Entry, column: Column) -> Cell:
     if spread is not None:
         text += f" ± {spread * scale:.1f}"
     # of how many replies of a judge a figure is, where not all could be read
-    judge = entry.get("judge")
+    judge = cast("schema.Cell", entry).get("judge")  # summaries have none
     some = ""
     if judge and judge["read"] is not None and judge["of"] is not None:
         some = f" ({judge['read']} of {judge['of']} read)" if judge["read"] < judge["of"] else ""

@@ -42,7 +42,11 @@ def legend(results: Results) -> str:
         text += " Undefined: nothing to divide by, or a total of which a part is missing."
     text += _rules(entries)
     text += readers_text((entry["method"], entry) for entry in entries)
-    judges = {(e["judge"]["judge"], e["judge"]["prompt"]) for e in entries if e.get("judge")}
+    judges = {
+        (cell["judge"]["judge"], cell["judge"]["prompt"])
+        for cell in results["cells"]
+        if "judge" in cell
+    }
     return text + "".join(
         f" Judged by {judge or 'nobody yet'}, prompt {prompt}."
         for judge, prompt in sorted(judges, key=str)

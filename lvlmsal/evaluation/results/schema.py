@@ -86,13 +86,13 @@ class Entry(TypedDict):
     cost: Cost
     figures: dict[str, Figure]
     saliency_row: NotRequired[str]
-    judge: NotRequired[JudgeNote]
 
 
 class Cell(Entry):
     """The answers of one model with one method on one benchmark, with one seed."""
 
     seed: int
+    judge: NotRequired[JudgeNote]
 
 
 class Summary(Entry):
