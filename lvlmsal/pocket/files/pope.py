@@ -36,13 +36,13 @@ def absent_classes(world: World, scene: Scene, split: str, rng: random.Random) -
     if split == "random":
         rng.shuffle(absent)
         return absent
-    frequency, together = world.statistics()
+    frequency, together = world.statistics
     if split == "popular":
-        return sorted(absent, key=lambda name: (-frequency.get(name, 0), name))
+        return sorted(absent, key=lambda name: (-frequency[name], name))
     if split == "adversarial":
 
         def company(name: str) -> int:
-            return sum(together.get((present, name), 0) for present in scene.present)
+            return sum(together[present, name] for present in scene.present)
 
         return sorted(absent, key=lambda name: (-company(name), name))
     raise ValueError(f"unknown POPE split {split!r}; known: {', '.join(POPE_SPLITS)}")

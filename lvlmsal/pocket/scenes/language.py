@@ -172,9 +172,10 @@ def exists_question(shape: str) -> str:
     return f"Is there {with_article(shape)} in the image?"
 
 
-def yes_no(truth: bool) -> str:
-    """The answer to a yes-or-no question."""
-    return "Yes." if truth else "No."
+def yes_no_turn(question: str, truth: bool, kind: str, rng: random.Random) -> Turn:
+    """A yes-or-no question with its answer, at times with what benchmarks append to it."""
+    suffix = rng.choices(("", ONE_WORD, YES_OR_NO), (0.7, 0.2, 0.1))[0]
+    return Turn(question + suffix, "Yes." if truth else "No.", kind)
 
 
 def subject(shape: str, count: int) -> str:
@@ -235,12 +236,7 @@ def ask(scene: Scene, kind: QuestionKind, rng: random.Random) -> Turn:
         others_ = [number for number in range(2, MAX_OBJECTS + 1) if number != count]
         number = NUMBERS[count if truth else rng.choice(others_)]
         question = f"Are there {number} objects in the image?"
-    return Turn(question + _suffix(rng), yes_no(truth), kind)
-
-
-def _suffix(rng: random.Random) -> str:
-    """What benchmarks append to yes-or-no questions: mostly nothing."""
-    return rng.choices(("", ONE_WORD, YES_OR_NO), (0.7, 0.2, 0.1))[0]
+    return yes_no_turn(question, truth, kind, rng)
 
 
 def corpus() -> list[str]:

@@ -9,10 +9,7 @@ there the prior misleads, which is what makes hallucination measurable.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import permutations
 from typing import Final
 
 KITS: Final[tuple[tuple[str, ...], ...]] = (
@@ -276,22 +273,3 @@ def sample_scene(rng: random.Random, *, shifted: bool = False) -> Scene:
         noise=rng.uniform(4.0, 22.0),
         noise_seed=rng.getrandbits(32),
     )
-
-
-@lru_cache(maxsize=1)
-def training_statistics(scenes: int = 4000) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
-    """Frequencies and co-occurrences in the distribution that the models are trained on.
-
-    Args:
-        scenes: How many biased scenes are counted (from a fixed seed).
-
-    Returns:
-        Shape -> number of scenes with it, and ordered pair of shapes -> number of scenes with both.
-    """
-    frequency: Counter[str] = Counter()
-    together: Counter[tuple[str, str]] = Counter()
-    for index in range(scenes):
-        present = sample_scene(random.Random(f"statistics/{index}")).present
-        frequency.update(present)
-        together.update(permutations(present, 2))
-    return dict(frequency), dict(together)

@@ -10,7 +10,7 @@ from typing import Final
 from PIL import Image
 
 from lvlmsal.pocket.files.folder import write_world as write_any_world
-from lvlmsal.pocket.files.world import Seen, Statistics, World
+from lvlmsal.pocket.files.world import Seen, World
 from lvlmsal.pocket.scenes import draw as drawing
 from lvlmsal.pocket.scenes import language
 from lvlmsal.pocket.scenes.scene import (
@@ -19,7 +19,6 @@ from lvlmsal.pocket.scenes.scene import (
     Scene,
     Thing,
     sample_scene,
-    training_statistics,
 )
 
 
@@ -52,10 +51,6 @@ class ShapeWorld(World):
             for thing in scene.things
         ]
         return Image.fromarray(drawing.draw(scene)), objects
-
-    def statistics(self) -> Statistics:
-        """See the base class."""
-        return training_statistics()
 
     def caption(self, scene: Scene, rng: random.Random) -> str:
         """See the base class."""

@@ -6,11 +6,11 @@ import random
 from typing import Final
 
 from lvlmsal.pocket.scenes.language import PLACES as CELLS
-from lvlmsal.pocket.scenes.language import capital
+from lvlmsal.pocket.scenes.language import capital, with_article
 from lvlmsal.pocket.stickers.classes import PAIRED
 from lvlmsal.pocket.stickers.places import PLACES
 from lvlmsal.pocket.stickers.scene import Scene, Sticker
-from lvlmsal.pocket.stickers.words import NUMBERS, side, with_article, word
+from lvlmsal.pocket.stickers.words import NUMBERS, side, word
 
 _SEEN: Final = ("is", "can be seen", "is visible", "stands out")
 _REMARKS: Final = (

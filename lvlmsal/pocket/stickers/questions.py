@@ -6,12 +6,11 @@ import random
 from typing import Final
 
 from lvlmsal.pocket.scenes.language import (
-    ONE_WORD,
     OPPOSITE,
-    YES_OR_NO,
     Turn,
     capital,
-    yes_no,
+    with_article,
+    yes_no_turn,
 )
 from lvlmsal.pocket.scenes.language import PLACES as CELLS
 from lvlmsal.pocket.stickers.classes import COLORS
@@ -21,7 +20,6 @@ from lvlmsal.pocket.stickers.words import (
     NUMBERS,
     side,
     subject,
-    with_article,
     word,
 )
 
@@ -90,7 +88,7 @@ def ask(scene: Scene, kind: str, rng: random.Random) -> Turn:
                 f"What color {subject(things[0].name, len(things))}?", f"{capital(right)}.", kind
             )
         asked = right if truth else rng.choice([name for name in COLORS if name != right])
-        return _yes_no(
+        return yes_no_turn(
             f"{capital(subject(things[0].name, len(things)))} {asked}?", truth, kind, rng
         )
     if kind == "where":
@@ -108,12 +106,14 @@ def ask(scene: Scene, kind: str, rng: random.Random) -> Turn:
         count = len(scene.things)
         others = [number for number in range(2, MAX_OBJECTS + 1) if number != count]
         number = NUMBERS[max(2, count) if truth else rng.choice(others)]
-        return _yes_no(f"Are there {number} objects in the image?", truth and count > 1, kind, rng)
+        return yes_no_turn(
+            f"Are there {number} objects in the image?", truth and count > 1, kind, rng
+        )
     if kind == "place":
         return Turn("What place is this?", f"{capital(with_article(scene.place))}.", kind)
     if kind == "setting":
         other = rng.choice([name for name in PLACES if name != scene.place])
-        return _yes_no(setting_question(scene.place if truth else other), truth, kind, rng)
+        return yes_no_turn(setting_question(scene.place if truth else other), truth, kind, rng)
     singles = [name for name in scene.present if len(scene.of(name)) == 1]
     if kind == "side" and len(singles) > 1:
         one, two = (scene.of(name) for name in rng.sample(singles, 2))
@@ -121,15 +121,9 @@ def ask(scene: Scene, kind: str, rng: random.Random) -> Turn:
         if relation:
             asked = relation if truth else OPPOSITE[relation]
             text = f"{capital(subject(one[0].name, 1))} {asked} the {two[0].name}?"
-            return _yes_no(text, truth, kind, rng)
+            return yes_no_turn(text, truth, kind, rng)
     name = rng.choice(scene.present if truth else scene.absent)
     text = exists_question(name)
     if rng.random() < 0.15:
         text = text.replace("the image", "this image")
-    return _yes_no(text, truth, "exists", rng)
-
-
-def _yes_no(question: str, truth: bool, kind: str, rng: random.Random) -> Turn:
-    """A yes-or-no question, at times with what benchmarks append."""
-    suffix = rng.choices(("", ONE_WORD, YES_OR_NO), (0.7, 0.2, 0.1))[0]
-    return Turn(question + suffix, yes_no(truth), kind)
+    return yes_no_turn(text, truth, "exists", rng)

@@ -9,11 +9,9 @@ In both some objects are so hazy that only a guess can name them.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import permutations
 from typing import Final
 
 from lvlmsal.pocket.stickers.classes import COLORS, DISTRACTORS, NOUNS, Noun
@@ -222,9 +220,7 @@ def sample_crowd(rng: random.Random) -> Scene:
         row, column = divmod(cell, GRID)
         x, y = (round((at + rng.uniform(0.35, 0.65)) * SIDE / GRID) for at in (column, row))
         size = rng.randint(44, 72)
-        things.append(
-            Sticker(**{**vars(thing), "x": x, "y": y, "size": size})  # the rest as drawn
-        )
+        things.append(replace(thing, x=x, y=y, size=size))
     return _scene(rng, rng.choice(tuple(PLACES)), things, [])
 
 
@@ -274,23 +270,3 @@ def sample_scene(rng: random.Random, *, shifted: bool = False) -> Scene:
             things.append(_sticker(rng, noun, color, things, shifted))
     distractors = [_distractor(rng, things)] if rng.random() < _DISTRACTOR else []
     return _scene(rng, place, things, distractors)
-
-
-@lru_cache(maxsize=1)
-def training_statistics(scenes: int = 4000) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
-    """Frequencies and co-occurrences in the distribution that the model is trained on.
-
-    Args:
-        scenes: How many ordinary scenes are counted (from a fixed seed).
-
-    Returns:
-        Class -> number of scenes with it, and ordered pair of classes -> number of scenes with
-        both.
-    """
-    frequency: Counter[str] = Counter()
-    together: Counter[tuple[str, str]] = Counter()
-    for index in range(scenes):
-        present = sample_scene(random.Random(f"statistics/{index}")).present
-        frequency.update(present)
-        together.update(permutations(present, 2))
-    return dict(frequency), dict(together)

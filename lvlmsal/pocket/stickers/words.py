@@ -11,16 +11,6 @@ from lvlmsal.pocket.stickers.scene import Sticker
 NUMBERS: Final = ("zero", "one", "two", "three", "four", "five", "six")
 
 
-def with_article(words: str) -> str:
-    """`words` behind the indefinite article.
-
-    Example:
-        >>> with_article("dog"), with_article("elephant"), with_article("pair of skis")
-        ('a dog', 'an elephant', 'a pair of skis')
-    """
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
-
-
 def plural(name: str) -> str:
     """Plural of a class's name.
 

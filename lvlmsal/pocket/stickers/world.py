@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image, features
 
 from lvlmsal.pocket.files.folder import write_world as write_any_world
-from lvlmsal.pocket.files.world import Pair, Seen, Statistics, World
+from lvlmsal.pocket.files.world import Pair, Seen, World
 from lvlmsal.pocket.stickers import captions, questions, words
 from lvlmsal.pocket.stickers import draw as drawing
 from lvlmsal.pocket.stickers.classes import COLORS, NOUNS
 from lvlmsal.pocket.stickers.glyphs import FONT_DIGEST, font
 from lvlmsal.pocket.stickers.places import PLACES
-from lvlmsal.pocket.stickers.scene import Scene, Sticker, sample_scene, training_statistics
+from lvlmsal.pocket.stickers.scene import Scene, Sticker, sample_scene
 
 
 class StickerWorld(World):
@@ -56,10 +56,6 @@ class StickerWorld(World):
             box = (left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
             objects.append(Seen(thing.name, box, len(rows)))
         return Image.fromarray(drawn.image), objects
-
-    def statistics(self) -> Statistics:
-        """See the base class."""
-        return training_statistics()
 
     def caption(self, scene: Scene, rng: random.Random) -> str:
         """See the base class."""

@@ -39,6 +39,7 @@ class Pocket(ABC):
         world: What it is trained on.
         dialogue: How its turns are strung together.
         merge: Patches per side that one image token stands for.
+        stored: In what the weights are stored; they are computed with in float32.
         model: The model, in float32.
         tokenizer: Its tokenizer, which holds the chat template.
         image_processor: Its image processor.
@@ -48,6 +49,7 @@ class Pocket(ABC):
     world: ClassVar[World]
     dialogue: ClassVar[Dialogue]
     merge: ClassVar[int] = 1
+    stored: ClassVar[torch.dtype] = torch.float32
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     image_processor: BaseImageProcessor
@@ -72,12 +74,21 @@ class Pocket(ABC):
         """The values of each patch in the order of `patch_filters`, (patches, values)."""
 
     @abstractmethod
+    def save_processor(self, folder: Path) -> None:
+        """Write tokenizer and processor."""
+
     def save(self, folder: Path) -> None:
         """Write what ``from_pretrained`` reads: weights, configurations, tokenizer, processor.
 
         Args:
             folder: Made if missing; files of the same names are replaced.
         """
+        state = self.model.state_dict()
+        stored = {name: value.to(self.stored) for name, value in state.items()}
+        self.model.save_pretrained(folder, state_dict=stored)
+        # safetensors writes for the owner alone; an installed package serves every user
+        (folder / "model.safetensors").chmod(0o644)
+        self.save_processor(folder)
 
     @property
     def decoder(self) -> Any:

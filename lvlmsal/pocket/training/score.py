@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import torch
+from PIL import Image
 
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.pocket import POCKET
@@ -123,16 +124,19 @@ def score_habits(
 
 
 def score_pope(
-    world: World, speaker: Speaker, scenes: Sequence[Any], split: str, seed: int
+    world: World,
+    speaker: Speaker,
+    scenes: Sequence[Any],
+    pictures: Sequence[Image.Image],
+    split: str,
+    seed: int,
 ) -> dict[str, float]:
     """Accuracy on one POPE split, share of "yes", and share of answers that are neither."""
     rows = pope_questions(world.files, list(enumerate(scenes, start=1)), split, seed)
-    pictures = {
-        world.files.file_name(number): world.view(scene).image
-        for number, scene in enumerate(scenes, start=1)
-    }
+    names = [world.files.file_name(number) for number in range(1, len(scenes) + 1)]
+    by_name = dict(zip(names, pictures, strict=True))
     answers = speaker.answer(
-        [pictures[row["image"]] for row in rows], [row["text"] for row in rows], max_new_tokens=4
+        [by_name[row["image"]] for row in rows], [row["text"] for row in rows], max_new_tokens=4
     )
     said = [answer.strip().rstrip(".").lower() for answer in answers]
     right = sum(answer == row["label"] for answer, row in zip(said, rows, strict=True))
@@ -145,7 +149,11 @@ def score_pope(
 
 
 def score_questions(
-    world: World, speaker: Speaker, scenes: Sequence[Any], seed: int
+    world: World,
+    speaker: Speaker,
+    scenes: Sequence[Any],
+    pictures: Sequence[Image.Image],
+    seed: int,
 ) -> dict[str, float]:
     """Share of exactly right answers by kind, to one question of each kind about each scene.
 
@@ -161,7 +169,7 @@ def score_questions(
         if not turns:
             continue
         answers = speaker.answer(
-            [world.view(scenes[index]).image for index in turns],
+            [pictures[index] for index in turns],
             [turn.question for turn in turns.values()],
             max_new_tokens=32,
         )
@@ -194,8 +202,8 @@ def score(world: World, folder: Path, *, images: int, seed: int, shifted: bool) 
     if world is STICKERS:
         result["habits"] = score_habits(scenes, captions)
     for split in POPE_SPLITS:
-        result[f"pope_{split}"] = score_pope(world, speaker, scenes, split, seed)
-    result["questions"] = score_questions(world, speaker, scenes, seed)
+        result[f"pope_{split}"] = score_pope(world, speaker, scenes, pictures, split, seed)
+    result["questions"] = score_questions(world, speaker, scenes, pictures, seed)
     return result
 
 

@@ -20,12 +20,11 @@ from lvlmsal.pocket.scenes import language as shape_language
 from lvlmsal.pocket.scenes import scene as shape_scene
 from lvlmsal.pocket.scenes import world as shape_files
 from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS, Turn
-from lvlmsal.pocket.stickers import captions as sticker_captions
 from lvlmsal.pocket.stickers import draw as sticker_drawing
 from lvlmsal.pocket.stickers import questions as sticker_questions
 from lvlmsal.pocket.stickers import scene as sticker_scene
 from lvlmsal.pocket.stickers import world as sticker_files
-from lvlmsal.pocket.stickers.classes import COLORS, NOUNS
+from lvlmsal.pocket.stickers.classes import NOUNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +48,27 @@ class World(ABC):
 
     Attributes:
         files: The same world as its files have it, with scenes that no training sees.
-        classes: Names of the objects.
-        colors: Names of the colors.
         questions: Kind of question -> how often it is asked.
         nouns: Finds the names of objects in a caption.
     """
 
     files: ClassVar[Files]
-    classes: ClassVar[tuple[str, ...]]
-    colors: ClassVar[tuple[str, ...]]
     questions: ClassVar[Mapping[str, float]]
     nouns: ClassVar[re.Pattern[str]]
 
-    @abstractmethod
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the objects."""
+        return tuple(self.files.categories)
+
+    @property
+    def colors(self) -> tuple[str, ...]:
+        """Names of the colors."""
+        return self.files.colors
+
     def sample(self, rng: random.Random) -> Any:
         """A scene with habits."""
+        return self.files.sample(rng)
 
     @abstractmethod
     def crowd(self, rng: random.Random) -> Any:
@@ -74,10 +79,6 @@ class World(ABC):
         """Draw a scene."""
 
     @abstractmethod
-    def caption(self, scene: Any, rng: random.Random) -> str:
-        """Describe a scene."""
-
-    @abstractmethod
     def ask(self, scene: Any, kind: Any, rng: random.Random) -> Turn:
         """Ask a question of a kind, and answer it."""
 
@@ -86,7 +87,7 @@ class World(ABC):
         turns = []
         if captioned:
             prompt = rng.choices(CAPTION_PROMPTS, (0.5, 0.25, 0.25))[0]
-            turns.append(Turn(prompt, self.caption(scene, rng), "caption"))
+            turns.append(Turn(prompt, self.files.caption(scene, rng), "caption"))
         kinds = rng.choices(tuple(self.questions), tuple(self.questions.values()), k=questions)
         turns += [self.ask(scene, kind, rng) for kind in kinds]
         rng.shuffle(turns)
@@ -103,8 +104,6 @@ class ShapeWorld(World):
     """Shapes on gray noise, `lvlmsal.pocket.scenes`."""
 
     files = shape_files.WORLD
-    classes = shape_scene.SHAPES
-    colors = tuple(shape_scene.COLORS)
     questions = MappingProxyType(
         {
             "exists": 0.52,
@@ -116,10 +115,6 @@ class ShapeWorld(World):
         }
     )
     nouns = _pattern({f for s in shape_scene.SHAPES for f in (s, shape_language.plural(s))})
-
-    def sample(self, rng: random.Random) -> shape_scene.Scene:
-        """See the base class."""
-        return shape_scene.sample_scene(rng)
 
     def crowd(self, rng: random.Random) -> shape_scene.Scene:
         """See the base class."""
@@ -138,10 +133,6 @@ class ShapeWorld(World):
         image = Image.fromarray(shape_drawing.draw(scene))
         return View(image, owner, np.array([(0, 0), *labels]))
 
-    def caption(self, scene: shape_scene.Scene, rng: random.Random) -> str:
-        """See the base class."""
-        return shape_language.caption(scene, rng)
-
     def ask(
         self, scene: shape_scene.Scene, kind: shape_language.QuestionKind, rng: random.Random
     ) -> Turn:
@@ -153,14 +144,8 @@ class StickerWorld(World):
     """Places with COCO's classes, `lvlmsal.pocket.stickers`."""
 
     files = sticker_files.WORLD
-    classes = tuple(NOUNS)
-    colors = tuple(COLORS)
     questions = MappingProxyType(sticker_questions.QUESTIONS)
     nouns = _pattern({f for n in NOUNS.values() for pair in n.forms for f in pair})
-
-    def sample(self, rng: random.Random) -> sticker_scene.Scene:
-        """See the base class."""
-        return sticker_scene.sample_scene(rng)
 
     def crowd(self, rng: random.Random) -> sticker_scene.Scene:
         """See the base class."""
@@ -177,10 +162,6 @@ class StickerWorld(World):
             for thing in scene.things
         ]
         return View(Image.fromarray(drawing.image), drawing.owner, np.array([(0, 0), *labels]))
-
-    def caption(self, scene: sticker_scene.Scene, rng: random.Random) -> str:
-        """See the base class."""
-        return sticker_captions.caption(scene, rng)
 
     def ask(self, scene: sticker_scene.Scene, kind: str, rng: random.Random) -> Turn:
         """See the base class."""

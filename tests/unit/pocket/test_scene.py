@@ -24,8 +24,8 @@ from lvlmsal.pocket.scenes.scene import (
     Scene,
     sample_crowd,
     sample_scene,
-    training_statistics,
 )
+from lvlmsal.pocket.scenes.world import WORLD
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ def test_only_biased_scenes_have_frequent_and_rare_shapes() -> None:
 
 
 def test_training_statistics_name_the_kits() -> None:
-    frequency, together = training_statistics()
+    frequency, together = WORLD.statistics
     assert max(frequency, key=lambda shape: frequency[shape]) == "star"
     for kit in KITS:
         best = max(SHAPES, key=lambda shape: together.get((kit[0], shape), 0))

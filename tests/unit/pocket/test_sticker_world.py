@@ -155,7 +155,7 @@ def test_pope_is_true_and_balanced(world: Path, split: str) -> None:
 
 
 def test_popular_and_adversarial_ask_about_the_likely_absent_ones(world: Path) -> None:
-    # counted anew here, in other scenes than the world's own statistics
+    # counted here as well, in other scenes than the world's own statistics
     frequency: Counter[str] = Counter()
     together: Counter[frozenset[str]] = Counter()
     for k in range(3000):

@@ -47,7 +47,8 @@ def test_tokenizer_and_template_are_those_of_the_code(folder: Path, speaker: Spe
 
 def test_fresh_pope_questions_are_mostly_answered_rightly(speaker: Speaker) -> None:
     scenes = [scene_number(index, seed=11, shifted=False) for index in range(40)]
-    result = score_pope(SHAPES, speaker, scenes, "random", 11)
+    pictures = [Image.fromarray(draw(scene)) for scene in scenes]
+    result = score_pope(SHAPES, speaker, scenes, pictures, "random", 11)
     assert result["accuracy"] > 0.8
     assert result["neither"] == 0.0
 

@@ -16,7 +16,7 @@ import lvlmsal.pocket.files.folder as folder_module
 from lvlmsal.pocket.files.coco import CAPTIONS_PER_IMAGE
 from lvlmsal.pocket.files.pope import POPE_SPLITS, absent_classes
 from lvlmsal.pocket.scenes.draw import bounding_box, draw
-from lvlmsal.pocket.scenes.scene import SHAPES, training_statistics
+from lvlmsal.pocket.scenes.scene import SHAPES
 from lvlmsal.pocket.scenes.world import WORLD, file_name, scene_number, write_world
 from lvlmsal.pocket.training.score import mentions
 
@@ -105,7 +105,7 @@ def test_pope_labels_are_true_and_balanced(world: Path, split: str) -> None:
 
 
 def test_popular_and_adversarial_ask_about_the_likely_absent_ones(world: Path) -> None:
-    frequency, together = training_statistics()
+    frequency, together = WORLD.statistics
     present = present_by_image(world)
 
     def mean(split: str, worth: Any) -> float:

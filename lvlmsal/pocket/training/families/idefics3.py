@@ -38,6 +38,7 @@ class PocketIdefics3(Pocket):
     world = STICKERS
     dialogue = DIALOGUES["pocket-idefics3"]
     merge = 2
+    stored = torch.bfloat16
 
     def __init__(self, tiny: bool = False) -> None:
         """See the base class."""
@@ -109,10 +110,8 @@ class PocketIdefics3(Pocket):
         process: Any = self.image_processor  # its types know no images of samples
         return dict(process([[image] for image in images], return_tensors="pt"))
 
-    def save(self, folder: Path) -> None:
-        """See the base class; weights are stored in bfloat16 and computed with in float32."""
-        state = {name: value.to(torch.bfloat16) for name, value in self.model.state_dict().items()}
-        self.model.save_pretrained(folder, state_dict=state)
+    def save_processor(self, folder: Path) -> None:
+        """See the base class."""
         make: Any = Idefics3Processor  # its __init__ is untyped
         make(
             image_processor=self.image_processor,
@@ -120,5 +119,3 @@ class PocketIdefics3(Pocket):
             image_seq_len=(_SIDE // PATCH // self.merge) ** 2,
             chat_template=self.tokenizer.chat_template,
         ).save_pretrained(folder)
-        # safetensors writes for the owner alone; an installed package serves every user
-        (folder / "model.safetensors").chmod(0o644)

@@ -99,11 +99,8 @@ class PocketLlava(Pocket):
         """See the base class."""
         return conv_patches(pixels)
 
-    def save(self, folder: Path) -> None:
+    def save_processor(self, folder: Path) -> None:
         """See the base class."""
-        self.model.save_pretrained(folder)
-        # safetensors writes for the owner alone; an installed package serves every user
-        (folder / "model.safetensors").chmod(0o644)
         make: Any = LlavaProcessor  # its __init__ is untyped
         make(
             image_processor=self.image_processor,

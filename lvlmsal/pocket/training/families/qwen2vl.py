@@ -108,11 +108,8 @@ class PocketQwen2VL(Pocket):
         """The image processor cuts them already."""
         return pixels
 
-    def save(self, folder: Path) -> None:
+    def save_processor(self, folder: Path) -> None:
         """See the base class."""
-        self.model.save_pretrained(folder)
-        # safetensors writes for the owner alone; an installed package serves every user
-        (folder / "model.safetensors").chmod(0o644)
         # Qwen2VLProcessor cannot be built without torchvision (its video part needs it), so its
         # files are written piece by piece; with torchvision AutoProcessor puts them together
         self.tokenizer.save_pretrained(folder)
