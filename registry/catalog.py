@@ -36,6 +36,8 @@ class CheckpointCard:
         folder: The local folder, or None for the hub. A relative one counts from the folder of the
             installed package `lvlmsal`.
         revision: The commit on the hub; None means the newest.
+        original: The repository of the same weights in the form of their authors' own code, which
+            transformers does not load.
         defaults: Options by the name of an intervention or decoder.
         notes: Where the defaults come from, and what else a user should know.
     """
@@ -47,6 +49,7 @@ class CheckpointCard:
     hub_id: str | None = None
     folder: Path | None = None
     revision: str | None = None
+    original: str | None = None
     defaults: dict[str, dict[str, object]] = dataclasses.field(default_factory=dict)
     notes: str = ""
 

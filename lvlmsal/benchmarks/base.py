@@ -52,6 +52,10 @@ class Benchmark(ABC):
     """Made-up questions about one image with their targets, shaped as `read` makes them: a dry run
     asks them where the files are not there."""
 
+    stands_for: ClassVar[dict[str, dict[str, tuple[str, ...]]]] = {}
+    """Option -> value that a config may give it -> the values for which that stands, each of them a
+    benchmark of its own."""
+
     layout: ClassVar[Layout | None] = None
     """Writes rows of the hub's data set as this benchmark's files (``lvlmsal data export``)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.benchmarks.pope.files import read_pope_questions
@@ -13,6 +13,8 @@ from lvlmsal.errors import DataError, close_matches
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.readers.hub import Layout
 from lvlmsal.registry import BENCHMARKS, METRICS
+
+SPLITS: Final = ("random", "popular", "adversarial")
 
 
 @BENCHMARKS.register("pope")
@@ -50,16 +52,14 @@ class Pope(Benchmark):
     url: ClassVar[str] = "https://arxiv.org/abs/2305.10355"
     layout: ClassVar[Layout | None] = staticmethod(write_pope)
     expected: ClassVar[dict[str, dict[str, int]]] = {
-        **{
-            f"pope/{split}": {"samples": 3000, "images": 500}
-            for split in ("random", "popular", "adversarial")
-        },
+        **{f"pope/{split}": {"samples": 3000, "images": 500} for split in SPLITS},
         **{
             f"pope/{dataset}/{split}": {"samples": 3000}
             for dataset in ("aokvqa", "gqa")
-            for split in ("random", "popular", "adversarial")
+            for split in SPLITS
         },
     }
+    stands_for: ClassVar[dict[str, dict[str, tuple[str, ...]]]] = {"split": {"all": SPLITS}}
     examples: ClassVar[tuple[tuple[str, Any], ...]] = (
         ("Is there a dog in the image?", "yes"),
         ("Is there a car in the image?", "no"),
@@ -105,7 +105,7 @@ class Pope(Benchmark):
                 )
         raise DataError(
             f"no question file for the split {self.split!r}."
-            f"{close_matches(self.split, ('random', 'popular', 'adversarial'))} Expected "
+            f"{close_matches(self.split, SPLITS)} Expected "
             f"pope/{self.dataset or '*'}_pope_{self.split}.json, or name it with the option "
             "'questions'",
             path=root,

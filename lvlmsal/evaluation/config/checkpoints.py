@@ -23,12 +23,6 @@ _SHORT_DTYPES = {
     "fp64": "float64",
 }
 
-_CONVERTED = {
-    "liuhaotian/llava-v1.5-7b": "llava-1.5-7b",
-    "liuhaotian/llava-v1.5-13b": "llava-1.5-13b",
-}
-"""Checkpoints in the form of their own code -> the card of the same weights for transformers."""
-
 LONGEST_PATH = 1000
 """Characters; systems allow more, and no name of a table should have them."""
 
@@ -58,11 +52,14 @@ def model_problems(model: ModelConfig) -> list[str]:
         return [*problems, f"the source has {len(model.source)} characters, which is not a path"]
     if Path(model.source).is_dir():
         return problems + _folder_problems(Path(model.source))
-    if model.source in _CONVERTED:
+    converted = next(
+        (card for card in map(CATALOG.get, CATALOG) if card.original == model.source), None
+    )
+    if converted is not None:
         return [
             *problems,
-            f"{model.source} holds the weights in the form of LLaVA's own code; the same weights "
-            f"for transformers are {_CONVERTED[model.source]}",
+            f"{model.source} holds the weights in the form of their authors' own code; the same "
+            f"weights for transformers are {converted.name}",
         ]
     if not _HUB_ID.fullmatch(model.source):
         unknown = UnknownName("checkpoint", model.source, CATALOG.names())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvlmsal.registry import DECODERS, INTERVENTIONS
+from lvlmsal.registry import BENCHMARKS, DECODERS, INTERVENTIONS
 
 
 def spell_out(content: dict[str, Any]) -> dict[str, Any]:
@@ -33,9 +33,7 @@ def spell_out(content: dict[str, Any]) -> dict[str, Any]:
         if isinstance(content.get(key), list | str | dict):
             content[key] = [spell(entry) for entry in _listed(content[key])]
     if isinstance(content.get("benchmarks"), list):
-        content["benchmarks"] = [
-            each for entry in content["benchmarks"] for each in _every_split(entry)
-        ]
+        content["benchmarks"] = [each for entry in content["benchmarks"] for each in _each(entry)]
     if isinstance(content.get("plugins"), str):
         content["plugins"] = [content["plugins"]]
     return content
@@ -50,17 +48,19 @@ def _named(entry: Any) -> Any:
     return {"name": entry} if isinstance(entry, str) else entry
 
 
-def _every_split(entry: Any) -> list[Any]:
-    """POPE with ``split: all`` as its three splits."""
-    if not (
-        isinstance(entry, dict) and entry.get("name") == "pope" and entry.get("split") == "all"
-    ):
+def _each(entry: Any) -> list[Any]:
+    """A benchmark; several where the value of an option stands for several, see `stands_for`."""
+    name = entry.get("name") if isinstance(entry, dict) else None
+    if name not in BENCHMARKS:
         return [entry]
     label = entry.get("label")
-    return [
-        {**entry, "split": split, **({"label": f"{label}/{split}"} if label else {})}
-        for split in ("random", "popular", "adversarial")
-    ]
+    for option, values in BENCHMARKS.outline(str(name)).stands_for.items():
+        if entry.get(option) in values:
+            return [
+                {**entry, option: value, **({"label": f"{label}/{value}"} if label else {})}
+                for value in values[entry[option]]
+            ]
+    return [entry]
 
 
 def _model(entry: Any) -> Any:
