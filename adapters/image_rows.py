@@ -1,4 +1,4 @@
-"""Pixels of families that want a row of images for each sample: (B, n, 3, H, W).
+"""Pixels of families that take a row of images for each sample: (B, n, 3, H, W).
 
 Shorter rows are padded by images of zeros, by which the models know the padding.
 """

@@ -64,7 +64,7 @@ class AnswerStream(Iterator[str]):
 
 
 class _Stopped(Exception):
-    """Nobody wants to hear the rest."""
+    """The rest of the answer has no reader any more."""
 
 
 class _Work(BaseStreamer):

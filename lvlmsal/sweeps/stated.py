@@ -127,9 +127,11 @@ def _with_base(
     base = content.pop("base", None)
     if base is None:
         return content, name
-    beside = Path(source).parent / str(base) if isinstance(source, str | Path) else Path(str(base))
+    neighbor = (
+        Path(source).parent / str(base) if isinstance(source, str | Path) else Path(str(base))
+    )
     try:
-        under, _ = load_content(beside if beside.is_file() else str(base))
+        under, _ = load_content(neighbor if neighbor.is_file() else str(base))
     except ConfigError as error:
         raise ConfigError([f"base: {problem}" for problem in error.problems], source=name) from None
     return {**under, **content}, name

@@ -375,7 +375,9 @@ def test_prompts_in_chunks(family: str, edit: Any) -> None:
         intervene(model, edit),
     ):
         streams.decode(model, sample.inputs, prefill_chunk_size=6)
-    if family == "idefics3":  # its images have equally many tokens each, so they can be told apart
+    if (
+        family == "idefics3"
+    ):  # all of its images have the same number of tokens, which tells them apart
         with intervene(model, VCD()):
             wanted, _ = streams.decode(model, sample.inputs)
             whole, _ = streams.decode(model, sample.inputs, prefill_chunk_size=200)
