@@ -70,7 +70,7 @@ test: checked
 	@echo "left out: tests marked 'full' (every combination, the wheel, notebooks); make test-full runs them"
 
 # What one runs between two edits: style, spelling and types are those of `make check`.
-test-fast: compiled
+test-fast: env
 	$(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 	@echo "left out: tests marked 'slow' or 'full'; make test runs the former, make test-full both"
 

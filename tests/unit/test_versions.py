@@ -22,6 +22,8 @@ from lvlmsal.saliency import SaliencyOptions
 from lvlmsal.testing.tiny import TINY, tiny_inputs, tiny_lvlm, tiny_model
 from lvlmsal.versions import CACHE, NEWEST, OLDEST, given_cache, warn_if_untried, without_cache
 
+pytestmark = pytest.mark.slow
+
 OLD = "past_key_values"
 TOKEN = torch.tensor([[7]])
 F64 = torch.float64

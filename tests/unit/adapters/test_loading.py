@@ -21,6 +21,8 @@ from lvlmsal.errors import DataError, LvlmsalError, UnknownName, UnsupportedErro
 from lvlmsal.registry import CATALOG, CheckpointCard
 from lvlmsal.testing.tiny import TINY, tiny_lvlm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

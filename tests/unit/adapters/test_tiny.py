@@ -19,6 +19,8 @@ from lvlmsal.testing.tiny import (
 )
 from lvlmsal.tiny.processors import MARKS, tiny_tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 def run(model: Any, inputs: dict[str, torch.Tensor], **options: Any) -> Any:
     with torch.no_grad():

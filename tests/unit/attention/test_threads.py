@@ -33,6 +33,8 @@ from tests.unit.attention.threads_by_hand import (
     told_about,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def in_pool(run: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as pool:

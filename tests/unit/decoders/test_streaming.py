@@ -18,6 +18,8 @@ from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.testing.tiny import tiny_lvlm
 
+pytestmark = pytest.mark.slow
+
 STEPS = 6
 
 

@@ -16,6 +16,8 @@ from lvlmsal.model.answer import Answer
 from lvlmsal.model.stream import AnswerStream
 from tests.unit.model.test_lvlm import QUESTION, loaded, picture
 
+pytestmark = pytest.mark.slow
+
 WAYS: dict[str, dict[str, Any]] = {
     "greedy": {},
     "sample": {"decoder": {"name": "sample", "temperature": 2.0}, "seed": 3},

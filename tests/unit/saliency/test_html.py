@@ -97,6 +97,7 @@ def test_it_stands_on_its_own() -> None:
     assert not any(name.startswith("on") for _, given in page.found for name in given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "coarser"), [(40, False), (160, True), (1200, True)])
 def test_long_answers_stay_small(count: int, coarser: bool) -> None:
     report = make_report(tokens=[" word"] * count, grids=[(24, 24)], layers=[1])
