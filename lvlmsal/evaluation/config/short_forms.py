@@ -51,11 +51,11 @@ def _named(entry: Any) -> Any:
 def _each(entry: Any) -> list[Any]:
     """A benchmark; several where the value of an option stands for several, see `stands_for`."""
     name = entry.get("name") if isinstance(entry, dict) else None
-    if name not in BENCHMARKS:
+    if not isinstance(name, str) or name not in BENCHMARKS:
         return [entry]
     label = entry.get("label")
-    for option, values in BENCHMARKS.outline(str(name)).stands_for.items():
-        if entry.get(option) in values:
+    for option, values in BENCHMARKS.outline(name).stands_for.items():
+        if isinstance(entry.get(option), str) and entry[option] in values:
             return [
                 {**entry, option: value, **({"label": f"{label}/{value}"} if label else {})}
                 for value in values[entry[option]]
