@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from lvlmsal.pocket.training.data import (
     Batch,
@@ -44,8 +45,8 @@ class TrainingBatches(IterableDataset[Batch]):
         encoder: Makes the sequences.
         seed: Seed of the stream.
         first: Number of the first batch.
-        mix: Says, for each batch, what it is made of.
-        tower_rows: Says, for each batch, how many images it has if it is one for the vision part
+        mix: Says what the batch of a number is made of.
+        tower_rows: Says how many images the batch of a number has if it is one for the vision part
             alone, or 0 if it is a whole one.
     """
 
@@ -54,23 +55,24 @@ class TrainingBatches(IterableDataset[Batch]):
         encoder: Encoder,
         seed: int,
         first: int,
-        mix: Callable[[], Mix],
-        tower_rows: Callable[[], int],
+        mix: Callable[[int], Mix],
+        tower_rows: Callable[[int], int],
     ) -> None:
         """See the class."""
         self.encoder, self.seed, self.first, self.mix = encoder, seed, first, mix
         self.tower_rows = tower_rows
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batch after batch."""
-        index, stream = self.first, f"train/{self.seed}"
-        while True:
-            rows = self.tower_rows()
+        """Yield batch after batch; of several workers each yields its share of them."""
+        worker = get_worker_info()
+        start, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        stream = f"train/{self.seed}"
+        for index in itertools.count(self.first + start, step):
+            rows = self.tower_rows(index)
             if rows:
                 yield make_tower_batch(self.encoder, stream, index, rows)
             else:
-                yield make_batch(self.encoder, stream, index, self.mix())
-            index += 1
+                yield make_batch(self.encoder, stream, index, self.mix(index))
 
 
 def whitening(encoder: Encoder, width: int, scenes: int = 200) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lvlmsal.pocket.training.batches import whitening
 from lvlmsal.pocket.training.build import build
 from lvlmsal.pocket.training.data import Batch, Encoder, Mix
+from lvlmsal.pocket.training.optimizer import build_optimizer
 from lvlmsal.pocket.training.pocket import Pocket
 
 
@@ -25,6 +26,7 @@ class Recipe:
         steps: Budget of steps; None to go by minutes alone.
         tower_share: Share of the budget for the vision part alone.
         rate: Peak learning rate.
+        matrix_rate: Peak learning rate of Muon on the matrices of layers; None: AdamW alone.
         warmup: Steps of linear warm-up, at the start of each stage.
         patch_weight: Weight of the patch loss next to the loss on words.
         seed: Seed of the weights and of the scenes.
@@ -34,6 +36,8 @@ class Recipe:
         late_from: Share of the budget from which that stage runs.
         late_rate: Peak learning rate of that stage.
         tower_rows: Images per batch in the first stage.
+        workers: Processes that draw batches next to the training; they do not see the clock, so
+            they need a budget of steps alone. 0 draws in the process that trains.
         look_rows: Unseen images that are looked at.
         tiny: Train the far smaller model of the tests.
     """
@@ -42,6 +46,7 @@ class Recipe:
     steps: int | None = None
     tower_share: float = 0.08
     rate: float = 1.5e-3
+    matrix_rate: float | None = None
     warmup: int = 60
     patch_weight: float = 0.3
     seed: int = 0
@@ -55,6 +60,7 @@ class Recipe:
     late_from: float = 0.53
     late_rate: float = 1.2e-3
     tower_rows: int = 16
+    workers: int = 0
     look_rows: int = 80
     tiny: bool = False
 
@@ -95,15 +101,20 @@ class PocketModule(L.LightningModule):
             shares.append(self.global_step / self.recipe.steps)
         return min(1.0, max(shares))
 
-    @property
-    def in_tower_stage(self) -> bool:
-        """Whether only the vision part is trained now."""
-        return self.progress < self.recipe.tower_share
+    def share_at(self, index: int) -> float:
+        """Share of the budget used when batch `index` is trained on, as far as it is known."""
+        if self.recipe.minutes is None and self.recipe.steps is not None:
+            return index / self.recipe.steps
+        return self.progress
 
-    @property
-    def in_late_stage(self) -> bool:
-        """Whether the last stage runs."""
-        return self.progress >= self.recipe.late_from
+    def tower_rows_at(self, index: int) -> int:
+        """Images of batch `index` if it is one for the vision part alone, else 0."""
+        return self.recipe.tower_rows * (self.share_at(index) < self.recipe.tower_share)
+
+    def mix_at(self, index: int) -> Mix:
+        """What batch `index` is made of if it is a whole one."""
+        late = self.share_at(index) >= self.recipe.late_from
+        return self.recipe.late_mix if late else self.recipe.mix
 
     def patch_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of the class and of the color that cover each patch, from image embeddings."""
@@ -150,7 +161,7 @@ class PocketModule(L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate for the share of the budget used."""
         done, peak = self.progress, self.recipe.rate
-        if self.in_late_stage:
+        if done >= self.recipe.late_from:
             done = (done - self.recipe.late_from) / (1.0 - self.recipe.late_from)
             peak = self.recipe.late_rate
         # ask the batch, not the clock: it may have been drawn just before the stage ended
@@ -158,17 +169,11 @@ class PocketModule(L.LightningModule):
         warm = min(1.0, (since + 1) / self.recipe.warmup)
         rate = peak * warm * (0.51 + 0.49 * math.cos(math.pi * done))
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["peak"]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW, weight decay on matrices only."""
-        matrices = [p for p in self.parameters() if p.ndim > 1]
-        others = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": 0.02},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self.recipe.rate, betas=(0.9, 0.98))
+        """See `build_optimizer`."""
+        return build_optimizer(self, self.recipe.rate, self.recipe.matrix_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep how much of the budget is used."""

@@ -36,15 +36,18 @@ _LONGEST_STEP: Final = 60.0
 RECIPES: Final = {
     "pocket-idefics3": Recipe(
         minutes=None,
-        steps=5000,
+        steps=4600,
         check_every=100,
-        tower_share=0.18,
-        rate=1.2e-3,
+        tower_share=0.44,
+        matrix_rate=0.03,
         warmup=100,
+        patch_weight=0.5,
         mix=Mix(rows=24),
         late_mix=Mix(rows=24, questions=6, captioned=1.0, answer_weight=2.0, noun_weight=3.0),
+        late_from=0.7,
         late_rate=1.0e-3,
         tower_rows=32,
+        workers=2,
     ),
     "pocket-llava": Recipe(),
     "pocket-qwen2vl": Recipe(),
@@ -104,7 +107,7 @@ def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
     """Train a pocket model, or go on with it.
 
     Args:
-        name: ``"pocket-llava"`` or ``"pocket-qwen2vl"``.
+        name: A key of `RECIPES`.
         folder: Where checkpoints are kept; with one in it, the run goes on from it.
         recipe: How it is trained.
 
@@ -141,16 +144,10 @@ def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
         enable_model_summary=False,
         log_every_n_steps=10,
     )
-    stream = TrainingBatches(
-        encoder,
-        recipe.seed,
-        first,
-        lambda: recipe.late_mix if module.in_late_stage else recipe.mix,
-        lambda: recipe.tower_rows if module.in_tower_stage else 0,
-    )
-    loader = DataLoader(stream, batch_size=None)
+    stream = TrainingBatches(encoder, recipe.seed, first, module.mix_at, module.tower_rows_at)
+    loader = DataLoader(stream, batch_size=None, num_workers=recipe.workers)
     with warnings.catch_warnings():
-        # batches are drawn in the main process on purpose: drawing takes 3 % of a step
+        # shapes are drawn in the main process on purpose: that takes 3 % of a step
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
     trainer.save_checkpoint(folder / "last.ckpt")

@@ -26,6 +26,9 @@ from lvlmsal.pocket.stickers import scene as sticker_scene
 from lvlmsal.pocket.stickers import world as sticker_files
 from lvlmsal.pocket.stickers.classes import NOUNS
 
+_SHIFTED: Final = 0.25
+"""Share of shifted scenes in the training on stickers."""
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -67,7 +70,7 @@ class World(ABC):
         return self.files.colors
 
     def sample(self, rng: random.Random) -> Any:
-        """A scene with habits."""
+        """A scene of the training."""
         return self.files.sample(rng)
 
     @abstractmethod
@@ -141,11 +144,19 @@ class ShapeWorld(World):
 
 
 class StickerWorld(World):
-    """Places with COCO's classes, `lvlmsal.pocket.stickers`."""
+    """Places with COCO's classes, `lvlmsal.pocket.stickers`.
+
+    A quarter of the scenes are shifted: a model that never meets a dog in a bathroom learns what a
+    place suggests and not to look.
+    """
 
     files = sticker_files.WORLD
     questions = MappingProxyType(sticker_questions.QUESTIONS)
     nouns = _pattern({f for n in NOUNS.values() for pair in n.forms for f in pair})
+
+    def sample(self, rng: random.Random) -> sticker_scene.Scene:
+        """See the base class."""
+        return sticker_scene.sample_scene(rng, shifted=rng.random() < _SHIFTED)
 
     def crowd(self, rng: random.Random) -> sticker_scene.Scene:
         """See the base class."""

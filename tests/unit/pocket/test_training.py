@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import random
@@ -13,14 +14,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from lvlmsal.pocket.scenes.language import Turn
 from lvlmsal.pocket.scenes.scene import SHAPES, sample_scene
-from lvlmsal.pocket.training.batches import make_batch, make_tower_batch, whitening
+from lvlmsal.pocket.training.batches import TrainingBatches, make_batch, make_tower_batch, whitening
 from lvlmsal.pocket.training.build import POCKETS, build
 from lvlmsal.pocket.training.data import Encoder, Mix, sample_segments
 from lvlmsal.pocket.training.module import PocketModule, Recipe
+from lvlmsal.pocket.training.optimizer import build_optimizer
 from lvlmsal.pocket.training.pocket import patch_labels
 from lvlmsal.pocket.training.speaker import Speaker
 from lvlmsal.pocket.training.train import export, main, train
@@ -38,6 +41,7 @@ TINY = Recipe(
     mix=Mix(rows=2, questions=2),
     late_mix=Mix(rows=2, questions=1, captioned=1.0),
     late_from=0.7,
+    matrix_rate=0.02,
     tower_rows=2,
     look_rows=2,
     tiny=True,
@@ -193,7 +197,9 @@ def test_killed_run_goes_on_where_it_stopped(
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    recipe = replace(TINY, steps=15, tower_share=0.0, check_every=15, warmup=2, rate=1e-2)
+    recipe = replace(
+        TINY, steps=15, tower_share=0.0, check_every=15, warmup=2, rate=1e-2, matrix_rate=None
+    )
     module = train("pocket-llava", tmp_path, recipe)
     batch = make_batch(Encoder(module.pocket), "fresh", 0, Mix(rows=8))
     torch.manual_seed(0)
@@ -205,6 +211,41 @@ def test_training_learns(tmp_path: Path) -> None:
         return float(torch.nn.functional.cross_entropy(scores.float(), batch["targets"]))
 
     assert loss(module) < 0.8 * loss(untrained)
+
+
+def test_batches_of_workers_are_those_of_one_process() -> None:
+    encoder = Encoder(build("pocket-idefics3", tiny=True))
+    module = PocketModule("pocket-idefics3", TINY)
+    stream = TrainingBatches(encoder, 0, 3, module.mix_at, module.tower_rows_at)
+    alone = list(itertools.islice(stream, 4))
+    shared = list(itertools.islice(DataLoader(stream, batch_size=None, num_workers=2), 4))
+    for one, other in zip(alone, shared, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_matrices_of_layers_move_as_muon_moves_them_and_the_rest_as_adamw() -> None:
+    torch.manual_seed(0)
+    module = PocketModule("pocket-idefics3", TINY)
+    before = weights(module)
+    optimizer = build_optimizer(module, 1e-3, 0.02)
+    for parameter in module.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    moved = {n: p.detach() - before[n] for n, p in module.named_parameters()}
+    for name, change in moved.items():
+        if name.endswith("_proj.weight") and ".layers." in name:
+            # about an orthogonal step: singular values near 1, times the rate and sqrt(rows / columns)
+            rows, columns = change.shape
+            size = 0.02 * max(1, rows / columns) ** 0.5
+            values = torch.linalg.svdvals(change + 0.02 * 0.02 * before[name]) / size
+            assert values.max() < 1.4, name
+            assert values.median() > 0.6, name
+        elif "embed_tokens" in name or "layer_norm" in name:
+            # the first step of AdamW is the sign of the gradient times the rate
+            decay = 0.02 if change.ndim > 1 else 0.0
+            step = change + 1e-3 * decay * before[name]
+            torch.testing.assert_close(step.abs(), torch.full_like(step, 1e-3), atol=1e-5, rtol=0)
 
 
 def test_export_without_a_checkpoint_says_so(tmp_path: Path) -> None:
