@@ -235,7 +235,7 @@ def test_matrices_of_layers_move_as_muon_moves_them_and_the_rest_as_adamw() -> N
     moved = {n: p.detach() - before[n] for n, p in module.named_parameters()}
     for name, change in moved.items():
         if name.endswith("_proj.weight") and ".layers." in name:
-            # about an orthogonal step: singular values near 1, times the rate and sqrt(rows / columns)
+            # about orthogonal: singular values near 1, times the rate and sqrt(rows / columns)
             rows, columns = change.shape
             size = 0.02 * max(1, rows / columns) ** 0.5
             values = torch.linalg.svdvals(change + 0.02 * 0.02 * before[name]) / size
