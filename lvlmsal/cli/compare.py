@@ -24,7 +24,8 @@ def compare(
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            help="What may differ: decoders, prompts, subsets, metrics, lengths, dtypes, attention."
+            help="What may differ between runs: decoders, prompts, subsets, metrics, lengths, "
+            "dtypes, attention."
         ),
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Show this model only.")] = None,
@@ -34,7 +35,9 @@ def compare(
         list[str] | None, typer.Option(help="Show this figure only, such as accuracy.")
     ] = None,
 ) -> None:
-    """Compare runs in one table with paired differences; runs that do not match are refused.
+    """Show one run, or several next to each other, with paired differences.
+
+    Rows of one run are compared with their control. Runs that do not match are refused.
 
     Options may be given repeatedly; --allow takes several names, comma-separated. The exit code is
     1 if a run is unfinished.

@@ -1,4 +1,4 @@
-"""`compare`: the rows of several runs in tables, refused where they do not belong together."""
+"""`compare`: rows of one or several runs in tables, refused where runs do not match."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.comparisons.layout import Block, csv_text, pair_table, row_table
-from lvlmsal.comparisons.pairs import pairs_between
+from lvlmsal.comparisons.pairs import candidates, pairs_between
 from lvlmsal.comparisons.reading import Row, chosen, read_rows, run_names, scored
-from lvlmsal.comparisons.traits import differing, known_traits
+from lvlmsal.comparisons.traits import differing_between, differing_inside, known_traits
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.report.legend import SIGNIFICANT, any_dependent, readers_text
@@ -34,7 +34,7 @@ class Comparison:
     Attributes:
         runs: The folders by the names that the tables give them.
         blocks: One table for each benchmark and metric.
-        notes: What differs although it should not, because it was allowed.
+        notes: Sentences on what is not alike: between runs because it was allowed, or inside one.
     """
 
     runs: Mapping[str, Path]
@@ -75,7 +75,7 @@ class Comparison:
         text += readers_text((row.title, row.entry) for block in self.blocks for row in block.rows)
         if any_dependent([*entries, *found]):
             text += " *: several answers are about one image, which McNemar's test does not allow."
-        return [*self.unfinished, text, *(f"Allowed to differ: {note}" for note in self.notes)]
+        return [*self.unfinished, text, *self.notes]
 
     def write(self, form: str) -> str:
         """The comparison as a text.
@@ -150,7 +150,8 @@ def compare(
 ) -> Comparison:
     """Put runs into one table for each benchmark.
 
-    Every run is scored again from its records. Rows of one benchmark share a table only if
+    Every run is scored again from its records. Inside a run each row is compared with its control,
+    whatever else differs, and a note says what does. Rows of different runs are compared only if
     they decode alike (whatever they do against hallucinations), and were asked the same samples
     with the same prompts, length limits, dtypes and attention implementations, under the same
     metric.
@@ -165,7 +166,7 @@ def compare(
 
     Raises:
         UnknownName: No row has a figure of that name.
-        ConfigError: Rows do not belong together; it says in what they differ, and how.
+        ConfigError: Rows of different runs do not belong together; it says in what they differ.
         DataError: A folder holds no run.
     """
     allowed = known_traits(allow)
@@ -182,22 +183,16 @@ def compare(
     by_benchmark: dict[str, list[Row]] = {}
     for row in rows:
         by_benchmark.setdefault(row.benchmark, []).append(row)
-    where: dict[tuple[str, str], list[str]] = {}
-    for benchmark, found in by_benchmark.items():
-        for trait, text in differing(found).items():
-            where.setdefault((trait, text), []).append(benchmark)
-    told = {
-        (trait, f"{', '.join(benchmarks)}: {trait}: {text}"): trait in allowed
-        for (trait, text), benchmarks in where.items()
-    }
-    problems = [text for (_, text), is_allowed in told.items() if not is_allowed]
+    between = _told({name: differing_between(candidates(r)) for name, r in by_benchmark.items()})
+    problems = [text for trait, text in between if trait not in allowed]
     if problems:
-        traits = dict.fromkeys(trait for (trait, _), is_allowed in told.items() if not is_allowed)
+        traits = dict.fromkeys(trait for trait, _ in between if trait not in allowed)
         raise ConfigError(
             problems,
             source="these rows do not belong in one table; choose some with --model, --method and "
             f"--benchmark, or add --allow {','.join(traits)}",
         )
+    inside = _told({name: differing_inside(r) for name, r in by_benchmark.items()})
     bootstrap = rows[0].source.config.bootstrap
     blocks = []
     for benchmark, found in by_benchmark.items():
@@ -212,5 +207,20 @@ def compare(
     for figure in figures:
         if figure not in known:
             raise UnknownName("figure", figure, known)
-    notes = tuple(text for _, text in told)
+    notes = (
+        *(f"Allowed to differ: {text}." for _, text in between),
+        *(f"Not alike in one run, where rows keep to their control: {text}." for _, text in inside),
+    )
     return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), notes)
+
+
+def _told(by_benchmark: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Traits that differ with a text on each; the same text on several benchmarks stands once."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for benchmark, found in by_benchmark.items():
+        for trait, text in found.items():
+            where.setdefault((trait, text), []).append(benchmark)
+    return [
+        (trait, f"{', '.join(benchmarks)}: {trait}: {text}")
+        for (trait, text), benchmarks in where.items()
+    ]

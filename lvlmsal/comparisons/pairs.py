@@ -44,15 +44,15 @@ def pairs_between(rows: Sequence[Row], *, samples: int, seed: int) -> list[Pair]
     """
     return [
         Pair(row, other, compared(row, other, samples=samples, seed=seed))
-        for other, row in _candidates(rows)
+        for other, row in candidates(rows)
         if row.digest == other.digest
         and row.traits["metrics"] == other.traits["metrics"]
         and any(_by_seed(row.cells, other.cells))
     ]
 
 
-def _candidates(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
-    """Earlier and later row of each pair."""
+def candidates(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
+    """Earlier and later row of each pair, as their names tell."""
     runs = list(dict.fromkeys(row.run for row in rows))
     by_run = {run: [row for row in rows if row.run == run] for run in runs}
     for place, run in enumerate(runs):

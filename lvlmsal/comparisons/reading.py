@@ -70,7 +70,7 @@ TRAITS = {
     "dtypes": "the dtype of the weights",
     "attention": "the attention implementation",
 }
-"""What has to be alike in one table, unless it is allowed to differ."""
+"""What has to be alike in rows of different runs, unless it is allowed to differ."""
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lvlmsal.comparisons.reading import TRAITS, Row
 from lvlmsal.errors import UnknownName
@@ -24,20 +24,50 @@ def known_traits(allow: Sequence[str]) -> set[str]:
     return given
 
 
-def differing(rows: Sequence[Row]) -> dict[str, str]:
-    """What differs between rows of one benchmark, each trait with its values and who has them."""
+def differing_between(pairs: Iterable[tuple[Row, Row]]) -> dict[str, str]:
+    """What differs between rows of different runs, each trait with its values and who has them.
+
+    Args:
+        pairs: Rows of one benchmark that would be compared with each other.
+    """
     found = {}
+    between = [(other, row) for other, row in pairs if other.run != row.run]
     for trait in TRAITS:
-        values: dict[str, list[Row]] = {}
-        for row in rows:
-            values.setdefault(_value(trait, row, rows[0]), []).append(row)
-        if len(values) > 1:
-            found[trait] = "; ".join(f"{value} ({_owners(own)})" for value, own in values.items())
+        unlike = [
+            (other, row)
+            for other, row in between
+            if _value(trait, other, row) != _value(trait, other, other)
+        ]
+        if unlike:
+            rows = [row for side in zip(*unlike, strict=True) for row in side]
+            found[trait] = _values_text(trait, rows)
     return found
 
 
-def _value(trait: str, row: Row, first: Row) -> str:
-    """A trait as a text that is the same for rows that go together."""
+def differing_inside(rows: Sequence[Row]) -> dict[str, str]:
+    """What differs between rows of one run, each trait with its values and who has them.
+
+    Args:
+        rows: Rows of one benchmark.
+    """
+    found = {}
+    for trait in TRAITS:
+        values = {(row.run, _value(trait, rows[0], row)) for row in rows}
+        if len(values) > len({row.run for row in rows}):
+            found[trait] = _values_text(trait, rows)
+    return found
+
+
+def _values_text(trait: str, rows: Sequence[Row]) -> str:
+    """The values of a trait, and who has them."""
+    values: dict[str, list[Row]] = {}
+    for row in rows:
+        values.setdefault(_value(trait, rows[0], row), []).append(row)
+    return "; ".join(f"{value} ({_owners(own)})" for value, own in values.items())
+
+
+def _value(trait: str, first: Row, row: Row) -> str:
+    """A trait of a row as a text, which is that of the first row if the two go together."""
     if trait == "subsets":
         text = f"{len(row.asked)} samples, digest {row.digest}"
         if row.digest != first.digest:

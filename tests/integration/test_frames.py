@@ -79,6 +79,6 @@ def test_results_and_comparisons_show_themselves(finished: Result) -> None:
     assert "<html" not in shown
     assert len(repr(finished)) < 300
     assert "greedy, sgrs" in repr(finished)
-    found = compare([finished.folder], allow=["decoders"])
+    found = compare([finished.folder])
     assert "<table>" in found._repr_html_()
     assert len(repr(found)) < 200
