@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -93,12 +93,22 @@ def test_the_page_holds_tables_plots_samples_and_settings(finished: Result) -> N
         "Made with",
         "Warnings",
     ):
-        assert re.search(rf"<h[12]>{heading}</h[12]>", text)
+        assert re.search(rf"<h[12][^>]*>{heading}</h[12]>", text)
     for record in finished.records():
         if record["benchmark"] == "chair":
             assert record["prompt"] in text
     assert "bootstrap:" in text
     assert '"samples_digest"' in html.unescape(text)
+
+
+def test_the_contents_name_every_section_and_nothing_else(finished: Result) -> None:
+    tags = Tags((finished.folder / "report.html").read_text()).tags
+    sections = [attrs.get("id") for tag, attrs in tags if tag == "h2"]
+    links = [attrs["href"] for tag, attrs in tags if tag == "a"]
+    assert links == [f"#{name}" for name in sections]
+    assert len(set(links)) == len(links) > 6
+    # what is significant stands first
+    assert sections[0] == "significant"
 
 
 def test_whatever_stands_in_the_records_is_escaped(changed: Callable[..., str]) -> None:
@@ -113,7 +123,8 @@ def test_whatever_stands_in_the_records_is_escaped(changed: Callable[..., str]) 
     assert "script" not in [tag for tag, _ in Tags(text).tags]
     for word in ("answer", "prompt", "error"):
         assert f"{EVIL} {word}" in html.unescape(text)
-    assert "<h2>Failed samples</h2>" in text
+    assert '<h2 id="failed">Failed samples</h2>' in text
+    assert '<a href="#failed">' in text
 
 
 def test_without_matplotlib_the_page_says_what_the_plots_need(
@@ -154,6 +165,40 @@ def test_samples_are_spread_and_those_that_differ_come_first() -> None:
     chosen = choose_samples(answers)
     assert chosen == ["001", "025", "051", "075", "000", "050"]
     assert choose_samples({}) == []
+
+
+@pytest.mark.parametrize("width", [1400, 800, 500, 360])
+def test_nothing_but_boxes_scrolls_sideways(finished: Result, browser: Browser, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto((finished.folder / "report.html").as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    boxes = page.locator(".wide").evaluate_all("all => all.map(box => box.scrollWidth)")
+    assert (max(boxes) > width) == (width < 1400)
+    page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_is_light_or_dark_as_the_system_is(
+    finished: Result, browser: Browser, theme: Literal["light", "dark"]
+) -> None:
+    page = browser.new_page(color_scheme=theme)
+    page.goto((finished.folder / "report.html").as_uri())
+
+    def luminance(color: str) -> float:
+        shares = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    paper = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert (paper > 0.5) == (theme == "light")
+    inks = page.locator("body, a, .good, .bad, .changed, .places, .warning").evaluate_all(
+        "all => all.map(each => getComputedStyle(each).color)"
+    )
+    for ink in map(luminance, inks):
+        low, high = sorted((ink, paper))
+        assert (high + 0.05) / (low + 0.05) > 4.5
+    page.close()
 
 
 def test_a_browser_shows_it_and_asks_for_nothing(finished: Result, browser: Browser) -> None:

@@ -13,6 +13,8 @@ from lvlmsal.evaluation.report.paper import paper_table
 from lvlmsal.evaluation.report.plots import NO_PLOTS, plots
 from lvlmsal.evaluation.report.run_tables import cost_table, run_tables
 from lvlmsal.evaluation.report.samples import FAILURES, failures, shown_samples
+from lvlmsal.evaluation.report.significance import significance_table
+from lvlmsal.evaluation.report.warnings import merged_warnings
 from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.evaluation.results.scored import Scored
 from lvlmsal.evaluation.results.unfinished import unfinished_text
@@ -45,10 +47,11 @@ def report_page(
         name=Path(config.shown()["output"]).name,
         asked=_asked(config),
         unfinished=unfinished_text(unfinished) if unfinished else "",
+        significance=significance_table(results),
         tables=run_tables(results),
         legend=legend(results),
         further_tables=[t for t in (cost_table(results), paper_table(results)) if t is not None],
-        warnings=results["warnings"],
+        warnings=merged_warnings(results),
         plots=plots(results),
         no_plots=NO_PLOTS,
         failures=failed[:FAILURES],

@@ -90,6 +90,7 @@ def plots(results: Results) -> list[Plot] | None:
                 "font.family": "sans-serif",
                 "font.sans-serif": "DejaVu Sans",
                 "font.size": 8,
+                "savefig.facecolor": "none",  # a page in the dark shows them on its own ground
                 "svg.fonttype": "none",  # words stay words
                 "svg.hashsalt": "lvlmsal",  # the same file for the same figures
                 "text.parse_math": False,  # a dollar sign of a name starts no mathematics
