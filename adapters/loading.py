@@ -96,17 +96,18 @@ def load_checkpoint(
         pair = _take_pair(source)
         pair.adapter.max_image_pixels = limit
         return pair
-    found = find_source(source, revision)
-    config = _read_config(found, trust_remote_code)
-    adapter_class = _adapter_class(config)
-    processor = load_processor(
-        found,
-        config,
-        adapter_class.image_only_processor,
-        trust_remote_code=trust_remote_code,
-        image_backend=image_backend,
-    )
-    model = _load_model(found, dtype, device_map, trust_remote_code)
+    found = find_source(source, revision).looked_up()
+    with found.loading():
+        config = _read_config(found, trust_remote_code)
+        adapter_class = _adapter_class(config)
+        processor = load_processor(
+            found,
+            config,
+            adapter_class.image_only_processor,
+            trust_remote_code=trust_remote_code,
+            image_backend=image_backend,
+        )
+        model = _load_model(found, dtype, device_map, trust_remote_code)
     if device is not None:
         torch.nn.Module.to(model, device)
     adapter = adapter_for(model, processor)

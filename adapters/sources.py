@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
+
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from lvlmsal.errors import DataError, LvlmsalError, UnknownName
 from lvlmsal.registry import CATALOG, CheckpointCard
 
+_CONFIG = "config.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -22,12 +29,62 @@ class Source:
         revision: On the hub; None: the newest.
         card: Entry of the catalog, if it was named so.
         local: Whether it is a folder.
+        offline: Why the hub is not asked, only its cache; empty: it is asked.
     """
 
     location: str
     revision: str | None
     card: CheckpointCard | None
     local: bool
+    offline: str = ""
+
+    def looked_up(self) -> Self:
+        """The source after one look at the hub: where that does not answer, only its cache counts.
+
+        transformers looks for every file by itself, and tries five times, which takes minutes.
+
+        Raises:
+            LvlmsalError: The hub does not answer, and the checkpoint is not in the cache.
+        """
+        if self.local:
+            return self
+        url = hf_hub_url(self.location, _CONFIG, revision=self.revision)
+        try:
+            get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        except HfHubHTTPError:
+            return self  # an answer: transformers says what it means
+        except OfflineModeIsEnabled:
+            why = "HF_HUB_OFFLINE is set"
+        # which classes the hub's client raises depends on its version
+        except Exception as error:
+            said = str(error) or type(error).__name__
+            why = f"there is no connection to {constants.ENDPOINT}: {said}"
+        else:
+            return self
+        found = replace(self, offline=why)
+        cached = try_to_load_from_cache(self.location, _CONFIG, revision=self.revision)
+        if not isinstance(cached, str):
+            raise LvlmsalError(f"{self.location!r} is not a folder here. {found._advice()}")
+        return found
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Surrounds what loads files: where the hub does not answer, nothing asks it again."""
+        before = constants.HF_HUB_OFFLINE
+        # `local_files_only` does not reach each of the files that transformers looks for
+        constants.HF_HUB_OFFLINE = before or bool(self.offline)
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE = before
+
+    def _advice(self) -> str:
+        name, why = self.location, self.offline[:1].upper() + self.offline[1:]
+        here = f"{why}, and {constants.HF_HUB_CACHE} does not hold all of {name}. " if why else ""
+        return (
+            f"{here}Without a connection, load a folder: fetch it where there is one with "
+            f"`hf download {name} --local-dir FOLDER`, then give FOLDER in place of {name!r}"
+        )
 
     def error(self, what: str, cause: Exception) -> LvlmsalError:
         """Explain a failure of transformers in the terms of this source.
@@ -43,10 +100,11 @@ class Source:
         reason = reason or type(cause).__name__
         if self.local:
             return DataError(f"{what}: {reason}", path=self.location)
+        if self.offline:
+            return LvlmsalError(f"{self.location!r}: {what}: {reason} {self._advice()}")
         return LvlmsalError(
             f"{self.location!r} is not a folder here, and from the model hub {what}: {reason} "
-            "Without a connection, load a folder: fetch it where there is one with "
-            f"`hf download {self.location} --local-dir FOLDER`, then lvlmsal.load('FOLDER')."
+            f"{self._advice()}"
         )
 
 
@@ -87,7 +145,7 @@ def _check_folder(folder: Path) -> Path:
     """Check that a folder has a configuration and all files of its weights, as safetensors."""
     if not folder.is_dir():
         raise DataError("the folder of this checkpoint is missing", path=folder)
-    if not (folder / "config.json").is_file():
+    if not (folder / _CONFIG).is_file():
         raise DataError(
             "there is no config.json: expected the folder of a model as transformers saves it",
             path=folder,

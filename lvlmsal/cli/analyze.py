@@ -8,23 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lvlmsal.cli.commands import Commands, whole_number
 from lvlmsal.cli.console import new_console
 from lvlmsal.escaping import visible
 
 if TYPE_CHECKING:
     from lvlmsal.saliency.options import SaliencyOptions
 
-analyze_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+analyze_app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Config = Annotated[
     str,
     typer.Argument(
-        help="Config of a run with the benchmark chair (YAML file, or the name of a packaged one)."
+        metavar="CONFIG",
+        help="Config of a run with the benchmark chair: YAML file, name of a packaged one, or run "
+        "folder.",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Such as benchmarks.chair.limit=50"),
+    typer.Argument(metavar="KEY=VALUE", help="Such as benchmarks.chair.limit=50"),
 ]
 Out = Annotated[
     Path | None,
@@ -46,13 +49,15 @@ Token = Annotated[
     list[int] | None,
     typer.Option(
         "--token",
+        parser=whole_number(0),
+        metavar="N",
         help="Index of a token to draw; may be given repeatedly. By default the first correct and "
         "the first hallucinated mention.",
     ),
 ]
 
 
-@analyze_app.command()
+@analyze_app.command(epilog="lvlmsal analyze tokens runs/demo")
 def tokens(
     config: Config,
     overrides: Overrides = None,
@@ -80,7 +85,7 @@ def tokens(
     _report(found.tables(), found.folder, found.files, found.notes)
 
 
-@analyze_app.command()
+@analyze_app.command(epilog="lvlmsal analyze layers analyze benchmarks.chair.limit=50")
 def layers(
     config: Config,
     overrides: Overrides = None,
@@ -100,7 +105,7 @@ def layers(
     _report(found.tables(), found.folder, found.files, found.notes)
 
 
-@analyze_app.command()
+@analyze_app.command(epilog="lvlmsal analyze fusion runs/demo -o figures")
 def fusion(
     config: Config,
     overrides: Overrides = None,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.cli.check import check_app
+from lvlmsal.cli.commands import Commands, WithSettings, whole_number
 from lvlmsal.cli.compare import compare
 from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.cli.data import data_app
@@ -21,7 +20,7 @@ from lvlmsal.cli.explore import explore
 from lvlmsal.cli.judge import judge
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.sweep import ablation, decay, sweep
-from lvlmsal.errors import ConfigError, LvlmsalError, ProcessLost
+from lvlmsal.errors import LvlmsalError, ProcessLost
 from lvlmsal.escaping import visible
 from lvlmsal.model import MAX_NEW_TOKENS
 
@@ -30,7 +29,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
-class _Commands(TyperGroup):
+class _Commands(Commands):
     """Shows errors that the user can fix as a message, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -48,24 +47,6 @@ class _Commands(TyperGroup):
             if end.code == TERMINATED:
                 _say_stopped()
             raise
-
-
-class _WithSettings(TyperCommand):
-    """A command whose settings are words KEY=VALUE; people who write --key VALUE are told so."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an option that is a key of the config."""
-        from lvlmsal.evaluation.config.schema import RunConfig
-
-        known = {name for parameter in self.params for name in parameter.opts}
-        keys = {field.name for field in dataclasses.fields(RunConfig)}
-        for arg in args:
-            flag, _, value = arg.partition("=")
-            key = flag.removeprefix("--").replace("-", "_")
-            if flag.startswith("--") and flag not in known and key.partition(".")[0] in keys:
-                written = f"{key}={value or '...'}"
-                raise ConfigError([f"{flag}: settings are written without dashes: {written}"])
-        return super().parse_args(ctx, args)
 
 
 def _say_stopped() -> None:
@@ -113,10 +94,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")]
 ModelName = Annotated[
-    str, typer.Option(help="Catalog name (lvlmsal list checkpoints), hub id or folder.")
+    str,
+    typer.Option(metavar="NAME", help="Catalog name (lvlmsal list checkpoints), hub id or folder."),
 ]
 InterventionNames = Annotated[
-    list[str] | None, typer.Option("--intervention", help="Intervention; may be given repeatedly.")
+    list[str] | None,
+    typer.Option("--intervention", metavar="NAME", help="Intervention; may be given repeatedly."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -126,7 +109,9 @@ Settings = Annotated[
         help="Option of the decoder (alpha=0.5) or of an intervention (locore.beta=0.3).",
     ),
 ]
-MaxNewTokens = Annotated[int, typer.Option(min=1, help="Length limit of the answer.")]
+MaxNewTokens = Annotated[
+    int, typer.Option(parser=whole_number(1), metavar="N", help="Length limit of the answer.")
+]
 
 
 def _print_versions(asked: bool) -> None:
@@ -154,15 +139,20 @@ def main_options(
 
 
 @app.command(
-    cls=_WithSettings,
+    cls=WithSettings,
     rich_help_panel=RUN,
     epilog="lvlmsal evaluate demo world.images=20 output=runs/small",
 )
 def evaluate(
-    config: Annotated[str, typer.Argument(help="YAML file, or the name of a packaged config.")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="YAML file, name of a packaged config, or run folder."
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Such as methods.sgrs.decoder.alpha=0.7"),
+        typer.Argument(metavar="KEY=VALUE", help="Such as methods.sgrs.decoder.alpha=0.7"),
     ] = None,
     dry_run: Annotated[
         bool,
@@ -196,9 +186,9 @@ app.command(
 app.command(rich_help_panel=FIND, epilog="lvlmsal describe sgrs")(describe)
 app.command(rich_help_panel=LOOK, epilog="lvlmsal explore runs/demo -o page.html")(explore)
 app.command(rich_help_panel=COUNT, epilog="lvlmsal judge runs/mine judge.model=gpt-4-0613")(judge)
-app.command(cls=_WithSettings, rich_help_panel=RUN, epilog="lvlmsal sweep sweep_locore")(sweep)
-analyze_app.command()(decay)
-analyze_app.command()(ablation)
+app.command(cls=WithSettings, rich_help_panel=RUN, epilog="lvlmsal sweep sweep_locore")(sweep)
+analyze_app.command(epilog="lvlmsal analyze decay decay")(decay)
+analyze_app.command(epilog="lvlmsal analyze ablation ablation")(ablation)
 
 
 @app.command("list", rich_help_panel=FIND, epilog="lvlmsal list methods")
@@ -206,7 +196,7 @@ def list_names(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KIND]",
+            metavar="KIND",
             help="methods (decoders and interventions), adapters, decoders, interventions, "
             "metrics, benchmarks, scorers or checkpoints",
         ),
@@ -233,10 +223,15 @@ def generate(
     image: ImageFile,
     prompt: Prompt,
     model: ModelName = "pocket-llava",
-    decoder: Annotated[str, typer.Option(help="Decoder (lvlmsal list decoders).")] = "greedy",
+    decoder: Annotated[
+        str, typer.Option(metavar="NAME", help="Decoder (lvlmsal list decoders).")
+    ] = "greedy",
     intervention: InterventionNames = None,
     settings: Settings = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(parser=whole_number(0), metavar="N", help="Seed of all random numbers."),
+    ] = 0,
     max_new_tokens: MaxNewTokens = MAX_NEW_TOKENS,
     as_json: AsJson = False,
 ) -> None:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from lvlmsal.cli.commands import Commands, whole_number
 from lvlmsal.cli.console import new_console, print_json
 
-check_app = typer.Typer(no_args_is_help=True)
+check_app = typer.Typer(cls=Commands, no_args_is_help=True)
 
 DIFFERS = 1
 
@@ -18,15 +19,23 @@ def _group() -> None:
     """Check batch-size invariance."""
 
 
-@check_app.command("batch")
+@check_app.command("batch", epilog="lvlmsal check batch demo --sizes 2,8 --limit 20")
 def check_batch(
-    config: Annotated[str, typer.Argument(help="YAML file, or the name of a packaged config.")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="YAML file, name of a packaged config, or run folder."
+        ),
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as seed=1")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Such as seed=1")
     ] = None,
     sizes: Annotated[str, typer.Option(help="Batch sizes, comma-separated.")] = "2,8",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of images per benchmark.")
+        int | None,
+        typer.Option(
+            parser=whole_number(1), metavar="N", help="Maximum number of images per benchmark."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lvlmsal.cli.commands import Commands
 from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.cli.describe import counted, described_as, page
 from lvlmsal.cli.frames import frames
@@ -20,15 +21,15 @@ WRONG = 1
 """Exit code of a check that found something."""
 SHOWN = 20
 
-data_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-data_app.command("frames")(frames)
+data_app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+data_app.command("frames", epilog="lvlmsal data frames videos frames --frames 8")(frames)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Benchmark (lvlmsal data list).")]
 Root = Annotated[Path, typer.Option(help="Folder of the benchmark's files.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@data_app.command("list")
+@data_app.command("list", epilog="lvlmsal data list --json")
 def list_data(as_json: AsJson = False) -> None:
     """List the benchmarks and the size of their official releases."""
     from rich.table import Table
@@ -46,7 +47,7 @@ def list_data(as_json: AsJson = False) -> None:
     new_console().print(table)
 
 
-@data_app.command("show")
+@data_app.command("show", epilog="lvlmsal data show pope")
 def show_data(name: Name, as_json: AsJson = False) -> None:
     """Show a benchmark's documentation: its options and the expected layout of its files."""
     found = described_as("benchmarks", name)
@@ -56,13 +57,13 @@ def show_data(name: Name, as_json: AsJson = False) -> None:
         say(page(found))
 
 
-@data_app.command("check")
+@data_app.command("check", epilog="lvlmsal data check pope --root data/pope split=popular")
 def check(
     name: Name,
     root: Root,
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Options, such as split=popular."),
+        typer.Argument(metavar="KEY=VALUE", help="Options, such as split=popular."),
     ] = None,
     images: Annotated[
         bool,
@@ -110,7 +111,10 @@ def check(
         raise SystemExit(WRONG)
 
 
-@data_app.command("export")
+@data_app.command(
+    "export",
+    epilog="lvlmsal data export pope --dataset OWNER/POPE --split test --root data/pope",
+)
 def export_data(
     name: Name,
     dataset: Annotated[

@@ -7,28 +7,38 @@ from typing import Annotated
 
 import typer
 
+from lvlmsal.cli.commands import whole_number
+
 
 def explore(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN_OR_REPORT...",
+            metavar="RUN_OR_REPORT",
             help="Run folders of `lvlmsal evaluate`, or files that SaliencyReport.save wrote.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Page to write (.html).")],
     model: Annotated[
-        list[str] | None, typer.Option(help="Model of the run, the first by default; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Model of the run, the first by default; repeatable."),
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Method of the run, the first by default; two stand side by side."),
+        typer.Option(
+            metavar="NAME", help="Method of the run, the first by default; two stand side by side."
+        ),
     ] = None,
     benchmark: Annotated[
         list[str] | None,
-        typer.Option(help="Benchmark of the run, by default that of the longest answers."),
+        typer.Option(
+            metavar="NAME", help="Benchmark of the run, by default that of the longest answers."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Questions of each benchmark.")] = 20,
+    limit: Annotated[
+        int,
+        typer.Option(parser=whole_number(1), metavar="N", help="Questions of each benchmark."),
+    ] = 20,
     row: Annotated[
         str | None,
         typer.Option(

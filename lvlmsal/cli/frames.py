@@ -7,14 +7,21 @@ from typing import Annotated
 
 import typer
 
+from lvlmsal.cli.commands import whole_number
+
 FAILED = 1
 """Exit code where a video could not be decoded."""
 
 
 def frames(
-    videos: Annotated[Path, typer.Argument(help="Folder of video files.")],
-    output: Annotated[Path, typer.Argument(help="Folder that gets a subfolder for each video.")],
-    count: Annotated[int, typer.Option("--frames", min=1, help="Frames of each video.")] = 8,
+    videos: Annotated[Path, typer.Argument(metavar="VIDEOS", help="Folder of video files.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="Folder that gets a subfolder for each video.")
+    ],
+    count: Annotated[
+        int,
+        typer.Option("--frames", parser=whole_number(1), metavar="N", help="Frames of each video."),
+    ] = 8,
 ) -> None:
     """Write uniformly chosen frames of every video, one folder per video (needs PyAV).
 

@@ -20,7 +20,7 @@ def judge(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Such as judge.model=gpt-4-0613"),
+        typer.Argument(metavar="KEY=VALUE", help="Such as judge.model=gpt-4-0613"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from lvlmsal.cli.commands import Commands, in_words, word_for
 from lvlmsal.cli.console import UNFINISHED, new_console, print_json, say
 from lvlmsal.cli.describe import argument_helps
 from lvlmsal.errors import LvlmsalError, UnknownName, close_matches
@@ -20,7 +20,7 @@ from lvlmsal.tables.table import Head, Row, Table
 from lvlmsal.tables.terminal import terminal_table
 
 
-class _ScoreCommands(TyperGroup):
+class _ScoreCommands(Commands):
     """``lvlmsal score RUN``, and a command for each scorer, made when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -30,7 +30,10 @@ class _ScoreCommands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """``run``, or the command of a scorer."""
         found = super().get_command(ctx, cmd_name)
-        return _scorer_command(cmd_name) if found is None and cmd_name in SCORERS else found
+        if found is None and cmd_name in SCORERS:
+            found = _scorer_command(cmd_name)
+            in_words(found.get_params(ctx))
+        return found
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Take a first word that is not a command, nor a misspelled one, as a run folder."""
@@ -46,7 +49,7 @@ class _ScoreCommands(TyperGroup):
 score_app = typer.Typer(cls=_ScoreCommands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@score_app.command("run")
+@score_app.command("run", epilog="lvlmsal score run runs/demo")
 def score_run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -101,7 +104,10 @@ def _scorer_command(name: str) -> Any:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     made = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    made.command(name, help=cls.summary)(command)
+    needed = " ".join(
+        f"{_flag(option)} {word_for(option.hint)}" for option in options.values() if option.required
+    )
+    made.command(name, help=cls.summary, epilog=f"lvlmsal score {name} {needed}")(command)
     return typer.main.get_command(made)
 
 
@@ -109,13 +115,20 @@ def _parameter(option: Option, help_text: str | None) -> inspect.Parameter:
     """An option of the command line: a switch for a bool, otherwise text."""
     is_switch = isinstance(option.default, bool)
     kind: Any = bool if is_switch else str if option.required else str | None
-    shown = typer.Option(f"--{option.name.replace('_', '-')}", help=help_text)
+    # what docstrings refer to is of use in Python only
+    help_text = re.sub(r", see `[^`]+`", "", help_text or "") or None
+    word = None if is_switch else word_for(option.hint)
+    shown = typer.Option(_flag(option), help=help_text, metavar=word)
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if option.required else _shown(option.default),
         annotation=Annotated[kind, shown],
     )
+
+
+def _flag(option: Option) -> str:
+    return f"--{option.name.replace('_', '-')}"
 
 
 def _shown(default: object) -> Any:

@@ -9,11 +9,14 @@ import typer
 from lvlmsal.cli.console import new_console, say
 
 Config = Annotated[
-    str, typer.Argument(help="Config of a sweep (YAML file, or the name of a packaged one).")
+    str,
+    typer.Argument(
+        metavar="CONFIG", help="Config of a sweep (YAML file, or the name of a packaged one)."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Such as sweep.method.decoder.k=10"),
+    typer.Argument(metavar="KEY=VALUE", help="Such as sweep.method.decoder.k=10"),
 ]
 
 

@@ -8,15 +8,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.loggers import Logger
 
+from lvlmsal.errors import close_matches
 from lvlmsal.evaluation.config.schema import TrainerConfig
+
+GPUS = ("cuda", "mps")
+"""Accelerators that ``gpu`` stands for."""
 
 STRATEGIES = ("auto", "ddp")
 """What ``trainer.strategy`` may say."""
@@ -78,6 +84,8 @@ def trainer_problems(options: TrainerConfig) -> list[str]:
             "together. For a model that is too large for one device give device_map=auto to the "
             "model, with trainer.devices=1"
         ]
+    if problem := _accelerator_problem(options.accelerator):
+        return [f"trainer.accelerator: {problem}"]
     try:
         with quiet_lightning():
             trainer = make_trainer(options)
@@ -92,6 +100,26 @@ def trainer_problems(options: TrainerConfig) -> list[str]:
             "trainer.devices to --nproc-per-node and trainer.num_nodes to --nnodes"
         ]
     return []
+
+
+def _accelerator_problem(name: str) -> str:
+    """Why this machine does not have an accelerator, and what to write; empty where it does."""
+    if name == "auto":
+        return ""
+    kinds = GPUS if name == "gpu" else (name,)
+    known = AcceleratorRegistry.available_accelerators()
+    if name != "gpu" and name not in known:
+        names = sorted({"auto", "gpu", *known})
+        hint = close_matches(name, names)
+        return f"there is no accelerator {name!r}.{hint} Known: {', '.join(names)}"
+    if any(AcceleratorRegistry[kind]["accelerator"].is_available() for kind in kinds):
+        return ""
+    without_cuda = "cuda" in kinds and torch.version.cuda is None
+    build = f"; torch {torch.__version__} is a build without CUDA" if without_cuda else ""
+    return (
+        f"this machine has no {name} that torch can use{build}: write trainer.accelerator=cpu, or "
+        "auto for the best that there is"
+    )
 
 
 @contextmanager

@@ -11,6 +11,12 @@ from lvlmsal.colors import color
 from lvlmsal.decoders.records import TokenRecord
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown does not depend on the terminal that the tests run in."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     main(list(words))
     captured = capsys.readouterr()
@@ -40,6 +46,60 @@ def test_an_answer_that_was_cut_off_keeps_its_last_word() -> None:
 def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert lvlmsal.__version__ in said(capsys, "--version")
     assert "lvlmsal evaluate demo" in said(capsys, "evaluate", "-h")
+
+
+COMMANDS = [
+    *("", "evaluate", "sweep", "compare", "judge", "list", "describe", "generate", "saliency"),
+    *("explore", "score", "score run", "score pope", "score amber", "check", "check batch"),
+    *("data", "data list", "data show", "data check", "data export", "data frames"),
+    *("analyze", "analyze tokens", "analyze layers", "analyze fusion", "analyze decay"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_what_to_type_and_no_type_of_python(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = said(capsys, *command.split(), "-h")
+    assert "Usage" in shown
+    for word in ("<str>", "<int", "<path>", "<bool>", "<list", "<float"):
+        assert word not in shown, word
+    # a command without commands of its own ends with an example
+    if "COMMAND" not in shown:
+        assert f"lvlmsal {command}" in shown.partition("─╯")[2]
+
+
+def test_what_an_option_takes_stands_next_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "generate", "-h").splitlines()
+    flags = {words[1]: words[2] for line in lines if (words := line.split())[1:2] and "--" in line}
+    assert flags["--model"] == "NAME"
+    assert flags["--seed"] == "N"
+    assert flags["--set"] == "KEY=VALUE"
+    assert flags["--json"] == "Print"  # a switch takes nothing
+    # all lines of a paragraph make one paragraph
+    assert "comma-separated. The exit code is 1 if" in " ".join(
+        said(capsys, "compare", "-h").split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "least"),
+    [
+        ("generate a.png Q --seed -1", 0),
+        ("generate a.png Q --seed soon", 0),
+        ("generate a.png Q --max-new-tokens 0", 1),
+        ("explore runs/a -o a.html --limit 0", 1),
+        ("analyze layers demo --token 2 --token x", 0),
+        ("data frames videos out --frames 0.5", 1),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_with_what_was_given(
+    words: str, least: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    given = words.split()[-1]
+    assert f"expected a whole number of at least {least}, got {given}" in told
 
 
 def test_methods_are_decoders_and_interventions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from omegaconf import OmegaConf
 
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.evaluation.config.plan import make_plan
 from lvlmsal.evaluation.config.reading import packaged_configs, read_config
-from lvlmsal.evaluation.config.schema import RunConfig
+from lvlmsal.evaluation.config.schema import RunConfig, TrainerConfig
 from lvlmsal.evaluation.config.stated import refuse_misstated
+from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.run.dry import dry_run
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.pocket.worlds import WORLDS
@@ -153,11 +155,27 @@ def test_all_problems_are_reported_together(tmp_path: Path, world: Path) -> None
         "batch_size",
         "seed",
         "trainer.device: there is no such key. Did you mean 'devices'",
-        "abacus",
+        "trainer.accelerator: there is no accelerator 'abacus'. Known: auto, cpu, cuda, gpu",
         "no_such_module_at_all",
     ):
         assert words in text, f"{words!r} not in:\n{text}"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda", "mps", "tpu"])
+def test_an_accelerator_that_this_machine_lacks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("cuda", "mps", "tpu"):
+        cls = AcceleratorRegistry[kind]["accelerator"]
+        monkeypatch.setattr(cls, "is_available", staticmethod(lambda: False))
+    (problem,) = trainer_problems(TrainerConfig(accelerator=name))
+    assert problem.startswith(f"trainer.accelerator: this machine has no {name} that torch can use")
+    assert problem.endswith("write trainer.accelerator=cpu, or auto for the best that there is")
+    assert trainer_problems(TrainerConfig(accelerator="cpu")) == []
+
+
+def test_a_misspelled_accelerator() -> None:
+    (problem,) = trainer_problems(TrainerConfig(accelerator="gpus"))
+    assert "there is no accelerator 'gpus'. Did you mean 'gpu'?" in problem
 
 
 @pytest.mark.parametrize(

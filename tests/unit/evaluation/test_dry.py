@@ -131,7 +131,7 @@ def test_devices_of_another_machine_are_a_note(tmp_path: Path) -> None:
     trainer = {"accelerator": "gpu", "devices": 4096}
     found = dry_run(make_config(tmp_path, "???", trainer=trainer))
     (note,) = found.notes
-    assert note.startswith("not on this machine: trainer: ")
+    assert note.startswith("not on this machine: trainer")
 
 
 def test_all_that_answers_is_tried_by_the_code_of_a_real_run(
