@@ -18,6 +18,7 @@ from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.explorer.shown_answer import Detail, ShownAnswer, encode_answer, in_words
 from lvlmsal.pages import render
 from lvlmsal.pictures import encode_image
+from lvlmsal.saliency.options import CONTEXT_TEXTS
 
 FORMAT = 2
 """Version of the data format."""
@@ -120,6 +121,7 @@ def build_page(
             "format": FORMAT,
             "title": title,
             "row": answers[0].report.options.row,
+            "context": CONTEXT_TEXTS[answers[0].report.options.context],
             "definition": in_words(answers[0].report.options),
             "notes": _left_out(detail),
             "detail": asdict(detail),

@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d
 from lvlmsal.colors import RAMPS, color, ink_on, scale_top
 from lvlmsal.pages import render
 from lvlmsal.pictures import encode_image
+from lvlmsal.saliency.options import CONTEXT_TEXTS
 
 if TYPE_CHECKING:
     from lvlmsal.saliency.report import SaliencyReport
@@ -100,9 +101,7 @@ def _rendered(report: SaliencyReport, pool: int | None) -> str:
         ticks=[f"{share * top:.2g}" for share in (0, 0.25, 0.5, 0.75, 1)],
         clipped=any(value is not None and value > top for value in values),
         row=report.options.row,
-        context={"after_image": "the text behind the image", "output": "the answer so far"}[
-            report.options.context
-        ],
+        context=CONTEXT_TEXTS[report.options.context],
     )
 
 

@@ -16,6 +16,12 @@ FusionName = Literal["product", "add", "max", "attention", "gradient"]
 LossName = Literal["token", "sum"]
 FUSIONS: tuple[FusionName, ...] = get_args(FusionName)
 
+CONTEXT_TEXTS: dict[ContextName, str] = {
+    "after_image": "the text after the image",
+    "output": "the answer so far",
+}
+"""What legends call a context."""
+
 DEFAULT_LAYERS = "0.5:1.0"
 """The deeper half of the decoder: the paper's "middle to deep layers"."""
 

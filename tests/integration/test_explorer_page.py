@@ -343,10 +343,82 @@ def test_the_policy_stops_a_script_that_gets_in(browser: Browser, single: Path) 
     page.close()
 
 
-@pytest.mark.parametrize("width", [800, 420])
-def test_narrow_windows_need_no_scrolling_sideways(show: Open, single: Path, width: int) -> None:
-    page = show(single, width=width)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One question, answered twice at length; the second answer has records."""
+    path = tmp_path_factory.mktemp("page") / "long.html"
+    reports = [make_report(WORDS * 12, seed=seed) for seed in (0, 1)]
+    rejected = [{"id": 1, "text": " moon", "saliency": 0.1, "probability": 0.2}] * 3
+    records = [{"threshold": 0.2, "saliency": 0.3, "tries": 4, "rejected": rejected}] * len(
+        reports[1].tokens
+    )
+    write_page(
+        path, [ShownAnswer(reports[0], "one"), ShownAnswer(reports[1], "two", records=records)]
+    )
+    return path
+
+
+@pytest.mark.parametrize("width", [800, 500, 420])
+def test_narrow_windows_need_no_scrolling_sideways(
+    show: Open, single: Path, long: Path, width: int
+) -> None:
+    for path in (single, long):
+        page = show(path, width=width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("right", ["two", ""])
+def test_the_record_stands_next_to_the_answer_without_scrolling(
+    show: Open, long: Path, right: str
+) -> None:
+    page = show(long)
+    page.select_option("select[aria-label=Left]", "two" if not right else "one")
+    page.select_option("select[aria-label=Right]", right)
+    sides = page.locator(".side")
+    assert sides.count() == (2 if right else 1)
+    for side in sides.all():
+        record = side.locator(".beside")
+        for name in (".record", ".token-name", ".rejections"):
+            box = record.locator(name).bounding_box()
+            assert box is not None
+            assert box["y"] > 0
+            assert box["y"] + box["height"] <= 900
+        words, beside = side.locator(".flow").bounding_box(), record.bounding_box()
+        assert words is not None
+        assert beside is not None
+        assert words["y"] < 500
+        if not right:  # there is room for a column of its own
+            assert beside["x"] >= words["x"] + words["width"]
+    # it stays in sight along the whole answer
+    page.keyboard.press("End")
+    chosen_word = page.locator(".side").first.locator(".token[aria-selected=true]")
+    for part in (chosen_word, page.locator(".beside").first.locator(".record")):
+        box = part.bounding_box()
+        assert box is not None
+        assert 0 < box["y"] < box["y"] + box["height"] <= 900
+    found = chosen_word.evaluate(
+        """word => {
+            const { x, y, width, height } = word.getBoundingClientRect();
+            return document.elementFromPoint(x + width / 2, y + height / 2) === word;
+        }"""
+    )
+    assert found  # and does not cover the word
+
+
+def test_the_legend_says_what_dark_means(show: Open, single: Path) -> None:
+    page = show(single)
+    assert "Dark: a word rests on little of the text after the image" in page.inner_text(".meaning")
+    page.keyboard.press("a")
+    assert "Dark: a word attends to little" in page.inner_text(".meaning")
+    # and it is so: of two words, the darker one has the smaller S
+    page.keyboard.press("a")
+    found = page.eval_on_selector_all(
+        ".token[style*='--fill']",
+        "words => words.map(w => [w.title, getComputedStyle(w).backgroundColor])",
+    )
+    values = [number(title.removeprefix("S ").split(",")[0]) for title, _ in found]
+    lightness = [sum(int(part) for part in re.findall(r"\d+", color)[:3]) for _, color in found]
+    assert lightness[int(np.argmin(values))] < lightness[int(np.argmax(values))]
 
 
 def test_single_layers_are_said_to_be_missing(show: Open, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ function makeHelp() {
   const close = el("button", { type: "button", text: "Close", on: { click: () => help.close() } });
   const texts = [
     "The color of a word is its S: the mean saliency, over layers and over the words before it that count as its context. Words that name an object that is not in the image have a wavy line and a triangle; words that name one that is there have a plain line.",
-    "Choose a word: arcs lead to the earlier words that it rests on most, and the bar under each word, and the maps of the image, show the whole row. Each map has a scale of its own.",
+    "Choose a word: its record stands next to the answer, arcs lead to the earlier words that it rests on most, and the bar under each word, and the maps of the image, show the whole row. Each map has a scale of its own, from 0 (dark) to its largest value (pale).",
     "Attention is the mean over heads of the same row, before any gradient.",
     `All answers of this page are judged by one definition of S: ${DATA.definition}. What a decoder computed itself, and the threshold that it compared it with, stand in the record of a word and nowhere else.`,
   ];
@@ -118,7 +118,7 @@ async function draw() {
   sides = answers.map((answer) => new Side(answer, sample.images, act));
   state.active = Math.min(state.active, sides.length - 1);
   const heading = el("div", { class: "sample-head" }, el("h2", { class: "question", text: sample.question }), el("p", { class: "quiet", text: sample.title }));
-  main.replaceChildren(heading, el("div", { class: `sides${sides.length > 1 ? " two" : ""}` }, ...sides.map((side) => side.node)));
+  main.replaceChildren(heading, el("div", { class: `sides ${sides.length > 1 ? "two" : "one"}` }, ...sides.map((side) => side.node)));
   main.dataset.sample = state.sample;
   const fusions = [...new Set(answers.flatMap((answer) => answer.fusions))];
   if (!fusions.includes(state.fusion)) state.fusion = answers[0].fusion;
@@ -142,7 +142,9 @@ function refresh() {
   });
   const layer = state.layer === null ? "mean over layers" : `layer ${state.layer}`;
   const quantity = state.kind === "saliency" ? "S of a word" : "attention of a word to its context";
-  legendBox.replaceChildren(scale.legend(`${quantity}, ${DATA.row} row, ${layer}`), marks());
+  const verb = state.kind === "saliency" ? "rests on" : "attends to";
+  const meaning = `Dark: a word ${verb} little of ${DATA.context}; pale: ${verb} much. The outlined word is chosen: arcs and bars lead to what it ${verb}.`;
+  legendBox.replaceChildren(scale.legend(`${quantity}, ${DATA.row} row, ${layer}`), marks(), el("p", { class: "meaning", text: meaning }));
   kindButtons.forEach((button) => button.setAttribute("aria-pressed", button.dataset.kind === state.kind));
   drawList();
 }
@@ -153,14 +155,9 @@ function scoresOf(answer, layer) {
 
 function marks() {
   if (!SAMPLES.some((sample) => sample.answers.some((answer) => answer.hallucinated))) return null;
-  return el(
-    "p",
-    { class: "marks" },
-    el("span", { class: "word", text: "word", data: { mark: "absent" } }),
-    el("span", { text: "names an object that is not in the image" }),
-    el("span", { class: "word", text: "word", data: { mark: "present" } }),
-    el("span", { text: "one that is" }),
-  );
+  const word = (mark) => el("span", { class: "word", text: "word", data: { mark } });
+  const texts = ["names an object that is not in the image", "one that is"].map((text) => el("span", { text }));
+  return el("p", { class: "marks" }, word("absent"), texts[0], word("present"), texts[1]);
 }
 
 function drawList() {

@@ -5,14 +5,15 @@ class Panel {
     this.answer = answer;
     this.chooseLayer = chooseLayer;
     this.record = el("dl", { class: "record" });
-    this.rejections = el("section", { class: "panel rejections" });
+    this.rejections = el("div", { class: "rejections" });
     this.layers = el("div", { class: "layers", role: "radiogroup", "aria-label": "Layer" });
     this.groups = el("table", { class: "groups" });
     this.layerTitle = el("h3");
     this.groupTitle = el("h3");
     this.title = el("h3");
     this.ownNote = el("p", { class: "own quiet" });
-    this.recordBox = el("section", { class: "panel record-box" }, this.title, this.record, this.ownNote);
+    // next to the words, or below them and in sight as long as they are
+    this.beside = el("section", { class: "panel beside", "aria-label": "Chosen word" }, this.title, this.record, this.ownNote, this.rejections);
     this.details = el(
       "div",
       { class: "panel details" },

@@ -14,11 +14,9 @@ class Side {
       { class: "side", "aria-label": answer.label },
       el("header", { class: "side-head" }, el("h2", { text: answer.label }), el("p", { class: "quiet", text: this.summary() })),
       this.maps.node,
-      this.text.node,
+      el("div", { class: "reading" }, this.text.node, this.panel.beside),
       this.strips.node,
-      this.panel.recordBox,
       this.panel.details,
-      this.panel.rejections,
       el("p", { class: "options quiet", text: answer.options }),
     );
     this.node.addEventListener("pointerdown", () => act.activate(this));
