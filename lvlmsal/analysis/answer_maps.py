@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from lvlmsal.analysis.panels import Labels, draw_triangle, name_ticks, save, token_title
-from lvlmsal.saliency.plot import new_figure
+from lvlmsal.analysis.panels import draw_triangle, save, token_title
+from lvlmsal.saliency.plot import FRAME, UNSEEN, Labels, add_color_bar, name_ticks, new_figure
 from lvlmsal.saliency.report import Quantity, SaliencyReport
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _COLUMNS = 8
+_ROW_SCALE = "share of the row's largest value"
 _QUANTITIES: tuple[Quantity, ...] = ("attention", "saliency")
 
 
@@ -54,7 +55,8 @@ def plot_layer_grid(report: SaliencyReport, path: Path | str | None = None) -> F
             values = report.token_map(of=of, layer=layer)
             draw_triangle(axes, values, rows=everything, columns=everything)
             axes.set_title(f"layer {layer}", fontsize=8)
-            axes.tick_params(labelsize=6)
+            axes.tick_params(labelsize=8)
+        add_color_bar(block, panels, _ROW_SCALE)
     return save(figure, path)
 
 
@@ -85,11 +87,12 @@ def plot_answer(
         raise IndexError(f"tokens {list(tokens)}: expected some from 1 to {count - 1}")
     values = report.token_map()
     height = max(4.0, 2.9 * len(tokens))
-    figure = new_figure(height + 5.2, height + 0.3)
+    figure = new_figure(height + 6.0, height + 0.3)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[height, 5.2]).flat
     whole = left.subplots()
     draw_triangle(whole, values, rows=range(count), columns=range(count))
     whole.set_title(f"saliency of {count} tokens", fontsize=9)
+    add_color_bar(left, [whole], _ROW_SCALE)
     _name_objects(whole, report, labels)
     for token, axes in zip(tokens, right.subplots(len(tokens), 1, squeeze=False).flat, strict=True):
         start = max(0, token - window)
@@ -138,15 +141,17 @@ def plot_interventions(
     maps = [report.token_map() for report in (first, second)]
     seen = torch.ones_like(maps[0]).tril(-1).bool()
     largest = max(float(torch.cat([values[seen] for values in maps]).quantile(0.99)), 1e-12)
-    figure = new_figure(13, 7.2)
+    figure = new_figure(14, 7.2)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.35, 1]).flat
     panels = above.subplots(1, 3)
     for axes, name, values in zip(panels, reports, maps, strict=False):
         draw_triangle(axes, values, largest=largest, rows=everything, columns=everything)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(f"saliency, {name}", fontsize=9)
         _name_objects(axes, first, labels, columns=False)
     change = maps[1] - maps[0]
     bound = float(change[seen].abs().max())
+    add_color_bar(above, panels[:2], "saliency", largest=largest)
+    # a difference has two ends and a middle; red and blue differ with any color blindness
     shown = panels[2].imshow(
         change.masked_fill(~seen, torch.nan).numpy(),
         cmap="RdBu_r",
@@ -155,17 +160,20 @@ def plot_interventions(
         interpolation="nearest",
         aspect="auto",
     )
-    panels[2].tick_params(labelsize=7)
+    panels[2].set_facecolor(UNSEEN)
+    panels[2].tick_params(labelsize=8)
     panels[2].set_title(f"{second_name} - {first_name}", fontsize=9)
-    above.colorbar(shown, ax=panels[2]).ax.tick_params(labelsize=6)
+    bar = above.colorbar(shown, ax=panels[2], pad=0.01, aspect=25)
+    bar.set_label("difference of saliency", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
     axes = below.subplots()
     for name, report, color in ((first_name, first, "#777777"), (second_name, second, "#009e73")):
         heights = [torch.nan if value is None else value for value in report.saliency]
         axes.plot(everything, heights, marker="o", ms=3, lw=1, color=color, label=name)
     axes.set_xticks(everything)
-    name_ticks(axes, first.tokens, labels or [None] * len(first.tokens), size=6.5)
-    axes.set_ylabel("S(c)", fontsize=8)
-    axes.tick_params(axis="y", labelsize=7)
+    name_ticks(axes, first.tokens, labels or [None] * len(first.tokens), size=8)
+    axes.set_ylabel("S(c)", fontsize=9)
+    axes.tick_params(axis="y", labelsize=8)
     axes.legend(fontsize=8, frameon=False)
     return save(figure, path)
 
@@ -176,7 +184,7 @@ def _name_objects(
     """Ticks at the names of objects alone: an answer has more tokens than a map has room for."""
     places = [index for index, label in enumerate(labels or []) if label is not None]
     if not labels or not places:
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=8)
         return
     names, kinds = [report.tokens[i] for i in places], [labels[i] for i in places]
     axes.set_yticks(places)
@@ -189,7 +197,7 @@ def _name_objects(
 def _frame(axes: Axes, corner: tuple[float, float], width: float, height: float) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#56b4e9", lw=1.2))
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=FRAME, lw=1.4))
 
 
 def _part(items: Sequence[T], places: range) -> list[T]:

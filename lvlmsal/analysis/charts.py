@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lvlmsal.analysis.mention_comparison import Comparison
-from lvlmsal.analysis.panels import CORRECT, HALLUCINATED, save
+from lvlmsal.analysis.panels import save
 from lvlmsal.analysis.scores import SCORES
-from lvlmsal.saliency.plot import as_text, new_figure
+from lvlmsal.saliency.plot import CORRECT, HALLUCINATED, as_text, new_figure
 from lvlmsal.statistics.intervals import Interval
 
 if TYPE_CHECKING:

@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlmsal.analysis.panels import Labels, draw_image, draw_strip, save, token_title
+from lvlmsal.analysis.panels import draw_image, draw_strip, save, token_title
 from lvlmsal.saliency.options import FUSIONS
-from lvlmsal.saliency.plot import new_figure
+from lvlmsal.saliency.plot import Labels, add_color_bar, new_figure
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_OWN_SCALE = "share of the map's\nlargest value"
 
 
 def plot_tokens(
@@ -46,7 +49,7 @@ def plot_tokens(
         UnsupportedError: matplotlib is not installed.
     """
     _check(report, tokens)
-    figure = new_figure(14, 2.5 * len(tokens) + 0.3)
+    figure = new_figure(14.5, 2.5 * len(tokens) + 0.3)
     widths = {"width_ratios": [1, 1, 1, 4]}
     grid = figure.subplots(len(tokens), 4, squeeze=False, gridspec_kw=widths)
     place = slice(None) if layer is None else [report.layers.index(layer)]
@@ -56,14 +59,15 @@ def plot_tokens(
         plain.set_axis_off()
         if image < len(report.images):
             plain.imshow(report.images[image])
-        left.set_title("attention", fontsize=8)
-        right.set_title("saliency", fontsize=8)
+        left.set_title("attention", fontsize=9)
+        right.set_title("saliency", fontsize=9)
         strips = [
             ("attention", report.attention[token, place].mean(0)),
             ("saliency", report.rows[token, place].mean(0)),
         ]
         draw_strip(text, report, strips, token, labels=labels)
         text.set_title(token_title(report, token, labels), fontsize=9, loc="left")
+    add_color_bar(figure, list(grid.flat), _OWN_SCALE, shrink=min(1.0, 2 / len(tokens)))
     return save(figure, path)
 
 
@@ -97,9 +101,10 @@ def plot_fusions(
         draw_image(axes, report, token, image=image, fusion=fusion)
         known = (aurocs or {}).get(fusion)
         bounds = f"\nAUROC {known.value:.3f} [{known.low:.3f}, {known.high:.3f}]" if known else ""
-        axes.set_title(fusion + bounds, fontsize=8)
+        axes.set_title(fusion + bounds, fontsize=9)
     strips = [(fusion, report.maps[fusion][token].mean(0)) for fusion in FUSIONS]
     draw_strip(below.subplots(), report, strips, token, labels=labels)
+    add_color_bar(above, above.axes, _OWN_SCALE)
     figure.suptitle(token_title(report, token, labels), fontsize=9)
     return save(figure, path)
 

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lvlmsal.saliency.options import FusionName
-from lvlmsal.saliency.plot import as_label
+from lvlmsal.saliency.plot import FRAME, Labels, as_label, color_map, name_ticks
 from lvlmsal.saliency.report import Quantity, SaliencyReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CORRECT: Final = "#0072b2"
-HALLUCINATED: Final = "#d55e00"
-"""Blue and vermilion of Okabe and Ito's palette, which color-blind people distinguish."""
-
-MAP: Final = "magma"
-
-Labels = Sequence[bool | None]
-"""What `lvlmsal.analysis.labels.object_labels` says of each token; True is hallucinated."""
-
 
 def draw_triangle(
     axes: Axes, values: Tensor, *, largest: float | None = None, rows: range, columns: range
 ) -> None:
-    """A part of a token-to-token map; what a token cannot see stays white.
+    """A part of a token-to-token map; what a token cannot see is gray.
 
     Args:
         axes: Where to draw.
         values: Shape (T, T): what each token (row) draws from each other one (column).
-        largest: Value of the brightest color; by default each row has its own, its largest value,
+        largest: Value of the palest color; by default each row has its own, its largest value,
             so that rows can be compared by shape.
         rows: Tokens to show.
         columns: Tokens that they draw from.
@@ -47,7 +38,7 @@ def draw_triangle(
     shown = part.masked_fill(unseen, torch.nan)
     axes.imshow(
         shown.numpy(),
-        cmap=MAP,
+        cmap=color_map(),
         vmin=0,
         vmax=1 if largest is None else largest,
         interpolation="nearest",
@@ -93,7 +84,9 @@ def draw_image(
         axes.imshow(report.images[image].convert("L"), cmap="gray", extent=extent, alpha=0.55)
     peak = float(heat.max())
     strength = (heat / peak if peak > 0 else heat).numpy()
-    axes.imshow(strength, cmap=MAP, vmin=0, vmax=1, extent=extent, alpha=0.85 * strength)
+    # as in the explorer: the larger the value, the less of the image is seen through it
+    alpha = (150 + 90 * strength) / 255
+    axes.imshow(strength, cmap=color_map(), vmin=0, vmax=1, extent=extent, alpha=alpha)
 
 
 def draw_strip(
@@ -120,32 +113,17 @@ def draw_strip(
     start = max(report.spans.context_start("after_image"), stop - window)
     part = torch.stack([row[start:stop] for _, row in rows])
     part = part / part.amax(1, keepdim=True).clamp_min(torch.finfo(part.dtype).tiny)
-    axes.imshow(part.numpy(), cmap=MAP, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
+    axes.imshow(
+        part.numpy(), cmap=color_map(), vmin=0, vmax=1, interpolation="nearest", aspect="auto"
+    )
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
     axes.set_xticks(range(stop - start))
     texts = report.position_texts[start:stop]
     name_ticks(axes, texts, [_label_at(report, labels, at) for at in range(start, stop)])
     # where the answer begins
     border = report.spans.output_start - start - 0.5
     if 0 < border < stop - start - 1:
-        axes.axvline(border, color="white", lw=1.5)
-
-
-def name_ticks(
-    axes: Axes, texts: Sequence[str], labels: Labels, *, vertical: bool = False, size: float = 7
-) -> None:
-    """Write tokens at the ticks of an axis, those of objects in the color of their label."""
-    names = [as_label(text) for text in texts]
-    if vertical:
-        axes.set_yticklabels(names, fontsize=size)
-        ticks = axes.get_yticklabels()
-    else:
-        axes.set_xticklabels(names, fontsize=size, rotation=90)
-        ticks = axes.get_xticklabels()
-    for tick, label in zip(ticks, labels, strict=True):
-        if label is not None:
-            tick.set_color(HALLUCINATED if label else CORRECT)
-            tick.set_fontweight("bold")
+        axes.axvline(border, color=FRAME, lw=1.5)
 
 
 def token_title(report: SaliencyReport, token: int, labels: Labels | None = None) -> str:

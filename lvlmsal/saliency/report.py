@@ -183,11 +183,22 @@ class SaliencyReport:
         start, end = self.spans.output
         return self._values(of, fusion)[:, self._places(layer), start:end].mean(1)
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw the token-by-token saliency next to the attention; needs the ``plot`` extra."""
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        labels: Sequence[bool | None] | None = None,
+    ) -> Figure:
+        """Draw the token-by-token saliency next to the attention; needs the ``plot`` extra.
+
+        Args:
+            path: where to save it; the suffix chooses the format.
+            labels: for each token whether it names an object that is not in the image, None where
+                it names none; such words are marked.
+        """
         from lvlmsal.saliency.plot import plot_report
 
-        return plot_report(self, path)
+        return plot_report(self, path, labels=labels)
 
     def to_pandas(self) -> pd.DataFrame:
         """A frame with a row for each token and each group of positions before it.

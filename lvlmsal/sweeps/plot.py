@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lvlmsal.colors import color as color_of
+from lvlmsal.colors import ink_on
 from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.metrics.columns import Column
-from lvlmsal.saliency.plot import as_text
+from lvlmsal.saliency.plot import add_color_bar, as_text, color_map
 from lvlmsal.sweeps.axes import Grid, shown
 from lvlmsal.sweeps.table import Block, Measured, blocks, heading
 
@@ -51,7 +53,8 @@ def plot_grid(
         rows = [[block] for block in found]
     columns = max(len(_panels(row[0])) for row in rows)
     height = 2.7 if len(grid.axes) == 1 else 0.9 + 0.42 * len(_values(grid, 0))
-    figure = Figure(figsize=(2.7 * columns, height * len(rows) + 0.6), layout="constrained")
+    width = 2.7 if len(grid.axes) == 1 else 3.4
+    figure = Figure(figsize=(width * columns, height * len(rows) + 0.6), layout="constrained")
     places = figure.subplots(len(rows), columns, squeeze=False)
     for row, axes in zip(rows, places, strict=True):
         panels = _panels(row[0])
@@ -65,7 +68,7 @@ def plot_grid(
                 place.set_title(title, fontsize=9)
                 place.set_xlabel(grid.axes[0], fontsize=8)
             else:
-                _heat(place, grid, row[0], value)
+                _heat(place, grid, row[0], value, title)
                 place.set_title(_with_baseline(title, row[0], value, baseline), fontsize=8)
         axes[0].set_ylabel(_row_label(grid, row, several=len(rows) > 1), fontsize=8)
     if len(grid.axes) == 1:
@@ -160,7 +163,7 @@ def _lines(
         xs, [shown(v) for v in values], rotation=turned, ha="right" if turned else "center"
     )
     place.set_xlim(-0.4, len(values) - 0.6)
-    place.tick_params(labelsize=7)
+    place.tick_params(labelsize=8)
     place.grid(axis="y", color="#e6e6e6", linewidth=0.7)
     place.set_axisbelow(True)
     place.spines[["top", "right"]].set_visible(False)
@@ -173,7 +176,7 @@ def _lengths(value: float | None, low: float | None, high: float | None) -> tupl
     return max(0.0, value - low), max(0.0, high - value)
 
 
-def _heat(place: Axes, grid: Grid, block: Block, value: Value) -> None:
+def _heat(place: Axes, grid: Grid, block: Block, value: Value, title: str) -> None:
     down, across = _values(grid, 0), _values(grid, 1)
     by_point = {point.method: point for point in grid.points}
     table = [[float("nan")] * len(across) for _ in down]
@@ -182,17 +185,18 @@ def _heat(place: Axes, grid: Grid, block: Block, value: Value) -> None:
         if found is not None:
             table[down.index(point.values[0])][across.index(point.values[1])] = found
     known = [number for line in table for number in line if number == number]
-    lowest, span = min(known, default=0.0), (max(known, default=0.0) - min(known, default=0.0))
-    place.imshow(table, cmap="cividis", aspect="auto")
+    lowest, largest = min(known, default=0.0), max(known, default=0.0)
+    place.imshow(table, cmap=color_map(), vmin=lowest, vmax=largest, aspect="auto")
     for y, line in enumerate(table):
         for x, number in enumerate(line):
-            # light letters on the dark half of the colors
-            dark = number - lowest < 0.55 * span
-            color = "white" if dark else "black"
-            place.text(x, y, f"{number:.3g}", ha="center", va="center", fontsize=8, color=color)
+            share = (number - lowest) / (largest - lowest) if largest > lowest else 0.0
+            ink = ink_on(color_of(share)) if number == number else "#111"
+            place.text(x, y, f"{number:.3g}", ha="center", va="center", fontsize=8, color=ink)
+    if largest > lowest:
+        add_color_bar(place.figure, [place], title, lowest=lowest, largest=largest)
     place.set_xticks(range(len(across)), [shown(v) for v in across])
     place.set_yticks(range(len(down)), [shown(v) for v in down])
-    place.tick_params(labelsize=7, length=0)
+    place.tick_params(labelsize=8, length=0)
 
 
 def _with_baseline(title: str, block: Block, value: Value, baseline: str) -> str:

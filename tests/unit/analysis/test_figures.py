@@ -12,9 +12,9 @@ from lvlmsal.analysis.answer_maps import plot_answer, plot_interventions, plot_l
 from lvlmsal.analysis.charts import plot_aurocs, plot_bins, plot_layers
 from lvlmsal.analysis.maps import plot_fusions, plot_tokens
 from lvlmsal.analysis.mention_comparison import compare
-from lvlmsal.analysis.panels import CORRECT, HALLUCINATED
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS
+from lvlmsal.saliency.plot import CORRECT, HALLUCINATED
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.statistics.intervals import Interval
 from tests.unit.analysis.conftest import make_rows
@@ -34,8 +34,10 @@ def test_attention_beside_saliency(report: SaliencyReport, tmp_path: Path) -> No
     path = tmp_path / "tokens.png"
     figure = plot_tokens(report, [1, 3], path, labels=LABELS)
     assert path.read_bytes()[:4] == b"\x89PNG"
-    panels = figure.axes
+    *panels, bar = figure.axes
     assert len(panels) == 8
+    assert "share of the map" in bar.get_ylabel()
+    assert [float(tick.get_text()) for tick in bar.get_yticklabels()][::5] == [0.0, 1.0]
     for line, token in enumerate((1, 3)):
         _, attention, saliency, text = panels[4 * line : 4 * line + 4]
         for axes, of in ((attention, "attention"), (saliency, "saliency")):
@@ -49,8 +51,12 @@ def test_attention_beside_saliency(report: SaliencyReport, tmp_path: Path) -> No
             expected = rows[token].mean(0)[start:stop]
             assert drawn(text)[strip] == pytest.approx((expected / expected.max()).numpy())
         assert len(text.get_xticklabels()) == stop - start
-    named = {t.get_color() for t in panels[7].get_xticklabels()}
-    assert HALLUCINATED in named
+    ticks = panels[7].get_xticklabels()
+    wrong = [tick for tick in ticks if tick.get_color() == HALLUCINATED]
+    # with a sign as well, which the axis explains
+    assert [tick.get_text() for tick in wrong] == [f"▲ {report.tokens[1].strip() or '␣'}"]
+    assert sum("▲" in tick.get_text() for tick in ticks) == 1
+    assert panels[7].get_xlabel() == "▲ names an object that is not in the image"
     assert "hallucinated" in panels[3].get_title(loc="left")
     one = plot_tokens(report, [2], layer=report.layers[0]).axes
     expected = report.image_map(2, layer=report.layers[0])
@@ -74,14 +80,15 @@ def test_every_layer_has_a_panel(report: SaliencyReport) -> None:
 
 def test_the_magnified_view_is_a_part_of_the_whole(report: SaliencyReport) -> None:
     figure = plot_answer(report, [3, 5], labels=LABELS, window=2)
-    _whole, *views = figure.axes
+    _whole, _bar, *views = figure.axes
     values = report.token_map().numpy()
     for axes, token in zip(views, (3, 5), strict=True):
         last = drawn(axes)[-1]
         part = values[token, token - 2 : token]
         assert last == pytest.approx(part / part.max())
         assert [t.get_text() for t in axes.get_xticklabels()] == [
-            text.strip() or "␣" for text in report.tokens[token - 2 : token]
+            ("▲ " if LABELS[at] else "") + (report.tokens[at].strip() or "␣")
+            for at in range(token - 2, token)
         ]
     assert len(_whole.patches) == 2
     names = {tick.get_color() for tick in _whole.get_yticklabels()}

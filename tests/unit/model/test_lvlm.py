@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -267,6 +268,22 @@ def test_a_plot_is_written(tmp_path: Path, images: int) -> None:
     )
     assert heat[1, 0] == pytest.approx(share)
     assert heat[1, 1] == pytest.approx(float(row[start] / row[start:].max()))
+    # the first token sees nothing of the answer, the second one the first
+    answer = 1 + report.spans.output_start - start
+    assert np.isnan(np.ma.filled(heat[0, answer:], np.nan)).all()
+    assert list(np.isnan(np.ma.filled(heat[1, answer:], np.nan)))[:2] == [False, True]
+    bar = figure.axes[3]
+    assert "share of the row's largest word" in bar.get_ylabel()
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert not any("▲" in name for name in names)
+    labels = [True, *[None] * (len(report.tokens) - 1)]
+    marked = report.plot(labels=labels).axes[0]
+    texts = [tick.get_text() for tick in marked.get_yticklabels()]
+    assert texts == [f"▲ {names[0]}", *names[1:]]
+    columns = [tick.get_text() for tick in marked.get_xticklabels()]
+    assert [place for place, text in enumerate(columns) if "▲" in text] == [answer]
+    with pytest.raises(ValueError, match="labels, one a token, got 1"):
+        report.plot(labels=[True])
 
 
 def asking(text: str, **image: object) -> list[dict[str, Any]]:

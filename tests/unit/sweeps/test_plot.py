@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lvlmsal.colors import color
 from lvlmsal.sweeps.axes import Grid, Point
 from lvlmsal.sweeps.costs import Cost
 from lvlmsal.sweeps.plot import plot_grid
@@ -80,11 +81,17 @@ def test_two_axes_are_a_heat_map_for_each_model() -> None:
     values: dict[str, Any] = {"greedy": 0.0, **{p.method: i / 10 for i, p in enumerate(points)}}
     figure = plot_grid(grid, [*of_model("m", values), *of_model("n", values)], RESULTS, start="0x")
     assert figure is not None
-    assert len(figure.axes) == 4
-    for axes in figure.axes[::2]:
+    maps = [axes for axes in figure.axes if axes.images]
+    bars = [axes for axes in figure.axes if not axes.images]
+    assert [len(maps), len(bars)] == [4, 4]
+    assert {bar.get_ylabel() for bar in bars} == {"score ↑", "ms/token in batches of 4"}
+    for axes in maps[::2]:
         np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0.1, 0.2], [0.3, 0.4, 0.5]])
         assert [text.get_text() for text in axes.texts] == ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]
         assert "(greedy: 0)" in axes.get_title()
+        # the scale of every page, from its darkest to its palest color
+        ends = axes.images[0].cmap([0.0, 1.0])[:, :3] * 255
+        np.testing.assert_allclose(ends, [color(0), color(1)])
 
 
 def test_three_axes_are_left_to_the_tables() -> None:
