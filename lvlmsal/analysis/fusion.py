@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from lvlmsal.analysis.charts import plot_intervals
@@ -19,8 +18,9 @@ from lvlmsal.analysis.maps import plot_fusions
 from lvlmsal.analysis.mlp import FOLDS, cross_validated_scores
 from lvlmsal.analysis.output import (
     Cell,
+    Line,
     counts,
-    interval_text,
+    interval_cell,
     new_table,
     numbers,
     title_of,
@@ -34,6 +34,7 @@ from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals
 from lvlmsal.statistics.intervals import Interval
+from lvlmsal.tables.table import Table
 
 
 @dataclass
@@ -204,10 +205,11 @@ def analyze_fusion(
 def _table(cell: Cell, found: FusionAnalysis) -> Table:
     correct, wrong = counts(found.scores[cell].correct)
     title = f"{title_of(cell)}: {correct} correct and {wrong} hallucinated mentions"
-    table = new_table(title, "fusion", "AUROC", "product minus this", "with log-probability")
+    rows: list[Line] = []
     for fusion, interval in found.aurocs[cell].items():
         name = f"mlp (fitted, {FOLDS} folds of images)" if fusion == "mlp" else fusion
         gain = found.gains[cell].get(fusion)
         likeness = f"{found.scores[cell].likeness(fusion):+.2f}"
-        table.add_row(name, interval_text(interval), interval_text(gain, "+"), likeness)
-    return table
+        rows.append([name, interval_cell(interval), interval_cell(gain, "+"), likeness])
+    heads = ("fusion", "AUROC", "product minus this", "with log-probability")
+    return new_table(title, heads, rows)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.table import Table
-
 from lvlmsal.analysis.answer_maps import plot_answer, plot_interventions, plot_layer_grid
 from lvlmsal.analysis.charts import plot_layers
 from lvlmsal.analysis.described_run import describe
@@ -16,8 +14,9 @@ from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_tokens
 from lvlmsal.analysis.output import (
     Cell,
+    Line,
     counts,
-    interval_text,
+    interval_cell,
     new_table,
     numbers,
     title_of,
@@ -30,6 +29,7 @@ from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.statistics.auroc import auroc_intervals
 from lvlmsal.statistics.intervals import Interval
+from lvlmsal.tables.table import Table
 
 ALL_LAYERS = SaliencyOptions(layers=None)
 """The defaults, with every layer of the decoder."""
@@ -204,8 +204,8 @@ def _table(
 ) -> Table:
     correct, wrong = counts(scores.correct)
     title = f"{title_of(cell)}: AUROC of each layer, {correct} correct and {wrong} hallucinated"
-    table = new_table(title, "layer", *quantities)
-    for layer in scores.layers:
-        texts = (interval_text(layers[layer]) for layers in quantities.values())
-        table.add_row(str(layer), *texts)
-    return table
+    rows: list[Line] = [
+        [str(layer), *(interval_cell(layers[layer]) for layers in quantities.values())]
+        for layer in scores.layers
+    ]
+    return new_table(title, ["layer", *quantities], rows)

@@ -6,14 +6,16 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
-from lvlmsal.escaping import csv_cell, visible
+from lvlmsal.escaping import csv_cell
 from lvlmsal.statistics.intervals import Interval
+from lvlmsal.tables.table import Cell as TableCell
+from lvlmsal.tables.table import Head, Row, Table
 
 Cell = tuple[str, str, str]
 """Model, method and benchmark: what is compared is compared within one."""
+
+Line = list[str | TableCell]
+"""A row of a table."""
 
 
 def title_of(cell: Cell) -> str:
@@ -31,26 +33,23 @@ def numbers(interval: Interval | None) -> tuple[float | None, float | None, floa
     return (interval.value, interval.low, interval.high) if interval else (None, None, None)
 
 
-def interval_text(interval: Interval | None, sign: str = "") -> str:
-    """Value and bounds as text; `sign` is ``"+"`` for differences.
+def interval_cell(interval: Interval | None, sign: str = "") -> TableCell:
+    """Value and bounds in a table; `sign` is ``"+"`` for differences.
 
     Example:
-        >>> interval_text(Interval(0.25, 0.1, 0.4, 20), "+")
-        '+0.250 [+0.100, +0.400]'
+        >>> interval_cell(Interval(0.25, 0.1, 0.4, 20), "+").parts
+        ['+0.250', '[+0.100, +0.400]']
     """
     if interval is None:
-        return ""
+        return TableCell("")
     value, low, high = (f"{number:{sign}.3f}" for number in numbers(interval))
-    return f"{value} [{low}, {high}]"
+    return TableCell(value, f"[{low}, {high}]")
 
 
-def new_table(title: str, first: str, *others: str) -> Table:
-    """An empty table for the terminal; all columns but the first are set to the right."""
-    table = Table(title=Text(visible(title)), title_justify="left", pad_edge=False)
-    table.add_column(first)
-    for heading in others:
-        table.add_column(Text(visible(heading)), justify="right")
-    return table
+def new_table(title: str, heads: Sequence[str], rows: Iterable[Line]) -> Table:
+    """A table whose first column holds words, and the others numbers."""
+    first, *others = heads
+    return Table(title, [Head(first, words=True), *map(Head, others)], [Row.of(r) for r in rows])
 
 
 def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:

@@ -7,14 +7,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from lvlmsal.analysis.added import Added, added_value
 from lvlmsal.analysis.charts import plot_aurocs, plot_bins
 from lvlmsal.analysis.described_run import describe, judged
 from lvlmsal.analysis.mention_comparison import Binning, Comparison, compare, complete
 from lvlmsal.analysis.mentions import MentionRow, by_cell, mention_rows, write_mentions
-from lvlmsal.analysis.output import Cell, interval_text, new_table, numbers, title_of, write_csv
+from lvlmsal.analysis.output import (
+    Cell,
+    Line,
+    interval_cell,
+    new_table,
+    numbers,
+    title_of,
+    write_csv,
+)
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config.reading import ConfigSource
@@ -23,6 +29,7 @@ from lvlmsal.evaluation.results.records import finite
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
+from lvlmsal.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -186,20 +193,24 @@ def _table(
         f"{title_of(cell)}: {counts['correct']} correct and {counts['hallucinated']} "
         f"hallucinated mentions in {counts['images']} images"
     )
-    table = new_table(title, "score", "correct", "hallucinated", "AUROC", "p", "S(c) minus this")
+    rows: list[Line] = []
     for entry in found:
         means = (f"{mean:.4g} ± {sd:.2g}" for mean, sd in entry.moments.values())
-        table.add_row(
-            SCORES[entry.score].heading,
-            *means,
-            interval_text(entry.auroc),
-            f"{entry.p_value:.2g}",
-            interval_text(entry.gain, "+"),
+        rows.append(
+            [
+                SCORES[entry.score].heading,
+                *means,
+                interval_cell(entry.auroc),
+                f"{entry.p_value:.2g}",
+                interval_cell(entry.gain, "+"),
+            ]
         )
     if added:
-        table.add_section()
-        blank = ("", "")
-        table.add_row("all but saliency (fitted)", *blank, interval_text(added.rivals))
-        table.add_row("all (fitted)", *blank, interval_text(added.both))
-        table.add_row("what saliency adds", *blank, interval_text(added.gain, "+"))
-    return table
+        for name, interval, sign in (
+            ("all but saliency (fitted)", added.rivals, ""),
+            ("all (fitted)", added.both, ""),
+            ("what saliency adds", added.gain, "+"),
+        ):
+            rows.append([name, "", "", interval_cell(interval, sign), "", ""])
+    heads = ("score", "correct", "hallucinated", "AUROC", "p", "S(c) minus this")
+    return new_table(title, heads, rows)

@@ -11,6 +11,8 @@ import typer
 from lvlmsal.cli.commands import Commands, whole_number
 from lvlmsal.cli.console import new_console
 from lvlmsal.escaping import visible
+from lvlmsal.tables.table import Table
+from lvlmsal.tables.terminal import terminal_document
 
 if TYPE_CHECKING:
     from lvlmsal.saliency.options import SaliencyOptions
@@ -140,10 +142,9 @@ def _options(settings: list[str], **defaults: Any) -> SaliencyOptions:
 
 
 def _report(
-    tables: Sequence[Any], folder: Path, files: Sequence[str], notes: Sequence[str]
+    tables: Sequence[Table], folder: Path, files: Sequence[str], notes: Sequence[str]
 ) -> None:
     console = new_console()
-    for table in tables:
-        console.print(table)
+    console.print(terminal_document(tables, [], console.width))
     for line in [*notes, *(f"written: {folder / name}" for name in files)]:
         console.print(visible(line), markup=False, highlight=False, soft_wrap=True)

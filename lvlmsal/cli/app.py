@@ -181,7 +181,7 @@ def evaluate(
 
 
 app.command(
-    rich_help_panel=COUNT, epilog="lvlmsal compare runs/a runs/b --format latex -o table.tex"
+    rich_help_panel=COUNT, epilog="lvlmsal compare runs/a runs/b -o table.tex --style paper"
 )(compare)
 app.command(rich_help_panel=FIND, epilog="lvlmsal describe sgrs")(describe)
 app.command(rich_help_panel=LOOK, epilog="lvlmsal explore runs/demo -o page.html")(explore)
@@ -205,14 +205,15 @@ def list_names(
 ) -> None:
     """List registered components (options and details: lvlmsal describe NAME)."""
     from lvlmsal.cli.listing import listing, listing_table
+    from lvlmsal.tables.terminal import terminal_document
 
     found = listing(kind)
     if as_json:
         print_json(found)
         return
     console = new_console()
-    for name, entries in found.items():
-        console.print(listing_table(name, entries))
+    tables = [listing_table(name, entries) for name, entries in found.items()]
+    console.print(terminal_document(tables, [], console.width))
 
 
 @app.command(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lvlmsal.cli.console import UNFINISHED, new_console, say
-from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.errors import ConfigError
 from lvlmsal.escaping import visible
 
 
@@ -17,6 +17,13 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.")],
     form: Annotated[
         str | None, typer.Option("--format", help="md, latex, csv, html or json.")
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(
+            help="plain or paper (LaTeX under booktabs, ready for a paper); tidy (a line for each "
+            "figure) or wide (for each row) of CSV."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write instead of printing.")
@@ -42,11 +49,15 @@ def compare(
     Options may be given repeatedly; --allow takes several names, comma-separated. The exit code is
     1 if a run is unfinished.
     """
-    from lvlmsal.comparisons.comparing import FORMATS
     from lvlmsal.comparisons.comparing import compare as run
+    from lvlmsal.comparisons.comparing import style_of
 
-    if form is not None and form not in FORMATS:
-        raise UnknownName("format", form, FORMATS)
+    if form is None and output is not None:
+        form = _form_of(output)
+    if form is not None:
+        style_of(form, style)
+    elif style is not None:
+        raise ConfigError([f"--style {style} needs a format: add --format latex or --format csv"])
     found = run(
         runs,
         allow=allow or (),
@@ -55,19 +66,18 @@ def compare(
         benchmarks=benchmark or (),
         figures=figure or (),
     )
-    if output is not None:
-        text = found.write(form or _form_of(output))
+    if form is not None and output is not None:
         try:
-            output.write_text(text, encoding="utf-8", newline="\n")
+            output.write_text(found.write(form, style), encoding="utf-8", newline="\n")
         except OSError as error:
             raise ConfigError([f"{output} cannot be written: {error.strerror}"]) from error
         say(f"written: {output}")
     elif form is not None:
-        print(found.write(form), end="")
+        print(found.write(form, style), end="")
     else:
         new_console().print(found)
     if found.unfinished:
-        if output is not None or form is not None:
+        if form is not None:
             print(*map(visible, found.unfinished), sep="\n", file=sys.stderr)
         raise typer.Exit(UNFINISHED)
 

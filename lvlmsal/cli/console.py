@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from lvlmsal.escaping import visible
@@ -14,14 +15,19 @@ if TYPE_CHECKING:
 UNFINISHED = 1
 """Exit code for values of an unfinished run."""
 
+PIPE_WIDTH = 120
+"""Of what is printed into a pipe or a file, in characters."""
+
 
 def new_console() -> Console:
-    """Standard output; wide enough for tables where it is not a terminal."""
+    """Standard output, as wide as the terminal or as COLUMNS says, and a page's width otherwise."""
     from rich.console import Console
 
     # names may hold anything, so nothing that is printed is markup
     console = Console(markup=False, emoji=False)
-    return console if console.is_terminal else Console(width=140, markup=False, emoji=False)
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdecimal():
+        return console
+    return Console(width=PIPE_WIDTH, markup=False, emoji=False)
 
 
 def say(text: str) -> None:

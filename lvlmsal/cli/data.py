@@ -32,19 +32,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @data_app.command("list", epilog="lvlmsal data list --json")
 def list_data(as_json: AsJson = False) -> None:
     """List the benchmarks and the size of their official releases."""
-    from rich.table import Table
-
     from lvlmsal.registry import BENCHMARKS
+    from lvlmsal.tables.table import Head, Row, Table
+    from lvlmsal.tables.terminal import terminal_document
 
     found = [described_as("benchmarks", name) for name in BENCHMARKS]
     if as_json:
         print_json(found)
         return
-    table = Table("name", "summary", "official release", pad_edge=False)
+    rows = []
     for entry in found:
-        counts = [f"{label}: {counted(number)}" for label, number in entry["expected"].items()]
-        table.add_row(entry["name"], entry["summary"], "\n".join(counts) or "-")
-    new_console().print(table)
+        rows.append(Row.of([entry["name"], entry["summary"]]))
+        for label, counts in entry["expected"].items():
+            rows.append(Row.of(["", f"  {label}: {counted(counts)}"]))
+    heads = [Head("name", words=True), Head("summary, and sizes of official releases", words=True)]
+    console = new_console()
+    console.print(terminal_document([Table("", heads, rows)], [], console.width))
 
 
 @data_app.command("show", epilog="lvlmsal data show pope")

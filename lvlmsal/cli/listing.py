@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.registry import (
     ADAPTERS,
@@ -17,6 +15,7 @@ from lvlmsal.registry import (
     SCORERS,
     Registry,
 )
+from lvlmsal.tables.table import Head, Row, Table
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "adapters": ADAPTERS,
@@ -56,14 +55,12 @@ def listing(kind: str | None = None) -> dict[str, list[Entry]]:
 
 
 def listing_table(kind: str, entries: list[Entry]) -> Table:
-    """One kind as a table for the terminal."""
-    table = Table(title=kind, title_justify="left", pad_edge=False)
-    columns = ["name", "summary", *(["source"] if kind == "checkpoints" else [])]
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for entry in entries:
-        table.add_row(*(str(entry[column]) for column in columns))
-    return table
+    """One kind as a table."""
+    heads = [Head("name", words=True), Head("summary", words=True)]
+    if kind == "checkpoints":
+        heads.append(Head("source", words=True, below=1, prefix="  "))
+    rows = [Row.of(str(entry[head.title]) for head in heads) for entry in entries]
+    return Table(kind, heads, rows)
 
 
 def _entries(kind: str) -> list[Entry]:

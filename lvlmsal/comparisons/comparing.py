@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
-from lvlmsal.comparisons.layout import Block, csv_text, pair_table, row_table
+from lvlmsal.comparisons.layout import Block, pair_table, row_table
 from lvlmsal.comparisons.pairs import candidates, pairs_between
+from lvlmsal.comparisons.paper import paper_document
 from lvlmsal.comparisons.reading import Row, chosen, read_rows, run_names, scored
+from lvlmsal.comparisons.rows import Style, comparison_frame, csv_text
 from lvlmsal.comparisons.traits import differing_between, differing_inside, known_traits
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.escaping import visible
@@ -24,7 +26,12 @@ from lvlmsal.tables.markdown import markdown_document
 from lvlmsal.tables.table import Table
 from lvlmsal.tables.terminal import terminal_document
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMATS = ("md", "latex", "csv", "html", "json")
+STYLES = {"latex": ("plain", "paper"), "csv": get_args(Style)}
+"""Of the formats that have several; the first is the usual one."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,34 +79,65 @@ class Comparison:
             text += SIGNIFICANT
         if any("seeds" in entry for entry in entries):
             text += " ±: standard deviation over seeds, around their mean."
-        text += readers_text((row.title, row.entry) for block in self.blocks for row in block.rows)
+        text += self._readers()
         if any_dependent([*entries, *found]):
             text += " *: several answers are about one image, which McNemar's test does not allow."
         return [*self.unfinished, text, *self.notes]
 
-    def write(self, form: str) -> str:
+    def _readers(self) -> str:
+        return readers_text((row.title, row.entry) for block in self.blocks for row in block.rows)
+
+    def write(self, form: str, style: str | None = None) -> str:
         """The comparison as a text.
 
         Args:
             form: One of `FORMATS`.
+            style: One of the `STYLES` of the format. LaTeX is ``"plain"``, with all that the other
+                formats say and without a package, or ``"paper"``: a float for each metric under
+                booktabs, the best value of each group in bold, differences to the control as
+                subscripts. CSV is ``"tidy"`` or ``"wide"``, as `to_pandas` has it.
 
         Raises:
-            UnknownName: There is no such format.
+            UnknownName: There is no such format, or no such style of it.
         """
+        style = style_of(form, style)
         if form == "json":
             # what is spelled as \uXXXX is the same in JSON
             text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
             return visible(text, keep="\n") + "\n"
         if form == "csv":
-            return csv_text(self.blocks)
+            return csv_text(self.blocks, "wide" if style == "wide" else "tidy")
+        if style == "paper":
+            readers = self._readers().strip()
+            notes = [*self.unfinished, *([readers] if readers else []), *self.notes]
+            return paper_document(self.blocks, notes)
         tables, notes = self.tables(), self.legend()
         if form == "html":
             return render("comparisons/page.html", tables=tables, notes=notes)
-        if form == "latex":
-            return latex_document(tables, notes)
-        if form == "md":
-            return markdown_document(tables, notes)
-        raise UnknownName("format", form, list(FORMATS))
+        return (
+            latex_document(tables, notes) if form == "latex" else markdown_document(tables, notes)
+        )
+
+    def to_pandas(self, style: Style = "tidy") -> pd.DataFrame:
+        """The comparison as a frame; needs the ``pandas`` extra.
+
+        Args:
+            style: ``"tidy"`` has a row for each run, model, method, benchmark and figure, with its
+                interval and its paired difference to the control; then a row for each difference
+                between runs and models, which has no value. ``"wide"`` has the same with all
+                figures side by side, such as ``accuracy.value`` and ``accuracy.difference``.
+
+        Returns:
+            A frame in which what is undefined is missing. The columns of a tidy one are always the
+            same.
+
+        Raises:
+            UnknownName: There is no such style.
+            UnsupportedError: pandas is not installed.
+        """
+        if style not in get_args(Style):
+            raise UnknownName("style of a frame", style, get_args(Style))
+        return comparison_frame(self.blocks, style)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -127,9 +165,10 @@ class Comparison:
         }
 
     def __repr__(self) -> str:
-        shown = ", ".join(block.benchmark for block in self.blocks)
+        parts = [list(self.runs), [block.benchmark for block in self.blocks]]
+        runs, shown = (f"{', '.join(names[:4])}{' ...' * (len(names) > 4)}" for names in parts)
         rows = sum(len(block.rows) for block in self.blocks)
-        return f"Comparison({', '.join(self.runs)}: {shown}; {rows} rows)"
+        return f"Comparison({runs}: {shown}; {rows} rows)"
 
     def _repr_html_(self) -> str:
         return render("tables/templates/notebook.html", tables=self.tables(), notes=self.legend())
@@ -212,6 +251,25 @@ def compare(
         *(f"Not alike in one run, where rows keep to their control: {text}." for _, text in inside),
     )
     return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), notes)
+
+
+def style_of(form: str, style: str | None) -> str | None:
+    """The style that a format is written in.
+
+    Raises:
+        UnknownName: There is no such format, or no such style of it.
+    """
+    if form not in FORMATS:
+        raise UnknownName("format", form, list(FORMATS))
+    styles = STYLES.get(form, ())
+    if style is None:
+        return next(iter(styles), None)
+    if not styles:
+        owners = [f"{name} has {', '.join(known)}" for name, known in STYLES.items()]
+        raise ConfigError([f"{form} has no style {style!r}; {'; '.join(owners)}"])
+    if style not in styles:
+        raise UnknownName(f"style of {form}", style, styles)
+    return style
 
 
 def _told(by_benchmark: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:

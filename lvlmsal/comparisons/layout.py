@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lvlmsal.comparisons.pairs import Pair
 from lvlmsal.comparisons.reading import Row as RunRow
-from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation.report.entries import (
     against_cells,
     against_heads,
@@ -58,21 +54,48 @@ class Block:
         ]
         return tuple(chosen) or usual
 
+    @property
+    def varying(self) -> list[str]:
+        """What rows differ in, out of ``run``, ``model`` and ``method``."""
+        kinds = ("run", "model", "method")
+        return [kind for kind in kinds if len({getattr(row, kind) for row in self.rows}) > 1]
+
+    def shows(self, figure: str) -> bool:
+        """Whether a figure was asked for; all are where there is none of those that were."""
+        known = set(self.figures) & self.rows[0].entry["figures"].keys()
+        return not known or figure in known
+
+    def pair_titles(self, pair: Pair) -> list[str]:
+        """The rows of a pair by what tells them from others, such as ``llava with vcd``.
+
+        The second is called by that in which it is not the first one.
+        """
+        kinds = self.varying
+        other = [kind for kind in kinds if getattr(pair.row, kind) != getattr(pair.other, kind)]
+        return [_title(pair.row, kinds), _title(pair.other, other)]
+
+
+def _title(row: RunRow, kinds: Sequence[str]) -> str:
+    name = " with ".join(getattr(row, kind) for kind in ("model", "method") if kind in kinds)
+    return ": ".join(part for part in (row.run if "run" in kinds else "", name) if part)
+
 
 def row_table(block: Block) -> Table:
     """The rows of a benchmark."""
     columns = block.columns
     entries = [row.entry for row in block.rows]
+    first = [kind for kind in ("run", "model") if kind in block.varying]
     heads = [
-        *(Head(title, words=True) for title in ("run", "model", "method")),
-        *figure_heads(columns, entries, first=3),
-        *against_heads(method=2),
+        *(Head(title, words=True) for title in (*first, "method")),
+        *figure_heads(columns, entries, first=len(first) + 1),
+        *against_heads(method=len(first)),
         *map(Head, ("n", "ms/token")),
     ]
     rows = [
         Row.of(
             [
-                *(row.run, row.model, name_of(row.entry)),
+                *(getattr(row, kind) for kind in first),
+                name_of(row.entry),
                 *figure_cells(row.entry, columns),
                 *against_cells(row.entry),
                 samples_cell(row.entry),
@@ -81,7 +104,8 @@ def row_table(block: Block) -> Table:
         )
         for row in block.rows
     ]
-    return Table(f"{block.benchmark}: {entries[0]['metric']}", heads, rows)
+    model = "" if "model" in first else f" with {block.rows[0].model}"
+    return Table(f"{block.benchmark}: {entries[0]['metric']}{model}", heads, rows)
 
 
 def pair_table(block: Block) -> Table:
@@ -90,12 +114,15 @@ def pair_table(block: Block) -> Table:
     heads = [
         *(Head(title, words=True) for title in ("row", "against")),
         *(Head(f"Δ {column.title}") for column in columns),
-        *map(Head, ("changed", "tokens changed", "McNemar p", "pairs")),
+        Head("changed"),
+        Head("tokens changed", terminal=False),
+        Head("McNemar p", below=1, prefix=" McNemar p "),
+        Head("pairs"),
     ]
     rows = [
         Row.of(
             [
-                *(pair.row.title, pair.other.title),
+                *block.pair_titles(pair),
                 *(difference_cell(pair.found["differences"][c.figure], c) for c in columns),
                 count_cell(pair.found["changed"]),
                 count_cell(pair.found["tokens_changed"]),
@@ -106,64 +133,3 @@ def pair_table(block: Block) -> Table:
         for pair in block.pairs
     ]
     return Table(f"{block.benchmark}: between runs and models", heads, rows)
-
-
-def csv_text(blocks: Sequence[Block]) -> str:
-    """A line for each row and figure, and for each pair and figure."""
-    lines: list[dict[str, Any]] = []
-    for block in blocks:
-        for row in block.rows:
-            for name, figure in row.entry["figures"].items():
-                other = row.entry["compared_with"]
-                lines.append(
-                    {
-                        **_csv_head(row, name),
-                        **{key: figure.get(key) for key in ("value", "low", "high", "std")},
-                        "against": None
-                        if other is None
-                        else f"{row.run}: {row.model} with {other}",
-                        **_csv_difference(figure["difference"], row.entry),
-                    }
-                )
-        for pair in block.pairs:
-            for name, difference in pair.found["differences"].items():
-                lines.append(
-                    {
-                        **_csv_head(pair.row, name),
-                        "against": pair.other.title,
-                        **_csv_difference(difference, pair.found),
-                    }
-                )
-    text = io.StringIO()
-    heads = [*_csv_head(blocks[0].rows[0], ""), "value", "low", "high", "std", "against"]
-    heads += list(_csv_difference(None, blocks[0].rows[0].entry))
-    writer = csv.DictWriter(text, heads, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: csv_cell(value) for key, value in line.items()} for line in lines)
-    return text.getvalue()
-
-
-def _csv_head(row: RunRow, figure: str) -> dict[str, Any]:
-    return {
-        "run": row.run,
-        "model": row.model,
-        "method": row.method,
-        "benchmark": row.benchmark,
-        "seeds": " ".join(str(cell.seed) for cell in row.cells),
-        "n": row.entry["n"],
-        "failed": row.entry["failed"],
-        "figure": figure,
-    }
-
-
-def _csv_difference(
-    difference: Mapping[str, Any] | None, found: Mapping[str, Any]
-) -> dict[str, Any]:
-    test = found.get("mcnemar") or {}
-    return {
-        "difference": (difference or {}).get("value"),
-        "difference_low": (difference or {}).get("low"),
-        "difference_high": (difference or {}).get("high"),
-        "changed": found.get("changed"),
-        "mcnemar_p": test.get("p_value"),
-    }

@@ -26,7 +26,7 @@ from lvlmsal.sweeps.costs import cost_of
 from lvlmsal.sweeps.plot import plot_grid
 from lvlmsal.sweeps.reading import Sweep, read_sweep
 from lvlmsal.sweeps.saliency import mean_saliencies
-from lvlmsal.sweeps.table import Measured, markdown_tables, terminal_tables
+from lvlmsal.sweeps.table import Measured, html_tables, markdown_tables, terminal_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +118,9 @@ class SweepResult:
     def markdown(self) -> str:
         """The tables in Markdown, as in ``sweep.md``."""
         return markdown_tables(self.measured, self.sweep.grids, self.result.results)
+
+    def _repr_html_(self) -> str:
+        return html_tables(self.measured, self.sweep.grids, self.result.results)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""

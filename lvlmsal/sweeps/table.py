@@ -19,6 +19,7 @@ from lvlmsal.evaluation.report.entries import (
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
 from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
+from lvlmsal.pages import render
 from lvlmsal.sweeps import axes
 from lvlmsal.sweeps.axes import Grid
 from lvlmsal.sweeps.costs import Cost
@@ -152,6 +153,18 @@ def markdown_tables(measured: Sequence[Measured], grids: Sequence[Grid], results
         results: The content of ``results.json``.
     """
     return markdown_document(tables(measured, grids), [_legend(measured, results)])
+
+
+def html_tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Results) -> str:
+    """The same tables as HTML for a notebook, which has a style of its own for them.
+
+    Args:
+        measured: Every method on every model and benchmark.
+        grids: The grids.
+        results: The content of ``results.json``.
+    """
+    notes = [_legend(measured, results), *results["warnings"]]
+    return render("tables/templates/notebook.html", tables=tables(measured, grids), notes=notes)
 
 
 def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measured]]:

@@ -1,4 +1,4 @@
-"""Tables as LaTeX tabulars, which need no package."""
+"""Tables as LaTeX tabulars, which need no package, and as floats of a paper (booktabs)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,47 @@ def latex_document(tables: Iterable[Table], notes: Sequence[str]) -> str:
     """Tables, with notes under them as comments."""
     parts = [f"{latex_table(table)}\n" for table in tables]
     return "\n".join([*parts, *(f"% {one_line(note)}" for note in notes)]) + "\n"
+
+
+def latex_float(
+    shape: str,
+    heads: Sequence[str],
+    groups: Iterable[Iterable[Sequence[str]]],
+    caption: str,
+    label: str,
+) -> str:
+    """A table with a caption and rules of booktabs; its texts are LaTeX already.
+
+    Args:
+        shape: Of the columns, such as ``lrr``.
+        heads: What stands above them.
+        groups: Rows, with a rule between the groups.
+        caption: What stands above the table.
+        label: What the text refers to it by.
+    """
+    parts = ["\n".join(_bare_row(cells) for cells in group) for group in groups]
+    body = "\n\\midrule\n".join(parts)
+    return f"""\\begin{{table}}[t]
+\\centering
+\\caption{{{caption}}}
+\\label{{{label}}}
+\\small
+\\begin{{tabular}}{{{shape}}}
+\\toprule
+{_bare_row(heads)}
+\\midrule
+{body}
+\\bottomrule
+\\end{{tabular}}
+\\end{{table}}
+"""
+
+
+def _bare_row(cells: Sequence[str]) -> str:
+    first, *others = cells
+    # a bracket or a star would be taken for one of the \\\\ or of the rule before it
+    first = f"{{{first}}}" if first.startswith(("[", "*")) else first
+    return " & ".join([first, *others]) + r" \\"
 
 
 def _cell(cell: Cell) -> str:

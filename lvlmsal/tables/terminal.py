@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -38,16 +37,15 @@ def terminal_table(table: Table, width: int) -> list[RenderableType]:
         # intervals go under their values; the first columns, which are names, stand in each part
         first = next((i for i in places if not table.heads[i].words), len(table.heads))
         names, others = [i for i in places if i < first], [i for i in places if i >= first]
-        most = max(1, len(others))
-        while most > 1 and _measured(_part(table, names + others[:most], "\n")).minimum > width:
-            most -= 1
-        size = math.ceil(len(others) / math.ceil(len(others) / most)) if others else 1
-        parts = [
-            _part(table, names + others[start : start + size], "\n", _MORE if start else "")
-            for start in range(0, max(1, len(others)), size)
-        ]
-        for part in parts:
-            _fit(part, width)
+        parts = []
+        while others or not parts:
+            more = _MORE if parts else ""
+            for size in range(max(1, len(others)), 0, -1):
+                part = _part(table, names + others[:size], "\n", more)
+                if _fit(part, width):
+                    break
+            parts.append(part)
+            others = others[size:]
     found: list[RenderableType] = [each for part in parts for each in (part, Text())]
     return found + [each for note in table.notes for each in (shown(note, style="dim"), Text())]
 
@@ -73,18 +71,29 @@ def _measured(content: RenderableType) -> Measurement:
     return Measurement.get(ruler, ruler.options, content)
 
 
-def _fit(part: RichTable, width: int) -> None:
-    """Give numbers the room that they want, then names; rich would break words to make room."""
+def _fit(part: RichTable, width: int) -> bool:
+    """Give numbers the room that they want, then names; rich would break words to make room.
+
+    Returns:
+        Whether there is room for every number and interval, and for every word of the names.
+    """
     sizes = []
     for column in part.columns:
-        lines = [line for text in (column.header, *column.cells) for line in str(text).split("\n")]
-        words = [word for line in lines for word in re.findall(r"^\s*\S+|\S+", line)]
-        sizes.append((max(map(cell_len, words), default=1), max(map(cell_len, lines))))
-        column.width = sizes[-1][0]
+        cells = [line for text in column.cells for line in str(text).split("\n")]
+        heads = str(column.header).split("\n")
+        # names and headings may be broken between their words, numbers and intervals nowhere
+        words = heads if column.justify == "right" else [*heads, *cells]
+        pieces = [piece for line in words for piece in re.findall(r"^\s*\S+|\S+", line)]
+        whole = cells if column.justify == "right" else []
+        least = max(map(cell_len, [*pieces, *whole]), default=1)
+        sizes.append((least, max(map(cell_len, [*heads, *cells]))))
+        column.width = least
     spare = width - _measured(part).maximum
+    fits = spare >= 0
     for column, (least, most) in zip(reversed(part.columns), reversed(sizes), strict=True):
         column.width = min(most, least + spare) if spare >= 0 else None
         spare -= (column.width or least) - least
+    return fits
 
 
 def _part(table: Table, places: Sequence[int], gap: str, more: str = "") -> RichTable:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lvlmsal.analysis.tokens import analyze_tokens
+from tests.printed import assert_holds
 from tests.unit.statistics.by_hand import auroc, mann_whitney_p
 
 pytestmark = pytest.mark.slow
@@ -45,9 +46,21 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def assert_tables_hold(out: str) -> None:
+    lines = [line for line in out.splitlines() if "│" in line]
+    assert len(lines) > 2
+    assert_holds("\n".join(lines), 80)
+
+
 def test_tokens(run: Run, folder: Path) -> None:
     code, out, err = run("analyze", "tokens", folder / "config.yaml")
     assert code == 0, err
+    assert_tables_hold(out)
     assert "log-probability" in out
     found = folder / "run" / "analysis" / "tokens"
     for name in ("auroc.png", "bins.png"):
@@ -92,6 +105,7 @@ def test_tokens_under_another_reading(run: Run, folder: Path, tmp_path: Path) ->
 def test_layers(run: Run, folder: Path) -> None:
     code, out, err = run("analyze", "layers", folder / "config.yaml")
     assert code == 0, err
+    assert_tables_hold(out)
     assert "AUROC of each layer" in out
     found = folder / "run" / "analysis" / "layers"
     lines = table(found / "layers.csv")
@@ -116,6 +130,7 @@ def test_layers_of_a_chosen_token(run: Run, folder: Path, tmp_path: Path) -> Non
 def test_fusion(run: Run, folder: Path) -> None:
     code, out, err = run("analyze", "fusion", folder / "config.yaml")
     assert code == 0, err
+    assert_tables_hold(out)
     found = folder / "run" / "analysis" / "fusion"
     lines = table(found / "fusion.csv")
     names = [line["fusion"] for line in lines]

@@ -17,6 +17,7 @@ from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.statistics.paired import mcnemar
+from tests.printed import assert_holds, read_latex
 
 pytestmark = pytest.mark.slow
 
@@ -231,6 +232,84 @@ def test_every_format_says_the_same(
     assert "between runs and models" in text
     assert run(*words, "-o", tmp_path / "table.xls")[0] == 2
     assert run(*words, "--format", "xml")[0] == 2
+
+
+def test_styles(
+    runs: Callable[..., tuple[Path, Path]], tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    pair = runs()
+    path = tmp_path / "table.tex"
+    code, text, _ = run("compare", *pair, "-o", path, "--style", "paper")
+    assert (code, text) == (0, f"written: {path}\n")
+    floats = read_latex(path.read_text())
+    assert [found.label for found in floats] == [
+        "tab:pope",
+        "tab:chair",
+        "tab:pope-random-pairs",
+        "tab:chair-pairs",
+    ]
+    # of each run both methods, and a pair of each
+    assert [len([cells for cells in f.rows[1:] if cells]) for f in floats] == [4, 4, 2, 2]
+    assert "% Not alike in one run" in path.read_text()
+    code, text, _ = run("compare", *pair, "--format", "csv", "--style", "wide")
+    assert code == 0
+    wide = list(csv.DictReader(io.StringIO(text)))
+    tidy = list(csv.DictReader(io.StringIO(run("compare", *pair, "--format", "csv")[1])))
+    assert len(wide) == 4 + 4 + 2 + 2
+    # a row of the tidy file is a few columns of the wide one
+    key = ("run", "method", "benchmark", "against")
+    by_key = {tuple(line[name] for name in key): line for line in wide}
+    for line in tidy:
+        other = by_key[tuple(line[name] for name in key)]
+        for name in ("value", "low", "high", "difference", "significant"):
+            assert line[name] == other.get(f"{line['figure']}.{name}", "")
+    code, _, errors = run("compare", *pair, "--style", "paper")
+    assert code == 2
+    assert "add --format latex" in errors
+    assert run("compare", *pair, "--format", "md", "--style", "paper")[0] == 2
+
+
+def test_frames_hold_what_the_files_hold(runs: Callable[..., tuple[Path, Path]]) -> None:
+    found = compare(runs(), methods=["greedy"], figures=["length", "accuracy"])
+    frame = found.to_pandas()
+    assert str(frame.value.dtype) == "float64"
+    assert str(frame.changed.dtype) == "Int64"
+    assert set(frame.figure) == {"length", "accuracy"}  # those that were asked for
+    values = frame[frame.against.isna()]
+    assert list(zip(values.run, values.benchmark, strict=True)) == [
+        (run, benchmark) for benchmark in ("pope/random", "chair") for run in ("run", "other")
+    ]
+    entry = found.blocks[0].rows[0].entry["figures"]["accuracy"]
+    assert values.value.iloc[0] == entry["value"]
+    assert values.low.iloc[0] == entry["low"]
+    pairs = frame[frame.against.notna()]
+    assert pairs.value.isna().all()
+    assert pairs.difference.tolist() == [0.0, 0.0]
+    wide = found.to_pandas("wide")
+    assert len(wide) == 2 * 3
+    assert wide["accuracy.value"].iloc[0] == entry["value"]
+    assert wide["length.value"].iloc[:3].isna().all()
+    assert "length.std" not in wide
+    lines = list(csv.DictReader(io.StringIO(found.write("csv"))))
+    assert list(frame.columns) == list(lines[0])
+    assert len(frame) == len(lines)
+    with pytest.raises(UnknownName, match="style of a frame 'long'"):
+        found.to_pandas("long")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_tables_hold_in_a_narrow_pipe(
+    width: int,
+    runs: Callable[..., tuple[Path, Path]],
+    run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    pair = runs()
+    for words in (("compare", pair[0]), ("compare", *pair), ("score", pair[1])):
+        code, text, _ = run(*words)
+        assert code == 0
+        assert_holds(text, width)
 
 
 def test_what_is_not_there_is_told(finished: Result, tmp_path: Path) -> None:

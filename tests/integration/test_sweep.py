@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import statistics
 from collections.abc import Callable
@@ -11,12 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from lvlmsal.cli import main
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.sweeps import SweepResult, sweep
+from tests.printed import assert_holds
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +150,21 @@ class StoppingLvlm:
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures")
+def test_a_sweep_shows_itself(swept: Config, run: Start) -> None:
+    found = run(swept)
+    for width in (80, 120):
+        console = Console(width=width, file=io.StringIO(), record=True, color_system=None)
+        console.print(found)
+        assert_holds(console.export_text(), width)
+    page = found._repr_html_()
+    assert page.count("<table>") == 1
+    assert "<html" not in page
+    assert "greedy" in page
+    assert "locore.beta" in page
+    assert len(repr(found)) < 300
+
+
 def test_a_stopped_sweep_goes_on(swept: Config, run: Start, tiny: Lvlm, tmp_path: Path) -> None:
     whole = run(swept, f"output={tmp_path / 'whole'}")
     with pytest.raises(Stopped):

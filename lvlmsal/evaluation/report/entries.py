@@ -8,7 +8,7 @@ from typing import cast
 
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation.results import schema
-from lvlmsal.evaluation.results.schema import Bounds, Entry, McNemarTest
+from lvlmsal.evaluation.results.schema import Bounds, Entry, Figure, McNemarTest
 from lvlmsal.metrics.columns import Column
 from lvlmsal.registry import METRICS
 from lvlmsal.tables.table import NONE, Cell, Head
@@ -87,21 +87,33 @@ def value_cell(entry: Entry, column: Column) -> Cell:
     found = entry["figures"][column.figure]
     if found["value"] is None:
         return Cell("undefined")
+    text, spread = value_texts(found, column)
     if column.bare:
-        return Cell(f"{found['value']:g}")
+        return Cell(text)
     scale = 100 if column.percent else 1
-    text = f"{found['value'] * scale:.1f}"
-    spread = found.get("std")
-    if spread is not None:
-        text += f" ± {spread * scale:.1f}"
-    # of how many replies of a judge a figure is, where not all could be read
-    judge = cast("schema.Cell", entry).get("judge")  # summaries have none
-    some = ""
-    if judge and judge["read"] is not None and judge["of"] is not None:
-        some = f" ({judge['read']} of {judge['of']} read)" if judge["read"] < judge["of"] else ""
+    text += f" ± {spread}" if spread else ""
+    some = f" ({read})" if (read := read_text(entry)) else ""
     if found["low"] is None or found["high"] is None:
         return Cell(text + some)
     return Cell(text, f"[{found['low'] * scale:.1f}, {found['high'] * scale:.1f}]{some}")
+
+
+def value_texts(figure: Figure, column: Column) -> tuple[str, str]:
+    """A value that is defined, and its standard deviation over seeds, which may be empty."""
+    if column.bare:
+        return f"{figure['value']:g}", ""
+    scale = 100 if column.percent else 1
+    value, spread = figure["value"], figure.get("std")
+    assert value is not None
+    return f"{value * scale:.1f}", "" if spread is None else f"{spread * scale:.1f}"
+
+
+def read_text(entry: Entry) -> str:
+    """Of how many replies of a judge the figures are; empty where all could be read."""
+    judge = cast("schema.Cell", entry).get("judge")  # summaries have none
+    if not judge or judge["read"] is None or judge["of"] is None:
+        return ""
+    return f"{judge['read']} of {judge['of']} read" if judge["read"] < judge["of"] else ""
 
 
 def difference_cell(difference: Bounds | None, column: Column) -> Cell:

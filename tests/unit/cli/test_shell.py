@@ -7,8 +7,11 @@ import pytest
 import lvlmsal
 from lvlmsal.cli import main
 from lvlmsal.cli.ask import Reply, colored
+from lvlmsal.cli.console import PIPE_WIDTH
+from lvlmsal.cli.listing import REGISTRIES
 from lvlmsal.colors import color
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.registry import CATALOG
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +109,35 @@ def test_methods_are_decoders_and_interventions(capsys: pytest.CaptureFixture[st
     listed = said(capsys, "list", "methods")
     assert all(name in listed for name in ("greedy", "sgrs", "locore", "vcd"))
     assert "pope" not in listed
-    # nothing is broken over lines at the width of a page
-    assert max(map(len, listed.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    "words", [("list",), ("list", "methods"), ("list", "adapters"), ("data", "list")]
+)
+def test_listings_hold_at_80_columns_in_a_pipe_too(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = said(capsys, *words)
+    assert max(map(len, listed.splitlines())) == 80
+    kinds = {"methods": ["decoders", "interventions"], "adapters": ["adapters"]}
+    kinds |= {"list": ["benchmarks"] if words[0] == "data" else list(REGISTRIES)}
+    for kind in kinds[words[-1]]:
+        for name in REGISTRIES[kind]:
+            assert f"│{name} " in listed
+    if words == ("list",):
+        for name in CATALOG:
+            assert f"  {CATALOG.get(name).hub_id or 'shipped'}" in listed
+    if words == ("data", "list"):
+        assert "  pope/gqa/random: 3000 samples " in listed
+
+
+def test_a_pipe_without_columns_is_as_wide_as_a_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    listed = said(capsys, "list", "adapters")
+    assert 80 < max(map(len, listed.splitlines())) <= PIPE_WIDTH
 
 
 def test_a_setting_with_dashes_is_answered_with_what_to_write(

@@ -20,6 +20,7 @@ from lvlmsal.tables.latex import latex_document, latex_table, latex_text
 from lvlmsal.tables.markdown import markdown_document, markdown_table
 from lvlmsal.tables.table import NONE, Cell, Head, Row, Table
 from lvlmsal.tables.terminal import terminal_table
+from tests.printed import assert_holds
 
 EVIL = "a&b_{c}%$#~^\\ <script>|\n[x] \"q\" 'é' Δ ± 漢 --"
 
@@ -181,6 +182,41 @@ def test_a_narrow_terminal_gets_parts_in_which_no_word_is_broken(width: int) -> 
         assert sum(f"figure{i}" in line for line in lines) == 1
         assert sum(f"[{i}0.0," in line for line in lines) == 1
         assert sum(f"{i}4.1]" in line for line in lines) == 1
+
+
+@given(
+    st.lists(st.lists(st.floats(-999, 999), min_size=6, max_size=6), min_size=1, max_size=3),
+    st.lists(st.text("ab ", min_size=1, max_size=20), min_size=3, max_size=3),
+    st.integers(80, 160),
+)
+def test_numbers_and_intervals_are_whole_at_any_width(
+    numbers: list[list[float]], names: list[str], width: int
+) -> None:
+    heads = [Head("run", words=True), Head("method", words=True)]
+    heads += [Head(f"figure {i}", "↑ %") for i in range(6)]
+    heads += [Head("against", below=1, prefix=" against "), Head("Δ", below=2, prefix="Δ ")]
+    texts = [f"{value:+.1f}" for row in numbers for value in row]
+    rows = [
+        Row.of(
+            [
+                *names[:2],
+                *(Cell(f"{value:+.1f}", f"[{value - 1:.1f}, {value + 1:.1f}]") for value in row),
+                *(names[2], Cell("+0.5", "[+0.1, +100.7]")),
+            ]
+        )
+        for row in numbers
+    ]
+    lines, _ = printed(Table("t", heads, rows), width)
+    assert_holds("\n".join(lines), width)
+    found = re.findall(r"(?<![-+.\d\[,])(?<!, )[-+]\d+\.\d(?![\d\],])", "\n".join(lines))
+    assert sorted(found) == sorted([*texts, *["+0.5"] * len(numbers)])
+
+
+def test_judged_replies_stand_with_their_interval() -> None:
+    heads = [Head("method", words=True), *(Head(f"figure {i}") for i in range(3))]
+    cell = Cell("50.0", "[40.0, 60.0] (3 of 4 read)")
+    lines, _ = printed(Table("t", heads, [Row.of(["vcd", cell, cell, cell])]), 80)
+    assert sum(line.count("[40.0, 60.0] (3 of 4 read)") for line in lines) == 3
 
 
 def test_a_row_has_a_cell_for_each_column() -> None:
