@@ -6,9 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from lvlmsal.analysis.labels import chair_vocabulary
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.evaluation.config.plan import make_plan
@@ -27,12 +24,10 @@ class DescribedRun:
     Attributes:
         folder: The run folder.
         vocabularies: Of each of its CHAIR benchmarks, by label.
-        total: Number of descriptions.
     """
 
     folder: Path
     vocabularies: Mapping[str, Vocabulary]
-    total: int
 
     def output(self, name: str, out: Path | None) -> Path:
         """The folder that an analysis writes into, made if need be: `out`, or one in the run.
@@ -79,30 +74,17 @@ def describe(
             ]
         )
     folder = evaluate(config, overrides, models=given).folder
-    cells = [cell for cell in plan.cells if cell.label in vocabularies]
-    total = sum(len(cell.benchmark.samples()) for cell in cells)
-    return DescribedRun(folder, vocabularies, total)
+    return DescribedRun(folder, vocabularies)
 
 
 def judged(
     run: DescribedRun, options: SaliencyOptions, *, lvlms: Mapping[str, Lvlm] | None = None
 ) -> Iterator[Replayed]:
-    """Every description of a run with its saliency; a bar shows how far it is.
+    """Every description of a run with its saliency.
 
     Args:
         run: See `describe`.
         options: Which saliency; the same for all methods, so that they can be compared.
         lvlms: Models that are already loaded, by name.
     """
-    console = Console(stderr=True)
-    found = replay(run.folder, benchmarks=list(run.vocabularies), options=options, lvlms=lvlms)
-    return iter(
-        track(
-            found,
-            description="diagnosing",
-            total=run.total,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-    )
+    return replay(run.folder, benchmarks=list(run.vocabularies), options=options, lvlms=lvlms)

@@ -53,9 +53,6 @@ def explore(
     two reports. All of them are judged by one definition of S, which the page names; what SGRS saw
     itself is in the records of its tokens.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from lvlmsal.analysis.explored import Choice, choose, report_answers, run_answers, split_sources
     from lvlmsal.cli.ask import saliency_options
     from lvlmsal.cli.console import say
@@ -78,16 +75,7 @@ def explore(
         choice, more = choose(run, wanted)
         chosen.append((run, choice))
         notes += more
-    errors = Console(stderr=True)
-    judged = track(
-        run_answers(chosen, limit=limit, options=options),
-        description="judging answers",
-        total=None,
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    )
-    answers = [*judged, *saved]
+    answers = [*run_answers(chosen, limit=limit, options=options), *saved]
     written = write_page(output, answers, title=_title(runs, reports))
     for note in (*notes, *written.notes):
         say(f"note: {note}")

@@ -29,12 +29,13 @@ def frames(
     """
     from lvlmsal.cli.console import say
     from lvlmsal.errors import DataError
+    from lvlmsal.progress import track
     from lvlmsal.readers.frames import extract_frames, video_files
 
     failures = []
     found = video_files(videos)
     done = 0
-    for name, path in found.items():
+    for name, path in track(found.items(), "videos"):
         folder = output / name
         if folder.is_dir() and any(folder.iterdir()):
             continue

@@ -30,20 +30,11 @@ def judge(
     resume a judging that was stopped. docs/judges.md has the settings. The exit code is 1 if the
     run is unfinished.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
     from lvlmsal.evaluation.run.judging import judge_run
+    from lvlmsal.progress import Progress
 
-    shown = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=shown, disable=not shown.is_terminal) as bar:
-        task = bar.add_task("judging", total=None)
-        went, result = judge_run(
-            folder,
-            overrides or [],
-            advance=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with Progress("judging") as progress:
+        went, result = judge_run(folder, overrides or [], advance=progress.reach)
     if as_json:
         print_json({"judging": dataclasses.asdict(went), "results": result.results})
     else:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from lvlmsal.benchmarks.base import Benchmark
+from lvlmsal.progress import track
 from lvlmsal.readers.digests import file_digest, images_digest
 
 
@@ -125,8 +125,7 @@ def _decoded(paths: list[Path]) -> tuple[dict[str, str], dict[Path, str]]:
     """Why images cannot be decoded, and the digests of those that can."""
     unreadable: dict[str, str] = {}
     digests: dict[Path, str] = {}
-    # a bar on a terminal only
-    for path in tqdm(paths, desc="images", unit="", leave=False, disable=None):
+    for path in track(paths, "images"):
         try:
             content = path.read_bytes()
             with Image.open(io.BytesIO(content)) as image:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import Bindable
@@ -17,6 +16,7 @@ from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import prepared
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.progress import Progress
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.losses import loss_gradient
 from lvlmsal.saliency.options import FUSIONS, FusionName, SaliencyOptions
@@ -133,7 +133,7 @@ def _walked(
         inputs = torch.cat([last, tokens[:, :-1]], dim=1)
     else:
         inputs = tokens
-    with tqdm(total=tokens.shape[1], desc="saliency", unit="token", delay=3, leave=False) as bar:
+    with Progress("saliency of tokens", tokens.shape[1]) as progress:
         for start in range(0, tokens.shape[1], most):
             judged = tokens[:, start : start + most]
             rows, recording = stream.record(inputs[:, start : start + most])
@@ -147,7 +147,7 @@ def _walked(
             _keep_rows(found, start, recording.weights, gradients, options)
             _keep_confidence(found, start, predicting, judged)
             del rows, recording, loss, gradients  # or two blocks' graphs would stand side by side
-            bar.update(judged.shape[1])
+            progress.advance(judged.shape[1])
     return found
 
 

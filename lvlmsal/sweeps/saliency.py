@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lvlmsal.evaluation.config.plan import Cell, Plan
 from lvlmsal.evaluation.results.folder import write_json
-from lvlmsal.evaluation.run.progress import RunProgress
 from lvlmsal.evaluation.run.replay import Replayed, replay
 from lvlmsal.saliency.options import SaliencyOptions
 
@@ -42,24 +40,19 @@ def mean_saliencies(
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
     open_cells = [cell for cell in plan.cells if _key(cell) not in known]
-    progress = RunProgress(
-        sum(len(cell.benchmark.samples()) for cell in open_cells), done=0, parts=len(open_cells)
-    )
-    with progress:
-        for model, of_model in itertools.groupby(open_cells, lambda cell: cell.model.name):
-            wanted = {(cell.method, cell.label): cell for cell in of_model}
-            entries = replay(
-                run,
-                models=[model],
-                methods=sorted({method for method, _ in wanted}),
-                options=SaliencyOptions(),
-                lvlms=lvlms,
-            )
-            for names, answers in itertools.groupby(entries, _names):
-                if names in wanted:
-                    with progress.part(f"saliency of {wanted[names].title}"):
-                        known[_key(wanted[names])] = _mean(answers, progress)
-                    write_json(path, known)
+    for model, of_model in itertools.groupby(open_cells, lambda cell: cell.model.name):
+        wanted = {(cell.method, cell.label): cell for cell in of_model}
+        entries = replay(
+            run,
+            models=[model],
+            methods=sorted({method for method, _ in wanted}),
+            options=SaliencyOptions(),
+            lvlms=lvlms,
+        )
+        for names, answers in itertools.groupby(entries, _names):
+            if names in wanted:
+                known[_key(wanted[names])] = _mean(answers)
+                write_json(path, known)
     return {cell.digest: known.get(_key(cell)) for cell in plan.cells}
 
 
@@ -67,15 +60,10 @@ def _names(entry: Replayed) -> tuple[str, str]:
     return entry.method, entry.record["benchmark"]
 
 
-def _mean(answers: Any, progress: RunProgress) -> float | None:
+def _mean(answers: Iterable[Replayed]) -> float | None:
     """The mean over the tokens of one cell's answers, which are judged as they are asked for."""
-    values: list[float] = []
-    started = time.perf_counter()
-    for answer in answers:
-        now = time.perf_counter()
-        progress.advance(1, len(answer.report.saliency), now - started)
-        started = now
-        values += [value for value in answer.report.saliency if value is not None]
+    every = [value for answer in answers for value in answer.report.saliency]
+    values = [value for value in every if value is not None]
     return statistics.fmean(values) if values else None
 
 

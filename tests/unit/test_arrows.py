@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 # of the package, or one of the parts of a folder that is named with them.
 FLOORS = [
     {"colors", "escaping", "lazy", "pictures", "secrets"},
-    {"errors", "pages", "tables"},
+    {"errors", "pages", "progress", "tables"},
     {"frames", "readers", "registry", "versions"},
     {"adapters"},
     {"attention", "tiny"},
@@ -48,8 +48,8 @@ ONLY = {
     "readers": {"errors"},
     "metrics": {"errors", "lazy", "readers", "registry"},
     "statistics": {"errors", "metrics"},
-    "benchmarks": {"errors", "lazy", "readers", "registry", "metrics", "statistics"},
-    "data": {"errors", "readers", "registry", "benchmarks"},
+    "benchmarks": {"errors", "lazy", "progress", "readers", "registry", "metrics", "statistics"},
+    "data": {"errors", "progress", "readers", "registry", "benchmarks"},
     "judges": {"errors", "lazy", "secrets", "readers", "registry", "metrics"},
 }
 

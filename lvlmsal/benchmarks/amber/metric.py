@@ -25,6 +25,7 @@ from lvlmsal.benchmarks.amber.nouns import AmberVariant, ListedNouns, OfficialNo
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.columns import Column
+from lvlmsal.progress import track
 from lvlmsal.registry import METRICS
 
 _PAPER = "AMBER: An LLM-free Multi-dimensional Benchmark for MLLMs Hallucination Evaluation"
@@ -92,7 +93,7 @@ class AmberGenerativeMetric(CountMetric):
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
         """See `lvlmsal.benchmarks.amber.generative_counts.amber_generative_counts`."""
-        nouns = [self.reading.nouns(answer) for answer in answers]
+        nouns = [self.reading.nouns(answer) for answer in track(answers, "descriptions")]
         return amber_generative_counts(nouns, targets, self.words, self.safe, self.reading.similar)
 
     def figures(self, counts: Tensor) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from lvlmsal.benchmarks.captions.ngrams import (
 )
 from lvlmsal.metrics.base import SetMetric
 from lvlmsal.metrics.columns import Column
+from lvlmsal.progress import track
 from lvlmsal.registry import METRICS
 
 _SIZES = range(1, NGRAMS + 1)
@@ -104,7 +105,9 @@ class CaptionsMetric(SetMetric):
                 _rouge(caption, others),
                 *bleu_counts(caption, others),
             ]
-            for caption, others, weight in zip(said, references, weights, strict=True)
+            for caption, others, weight in track(
+                list(zip(said, references, weights, strict=True)), "captions"
+            )
         ]
         return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(self.count_names))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.metrics.text.vocabulary import Vocabulary
+from lvlmsal.progress import track
 
 COUNT_NAMES: Final = (
     "captions",
@@ -76,7 +77,7 @@ def chair_counts(
     if len(captions) != len(truths):
         raise ValueError(f"{len(captions)} captions for {len(truths)} sets of objects")
     rows = []
-    for caption, truth in zip(captions, truths, strict=True):
+    for caption, truth in track(list(zip(captions, truths, strict=True)), "captions"):
         if isinstance(truth, str):
             raise TypeError(f"a truth must be a collection of names, got one text: {truth!r}")
         there = frozenset(truth)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lvlmsal.evaluation.config.plan import Cell, make_plan
+from lvlmsal.evaluation.config.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.config.reading import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
 from lvlmsal.evaluation.results.records import Record
@@ -17,6 +17,7 @@ from lvlmsal.evaluation.run.evaluate import load_model
 from lvlmsal.evaluation.run.loading import OpenedBatches, Task, make_batches
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import can_share
+from lvlmsal.progress import Progress
 from lvlmsal.tables.table import Head, Row, Table
 
 
@@ -106,30 +107,48 @@ def check_batches(
     with quiet_lightning():
         plan = make_plan(cfg, [*overrides, *cut], given=list(given))
         device = make_trainer(plan.config.trainer).strategy.root_device
+    samples = sum(len(cell.benchmark.samples()) for cell in plan.cells)
+    with Progress("answers", samples * (1 + len(sizes))) as progress:
+        yield from _checked(plan, given, sizes, device, progress)
+
+
+def _checked(
+    plan: Plan,
+    given: Mapping[str, Any],
+    sizes: Sequence[int],
+    device: torch.device,
+    progress: Progress,
+) -> Iterator[BatchCheck]:
     for model in plan.config.models:
         lvlm = load_model(model, given.get(model.name))
         cells = plan.of_model(model)
         for way in dict.fromkeys((cell.method, cell.seed) for cell in cells):
             mine = [cell for cell in cells if (cell.method, cell.seed) == way]
             share = plan.config.share_images and can_share(mine[0].decoder, mine[0].interventions)
-            alone = _answers(lvlm, mine, 1, device, share=False)
+            alone = _answers(lvlm, mine, 1, device, progress, share=False)
             for size in sizes:
-                batched = _answers(lvlm, mine, size, device, share=share)
+                batched = _answers(lvlm, mine, size, device, progress, share=share)
                 yield _compared(lvlm, mine, size, alone, batched)
 
 
 def _answers(
-    lvlm: Lvlm, cells: Sequence[Cell], size: int, device: torch.device, *, share: bool
+    lvlm: Lvlm,
+    cells: Sequence[Cell],
+    size: int,
+    device: torch.device,
+    progress: Progress,
+    *,
+    share: bool,
 ) -> dict[str, Record]:
     batches = list(make_batches(cells, frozenset(), size=size, share=share))
     module = AnswerModule(lvlm, batches, size)
     module.to(device)
     opened = OpenedBatches(batches, lvlm.adapter.max_image_pixels)
-    return {
-        record["key"]: record
-        for number in range(len(batches))
-        for record in module.predict_step(opened[number])
-    }
+    records: dict[str, Record] = {}
+    for number, batch in enumerate(batches):
+        records.update((record["key"], record) for record in module.predict_step(opened[number]))
+        progress.advance(len(batch.tasks))
+    return records
 
 
 def _compared(

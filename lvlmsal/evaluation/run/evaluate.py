@@ -225,7 +225,7 @@ class _Run:
             self.folder / names.RECORDS,
             done=known.done,
             max_failures=config.max_failures,
-            advance=progress.advance,
+            advance=progress.answered,
         )
         title = self._title(first)
         logger.info("%s: %d samples", title, sum(len(batch.tasks) for batch in batches))

@@ -19,6 +19,7 @@ from lvlmsal.evaluation.run.environment import describe_environment, describe_mo
 from lvlmsal.evaluation.run.evaluate import load_model
 from lvlmsal.evaluation.run.notes import as_begun
 from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.progress import Progress
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 
@@ -80,7 +81,8 @@ def replay(
         lvlms: Models that are already loaded, by name.
 
     Returns:
-        One entry an answer, model by model, method by method, in the order of the samples; each
+        One entry an answer, with a bar on stderr for as long as they last; an entry is made when it
+        is asked for. They come model by model, method by method, in the order of the samples; each
         model is loaded once, when it is its turn. Samples that failed are left out.
 
     Raises:
@@ -104,7 +106,7 @@ def replay(
         environment = describe_environment(plan, manifests, device)
         refuse_changes(run, environment, manifests, begun=begun)
 
-    def judged() -> Iterator[Replayed]:
+    def judged(progress: Progress) -> Iterator[Replayed]:
         for model in plan.config.models:
             mine = [(cell, found) for cell, found in work if cell.model is model]
             if not mine:
@@ -135,8 +137,13 @@ def replay(
                         cell.benchmark,
                         cell.decoder.saliency_options(),
                     )
+                    progress.advance()
 
-    return judged()
+    def shown() -> Iterator[Replayed]:
+        with Progress("judging answers", sum(len(found) for _, found in work)) as progress:
+            yield from judged(progress)
+
+    return shown()
 
 
 def _chosen(cells: Sequence[Cell], run: Path, **wanted: Sequence[str] | None) -> list[Cell]:
