@@ -9,9 +9,11 @@ from lvlmsal.cli import main
 from lvlmsal.cli.ask import Reply, colored
 from lvlmsal.cli.console import PIPE_WIDTH
 from lvlmsal.cli.listing import REGISTRIES
+from lvlmsal.cli.score import print_scores
 from lvlmsal.colors import color
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.registry import CATALOG
+from tests.printed import assert_holds
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +132,21 @@ def test_listings_hold_at_80_columns_in_a_pipe_too(
             assert f"  {CATALOG.get(name).hub_id or 'shipped'}" in listed
     if words == ("data", "list"):
         assert "  pope/gqa/random: 3000 samples " in listed
+
+
+def test_scores_hold_at_80_columns_in_a_pipe_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rules = [f"rule-{'x' * i}" for i in range(8)]
+    figures = ["accuracy", "precision", "recall", "f1", "yes_ratio", "unparsed"]
+    number = iter(range(1000, 2000))
+    values = {rule: {figure: next(number) / 10000 for figure in figures} for rule in rules}
+    print_scores({"accuracy": 0.5, "parsers": values}, as_json=False)
+    shown = capsys.readouterr().out
+    assert_holds(shown, 80)
+    for found in values.values():
+        assert all(shown.count(f" {value:.4f}") == 1 for value in found.values())
 
 
 def test_a_pipe_without_columns_is_as_wide_as_a_page(

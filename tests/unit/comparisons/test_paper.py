@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lvlmsal.comparisons.comparing import Comparison
@@ -229,6 +229,7 @@ NAMES = st.text(min_size=1, max_size=12)
 
 
 @given(st.lists(NAMES, min_size=2, max_size=4, unique=True), NAMES, NAMES)
+@example(["[x]", "*y", "a & b"], "m_1 {", "50 % \\\\")
 def test_no_name_breaks_a_table(methods: list[str], model: str, name: str) -> None:
     rows = tuple(
         row(
