@@ -39,7 +39,7 @@ def take(page: Path, picture: Path, question: str, token: int) -> None:
         sys.exit("no Chromium is installed: apt-get install chromium, or set CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        seen = browser.new_page(viewport={"width": 1360, "height": 1200}, color_scheme="light")
+        seen = browser.new_page(viewport={"width": 1360, "height": 920}, color_scheme="light")
         seen.goto(page.absolute().as_uri())
         entry = seen.locator(".entry").filter(has_text=question)
         sample = entry.get_attribute("data-sample")

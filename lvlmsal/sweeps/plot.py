@@ -41,6 +41,7 @@ def plot_grid(
         The picture, or None for a grid of more than two axes, which only the tables show.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     found = blocks(measured)
     baseline = str(results["baseline"])
@@ -53,8 +54,10 @@ def plot_grid(
         rows = [[block] for block in found]
     columns = max(len(_panels(row[0])) for row in rows)
     height = 2.7 if len(grid.axes) == 1 else 0.9 + 0.42 * len(_values(grid, 0))
-    width = 2.7 if len(grid.axes) == 1 else 3.4
-    figure = Figure(figsize=(width * columns, height * len(rows) + 0.6), layout="constrained")
+    # a color bar belongs to the panel on its left
+    width, gap = (2.7, 0.02) if len(grid.axes) == 1 else (3.5, 0.08)
+    layout = ConstrainedLayoutEngine(wspace=gap)
+    figure = Figure(figsize=(width * columns, height * len(rows) + 0.6), layout=layout)
     places = figure.subplots(len(rows), columns, squeeze=False)
     for row, axes in zip(rows, places, strict=True):
         panels = _panels(row[0])

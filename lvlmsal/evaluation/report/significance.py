@@ -81,8 +81,9 @@ def _notes(compared: list[_Compared]) -> list[str]:
     if not changed:
         return [meaning, "No method changed an answer of its control."]
     return [
-        f"{meaning} If no method did anything, chance would still make about 5 % of the "
-        f"{len(changed)} differences where answers changed significant: {0.05 * len(changed):.0f}."
+        f"{meaning} If no method did anything, chance would still make about "
+        f"{0.05 * len(changed):.0f} of the {len(changed)} differences where answers changed "
+        "significant (5 %)."
     ]
 
 
