@@ -83,6 +83,23 @@ class LogitsEditor(Bound, Protocol):
         """Edited logits (B, r, V)."""
 
 
+def returned(found: Any, given: Tensor, editor: object, method: str) -> Tensor:
+    """What an editor's method returned, which must have the shape of what it was given.
+
+    Raises:
+        UnsupportedError: it is no such tensor.
+    """
+    shape = found.shape if isinstance(found, Tensor) else None
+    if shape == given.shape:
+        tensor: Tensor = found
+        return tensor
+    got = type(found).__name__ if shape is None else f"a tensor of shape {tuple(shape)}"
+    raise UnsupportedError(
+        f"{type(editor).__name__}.{method} returned {got}, expected a tensor of shape "
+        f"{tuple(given.shape)}, that of its first argument: return the edited {method}"
+    )
+
+
 def fitted(intervention: Bindable, num_layers: int) -> Bound:
     """An intervention as an edit of a model of ``num_layers`` layers.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lvlmsal.attention.arguments import Call
 from lvlmsal.attention.context import AttentionContext
-from lvlmsal.attention.editor import Editor
+from lvlmsal.attention.editor import Editor, returned
 
 CHUNK = 256
 """Rows whose weights are held at a time where nobody wants to see all of them."""
@@ -44,7 +44,7 @@ def weights_of(
         scores = call.softcap * torch.tanh(scores / call.softcap)
     if context is not None:
         for editor in editors:
-            scores = editor.scores(scores, context)
+            scores = returned(editor.scores(scores, context), scores, editor, "scores")
     if call.bias is not None:
         scores = scores + call.bias
     if call.visible is not None:
@@ -57,7 +57,7 @@ def weights_of(
     if context is not None and editors:
         context = replace(context, scores=scores, sink=call.sink)
         for editor in editors:
-            weights = editor.weights(weights, context)
+            weights = returned(editor.weights(weights, context), weights, editor, "weights")
     return weights
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lvlmsal.attention.aside import aside
 from lvlmsal.attention.context import LogitsContext
-from lvlmsal.attention.editor import LogitsEditor
+from lvlmsal.attention.editor import LogitsEditor, returned
 from lvlmsal.attention.passes import Passes, check_batch
 from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.second_stream import follow
@@ -81,7 +81,8 @@ def edit_logits(
                 passes.adapter, prefill.spans, first + skipped, None, hidden, prefill.states
             )
             second = _second_logits(editor, passes, others, tail, context)
-            tail = editor.logits(tail, replace(context, second=second))
+            edited = editor.logits(tail, replace(context, second=second))
+            tail = returned(edited, tail, editor, "logits")
     edited = torch.cat([logits[:, :skipped].to(tail), tail], dim=1) if skipped else tail
     if recording is None:
         output.logits = edited

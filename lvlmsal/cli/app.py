@@ -245,7 +245,8 @@ def generate(
         print_json(reply.to_dict())
         return
     console = new_console()
-    console.print(colored(reply))
+    seen = console.color_system is not None and not console.no_color
+    console.print(colored(reply, colors=seen))
 
 
 @app.command(

@@ -208,11 +208,15 @@ def draw(
     return report.text
 
 
-def colored(reply: Reply) -> Text:
+def colored(reply: Reply, *, colors: bool = True) -> Text:
     """The answer with a background per token on the explorer's scale: dark is weakly grounded.
 
     A line below says which saliency the colors stand for, from which row it was read, and which
     tokens were taken after a rejection.
+
+    Args:
+        reply: What to show.
+        colors: Whether colors will be seen, and so what they stand for has to be said.
     """
     tokens = reply.tokens
     if tokens and not reply.text.endswith(tokens[-1].text.rstrip()):
@@ -226,7 +230,9 @@ def colored(reply: Reply) -> Text:
         text.append(visible(token.text, keep="\n\t"), style=style.strip())
     if any(token.saliency is not None for token in tokens):
         text.append(f"\n\nsaliency, {reply.row} row: ")
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        if not colors:
+            text.append("its colors are off here; --json has the numbers")
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0) if colors else ():
             text.append(f" {share * top:.3f} ", style=_style(share))
     rejections = sum(len(token.rejected) for token in reply.tokens)
     if rejections:

@@ -70,9 +70,18 @@ class Failures:
         """
         if not self._found:
             return
+        # What several checks stumble over in the same way has one reason, and none of the usual.
+        checks: dict[str, list[str]] = {}
+        for name, told, _ in self._found:
+            checks.setdefault(told, []).append(name)
         lines = []
         for (name, told, usually), families in self._found.items():
-            lines.append(f"{', '.join(families)}, {name}: {told}\n    usual reason: {usually}")
+            names = checks[told]
+            if len(names) == 1:
+                lines.append(f"{', '.join(families)}, {name}: {told}\n    usual reason: {usually}")
+            elif name == names[0]:
+                others = ", ".join(names[1:])
+                lines.append(f"{', '.join(families)}, {name}: {told}\n    likewise in: {others}")
         count = f"{len(lines)} checks failed:\n" if len(lines) > 1 else ""
         raise AssertionError(count + "\n".join(lines)) from ExceptionGroup(
             "what the checks raised", self._errors

@@ -95,7 +95,17 @@ def check_effect(case: InterventionCase) -> None:
     # A plausibility cut bans tokens, but never all of them.
     assert edited.isfinite().any(-1).all(), "no token is left"
     # More than rounding: an edited row takes another kernel than a plain one.
-    assert not torch.allclose(plain, edited, atol=1e-3), "no effect: give it stronger options"
+    name, hooks = type(case.intervention).__name__, case.intervention.hooks()
+    assert hooks, (
+        f"class {name} overrides none of the methods that edit: define `scores` or `weights` "
+        "(AttentionIntervention), `layer_input` or `layer_output` (HiddenStateIntervention), or "
+        "`logits` (LogitsIntervention)"
+    )
+    assert not torch.allclose(plain, edited, atol=1e-3), (
+        f"{name} edits {' and '.join(hooks)}, and the logits are those of the plain model: set "
+        "`strong` of the class to options that change a random model, or give the check such an "
+        "object"
+    )
 
 
 def check_nothing_left(case: InterventionCase) -> None:
@@ -138,7 +148,11 @@ def check_batch(case: InterventionCase) -> None:
         with intervene(case.adapter, case.intervention):
             together = case.decode(case.batch, num_beams=num_beams)
             alone = [case.decode(sample.inputs, num_beams=num_beams) for sample in case.samples]
-        assert torch.equal(together, torch.cat(alone)), f"depends on the batch, {num_beams} beams"
+        assert torch.equal(together, torch.cat(alone)), (
+            "two samples in a padded batch get other tokens than one by one, under "
+            f"{_search(num_beams)}: the padding moves the columns of the shorter one; take places "
+            "from `context.key_positions`, `context.query_positions` or `context.spans`"
+        )
 
 
 def check_cache(case: InterventionCase) -> None:
@@ -149,7 +163,11 @@ def check_cache(case: InterventionCase) -> None:
         for use_cache in (True, False):
             with intervene(case.adapter, case.intervention):
                 tokens.append(case.decode(case.batch, use_cache=use_cache, num_beams=num_beams))
-        assert torch.equal(*tokens), f"depends on the cache, {num_beams} beams"
+        assert torch.equal(*tokens), (
+            f"with the cache it decodes other tokens than without it, under {_search(num_beams)}: "
+            "a pass over one row must edit it as a pass over all rows does; "
+            "`context.query_positions` says which rows there are"
+        )
 
 
 def check_second_stream(case: InterventionCase) -> None:
@@ -189,15 +207,24 @@ def check_decoders(case: InterventionCase) -> None:
                 doubled.decode(sample.inputs, **decoder.generate_kwargs(sample_ids=[sample_id]))
                 for sample, sample_id in zip(doubled.samples, ("a", "b"), strict=True)
             ]
-        assert torch.equal(together, torch.cat(alone)), f"depends on the batch, {name}"
+        assert torch.equal(together, torch.cat(alone)), (
+            f"two samples in a padded batch get other tokens than one by one, under {name}"
+        )
         found.setdefault(name.rpartition(",")[0], []).append(together)
     for name, answers in found.items():
-        assert torch.equal(answers[0], answers[-1]), f"depends on the size of the blocks, {name}"
+        assert torch.equal(answers[0], answers[-1]), (
+            f"under {name}, blocks of 4 tokens get other tokens than one by one: edit every row "
+            "that predicts, not the last one of the pass"
+        )
 
 
 def check_shared_prefix(case: InterventionCase) -> None:
     """Who says `shares_prefix` answers questions about one image as if each were the only one."""
     check_sharing(Greedy(), [case.intervention], [case.family])
+
+
+def _search(num_beams: int) -> str:
+    return "greedy search" if num_beams == 1 else f"beam search with {num_beams} beams"
 
 
 def _double(sample: TinySample) -> TinySample:

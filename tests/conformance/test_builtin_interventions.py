@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lvlmsal.attention import AttentionContext
+from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.context import LogitsContext
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import AttentionIntervention, Intervention, LogitsIntervention
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
+from lvlmsal.testing.tiny import collate, tiny_lvlm, tiny_samples
 from tests.tiers import FAMILIES, in_full
 
 pytestmark = pytest.mark.slow
@@ -150,12 +152,12 @@ def test_the_kit_passes_what_is_right() -> None:
 # Every case is a whole run of the kit, so the everyday tiers look for four of the faults.
 FAULTS: list[tuple[Intervention, AttentionIntervention | None, str]] = [
     (SeesAhead(), None, "causality"),
-    (CountsPadding(), None, "batch"),
-    (CountsRows(), None, "cache"),
+    (CountsPadding(), None, r"two samples in a padded batch .* greedy search.*key_positions"),
+    (CountsRows(), None, "with the cache it decodes other tokens than without it"),
     (DividesByZero(), None, "decoders.*not finite"),
     (Remembers(), None, "nothing left"),
     (Louder(), NeverOff(), "identity"),
-    (Silent(), None, "effect"),
+    (Silent(), None, "effect: class Silent overrides none of the methods that edit"),
     (Jumps(), None, "faint: log-probabilities are off"),
     (OffTheRecord(), None, "recorded: logits of a recorded pass are off"),
     (CountsKeys(), None, "every cache: other tokens with cache_implementation='static'"),
@@ -184,4 +186,44 @@ class Raises(Louder):
 def test_the_kit_says_where_a_method_raised() -> None:
     with pytest.raises(AssertionError) as caught:
         check_intervention(Raises(), families=["llava"])
-    assert f"llava, effect: ZeroDivisionError in {__file__}:" in str(caught.value)
+    said = str(caught.value)
+    assert f"llava, effect: ZeroDivisionError in {__file__}:" in said
+    # told once, with the other checks that met it, and without their usual reasons
+    assert said.count("ZeroDivisionError") == 1
+    assert "likewise in: causality, recorded, batch" in said
+    assert "usual reason" not in said
+
+
+class Averages(AttentionIntervention):
+    """Gives a weight for all heads together."""
+
+    def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
+        return weights.mean(1)
+
+
+class Forgets(LogitsIntervention):
+    """Edits, and returns nothing."""
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Any:
+        logits.mul_(2)
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (
+            Averages(),
+            "Averages.weights returned a tensor of shape (2, 28, 28), expected a tensor of "
+            "shape (2, 4, 28, 28), that of its first argument: return the edited weights",
+        ),
+        (Forgets(), "Forgets.logits returned NoneType, expected a tensor of shape (2, 1, 264)"),
+    ],
+)
+def test_what_an_edit_returns_has_the_shape_that_it_was_given(
+    broken: Intervention, told: str
+) -> None:
+    model: Any = tiny_lvlm("llava")[0]
+    inputs = collate(tiny_samples("llava", (1, 0)))
+    with pytest.raises(UnsupportedError) as caught, intervene(model, broken):
+        model.generate(**inputs, max_new_tokens=2)
+    assert told in str(caught.value)

@@ -43,6 +43,15 @@ def test_words_have_the_colors_of_the_explorer_and_no_control_token() -> None:
     assert styles[1] == "black on #{:02x}{:02x}{:02x}".format(*color(1.0))
 
 
+def test_without_colors_there_is_no_scale_of_them() -> None:
+    reply = Reply(" A dog", [record(" A", 0.0), record(" dog", 0.2)], 1.0, "candidate")
+    shown = colored(reply, colors=False).plain
+    assert shown.endswith(
+        "saliency, candidate row: its colors are off here; --json has the numbers"
+    )
+    assert "0.200" in colored(reply).plain
+
+
 def test_an_answer_that_was_cut_off_keeps_its_last_word() -> None:
     shown = colored(Reply(" A dog", [record(" A", None), record(" dog", None)], 1.0, "predicting"))
     assert shown.plain == " A dog"
