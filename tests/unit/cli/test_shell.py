@@ -49,7 +49,7 @@ def test_without_colors_there_is_no_scale_of_them() -> None:
     assert shown.endswith(
         "saliency, candidate row: its colors are off here; --json has the numbers"
     )
-    assert "0.200" in colored(reply).plain
+    assert "0.250" in colored(reply).plain
 
 
 def test_an_answer_that_was_cut_off_keeps_its_last_word() -> None:
