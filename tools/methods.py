@@ -1,7 +1,7 @@
 """Write docs/methods.md: what each registered method is and costs, and what a run found.
 
-``python tools/methods.py runs/methods --costs benchmarks/results/methods.json`` shows a run;
-without arguments the page says what is registered.
+``python tools/methods.py runs/methods --costs benchmarks/results/methods.json`` shows a run, or
+several; without arguments the page says what is registered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from methods_page.page import method_page
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write the page; the exit code is 2 for an error that the user can fix."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("run", nargs="?", type=Path, help="run folder whose results are shown")
+    parser.add_argument("runs", nargs="*", type=Path, help="run folders whose results are shown")
     parser.add_argument("--costs", type=Path, help="JSON file that benchmarks/methods.py wrote")
     parser.add_argument(
         "--control",
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         page = method_page(
-            given.run, costs=given.costs, controls=given.control, command=given.command
+            given.runs, costs=given.costs, controls=given.control, command=given.command
         )
         if given.output is None:
             print(page, end="")

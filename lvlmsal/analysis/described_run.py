@@ -9,7 +9,7 @@ from pathlib import Path
 from lvlmsal.analysis.labels import chair_vocabulary
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.evaluation.config.plan import make_plan
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.run.evaluate import evaluate
 from lvlmsal.evaluation.run.replay import Replayed, replay
 from lvlmsal.metrics.text.vocabulary import Vocabulary

@@ -27,7 +27,7 @@ from lvlmsal.analysis.output import (
     write_csv,
 )
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.plot import new_figure

@@ -22,7 +22,7 @@ from lvlmsal.analysis.output import (
     title_of,
     write_csv,
 )
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure

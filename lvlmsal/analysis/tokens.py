@@ -23,7 +23,7 @@ from lvlmsal.analysis.output import (
 )
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.results.folder import write_json
 from lvlmsal.evaluation.results.records import finite
 from lvlmsal.model.lvlm import Lvlm

@@ -11,7 +11,7 @@ from lvlmsal.evaluation.config.check import placed
 from lvlmsal.evaluation.config.checkpoints import card_of
 from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.plan import Plan, make_plan
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.unresolved import Place, Unresolved, below, literal
 from lvlmsal.sweeps.axes import Expansion, Grid, expand
 from lvlmsal.sweeps.stated import read_stated

@@ -16,7 +16,7 @@ from lvlmsal.errors import ConfigError
 from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.config.plan import Cell
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.trainer import quiet_lightning
 from lvlmsal.evaluation.results.folder import write_text
 from lvlmsal.evaluation.results.records import Record

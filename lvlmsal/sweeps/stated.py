@@ -6,21 +6,16 @@ import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import ConfigError, close_matches
 from lvlmsal.evaluation.config.check import component_problems, placed
 from lvlmsal.evaluation.config.checkpoints import card_of
 from lvlmsal.evaluation.config.plugins import import_plugins
-from lvlmsal.evaluation.config.reading import (
-    ConfigSource,
-    load_content,
-    read_config,
-    settle_content,
-)
+from lvlmsal.evaluation.config.reading import read_config, settle_content
 from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig
 from lvlmsal.evaluation.config.short_forms import spell_out
+from lvlmsal.evaluation.config.source import ConfigSource, load_content
 from lvlmsal.evaluation.config.stated import refuse_misstated
 from lvlmsal.evaluation.config.unresolved import Unresolved, literal
 from lvlmsal.sweeps.axes import axis_problems
@@ -72,7 +67,7 @@ def read_stated(
     Raises:
         ConfigError: The config cannot be read at all.
     """
-    content, name = _with_base(*load_content(source), source)
+    content, name = load_content(source)
     content = deepcopy(content)
     _spell_method(content.get("sweep"))  # so that overrides find its decoder
     content, problems, texts = settle_content(content, overrides, name=name)
@@ -118,23 +113,6 @@ def refuse_misstated_sweep(
         refuse_misstated(stated.without_points(), found=stated.problems)
     except ConfigError as error:
         raise ConfigError(error.problems, source=stated.name) from None
-
-
-def _with_base(
-    content: dict[str, Any], name: str, source: ConfigSource
-) -> tuple[dict[str, Any], str]:
-    """Put a config's keys over those of its base, which is looked for next to it first."""
-    base = content.pop("base", None)
-    if base is None:
-        return content, name
-    neighbor = (
-        Path(source).parent / str(base) if isinstance(source, str | Path) else Path(str(base))
-    )
-    try:
-        under, _ = load_content(neighbor if neighbor.is_file() else str(base))
-    except ConfigError as error:
-        raise ConfigError([f"base: {problem}" for problem in error.problems], source=name) from None
-    return {**under, **content}, name
 
 
 def _spell_method(spec: object) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.config.plan import read_draft
-from lvlmsal.evaluation.config.reading import load_content
+from lvlmsal.evaluation.config.source import load_content
 from methods_page.listing import known_methods
 
 pytestmark = pytest.mark.full
@@ -39,11 +39,12 @@ def write(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
     return start
 
 
-def test_a_dry_run_of_the_config_finds_no_problem() -> None:
-    found = evaluate("methods", dry_run=True)
+@pytest.mark.parametrize(("config", "models"), [("methods", 2), ("stickers/methods", 1)])
+def test_a_dry_run_of_the_config_finds_no_problem(config: str, models: int) -> None:
+    found = evaluate(config, dry_run=True)
     # it looks for what no random model has
     assert all("VisSink" in note and "tried with other options" in note for note in found.notes)
-    assert len({(entry.model, entry.method) for entry in found.tried}) == 2 * len(
+    assert len({(entry.model, entry.method) for entry in found.tried}) == models * len(
         load_content("methods")[0]["methods"]
     )
 
@@ -100,7 +101,7 @@ def test_the_page_has_the_figures_of_the_run(
         assert f"| `{method.name}` | {method.kind} |" in page
         assert f"### {method.name}: " in page
     missing = {m.name for m in known_methods()} - {"locore", "vcd"}
-    (line,) = re.findall(r"^Not measured in this run: (.*)\.$", page, flags=re.MULTILINE)
+    (line,) = re.findall(r"^Measured in none of these: (.*)\.$", page, flags=re.MULTILINE)
     assert {name.strip("`") for name in line.split(", ")} == missing
     figure = small.cell("pocket-llava", "greedy + LocoRE", "chair")["figures"]["chair_s"]
     value = f"{100 * figure['difference']['value']:+.1f}"
@@ -115,6 +116,15 @@ def test_the_page_has_the_figures_of_the_run(
     rows = [line for line in beside.split("\n") if f"| {CONTROL} |" in line]
     # one a model: what decodes differently, and both controls, stand elsewhere
     assert [row.split(" | ")[0] for row in rows] == ["| sample + VCD"] * 2
+
+
+def test_runs_are_shown_one_after_the_other_and_counted_together(
+    small: Result, write: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, page, _ = write(small.folder, small.folder)
+    assert code == 0
+    assert page.count("## What a run on shapes found") == 2
+    assert "36 differences are listed above." in page
 
 
 def test_the_difference_to_a_control_is_that_of_the_answers(

@@ -11,7 +11,8 @@ import pytest
 from lvlmsal.evaluation import evaluate
 from lvlmsal.evaluation.config.paper import PaperRow
 from lvlmsal.evaluation.config.plan import read_draft
-from lvlmsal.evaluation.config.reading import packaged_configs, read_config
+from lvlmsal.evaluation.config.reading import read_config
+from lvlmsal.evaluation.config.source import packaged_configs
 from lvlmsal.registry import CATALOG
 from tests.tiers import in_full
 

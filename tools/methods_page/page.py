@@ -33,7 +33,7 @@ from methods_page.listing import (
 
 
 def method_page(
-    run: Path | None = None,
+    runs: Sequence[Path] = (),
     *,
     costs: Path | None = None,
     controls: Sequence[str] = (),
@@ -42,14 +42,14 @@ def method_page(
     """Write a page about every registered method, in Markdown.
 
     Args:
-        run: A run folder, whose results it shows.
+        runs: Run folders, whose results it shows one after the other.
         costs: The file that ``benchmarks/methods.py`` has left.
-        controls: Methods of the run with which those are compared that decode like them.
+        controls: Methods of the runs with which those are compared that decode like them.
         command: What makes the page, for its readers.
 
     Raises:
-        DataError: The run folder or the file is none.
-        UnknownName: The run has no such control.
+        DataError: A run folder or the file is none.
+        UnknownName: A run has no such control.
     """
     methods = known_methods()
     measured = read_costs(costs) if costs else None
@@ -67,7 +67,7 @@ def method_page(
         "## Each method",
         "\n".join(method_section(method) for method in methods).rstrip(),
     ]
-    parts += _results(run, methods, controls) if run else []
+    parts += _results(runs, methods, controls) if runs else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -90,12 +90,11 @@ def _costs_text(costs: Costs | None) -> str:
     return f"{text}\n\n```sh\n{costs.command}\n```"
 
 
-def _results(run: Path, methods: list[Known], controls: Sequence[str]) -> list[str]:
-    opened, results = open_run(run), read_result(run).results
-    differences = paired_differences(results)
-    parts = [
-        "## What a run found",
-        _wrapped(markdown_text(_asked(opened, results))),
+def _results(runs: Sequence[Path], methods: list[Known], controls: Sequence[str]) -> list[str]:
+    opened = [open_run(run) for run in runs]
+    read = [read_result(run).results for run in runs]
+    parts = [part for run, found in zip(opened, read, strict=True) for part in _run(run, found)]
+    parts += [
         _missing(methods, opened),
         "## Differences to the control",
         _wrapped(
@@ -103,22 +102,33 @@ def _results(run: Path, methods: list[Known], controls: Sequence[str]) -> list[s
             "alike with nothing done against hallucinations; 95 % intervals that resample images."
             f"{SIGNIFICANT}"
         ),
-        *map(markdown_table, differences_tables(differences)),
     ]
+    differences = [paired_differences(results) for results in read]
+    parts += [markdown_table(table) for found in differences for table in differences_tables(found)]
     for control in controls:
         parts += [
             f"## Differences to '{markdown_text(control)}'",
             "The same, compared with another row that decodes alike.",
-            *map(markdown_table, differences_tables(differences_to(run, results, control))),
         ]
+        for run, results in zip(runs, read, strict=True):
+            against = differences_to(run, results, control)
+            parts += map(markdown_table, differences_tables(against))
+    everything = [difference for found in differences for difference in found]
     return [
         *parts,
         "## How much of this is chance",
-        _wrapped(chance_text(differences)),
-        markdown_table(verdicts_table(differences)),
+        _wrapped(chance_text(everything)),
+        markdown_table(verdicts_table(everything)),
         "## All figures",
-        markdown_tables(results).rstrip(),
+        *(markdown_tables(results).rstrip() for results in read),
     ]
+
+
+def _run(run: OpenRun, results: Results) -> list[str]:
+    """What a run was, under a heading."""
+    world = run.config.world
+    place = f" on {world.kind}" if world is not None else ""
+    return [f"## What a run{place} found", _wrapped(markdown_text(_asked(run, results)))]
 
 
 def _asked(opened: OpenRun, results: Results) -> str:
@@ -137,10 +147,10 @@ def _asked(opened: OpenRun, results: Results) -> str:
     )
 
 
-def _missing(methods: list[Known], opened: OpenRun) -> str:
-    used = {name for method in opened.config.methods for name in _names(method)}
+def _missing(methods: list[Known], runs: list[OpenRun]) -> str:
+    used = {name for run in runs for method in run.config.methods for name in _names(method)}
     missing = [f"`{method.name}`" for method in methods if method.name not in used]
-    return f"Not measured in this run: {', '.join(missing)}." if missing else ""
+    return f"Measured in none of these: {', '.join(missing)}." if missing else ""
 
 
 def _names(method: MethodConfig) -> list[str]:

@@ -23,8 +23,9 @@ from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.controls import add_twins
 from lvlmsal.evaluation.config.paper import paper_problems
 from lvlmsal.evaluation.config.plugins import import_plugins
-from lvlmsal.evaluation.config.reading import ConfigSource, read_config
+from lvlmsal.evaluation.config.reading import read_config
 from lvlmsal.evaluation.config.schema import BenchmarkConfig, ModelConfig, RunConfig
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.config.unresolved import Unresolved, below, literal
 from lvlmsal.evaluation.config.world import ensure_world, world_problems

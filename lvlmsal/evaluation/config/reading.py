@@ -1,14 +1,11 @@
-"""Reading a config: where it comes from, overrides, and a typed object with all its problems."""
+"""Reading a config: overrides, and a typed object with all its problems."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
@@ -17,21 +14,12 @@ from lvlmsal.evaluation.config.overrides import apply_override
 from lvlmsal.evaluation.config.plain import plain_problems
 from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, RunConfig
 from lvlmsal.evaluation.config.short_forms import spell_out
+from lvlmsal.evaluation.config.source import ConfigSource, first_line, load_content
 from lvlmsal.evaluation.config.unresolved import Place, Unresolved, resolve
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
 from lvlmsal.registry.fitting import describe, fit, show
 
-ConfigSource = str | Path | Mapping[str, Any] | DictConfig
-"""A YAML file, a run folder, the name of a packaged config, a dictionary or an OmegaConf object."""
-
 _STRUCTURED: dict[type[Any], DictConfig] = {}
-
-
-def packaged_configs() -> list[str]:
-    """Names of the configs that are shipped with the library, such as ``paper/pope``."""
-    folder = Path(str(files("lvlmsal.configs")))  # a wheel is always unpacked
-    paths = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
-    return sorted(path.as_posix() for path in paths)
 
 
 def read_config(
@@ -94,80 +82,15 @@ def settle_content(
     try:
         resolved, texts = resolve(spell_out(content))
     except InterpolationToMissingValueError as error:
-        key = _first_line(error).rpartition(" ")[2]
+        key = first_line(error).rpartition(" ")[2]
         problems.append(f"{key}: needs a value; add {key}=... or write it into the config")
         raise ConfigError(problems, source=name) from None
     except OmegaConfBaseException as error:
-        raise ConfigError([*problems, _first_line(error)], source=name) from None
+        raise ConfigError([*problems, first_line(error)], source=name) from None
     except RecursionError:
         problems.append("an interpolation leads to itself")
         raise ConfigError(problems, source=name) from None
     return resolved, problems, texts
-
-
-def load_content(source: ConfigSource) -> tuple[dict[str, Any], str]:
-    """Read a config as plain Python objects, with interpolations and short forms as they stand.
-
-    Args:
-        source: Where the config comes from.
-
-    Returns:
-        Keys and values, and what to call the source in messages.
-
-    Raises:
-        ConfigError: There is no such config, or it is no YAML of keys and values.
-    """
-    if isinstance(source, str | Path):
-        text, name = _text(source)
-        try:
-            loaded: object = OmegaConf.create(text)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            line = f":{mark.line + 1}" if mark else ""
-            raise ConfigError(
-                [f"not valid YAML: {error.problem}"], source=f"{name}{line}"
-            ) from None
-        except RecursionError:
-            raise ConfigError(["nested too deeply, or it contains itself"], source=name) from None
-        except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-            # a ValueError is a number of thousands of digits
-            raise ConfigError([f"not valid YAML: {_first_line(error)}"], source=name) from None
-    else:
-        loaded, name = source, "config"
-    if isinstance(loaded, DictConfig):
-        loaded = OmegaConf.to_container(loaded, resolve=False)
-    if not isinstance(loaded, Mapping):
-        raise ConfigError(
-            [f"expected keys and values (output, models ...), got {type(loaded).__name__}"],
-            source=name,
-        )
-    return {str(key): value for key, value in loaded.items()}, name
-
-
-def _text(source: str | Path) -> tuple[str, str]:
-    path = Path(source)
-    try:
-        if (path / "config.yaml").is_file():  # the folder of a run
-            path = path / "config.yaml"
-        if path.is_file():
-            return path.read_text(encoding="utf-8"), str(path)
-    except UnicodeDecodeError:
-        raise ConfigError(["not a UTF-8 text file"], source=str(path)) from None
-    except OSError as error:
-        shown = str(source) if len(str(source)) < 200 else f"{str(source)[:200]}..."
-        raise ConfigError(
-            [f"expected a file or the name of a packaged config, got {shown!r} ({error.strerror})"]
-        ) from None
-    known = packaged_configs()
-    name = str(source).removesuffix(".yaml")
-    if name in known:
-        return files("lvlmsal.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name
-    raise ConfigError(
-        [
-            f"there is no config file {str(source)!r} and no packaged config of that name."
-            f"{close_matches(path.stem, known)} Packaged: {', '.join(known)}"
-        ]
-    )
 
 
 def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:
@@ -245,7 +168,7 @@ def _value(
     try:
         merged = OmegaConf.merge(_structured(cls), {key: value})
     except (OmegaConfBaseException, TypeError, ValueError) as error:
-        problems.append(f"{here}: {_first_line(error)}")
+        problems.append(f"{here}: {first_line(error)}")
         return getattr(cls(), key)
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)  # cls is a dataclass
@@ -282,7 +205,3 @@ def _default_roots(config: RunConfig) -> None:
             benchmark.options = {"root": root, **benchmark.options}
             if key in config.texts:
                 config.texts["benchmarks", index, "root"] = config.texts[key]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -8,7 +8,8 @@ from pathlib import Path
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.check import stated_problems
 from lvlmsal.evaluation.config.plugins import import_plugins
-from lvlmsal.evaluation.config.reading import ConfigSource, load_content, read_config
+from lvlmsal.evaluation.config.reading import read_config
+from lvlmsal.evaluation.config.source import ConfigSource, load_content
 from lvlmsal.evaluation.config.world import world_problems
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lvlmsal.evaluation.config.plan import Cell, Plan, make_plan
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.run.answering import AnswerModule

@@ -18,7 +18,7 @@ from lvlmsal.escaping import visible
 from lvlmsal.evaluation.config.checkpoints import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
 from lvlmsal.evaluation.config.plan import Cell, Draft, Plan, read_draft, waits_for_world
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.stated import with_data_root
 from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.config.world import ensure_world, world_problems

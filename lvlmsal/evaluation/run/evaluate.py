@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.config.plan import Cell, Plan, make_plan
-from lvlmsal.evaluation.config.reading import ConfigSource
+from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
 from lvlmsal.evaluation.report.result import Result
 from lvlmsal.evaluation.report.run_scoring import score

@@ -14,6 +14,7 @@ from lvlmsal.pocket.training.data import (
     Encoder,
     Mix,
     collate,
+    sample_scene,
     sample_segments,
     seen_part,
 )
@@ -24,7 +25,7 @@ def make_batch(encoder: Encoder, stream: str, index: int, mix: Mix) -> Batch:
     views, rows, world = [], [], encoder.pocket.world
     for place in range(mix.rows):
         rng = random.Random(f"{stream}/{index}/{place}")
-        scene = world.sample(rng)
+        scene = sample_scene(world, mix, rng)
         views.append(world.view(scene))
         segments = sample_segments(encoder.pocket, scene, mix, rng)
         rows.append(encoder.row(views[-1], segments, mix, rng))

@@ -18,7 +18,7 @@ import torch
 
 from lvlmsal.pocket.scenes.language import Turn
 from lvlmsal.pocket.training.pocket import Pocket
-from lvlmsal.pocket.training.worlds import View
+from lvlmsal.pocket.training.worlds import View, World
 
 Batch = dict[str, torch.Tensor]
 
@@ -31,6 +31,8 @@ class Mix:
 
     Attributes:
         rows: Images per batch.
+        habits: Share of scenes with the habits that ordinary scenes have.
+        plain: Share of scenes with one or two objects only, which are plain to see.
         questions: Questions per image.
         captioned: Share of images with a caption; it stands for four of the questions, so that all
             sequences are about equally long.
@@ -41,6 +43,8 @@ class Mix:
     """
 
     rows: int = 24
+    habits: float = 1.0
+    plain: float = 0.0
     questions: int = 7
     captioned: float = 0.45
     answer_weight: float = 4.0
@@ -151,6 +155,12 @@ class Row:
     weights: list[float]
     nouns: list[bool]
     kinds: list[int]
+
+
+def sample_scene(world: World, mix: Mix, rng: random.Random) -> Any:
+    """Draw what a batch of this mix shows."""
+    scene = world.files.sample(rng, shifted=rng.random() >= mix.habits)
+    return world.plain(scene, rng) if rng.random() < mix.plain else scene
 
 
 def sample_segments(pocket: Pocket, scene: Any, mix: Mix, rng: random.Random) -> list[list[Turn]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -18,6 +19,21 @@ from lvlmsal.pocket.training.pocket import Pocket
 
 
 @dataclass(frozen=True)
+class Leg:
+    """A part of the training over which learning rates fall in a cosine, laid out to its end.
+
+    Attributes:
+        start: Share of the budget from which it runs.
+        rate: Peak learning rate of AdamW.
+        matrix_rate: Peak learning rate of Muon on the matrices of layers, where it is used.
+    """
+
+    start: float
+    rate: float
+    matrix_rate: float = 0.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a pocket model is trained.
 
@@ -25,16 +41,15 @@ class Recipe:
         minutes: Budget of wall-clock time; None to go by steps alone.
         steps: Budget of steps; None to go by minutes alone.
         tower_share: Share of the budget for the vision part alone.
-        rate: Peak learning rate.
-        matrix_rate: Peak learning rate of Muon on the matrices of layers; None: AdamW alone.
+        legs: The course of the learning rates.
+        muon: Whether Muon moves the matrices of layers, and AdamW the rest, or AdamW everything.
         warmup: Steps of linear warm-up, at the start of each stage.
         patch_weight: Weight of the patch loss next to the loss on words.
+        name_weight: Weight of a loss by which an image token is to say, through the output layer,
+            how the names of the objects on its patches begin.
         seed: Seed of the weights and of the scenes.
         check_every: Steps between checkpoints and looks at unseen scenes.
-        mix: What a batch is made of.
-        late_mix: What it is made of in the last stage, which is mostly about captions.
-        late_from: Share of the budget from which that stage runs.
-        late_rate: Peak learning rate of that stage.
+        mixes: What a batch is made of, from which share of the budget on.
         tower_rows: Images per batch in the first stage.
         workers: Processes that draw batches next to the training; they do not see the clock, so
             they need a budget of steps alone. 0 draws in the process that trains.
@@ -45,20 +60,17 @@ class Recipe:
     minutes: float | None = 72.0
     steps: int | None = None
     tower_share: float = 0.08
-    rate: float = 1.5e-3
-    matrix_rate: float | None = None
+    legs: Sequence[Leg] = (Leg(0.0, 1.5e-3), Leg(0.53, 1.2e-3))
+    muon: bool = False
     warmup: int = 60
     patch_weight: float = 0.3
+    name_weight: float = 0.0
     seed: int = 0
     check_every: int = 200
-    mix: Mix = field(default_factory=lambda: Mix(rows=16))
-    late_mix: Mix = field(
-        default_factory=lambda: Mix(
-            rows=16, questions=6, captioned=1.0, answer_weight=2.0, noun_weight=5.0
-        )
+    mixes: Sequence[tuple[float, Mix]] = (
+        (0.0, Mix(rows=16)),
+        (0.53, Mix(rows=16, questions=6, captioned=1.0, answer_weight=2.0, noun_weight=5.0)),
     )
-    late_from: float = 0.53
-    late_rate: float = 1.2e-3
     tower_rows: int = 16
     workers: int = 0
     look_rows: int = 80
@@ -83,6 +95,12 @@ class PocketModule(L.LightningModule):
         self.sizes = [len(world.classes) + 1, len(world.colors) + 1]
         width = int(self.model.config.get_text_config().hidden_size)
         self.patch_head = nn.Linear(width, merge**2 * sum(self.sizes))
+        encoder, blank = Encoder(self.pocket), self.pocket.dialogue.blank
+        names = [encoder.ids(blank + name) for name in world.classes]
+        self.begins = torch.tensor([0, *(ids[0] for ids in names)])
+        self.spelled = torch.zeros(len(names) + 1, len(self.pocket.tokenizer))
+        for row, ids in zip(self.spelled[1:], names, strict=True):
+            row[ids] = 1.0 / len(set(ids))
         self.used_seconds = 0.0
         self.tower_steps = 0
 
@@ -113,8 +131,8 @@ class PocketModule(L.LightningModule):
 
     def mix_at(self, index: int) -> Mix:
         """What batch `index` is made of if it is a whole one."""
-        late = self.share_at(index) >= self.recipe.late_from
-        return self.recipe.late_mix if late else self.recipe.mix
+        share = self.share_at(index)
+        return [mix for start, mix in self.recipe.mixes if share >= start][-1]
 
     def patch_scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of the class and of the color that cover each patch, from image embeddings."""
@@ -127,6 +145,23 @@ class PocketModule(L.LightningModule):
         classes, colors = self.patch_scores(image)
         class_loss = nn.functional.cross_entropy(classes, patches[:, 0])
         return class_loss + nn.functional.cross_entropy(colors, patches[:, 1])
+
+    def name_loss(self, image: Tensor, patches: Tensor) -> Tensor:
+        """Cross-entropies of the names of what image tokens show, read off as if they were words.
+
+        Through the output layer they say how a name begins, and by the input embeddings which
+        tokens it has. A vision part that was trained with captions speaks the language of its
+        texts; here it is told. The decoder can then say what it attends to, and find what it is
+        asked for, without learning 67 names by heart first.
+        """
+        whole: Any = self.model
+        states = self.pocket.decoder.norm(image)
+        said = whole.lm_head(states).float().log_softmax(dim=1)
+        heard = (states @ whole.get_input_embeddings().weight.T).float().log_softmax(dim=1)
+        classes = patches[:, 0].reshape(len(image), -1)
+        seen = classes > 0
+        losses = -said.gather(1, self.begins[classes]) - (heard @ self.spelled.T).gather(1, classes)
+        return losses[seen].sum() / seen.sum().clamp(min=1)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores of the next word where one is due, (N, vocabulary), and image embeddings."""
@@ -156,24 +191,27 @@ class PocketModule(L.LightningModule):
         losses = nn.functional.cross_entropy(scores.float(), batch["targets"], reduction="none")
         loss = (losses * batch["weights"]).sum() / batch["weights"].sum()
         self.log("word_loss", loss)
-        return loss + self.recipe.patch_weight * self.patch_loss(image, batch["patches"])
+        loss = loss + self.recipe.patch_weight * self.patch_loss(image, batch["patches"])
+        if self.recipe.name_weight:
+            names = self.name_loss(image, batch["patches"])
+            self.log("name_loss", names)
+            loss = loss + self.recipe.name_weight * names
+        return loss
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate for the share of the budget used."""
-        done, peak = self.progress, self.recipe.rate
-        if done >= self.recipe.late_from:
-            done = (done - self.recipe.late_from) / (1.0 - self.recipe.late_from)
-            peak = self.recipe.late_rate
+        leg = [leg for leg in self.recipe.legs if self.progress >= leg.start][-1]
+        done = (self.progress - leg.start) / (1.0 - leg.start)
         # ask the batch, not the clock: it may have been drawn just before the stage ended
         since = self.global_step - (self.tower_steps if "input_ids" in batch else 0)
         warm = min(1.0, (since + 1) / self.recipe.warmup)
-        rate = peak * warm * (0.51 + 0.49 * math.cos(math.pi * done))
+        share = warm * (0.51 + 0.49 * math.cos(math.pi * done))
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate * group["peak"]
+            group["lr"] = share * (leg.matrix_rate if group["inner"] else leg.rate)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See `build_optimizer`."""
-        return build_optimizer(self, self.recipe.rate, self.recipe.matrix_rate)
+        return build_optimizer(self, muon=self.recipe.muon)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep how much of the budget is used."""

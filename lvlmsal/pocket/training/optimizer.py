@@ -49,29 +49,26 @@ class Chained(torch.optim.Optimizer):
         self._share_groups()
 
 
-def build_optimizer(
-    model: nn.Module, rate: float, matrix_rate: float | None
-) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, *, muon: bool) -> torch.optim.Optimizer:
     """The optimizer of a recipe.
 
     Args:
         model: What is trained.
-        rate: Peak learning rate of AdamW.
-        matrix_rate: Peak learning rate of Muon on the matrices of layers; None to leave these to
-            AdamW as well.
+        muon: Let Muon move the matrices of layers; without it AdamW moves everything.
 
     Returns:
-        An optimizer whose groups hold, as ``"peak"``, by how much more than `rate` they learn.
+        An optimizer whose groups say under ``"inner"`` whether they are Muon's. The rates are left
+        to the recipe.
     """
     named = dict(model.named_parameters())
-    inner = {n for n, p in named.items() if matrix_rate and p.ndim == 2 and ".layers." in n}
+    inner = {n for n, p in named.items() if muon and p.ndim == 2 and ".layers." in n}
     outer = [p for name, p in named.items() if name not in inner]
     groups = [
-        {"params": [p for p in outer if p.ndim > 1], "weight_decay": 0.02, "peak": 1.0},
-        {"params": [p for p in outer if p.ndim <= 1], "weight_decay": 0.0, "peak": 1.0},
+        {"params": [p for p in outer if p.ndim > 1], "weight_decay": 0.02, "inner": False},
+        {"params": [p for p in outer if p.ndim <= 1], "weight_decay": 0.0, "inner": False},
     ]
-    adamw = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    if not matrix_rate:
+    adamw = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+    if not inner:
         return adamw
-    matrices = {"params": [named[name] for name in sorted(inner)], "peak": matrix_rate / rate}
-    return Chained(adamw, torch.optim.Muon([matrices], lr=matrix_rate, weight_decay=0.02))
+    matrices = {"params": [named[name] for name in sorted(inner)], "inner": True}
+    return Chained(adamw, torch.optim.Muon([matrices], weight_decay=0.02))

@@ -26,26 +26,34 @@ from torch.utils.data import DataLoader
 
 from lvlmsal.pocket.training.batches import TrainingBatches, make_batch
 from lvlmsal.pocket.training.data import Encoder, Mix
-from lvlmsal.pocket.training.module import PocketModule, Recipe
+from lvlmsal.pocket.training.module import Leg, PocketModule, Recipe
 
 _LOG: Final = logging.getLogger(__name__)
 
 _LONGEST_STEP: Final = 60.0
 """Seconds; more than this between two steps is time in which the process did not run."""
 
+_ASKED: Final = Mix(rows=24, questions=8, captioned=0.5, answer_weight=4.0, noun_weight=4.0)
+
 RECIPES: Final = {
     "pocket-idefics3": Recipe(
         minutes=None,
-        steps=4600,
+        steps=4200,
         check_every=100,
-        tower_share=0.44,
-        matrix_rate=0.03,
+        tower_share=0.48,
+        legs=(Leg(0.0, 1.5e-3, 0.03), Leg(0.48, 8e-4, 0.006), Leg(0.76, 1e-3, 0.006)),
+        muon=True,
         warmup=100,
         patch_weight=0.5,
-        mix=Mix(rows=24),
-        late_mix=Mix(rows=24, questions=6, captioned=1.0, answer_weight=2.0, noun_weight=3.0),
-        late_from=0.7,
-        late_rate=1.0e-3,
+        name_weight=0.5,
+        mixes=(
+            # A few plain objects first, and nothing that could be guessed: with habits from the
+            # start a model learns what to expect of a place, and not to look.
+            (0.0, replace(_ASKED, habits=0.0, plain=1.0, captioned=1.0)),
+            (0.7, replace(_ASKED, habits=0.0, plain=0.4, captioned=1.0)),
+            (0.76, replace(_ASKED, habits=0.3, plain=0.15, questions=14, captioned=0.35)),
+            (0.9, replace(_ASKED, habits=0.75, captioned=0.8)),
+        ),
         tower_rows=32,
         workers=2,
     ),

@@ -6,7 +6,7 @@ import random
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -25,9 +25,6 @@ from lvlmsal.pocket.stickers import questions as sticker_questions
 from lvlmsal.pocket.stickers import scene as sticker_scene
 from lvlmsal.pocket.stickers import world as sticker_files
 from lvlmsal.pocket.stickers.classes import NOUNS
-
-_SHIFTED: Final = 0.25
-"""Share of shifted scenes in the training on stickers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +66,10 @@ class World(ABC):
         """Names of the colors."""
         return self.files.colors
 
-    def sample(self, rng: random.Random) -> Any:
-        """A scene of the training."""
-        return self.files.sample(rng)
+    def plain(self, scene: Any, rng: random.Random) -> Any:
+        """The same scene with one or two of its objects."""
+        kept = rng.sample(scene.things, min(len(scene.things), rng.randint(1, 2)))
+        return replace(scene, things=tuple(kept))
 
     @abstractmethod
     def crowd(self, rng: random.Random) -> Any:
@@ -144,19 +142,17 @@ class ShapeWorld(World):
 
 
 class StickerWorld(World):
-    """Places with COCO's classes, `lvlmsal.pocket.stickers`.
-
-    A quarter of the scenes are shifted: a model that never meets a dog in a bathroom learns what a
-    place suggests and not to look.
-    """
+    """Places with COCO's classes, `lvlmsal.pocket.stickers`."""
 
     files = sticker_files.WORLD
     questions = MappingProxyType(sticker_questions.QUESTIONS)
     nouns = _pattern({f for n in NOUNS.values() for pair in n.forms for f in pair})
 
-    def sample(self, rng: random.Random) -> sticker_scene.Scene:
-        """See the base class."""
-        return sticker_scene.sample_scene(rng, shifted=rng.random() < _SHIFTED)
+    def plain(self, scene: sticker_scene.Scene, rng: random.Random) -> sticker_scene.Scene:
+        """The same scene with one or two of its objects, which are not hazy, and nothing else."""
+        few: sticker_scene.Scene = super().plain(scene, rng)
+        clear = tuple(replace(thing, strength=max(thing.strength, 0.75)) for thing in few.things)
+        return replace(few, things=clear, distractors=())
 
     def crowd(self, rng: random.Random) -> sticker_scene.Scene:
         """See the base class."""

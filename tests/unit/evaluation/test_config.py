@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.evaluation.config.plan import make_plan
-from lvlmsal.evaluation.config.reading import packaged_configs, read_config
+from lvlmsal.evaluation.config.reading import read_config
 from lvlmsal.evaluation.config.schema import RunConfig, TrainerConfig
+from lvlmsal.evaluation.config.source import load_content, packaged_configs
 from lvlmsal.evaluation.config.stated import refuse_misstated
 from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.run.dry import dry_run
@@ -198,6 +199,27 @@ def test_unreadable_files_are_told(tmp_path: Path, text: str, words: str) -> Non
 def test_a_sweep_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only `lvlmsal sweep CONFIG` takes"):
         make_plan("decay", [f"output={tmp_path}", f"world.root={tmp_path / 'world'}"])
+
+
+def test_a_config_stands_over_its_base(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 3\nbatch_size: 2\nmodels: [llava-1.5-7b]\n")
+    (tmp_path / "mine.yaml").write_text("base: base.yaml\nseed: 4\n")
+    (tmp_path / "top.yaml").write_text("base: mine.yaml\noutput: run\n")
+    content, name = load_content(tmp_path / "top.yaml")
+    assert content == {"seed": 4, "batch_size": 2, "models": ["llava-1.5-7b"], "output": "run"}
+    assert name == str(tmp_path / "top.yaml")
+    # a packaged one that is no neighbor
+    content, _ = load_content({"base": "demo", "seed": 9})
+    assert (content["seed"], content["output"]) == (9, "runs/demo")
+
+
+@pytest.mark.parametrize("base", ["mine.yaml", "other.yaml", "sub/../other.yaml"])
+def test_a_config_that_is_its_own_base_is_refused(tmp_path: Path, base: str) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "mine.yaml").write_text(f"base: {base}\n")
+    (tmp_path / "other.yaml").write_text("base: mine.yaml\n")
+    with pytest.raises(ConfigError, match="is the config itself, or has it for its own base"):
+        load_content(tmp_path / "mine.yaml")
 
 
 def test_an_unknown_config_lists_the_packaged_ones() -> None:

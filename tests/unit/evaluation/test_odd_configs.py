@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.config.plan import read_draft
 from lvlmsal.evaluation.config.plugins import import_plugins
-from lvlmsal.evaluation.config.reading import load_content, read_config
+from lvlmsal.evaluation.config.reading import read_config
+from lvlmsal.evaluation.config.source import load_content
 
 WHOLE: dict[str, Any] = {
     "output": "runs/x",

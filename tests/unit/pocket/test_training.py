@@ -22,7 +22,8 @@ from lvlmsal.pocket.scenes.scene import SHAPES, sample_scene
 from lvlmsal.pocket.training.batches import TrainingBatches, make_batch, make_tower_batch, whitening
 from lvlmsal.pocket.training.build import POCKETS, build
 from lvlmsal.pocket.training.data import Encoder, Mix, sample_segments
-from lvlmsal.pocket.training.module import PocketModule, Recipe
+from lvlmsal.pocket.training.data import sample_scene as draw_scene
+from lvlmsal.pocket.training.module import Leg, PocketModule, Recipe
 from lvlmsal.pocket.training.optimizer import build_optimizer
 from lvlmsal.pocket.training.pocket import patch_labels
 from lvlmsal.pocket.training.speaker import Speaker
@@ -38,10 +39,13 @@ TINY = Recipe(
     steps=8,
     tower_share=0.3,
     check_every=2,
-    mix=Mix(rows=2, questions=2),
-    late_mix=Mix(rows=2, questions=1, captioned=1.0),
-    late_from=0.7,
-    matrix_rate=0.02,
+    mixes=(
+        (0.0, Mix(rows=2, questions=2, plain=0.5)),
+        (0.7, Mix(rows=2, questions=1, captioned=1.0, habits=0.5)),
+    ),
+    legs=(Leg(0.0, 1.5e-3, 0.02), Leg(0.7, 1e-3, 0.01)),
+    muon=True,
+    name_weight=0.5,
     tower_rows=2,
     look_rows=2,
     tiny=True,
@@ -99,7 +103,7 @@ def test_packed_segments_score_as_if_each_stood_alone(name: str) -> None:
     for place in range(mix.rows):
         rng = random.Random(f"t/0/{place}")
         world = module.pocket.world
-        scene = world.sample(rng)
+        scene = draw_scene(world, mix, rng)
         view = world.view(scene)
         for turns in sample_segments(module.pocket, scene, mix, rng):
             alone.append(reference_scores(module, view, turns))
@@ -110,7 +114,7 @@ def test_targets_are_the_answers(name: str) -> None:
     encoder = Encoder(build(name, tiny=True))
     batch = make_batch(encoder, "t", 1, Mix(rows=4))
     rng = random.Random("t/1/0")
-    scene = encoder.pocket.world.sample(rng)
+    scene = draw_scene(encoder.pocket.world, Mix(rows=4), rng)
     parts = sample_segments(encoder.pocket, scene, Mix(rows=4), rng)
     turns = [turn for part in parts for turn in part]
     first = batch["rows"] == 0
@@ -198,7 +202,13 @@ def test_killed_run_goes_on_where_it_stopped(
 
 def test_training_learns(tmp_path: Path) -> None:
     recipe = replace(
-        TINY, steps=15, tower_share=0.0, check_every=15, warmup=2, rate=1e-2, matrix_rate=None
+        TINY,
+        steps=15,
+        tower_share=0.0,
+        check_every=15,
+        warmup=2,
+        legs=(Leg(0.0, 1e-2),),
+        muon=False,
     )
     module = train("pocket-llava", tmp_path, recipe)
     batch = make_batch(Encoder(module.pocket), "fresh", 0, Mix(rows=8))
@@ -228,7 +238,9 @@ def test_matrices_of_layers_move_as_muon_moves_them_and_the_rest_as_adamw() -> N
     torch.manual_seed(0)
     module = PocketModule("pocket-idefics3", TINY)
     before = weights(module)
-    optimizer = build_optimizer(module, 1e-3, 0.02)
+    optimizer = build_optimizer(module, muon=True)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.02 if group["inner"] else 1e-3
     for parameter in module.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
@@ -262,7 +274,7 @@ def test_saved_folders_load_and_answer(name: str, tmp_path: Path) -> None:
     specials = {speaker.tokenizer.pad_token_id, speaker.tokenizer.bos_token_id}
     assert len(specials | {speaker.tokenizer.eos_token_id}) == 3
     world = pocket.world
-    pictures = [world.view(world.sample(random.Random(k))).image for k in range(6)]
+    pictures = [world.view(world.files.sample(random.Random(k))).image for k in range(6)]
     questions = ["Is there a star in the image?", "Describe this image."] * 3
     together = speaker.answer(pictures, questions, max_new_tokens=5)
     alone = [

@@ -128,7 +128,7 @@ def test_costs_are_read_by_kind_and_name(tmp_path: Path) -> None:
     assert "they say nothing" in page
     assert "how Machine: threads 2." in " ".join(page.split())
     assert page.index("make it") < page.index("## What there is")
-    assert "## What a run found" not in page
+    assert "## What a run" not in page
     for broken in ("{}", "[]", "nothing", '{"sheets": [{"title": "x", "rows": [[]]}]}'):
         path.write_text(broken)
         with pytest.raises(DataError, match=r"benchmarks/methods\.py"):
