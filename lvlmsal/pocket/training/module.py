@@ -161,7 +161,8 @@ class PocketModule(L.LightningModule):
         classes = patches[:, 0].reshape(len(image), -1)
         seen = classes > 0
         losses = -said.gather(1, self.begins[classes]) - (heard @ self.spelled.T).gather(1, classes)
-        return losses[seen].sum() / seen.sum().clamp(min=1)
+        loss: Tensor = losses[seen].sum() / seen.sum().clamp(min=1)
+        return loss
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores of the next word where one is due, (N, vocabulary), and image embeddings."""
