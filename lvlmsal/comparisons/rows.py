@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lvlmsal.comparisons.layout import Block
 from lvlmsal.comparisons.reading import Row
 from lvlmsal.escaping import csv_cell
-from lvlmsal.evaluation.report.entries import is_significant
-from lvlmsal.evaluation.results.schema import Bounds
+from lvlmsal.evaluation.report.entries import difference_values
 from lvlmsal.frames import data_frame
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def _tidy(blocks: Iterable[Block]) -> Iterator[dict[str, Any]]:
                     "figure": name,
                     "higher_is_better": figure["higher_is_better"],
                     **{key: figure.get(key) for key in ("value", "low", "high", "std")},
-                    **_difference(name, figure["difference"], entry),
+                    **difference_values(name, figure["difference"], entry),
                 }
         for pair in block.pairs:
             for name, difference in pair.found["differences"].items():
@@ -77,7 +76,7 @@ def _tidy(blocks: Iterable[Block]) -> Iterator[dict[str, Any]]:
                     **_head(pair.row, pair.other.title, pair.found),
                     "figure": name,
                     "higher_is_better": pair.row.entry["figures"][name]["higher_is_better"],
-                    **_difference(name, difference, pair.found),
+                    **difference_values(name, difference, pair.found),
                 }
 
 
@@ -89,20 +88,6 @@ def _head(row: Row, against: str | None, found: Mapping[str, Any]) -> dict[str, 
         **{key: row.entry[key] for key in ("metric", "n", "failed")},
         "against": against,
         **{key: found[key] for key in ("changed", "tokens_changed")},
-    }
-
-
-def _difference(name: str, difference: Bounds | None, found: Mapping[str, Any]) -> dict[str, Any]:
-    if difference is None:
-        return {}
-    test = found.get("mcnemar")
-    return {
-        "difference": difference["value"],
-        "difference_low": difference["low"],
-        "difference_high": difference["high"],
-        "significant": is_significant(difference),
-        # the test is of one of the figures
-        "mcnemar_p": test["p_value"] if test and test["figure"] == name else None,
     }
 
 

@@ -82,7 +82,7 @@ class Failures:
             elif name == names[0]:
                 others = ", ".join(names[1:])
                 lines.append(f"{', '.join(families)}, {name}: {told}\n    likewise in: {others}")
-        count = f"{len(lines)} checks failed:\n" if len(lines) > 1 else ""
+        count = f"{len(self._found)} checks failed:\n" if len(self._found) > 1 else ""
         raise AssertionError(count + "\n".join(lines)) from ExceptionGroup(
             "what the checks raised", self._errors
         )

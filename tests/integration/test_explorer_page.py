@@ -377,22 +377,22 @@ def test_the_record_stands_next_to_the_answer_without_scrolling(
     sides = page.locator(".side")
     assert sides.count() == (2 if right else 1)
     for side in sides.all():
-        record = side.locator(".beside")
+        record = side.locator(".aside")
         for name in (".record", ".token-name", ".rejections"):
             box = record.locator(name).bounding_box()
             assert box is not None
             assert box["y"] > 0
             assert box["y"] + box["height"] <= 900
-        words, beside = side.locator(".flow").bounding_box(), record.bounding_box()
+        words, aside = side.locator(".flow").bounding_box(), record.bounding_box()
         assert words is not None
-        assert beside is not None
+        assert aside is not None
         assert words["y"] < 500
         if not right:  # there is room for a column of its own
-            assert beside["x"] >= words["x"] + words["width"]
+            assert aside["x"] >= words["x"] + words["width"]
     # it stays in sight along the whole answer
     page.keyboard.press("End")
     chosen_word = page.locator(".side").first.locator(".token[aria-selected=true]")
-    for part in (chosen_word, page.locator(".beside").first.locator(".record")):
+    for part in (chosen_word, page.locator(".aside").first.locator(".record")):
         box = part.bounding_box()
         assert box is not None
         assert 0 < box["y"] < box["y"] + box["height"] <= 900

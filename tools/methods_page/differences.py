@@ -19,13 +19,12 @@ from lvlmsal.evaluation.report.entries import (
     heading_of,
     is_significant,
     shown_cells,
+    verdict,
 )
+from lvlmsal.evaluation.report.significance import CHANCE
 from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
 from lvlmsal.tables.table import NONE, Cell, Head, Row, Table
-
-CHANCE = 0.05
-"""How many of the intervals exclude 0 although nothing is there."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ class Difference:
         difference = self._figure["difference"]
         if not is_significant(difference):
             return "unclear"
-        higher = bool(self._figure["higher_is_better"])
-        return "better" if (difference["value"] > 0) == higher else "worse"
+        return verdict(difference, self._figure["higher_is_better"])
 
     @property
     def _figure(self) -> Mapping[str, Any]:

@@ -44,17 +44,16 @@ def load_content(source: ConfigSource) -> tuple[dict[str, Any], str]:
 
 def _over_bases(source: ConfigSource, above: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
     content, name = _own_content(source)
+    here = Path(name).resolve()
+    if here in above:
+        raise ConfigError([f"{name!r} is the config itself, or has it for its own base"])
     base = content.pop("base", None)
     if base is None:
         return content, name
-    above = (*above, Path(name).resolve())
     place = Path(source).parent if isinstance(source, str | Path) else Path()
     neighbor = place / str(base)
     try:
-        found = neighbor if neighbor.is_file() else str(base)
-        if Path(_text(found)[1]).resolve() in above:
-            raise ConfigError([f"{base!r} is the config itself, or has it for its own base"])
-        under, _ = _over_bases(found, above)
+        under, _ = _over_bases(neighbor if neighbor.is_file() else str(base), (*above, here))
     except ConfigError as error:
         raise ConfigError([f"base: {problem}" for problem in error.problems], source=name) from None
     return {**under, **content}, name

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation.results import schema
@@ -138,6 +138,37 @@ def is_significant(difference: Bounds | None) -> bool:
     if difference is None or difference["low"] is None or difference["high"] is None:
         return False
     return difference["low"] > 0 or difference["high"] < 0
+
+
+def verdict(difference: Bounds, higher_is_better: bool | None) -> str:
+    """What a significant difference means: ``better``, ``worse``, or ``different``."""
+    value = difference["value"]
+    if higher_is_better is None or not value:
+        return "different"
+    return "better" if (value > 0) == higher_is_better else "worse"
+
+
+def difference_values(
+    figure: str, difference: Bounds | None, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The paired difference of a figure as values of a frame; none where there is none.
+
+    Args:
+        figure: Its name.
+        difference: With its interval.
+        found: The entry, or what a pair was found to be, with the test of McNemar.
+    """
+    if difference is None:
+        return {}
+    test = found.get("mcnemar")
+    return {
+        "difference": difference["value"],
+        "difference_low": difference["low"],
+        "difference_high": difference["high"],
+        "significant": is_significant(difference),
+        # the test is of one of the figures
+        "mcnemar_p": test["p_value"] if test and test["figure"] == figure else None,
+    }
 
 
 def any_significant(entries: Iterable[Entry]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lvlmsal.errors import UnknownName
-from lvlmsal.evaluation.report.entries import is_significant
+from lvlmsal.evaluation.report.entries import difference_values
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.results.schema import Results
 from lvlmsal.frames import data_frame
@@ -107,20 +107,13 @@ def _name(entry: Mapping[str, Any]) -> tuple[str, str, str]:
 def _scores(cells: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for cell in cells:
         for name, figure in cell["figures"].items():
-            difference = figure["difference"]
-            test = cell["mcnemar"]
             yield {
                 **{key: cell.get(key) for key in _SCORES},
                 **{key: figure[key] for key in ("value", "low", "high", "interval")},
                 "figure": name,
                 "higher_is_better": figure["higher_is_better"],
                 "against": cell["compared_with"],
-                "difference": difference["value"] if difference else None,
-                "difference_low": difference["low"] if difference else None,
-                "difference_high": difference["high"] if difference else None,
-                "significant": is_significant(difference) if difference else None,
-                # the test is of one of the figures
-                "mcnemar_p": test["p_value"] if test and test["figure"] == name else None,
+                **difference_values(name, figure["difference"], cell),
             }
 
 

@@ -14,6 +14,7 @@ from lvlmsal.evaluation.report.entries import (
     name_of,
     p_cell,
     shown_cells,
+    verdict,
 )
 from lvlmsal.evaluation.results.schema import Bounds, Entry, Results
 from lvlmsal.metrics.columns import Column
@@ -52,6 +53,9 @@ def significance_table(results: Results) -> Table:
     )
 
 
+CHANCE = 0.05
+"""How many of the intervals exclude 0 although nothing is there."""
+
 _VERDICTS = ("better", "worse", "different")
 
 
@@ -82,17 +86,14 @@ def _notes(compared: list[_Compared]) -> list[str]:
         return [meaning, "No method changed an answer of its control."]
     return [
         f"{meaning} If no method did anything, chance would still make about "
-        f"{0.05 * len(changed):.0f} of the {len(changed)} differences where answers changed "
+        f"{CHANCE * len(changed):.0f} of the {len(changed)} differences where answers changed "
         "significant (5 %)."
     ]
 
 
 def _verdict(compared: _Compared) -> str:
-    better = compared.entry["figures"][compared.column.figure]["higher_is_better"]
-    value = compared.difference["value"]
-    if better is None or not value:
-        return "different"
-    return "better" if (value > 0) == better else "worse"
+    figure = compared.entry["figures"][compared.column.figure]
+    return verdict(compared.difference, figure["higher_is_better"])
 
 
 def _row(compared: _Compared) -> Row:

@@ -13,7 +13,7 @@ class Panel {
     this.title = el("h3");
     this.ownNote = el("p", { class: "own quiet" });
     // next to the words, or below them and in sight as long as they are
-    this.beside = el("section", { class: "panel beside", "aria-label": "Chosen word" }, this.title, this.record, this.ownNote, this.rejections);
+    this.aside = el("section", { class: "panel aside", "aria-label": "Chosen word" }, this.title, this.record, this.ownNote, this.rejections);
     this.details = el(
       "div",
       { class: "panel details" },

@@ -14,7 +14,7 @@ class Side {
       { class: "side", "aria-label": answer.label },
       el("header", { class: "side-head" }, el("h2", { text: answer.label }), el("p", { class: "quiet", text: this.summary() })),
       this.maps.node,
-      el("div", { class: "reading" }, this.text.node, this.panel.beside),
+      el("div", { class: "reading" }, this.text.node, this.panel.aside),
       this.strips.node,
       this.panel.details,
       el("p", { class: "options quiet", text: answer.options }),

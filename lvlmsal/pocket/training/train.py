@@ -1,12 +1,11 @@
 """Training: ``python -m lvlmsal.pocket.training.train pocket-llava --minutes 75 --out FOLDER``.
 
-One run has three stages. First the vision part alone learns to say which object covers
-each patch, from its image embeddings through a linear head that is thrown away later: like a real
-LVLM, the model starts from a pretrained tower. Then everything learns answers and captions
-together, and at last mostly captions, which take longer. The learning rate falls in a cosine,
-restarts for the last stage, and follows the share of the budget used, be it minutes or steps, so
-a run ends well wherever it runs; with a budget of steps it is repeatable. A run that finds a
-checkpoint in its folder goes on from there.
+First the vision part alone learns to say which object covers each patch, from its image embeddings
+through a linear head that is thrown away later: like a real LVLM, the model starts from a
+pretrained tower. Then everything learns answers and captions together, from mixes of scenes and
+questions that change on the way. Learning rates fall in legs of cosines and follow the share of the
+budget used, be it minutes or steps, so a run ends well wherever it runs; with a budget of steps it
+is repeatable. A run that finds a checkpoint in its folder goes on from there.
 """
 
 from __future__ import annotations
