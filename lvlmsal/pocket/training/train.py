@@ -142,7 +142,7 @@ def train(name: str, folder: Path, recipe: Recipe) -> PocketModule:
     trainer = L.Trainer(
         accelerator="cpu",
         precision="bf16-mixed",
-        max_epochs=1,
+        max_epochs=-1,
         max_steps=-1,
         gradient_clip_val=1.0,
         callbacks=[Clock(encoder, recipe.look_rows), keeper],

@@ -200,6 +200,11 @@ def test_killed_run_goes_on_where_it_stopped(
     assert all(torch.equal(saved[key], trained[key].to(stored).float()) for key in trained)
 
 
+def test_a_finished_run_goes_on_when_it_is_given_more_steps(tmp_path: Path) -> None:
+    assert train("pocket-llava", tmp_path, TINY).global_step == TINY.steps
+    assert train("pocket-llava", tmp_path, replace(TINY, steps=12)).global_step == 12
+
+
 def test_training_learns(tmp_path: Path) -> None:
     recipe = replace(
         TINY,
