@@ -71,7 +71,7 @@ def check_definitions(page: Page, run: Path, row: str = "predicting") -> None:
     """The chosen token of the left side: S by the page's row, the decoder's own in the record."""
     assert f"{row} row" in page.inner_text(".legend-title")
     assert f"one definition of S: {row} row" in page.inner_text("footer")
-    own = page.locator(".beside .own").first.inner_text()
+    own = page.locator(".aside .own").first.inner_text()
     assert own.startswith("S of the decoder and τ: candidate row")
     texts = page.locator(".record").first.inner_text().split("\n")
     record = dict(zip(texts[::2], texts[1::2], strict=True))
