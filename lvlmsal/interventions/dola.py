@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.heads import inner_logits
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.layers import LayerSpec, check_layers, resolve_layers
-from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import plausible
 from lvlmsal.registry import INTERVENTIONS, check_choices
@@ -166,20 +166,8 @@ class DoLa(LogitsIntervention):
 
     def _early(self, states: Tensor, mature: Tensor, adapter: ModelAdapter) -> Tensor:
         """B_j of the states (B, r, D) that enter layer j."""
-        if self.apply_final_norm:
-            norm = getattr(adapter.decoder, "norm", None)
-            if not isinstance(norm, nn.Module):
-                raise UnsupportedError(
-                    f"apply_final_norm=True, but {type(adapter.decoder).__name__} has no last norm "
-                    "of the name `norm`"
-                )
-            states = norm(states)
-        head = adapter.lm_head
-        weight = getattr(head, "weight", None)
-        # A projection kept in a wider dtype than the layers; quantized weights take what they get.
-        if isinstance(weight, Tensor) and weight.is_floating_point():
-            states = states.to(weight.dtype)
-        return cast(Tensor, head(states)).to(mature).log_softmax(-1)
+        logits = inner_logits(adapter, states, norm=self.apply_final_norm)
+        return logits.to(mature).log_softmax(-1)
 
     def _distance(self, mature: Tensor, early: Tensor) -> Tensor:
         """d_j (B, r) of log-probabilities (B, r, V), in their dtype: float32 or better."""

@@ -17,6 +17,7 @@ from lvlmsal.errors import LvlmsalError
 from lvlmsal.testing.adapter_methods import (
     check_diagnosis,
     check_every_cache,
+    check_lens,
     check_pixels,
     check_session,
     check_sgrs,
@@ -241,6 +242,11 @@ ADAPTER_CHECKS: Final[dict[str, Check[ModelAdapter]]] = {
     "session": Check(
         check_session,
         "its attention does more than softmax(q k) v, or the modules are those of another part",
+    ),
+    "lens": Check(
+        check_lens,
+        "the model scales or caps its logits, which `lm_head` does not show, or the decoder's "
+        "`norm` is not its last one",
     ),
     "every cache": Check(check_every_cache, "the model does not take caches of transformers"),
     "diagnosis": Check(

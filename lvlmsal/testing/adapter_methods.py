@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.heads import inner_logits
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
@@ -67,6 +68,27 @@ def check_pixels(adapter: ModelAdapter) -> None:
             assert gap > 0, f"other pixels leave the logits of sample {row} as they were"
         else:
             assert gap < _TOLERANCE, f"sample {row} has no image, and changes with other pixels"
+
+
+def check_lens(adapter: ModelAdapter) -> None:
+    """Read through the last norm, what leaves the last layer gives the model's own logits."""
+    inputs, found = adapter.encode(random_images(), QUESTIONS), []
+    hook = adapter.layers[-1].register_forward_hook(lambda *call: found.append(call[2]))
+    try:
+        with torch.no_grad():
+            wanted = adapter.model(**inputs).logits[:, -1]
+    finally:
+        hook.remove()
+    states = found[0][0] if isinstance(found[0], tuple) else found[0]
+    with torch.no_grad():
+        try:
+            logits = inner_logits(adapter, states[:, -1], norm=True)
+        except UnsupportedError:
+            return  # it has no final norm under that name, which readers of inner layers then say
+        few = inner_logits(adapter, states[:, -1], norm=True, tokens=torch.tensor([7, 5]))
+    gap = float((logits - wanted).abs().max())
+    assert gap < _TOLERANCE, f"logits read from the last layer are off by {gap:.1e}"
+    assert torch.allclose(few, wanted[:, [7, 5]], atol=_TOLERANCE), "logits of two tokens differ"
 
 
 def check_diagnosis(adapter: ModelAdapter) -> None:
