@@ -59,6 +59,7 @@ def inner_logits(
     if type(head) is nn.Linear and not head.weight.is_meta:
         device = head.weight.device
         rows = tokens.to(device)
-        bias = None if head.bias is None else head.bias[rows]
-        return functional.linear(states.to(device), head.weight[rows], bias)
+        bias: Tensor | None = getattr(head, "bias", None)
+        few = None if bias is None else bias[rows]
+        return functional.linear(states.to(device), head.weight[rows], few)
     return cast(Tensor, head(states))[..., tokens]

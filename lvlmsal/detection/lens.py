@@ -55,14 +55,13 @@ class Lens:
         >>> round(found.exp().sum().item(), 4)
         1.0
         """
-        held = torch.tensor(self.tokens, device=tokens.device)
-        others = tokens[~torch.isin(tokens, held)].unique()
-        rows = torch.cat([held, others])
+        others = sorted(set(tokens.flatten().tolist()).difference(self.tokens))
+        rows = torch.tensor([*self.tokens, *others], device=tokens.device)
         logits = inner_logits(self.adapter, states, norm=True, tokens=rows)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         order = rows.argsort()
         places = order[torch.searchsorted(rows[order], tokens.contiguous())].to(logits.device)
         wanted = logits.gather(-1, places)
-        total = logits[..., : len(held)].logsumexp(-1, keepdim=True)
-        outside = (places >= len(held)).expand_as(wanted)
+        total = logits[..., : len(self.tokens)].logsumexp(-1, keepdim=True)
+        outside = (places >= len(self.tokens)).expand_as(wanted)
         return wanted - torch.where(outside, torch.logaddexp(total, wanted), total)

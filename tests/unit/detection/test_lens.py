@@ -85,7 +85,7 @@ def test_a_projection_of_another_kind_is_asked_whole() -> None:
 
 
 def test_what_cannot_be_read_is_refused() -> None:
-    adapter = adapter_for(tiny_model("llava"))
+    adapter: Any = adapter_for(tiny_model("llava"))
     with pytest.raises(ValueError, match="got none"):
         Lens(adapter, [])
     adapter.decoder.norm = None
