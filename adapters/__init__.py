@@ -8,23 +8,40 @@ from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lvlmsal.adapters.base import ModelAdapter
+    from lvlmsal.adapters.deepseek_vl import DeepseekVLAdapter, JanusAdapter
+    from lvlmsal.adapters.glm import Glm4vAdapter, Glm46VAdapter
     from lvlmsal.adapters.idefics3 import Idefics3Adapter, SmolVLMAdapter
     from lvlmsal.adapters.images import open_image, seen_part
     from lvlmsal.adapters.internvl import InternVLAdapter
-    from lvlmsal.adapters.llava import LlavaAdapter
+    from lvlmsal.adapters.llava import FastVlmAdapter, LlavaAdapter, VipLlavaAdapter
     from lvlmsal.adapters.loading import Loaded, load_checkpoint
     from lvlmsal.adapters.lookup import adapter_for
-    from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter, Qwen25VLAdapter
+    from lvlmsal.adapters.qwen_vl import (
+        Qwen2VLAdapter,
+        Qwen3VLAdapter,
+        Qwen25OmniAdapter,
+        Qwen25VLAdapter,
+    )
+    from lvlmsal.adapters.video_llama_3 import VideoLlama3Adapter
 
 __all__ = [
+    "DeepseekVLAdapter",
+    "FastVlmAdapter",
+    "Glm4vAdapter",
+    "Glm46VAdapter",
     "Idefics3Adapter",
     "InternVLAdapter",
+    "JanusAdapter",
     "LlavaAdapter",
     "Loaded",
     "ModelAdapter",
     "Qwen2VLAdapter",
+    "Qwen3VLAdapter",
+    "Qwen25OmniAdapter",
     "Qwen25VLAdapter",
     "SmolVLMAdapter",
+    "VideoLlama3Adapter",
+    "VipLlavaAdapter",
     "adapter_for",
     "load_checkpoint",
     "open_image",
@@ -36,14 +53,23 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "DeepseekVLAdapter": ".deepseek_vl",
+        "FastVlmAdapter": ".llava",
+        "Glm46VAdapter": ".glm",
+        "Glm4vAdapter": ".glm",
         "Idefics3Adapter": ".idefics3",
         "InternVLAdapter": ".internvl",
+        "JanusAdapter": ".deepseek_vl",
         "LlavaAdapter": ".llava",
         "Loaded": ".loading",
         "ModelAdapter": ".base",
+        "Qwen25OmniAdapter": ".qwen_vl",
         "Qwen25VLAdapter": ".qwen_vl",
         "Qwen2VLAdapter": ".qwen_vl",
+        "Qwen3VLAdapter": ".qwen_vl",
         "SmolVLMAdapter": ".idefics3",
+        "VideoLlama3Adapter": ".video_llama_3",
+        "VipLlavaAdapter": ".llava",
         "adapter_for": ".lookup",
         "load_checkpoint": ".loading",
         "open_image": ".images",

@@ -1,8 +1,9 @@
-"""LLaVA-1.5: a fixed number of visual tokens for every image."""
+"""LLaVA-1.5 and what shares its form: a fixed number of visual tokens for every image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isqrt
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +15,47 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 
 
+class SquareImagesAdapter(ModelAdapter):
+    """A family whose tower sees square images of one size, each patch a visual token."""
+
+    @property
+    def tokens_per_image(self) -> int | None:
+        """Patches of the tower's input."""
+        vision = self.model.config.vision_config
+        return int(vision.image_size // vision.patch_size) ** 2
+
+    @property
+    def processor_options(self) -> str:
+        """What to set in a processor that writes another number of placeholders."""
+        return f"num_image_tokens={self.tokens_per_image}"
+
+    def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Check that the processor wrote as many placeholders as the model makes visual tokens.
+
+        Raises:
+            UnsupportedError: It did not, as processors do that lack some of their settings.
+        """
+        images = inputs["pixel_values"].shape[0] if "pixel_values" in inputs else 0
+        written = int((inputs["input_ids"] == self.model.config.image_token_id).sum())
+        each = self.tokens_per_image
+        if each is not None and written != images * each:
+            raise UnsupportedError(
+                f"the processor wrote {written} placeholders for {images} image(s), of which the "
+                f"model makes {each} visual tokens each. Set in the processor: "
+                f"{self.processor_options}"
+            )
+        return inputs
+
+    def image_grids(
+        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
+    ) -> list[tuple[int, int]]:
+        """Every image has the grid of the tower, which is square; see the base class."""
+        sides = (isqrt(end - start) for sample in spans for start, end in sample.images)
+        return [(side, side) for side in sides]
+
+
 @ADAPTERS.register("LlavaForConditionalGeneration")
-class LlavaAdapter(ModelAdapter):
+class LlavaAdapter(SquareImagesAdapter):
     """LLaVA-1.5 and models in its format, whose tower sees square images of one size."""
 
     architectures = ("LlavaForConditionalGeneration",)
@@ -35,38 +75,51 @@ class LlavaAdapter(ModelAdapter):
     @property
     def tokens_per_image(self) -> int:
         """Patches of the tower's input; one more where its class token is kept."""
-        rows, columns = self._grid()
-        full = self.model.config.vision_feature_select_strategy == "full"
-        has_class_token = self.model.config.vision_config.model_type == "clip_vision_model"
-        # "default" drops the first feature, whatever it is.
-        return rows * columns + int(has_class_token) - int(not full)
-
-    def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Check that the processor wrote as many placeholders as the model makes visual tokens.
-
-        Raises:
-            UnsupportedError: It did not, as processors do that lack some of their settings.
-        """
-        images = inputs["pixel_values"].shape[0] if "pixel_values" in inputs else 0
-        written = int((inputs["input_ids"] == self.model.config.image_token_id).sum())
-        if written != images * self.tokens_per_image:
-            vision = self.model.config.vision_config
-            raise UnsupportedError(
-                f"the processor wrote {written} placeholders for {images} image(s), of which the "
-                f"model makes {self.tokens_per_image} visual tokens each. Set in the processor: "
-                f"patch_size={vision.patch_size}, num_additional_image_tokens=1, "
-                "vision_feature_select_strategy="
-                f"{self.model.config.vision_feature_select_strategy!r}"
-            )
-        return inputs
-
-    def image_grids(
-        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
-    ) -> list[tuple[int, int]]:
-        """Every image has the grid of the tower; see the base class."""
-        return [self._grid() for sample in spans for _ in sample.images]
-
-    def _grid(self) -> tuple[int, int]:
         vision = self.model.config.vision_config
-        side = vision.image_size // vision.patch_size
-        return (side, side)
+        full = self.model.config.vision_feature_select_strategy == "full"
+        has_class_token = vision.model_type == "clip_vision_model"
+        # "default" drops the first feature, whatever it is.
+        patches = int(vision.image_size // vision.patch_size) ** 2
+        return patches + int(has_class_token) - int(not full)
+
+    @property
+    def processor_options(self) -> str:
+        """See the base class."""
+        config = self.model.config
+        return (
+            f"patch_size={config.vision_config.patch_size}, num_additional_image_tokens=1, "
+            f"vision_feature_select_strategy={config.vision_feature_select_strategy!r}"
+        )
+
+
+@ADAPTERS.register("VipLlavaForConditionalGeneration")
+class VipLlavaAdapter(SquareImagesAdapter):
+    """ViP-LLaVA: LLaVA with features of several layers of its tower."""
+
+    architectures = ("VipLlavaForConditionalGeneration",)
+    family = "ViP-LLaVA"
+    summary = "ViP-LLaVA: LLaVA-1.5 with features of several layers of its tower"
+    paper = "ViP-LLaVA: Making Large Multimodal Models Understand Arbitrary Visual Prompts"
+    url = "https://arxiv.org/abs/2312.00784"
+    processor_options = "num_additional_image_tokens=1, vision_feature_select_strategy='default'"
+
+
+@ADAPTERS.register("FastVlmForConditionalGeneration")
+class FastVlmAdapter(SquareImagesAdapter):
+    """FastVLM: LLaVA with a tower of convolutions, whose config does not say its grid."""
+
+    architectures = ("FastVlmForConditionalGeneration",)
+    family = "FastVLM"
+    summary = "FastVLM: a tower of convolutions that makes few visual tokens of a large image"
+    paper = "FastVLM: Efficient Vision Encoding for Vision Language Models"
+    url = "https://arxiv.org/abs/2412.13303"
+    processor_options = "patch_size=64, num_additional_image_tokens=0"
+
+    @property
+    def tokens_per_image(self) -> int | None:
+        """What the processor writes; None without one."""
+        if self.processor is None:
+            return None
+        crop = self.processor.image_processor.crop_size
+        patch = self.processor.patch_size
+        return int(crop["height"] // patch) * int(crop["width"] // patch)

@@ -7,7 +7,6 @@ never sees a video. Those below are the same without the video part.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,12 +15,17 @@ from typing import Any
 
 from transformers import (
     AutoProcessor,
+    Glm4vProcessor,
+    Glm46VProcessor,
     Idefics3Processor,
     InternVLProcessor,
     PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
+    Qwen2_5OmniProcessor,
     Qwen2VLProcessor,
+    Qwen3VLProcessor,
+    VideoLlama3Processor,
 )
 
 from lvlmsal.adapters.backends import use_backend
@@ -134,64 +138,54 @@ def without_advice() -> Iterator[None]:
 
 
 # transformers leaves it without types.
-_init: Any = ProcessorMixin.__init__
+_Mixin: Any = ProcessorMixin
 
 
-class ImageOnlyQwen2VLProcessor(Qwen2VLProcessor):
-    """Qwen2-VL and Qwen2.5-VL without videos.
+class WithoutVideos(_Mixin):  # type: ignore[misc]
+    """Behind a processor's own class, it lets that be built without the part for videos.
 
-    Args:
-        image_processor: Of Qwen2-VL.
-        tokenizer: With the placeholders ``<|image_pad|>`` and ``<|video_pad|>``.
-        chat_template: In the format of transformers.
-        **kwargs: What else a saved processor holds; not needed here.
-    """
-
-    def __init__(
-        self,
-        image_processor: Any = None,
-        tokenizer: Any = None,
-        chat_template: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        # Not the parent's own, which insists on a video processor.
-        _init(self, image_processor, tokenizer, chat_template=chat_template)
-
-
-class ImageOnlyInternVLProcessor(InternVLProcessor):
-    """InternVL without videos.
+    The class's own ``__init__`` runs, and hands the parts to this one.
 
     Args:
-        image_processor: Of InternVL, which cuts an image into tiles.
-        tokenizer: Which knows the marks around and inside an image by name.
-        image_seq_length: Visual tokens of one tile.
-        chat_template: In the format of transformers.
-        **kwargs: What else a saved processor holds; not needed here.
+        *parts: That the class hands over, its video part None.
+        **options: As the class gives them.
     """
 
-    def __init__(
-        self,
-        image_processor: Any = None,
-        tokenizer: Any = None,
-        image_seq_length: int = 256,
-        chat_template: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.image_seq_length = image_seq_length
-        self.start_image_token = tokenizer.start_image_token
-        self.end_image_token = tokenizer.end_image_token
-        self.start_image_token_id = tokenizer.start_image_token_id
-        self.end_image_token_id = tokenizer.end_image_token_id
-        self.image_token = tokenizer.context_image_token
-        self.image_token_id = tokenizer.context_image_token_id
-        self.video_token = tokenizer.video_token
-        image, video = re.escape(self.image_token), re.escape(self.video_token)
-        self.multimodal_pattern = re.compile(f"(?P<image>{image})|(?P<video>{video})")
-        # Not the parent's own, which insists on a video processor.
-        _init(self, image_processor, tokenizer, chat_template=chat_template)
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*(part for part in parts if part is not None), **options)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        """Names of the parts."""
+        return [name for name in super().get_attributes() if name != "video_processor"]
+
+
+class ImageOnlyQwen2VLProcessor(Qwen2VLProcessor, WithoutVideos):
+    """Qwen2-VL and Qwen2.5-VL without videos."""
+
+
+class ImageOnlyInternVLProcessor(InternVLProcessor, WithoutVideos):
+    """InternVL without videos."""
+
+
+class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor, WithoutVideos):
+    """Qwen3-VL without videos."""
+
+
+class ImageOnlyQwen25OmniProcessor(Qwen2_5OmniProcessor, WithoutVideos):
+    """Qwen2.5-Omni without videos."""
+
+
+class ImageOnlyGlm4vProcessor(Glm4vProcessor, WithoutVideos):
+    """GLM-4.1V without videos."""
+
+
+class ImageOnlyGlm46VProcessor(Glm46VProcessor, WithoutVideos):
+    """GLM-4.6V without videos."""
+
+
+class ImageOnlyVideoLlama3Processor(VideoLlama3Processor, WithoutVideos):
+    """VideoLLaMA3 without videos."""
 
 
 class ImageOnlySmolVLMProcessor(Idefics3Processor):

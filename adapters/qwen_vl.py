@@ -1,14 +1,20 @@
-"""Qwen2-VL and Qwen2.5-VL: as many visual tokens as the size of the image asks for."""
+"""Qwen-VL from 2 on: as many visual tokens as the size of the image asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from transformers import ProcessorMixin
 
 from lvlmsal.adapters.base import ModelAdapter
-from lvlmsal.adapters.processors import ImageOnlyQwen2VLProcessor
+from lvlmsal.adapters.processors import (
+    ImageOnlyQwen2VLProcessor,
+    ImageOnlyQwen3VLProcessor,
+    ImageOnlyQwen25OmniProcessor,
+)
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
@@ -18,12 +24,12 @@ from lvlmsal.registry import ADAPTERS
 class Qwen2VLAdapter(ModelAdapter):
     """Qwen2-VL: dynamic resolution, and rotary positions in time, height and width."""
 
-    architectures = ("Qwen2VLForConditionalGeneration",)
+    architectures: ClassVar[tuple[str, ...]] = ("Qwen2VLForConditionalGeneration",)
     family = "Qwen2-VL"
     summary = "Qwen2-VL: dynamic resolution, multimodal rotary positions"
     paper = "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution"
     url = "https://arxiv.org/abs/2409.12191"
-    image_only_processor = ImageOnlyQwen2VLProcessor
+    image_only_processor: ClassVar[type[ProcessorMixin] | None] = ImageOnlyQwen2VLProcessor
     wraps_images = True
 
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -79,3 +85,27 @@ class Qwen25VLAdapter(Qwen2VLAdapter):
     summary = "Qwen2.5-VL: as Qwen2-VL, windowed vision tower"
     paper = "Qwen2.5-VL Technical Report"
     url = "https://arxiv.org/abs/2502.13923"
+
+
+@ADAPTERS.register("Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration")
+class Qwen3VLAdapter(Qwen2VLAdapter):
+    """Qwen3-VL: as Qwen2-VL, and features of several layers of its tower join the decoder's."""
+
+    architectures = ("Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration")
+    family = "Qwen3-VL"
+    summary = "Qwen3-VL, dense or with experts: as Qwen2-VL, its tower joins more layers"
+    paper = "Qwen3-VL Technical Report"
+    url = "https://arxiv.org/abs/2511.21631"
+    image_only_processor = ImageOnlyQwen3VLProcessor
+
+
+@ADAPTERS.register("Qwen2_5OmniThinkerForConditionalGeneration")
+class Qwen25OmniAdapter(Qwen2VLAdapter):
+    """The thinker of Qwen2.5-Omni, which writes; its talker, which speaks, is another model."""
+
+    architectures = ("Qwen2_5OmniThinkerForConditionalGeneration",)
+    family = "Qwen2.5-Omni"
+    summary = "Qwen2.5-Omni's thinker with images: as Qwen2.5-VL; it hears nothing here"
+    paper = "Qwen2.5-Omni Technical Report"
+    url = "https://arxiv.org/abs/2503.20215"
+    image_only_processor = ImageOnlyQwen25OmniProcessor

@@ -20,6 +20,7 @@ from lvlmsal.saliency.options import RowName, SaliencyOptions
 from lvlmsal.saliency.reduce import context_mask, token_saliency
 from lvlmsal.testing.checks import check_caches
 from lvlmsal.testing.pictures import QUESTIONS, random_images
+from lvlmsal.tiny.parts import in_dtype
 
 LENGTH: Final = 4
 """Tokens of the answers that are judged."""
@@ -135,7 +136,8 @@ def check_sgrs(adapter: ModelAdapter) -> None:
 
 def _in_float64(adapter: ModelAdapter) -> ModelAdapter:
     """The same on a copy of the model, so that rounding decides nothing."""
-    return type(adapter)(copy.deepcopy(adapter.model).double(), adapter.processor)
+    model = in_dtype(copy.deepcopy(adapter.model), torch.float64)
+    return type(adapter)(model, adapter.processor)
 
 
 def _encoded(adapter: ModelAdapter, samples: Any) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.testing.checks import Check, Failures, check_caches, other_pixels
 from lvlmsal.testing.decoder_case import PAD, STEPS, DecoderCase
 from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
-from lvlmsal.testing.tiny import TINY, VOCABULARY, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import TINY, tiny_model, tiny_samples
 
 
 def check_decoder(
@@ -27,7 +27,7 @@ def check_decoder(
         decoder: With any options.
         greedy: The same class with options under which it must give the tokens of
             ``generate(do_sample=False)``.
-        families: Keys of :data:`~lvlmsal.testing.tiny.TINY`.
+        families: Keys of :data:`~lvlmsal.testing.tiny.TINY` or `FURTHER`.
 
     Raises:
         AssertionError: Says which promise of a decoder is not kept.
@@ -55,7 +55,7 @@ def check_sequences(case: DecoderCase) -> None:
         assert ids.dtype == torch.long, f"ids are {ids.dtype}"
         assert ids.shape == (len(prompt), prompt.shape[1] + limit), "max_new_tokens is not kept"
         assert torch.equal(ids[:, : prompt.shape[1]], prompt), "the prompts are changed"
-        assert bool(((ids >= 0) & (ids < VOCABULARY)).all()), "ids outside the vocabulary"
+        assert bool(((ids >= 0) & (ids < case.vocabulary)).all()), "ids outside the vocabulary"
     generative: Any = case.model
     bare = generative.generate(**case.batch, max_new_tokens=2, **case.decoder.generate_kwargs())
     assert isinstance(bare, Tensor), "without return_dict_in_generate a tensor is expected"
@@ -83,7 +83,7 @@ def check_stopping(case: DecoderCase) -> None:
 
 def check_processors(case: DecoderCase) -> None:
     """Logits processors reach it: a banned token is never taken."""
-    banned = list(range(0, VOCABULARY, 2))
+    banned = list(range(0, case.vocabulary, 2))
     answers = case.answers(case.batch, suppress_tokens=banned)
     assert bool((answers % 2 == 1).all()), "a token that the logits processors ban was taken"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -28,7 +28,7 @@ class DecoderCase:
         greedy: The same class with options under which it is greedy search, if there are such.
         model: In float64, so that rounding decides nothing.
         samples: Four unpadded samples with zero to two images.
-        family: Key of :data:`~lvlmsal.testing.tiny.TINY`.
+        family: Key of :data:`~lvlmsal.testing.tiny.TINY` or `FURTHER`.
     """
 
     decoder: Decoder
@@ -36,6 +36,11 @@ class DecoderCase:
     model: PreTrainedModel
     samples: list[TinySample]
     family: str = ""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids there are."""
+        return int(cast(Any, self.model.config).get_text_config().vocab_size)
 
     @property
     def batch(self) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from lvlmsal.testing.session_checks import (
 )
 from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
 from lvlmsal.testing.tiny import TINY, TinySample, tiny_lvlm, tiny_samples
+from lvlmsal.tiny.parts import in_dtype
 
 
 def check_intervention(
@@ -41,7 +42,7 @@ def check_intervention(
         identity: The same class with options that switch it off; then it must be the plain model
             bit for bit. By default made of its class's ``off`` options. An intervention that is one
             itself (``is_identity``) need not be given twice.
-        families: Keys of :data:`~lvlmsal.testing.tiny.TINY`.
+        families: Keys of :data:`~lvlmsal.testing.tiny.TINY` or `FURTHER`.
 
     Raises:
         AssertionError: Says which promise of an intervention is not kept.
@@ -195,7 +196,8 @@ def check_decoders(case: InterventionCase) -> None:
                 decoders[f"sgrs, {row} row, blocks of {size}"] = SGRS(
                     row=row, block_size=size, alpha=1.2, layers=None
                 )
-    model = copy.deepcopy(case.model).double()  # so that rounding decides nothing
+    # so that rounding decides nothing
+    model = in_dtype(copy.deepcopy(case.model), torch.float64)
     doubled = replace(case, model=model, samples=[_double(sample) for sample in case.samples])
     found: dict[str, list[Tensor]] = {}
     for name, decoder in decoders.items():

@@ -28,7 +28,7 @@ class InterventionCase:
         model: In float32; its text decoder is on sdpa.
         samples: Two unpadded samples of different lengths, with one image and with none.
         processor: Of the model, for interventions that put words into the prompt.
-        family: Key of :data:`~lvlmsal.testing.tiny.TINY`.
+        family: Key of :data:`~lvlmsal.testing.tiny.TINY` or `FURTHER`.
         options: What the object held before the first check.
     """
 

@@ -27,7 +27,7 @@ def check_sharing(
     Args:
         decoder: One that shares.
         interventions: With options strong enough to change a random model.
-        families: Keys of :data:`~lvlmsal.testing.tiny.TINY`.
+        families: Keys of :data:`~lvlmsal.testing.tiny.TINY` or `FURTHER`.
 
     Raises:
         AssertionError: An answer changes.

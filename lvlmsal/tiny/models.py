@@ -8,6 +8,7 @@ uniform and logits are far apart: a test that mixes up two columns or two rows f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -25,54 +26,40 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from lvlmsal.tiny.processors import IDEFICS_SIDE, PATCH, QWEN_PATCH, SIDE, WORDS, tiny_processor
-from lvlmsal.tiny.samples import IMAGE, IMAGE_END, IMAGE_START, VIDEO
+from lvlmsal.adapters.processors import without_advice
+from lvlmsal.tiny.llava_like import LLAVA_LIKE
+from lvlmsal.tiny.parts import (
+    IMAGE,
+    IMAGE_END,
+    IMAGE_START,
+    PATCH,
+    SCALE,
+    SIDE,
+    VIDEO,
+    WIDTH,
+    WORDS,
+    TinyFamily,
+    random_model,
+    text_config,
+    vision_config,
+)
+from lvlmsal.tiny.processors import IDEFICS_SIDE, QWEN_PATCH, tiny_processor
+from lvlmsal.tiny.qwen_like import QWEN_LIKE
 
 VOCABULARY: Final = WORDS + 4
-_WIDTH: Final = 32
-_SCALE: Final = 0.25
-
-
-def _text(layers: int, kv_heads: int, heads: int, **extra: object) -> dict[str, Any]:
-    return {
-        "vocab_size": VOCABULARY,
-        "hidden_size": _WIDTH,
-        "intermediate_size": 48,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "max_position_embeddings": 1024,
-        "initializer_range": _SCALE,
-        "tie_word_embeddings": False,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        **extra,
-    }
 
 
 def _qwen_text(layers: int, kv_heads: int, heads: int) -> dict[str, Any]:
-    half = _WIDTH // heads // 2
+    half = WIDTH // heads // 2
     sections = [half - 2 * (half // 3), half // 3, half // 3]
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": sections}
-    return _text(layers, kv_heads, heads, rope_parameters=rope)
+    return text_config(layers, kv_heads, heads, rope_parameters=rope)
 
 
 def _llava(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
-    vision = {
-        "model_type": "clip_vision_model",
-        "hidden_size": _WIDTH,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": SIDE,
-        "patch_size": PATCH,
-        "projection_dim": _WIDTH,
-        "initializer_range": _SCALE,
-    }
     config = LlavaConfig(
-        vision_config=vision,
-        text_config=_text(layers, kv_heads, heads, model_type="llama"),
+        vision_config=vision_config(model_type="clip_vision_model", projection_dim=WIDTH),
+        text_config=text_config(layers, kv_heads, heads, model_type="llama"),
         image_token_index=IMAGE,
         image_seq_length=(SIDE // PATCH) ** 2,
         tie_word_embeddings=False,
@@ -93,14 +80,14 @@ def _qwen_ids() -> dict[str, Any]:
 def _qwen2_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
     vision = {
         "depth": 2,
-        "embed_dim": _WIDTH,
-        "hidden_size": _WIDTH,
+        "embed_dim": WIDTH,
+        "hidden_size": WIDTH,
         "num_heads": 4,
         "mlp_ratio": 2,
         "patch_size": QWEN_PATCH,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
-        "initializer_range": _SCALE,
+        "initializer_range": SCALE,
     }
     config = Qwen2VLConfig(
         vision_config=vision, text_config=_qwen_text(layers, kv_heads, heads), **_qwen_ids()
@@ -111,8 +98,8 @@ def _qwen2_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
 def _qwen2_5_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
     vision = {
         "depth": 2,
-        "hidden_size": _WIDTH,
-        "out_hidden_size": _WIDTH,
+        "hidden_size": WIDTH,
+        "out_hidden_size": WIDTH,
         "intermediate_size": 48,
         "num_heads": 4,
         "patch_size": QWEN_PATCH,
@@ -120,7 +107,7 @@ def _qwen2_5_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         "temporal_patch_size": 2,
         "window_size": 16,
         "fullatt_block_indexes": [1],
-        "initializer_range": _SCALE,
+        "initializer_range": SCALE,
     }
     config = Qwen2_5_VLConfig(
         vision_config=vision, text_config=_qwen_text(layers, kv_heads, heads), **_qwen_ids()
@@ -129,18 +116,9 @@ def _qwen2_5_vl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
 
 
 def _internvl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
-    vision = {
-        "hidden_size": _WIDTH,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": [SIDE, SIDE],
-        "patch_size": [PATCH, PATCH],
-        "initializer_range": _SCALE,
-    }
     config = InternVLConfig(
-        vision_config=vision,
-        text_config=_text(layers, kv_heads, heads, model_type="qwen2"),
+        vision_config=vision_config(image_size=[SIDE, SIDE], patch_size=[PATCH, PATCH]),
+        text_config=text_config(layers, kv_heads, heads, model_type="qwen2"),
         image_token_id=IMAGE,
         image_seq_length=(SIDE // PATCH // 2) ** 2,
         tie_word_embeddings=False,
@@ -149,18 +127,9 @@ def _internvl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
 
 
 def _idefics3(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
-    vision = {
-        "hidden_size": _WIDTH,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": IDEFICS_SIDE,
-        "patch_size": QWEN_PATCH,
-        "initializer_range": _SCALE,
-    }
     config = Idefics3Config(
-        vision_config=vision,
-        text_config=_text(layers, kv_heads, heads, model_type="llama"),
+        vision_config=vision_config(image_size=IDEFICS_SIDE, patch_size=QWEN_PATCH),
+        text_config=text_config(layers, kv_heads, heads, model_type="llama"),
         image_token_id=IMAGE,
         scale_factor=2,
         tie_word_embeddings=False,
@@ -175,7 +144,11 @@ TINY: Final[dict[str, Callable[[int, int, int], PreTrainedModel]]] = {
     "internvl": _internvl,
     "idefics3": _idefics3,
 }
-"""Family -> what builds it from (layers, key-value heads, heads)."""
+"""Families whose samples `lvlmsal.tiny.samples` lays out by itself, in known places, so that most
+tests run on them: name -> what builds the model from (layers, key-value heads, heads)."""
+
+FURTHER: Final[dict[str, TinyFamily]] = {**LLAVA_LIKE, **QWEN_LIKE}
+"""Families whose samples their processors make."""
 
 FAMILIES: Final = {
     "LlavaForConditionalGeneration": "llava",
@@ -184,6 +157,7 @@ FAMILIES: Final = {
     "InternVLForConditionalGeneration": "internvl",
     "Idefics3ForConditionalGeneration": "idefics3",
     "SmolVLMForConditionalGeneration": "idefics3",
+    **{family.architecture: name for name, family in FURTHER.items()},
 }
 """Architecture, as a checkpoint's `config.json` names it -> family."""
 
@@ -200,7 +174,7 @@ def tiny_model(
     """Build a tiny random model of `family`.
 
     Args:
-        family: A key of :data:`TINY`.
+        family: A key of :data:`TINY` or :data:`FURTHER`.
         layers: Depth of the text decoder.
         kv_heads: Key-value heads; fewer than `heads` is grouped-query attention.
         heads: Attention heads; divides 32.
@@ -210,13 +184,8 @@ def tiny_model(
     Returns:
         The model, in evaluation mode, on the CPU.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = TINY[family](layers, kv_heads, heads)
-    model.generation_config.pad_token_id = 0
-    model.train(False)
-    torch.nn.Module.to(model, dtype)
-    return model
+    build = TINY[family] if family in TINY else FURTHER[family].model
+    return random_model(lambda: build(layers, kv_heads, heads), dtype=dtype, seed=seed)
 
 
 def tiny_lvlm(
@@ -230,7 +199,7 @@ def tiny_lvlm(
     """Build a tiny random model and a real processor that fits it.
 
     Args:
-        family: A key of :data:`TINY`.
+        family: A key of :data:`TINY` or :data:`FURTHER`.
         layers: Depth of the text decoder.
         kv_heads: Key-value heads, of 4 heads.
         dtype: Of the weights.
@@ -240,4 +209,6 @@ def tiny_lvlm(
         The model, and a processor that takes real images and any text.
     """
     model = tiny_model(family, layers=layers, kv_heads=kv_heads, dtype=dtype, seed=seed)
-    return model, tiny_processor(family)
+    with without_advice():
+        make = FURTHER[family].processor if family in FURTHER else partial(tiny_processor, family)
+        return model, make()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Idefics3Processor, LlavaProcessor, PreTrainedTokenizerFast
 
 from lvlmsal.adapters.processors import (
@@ -12,12 +11,7 @@ from lvlmsal.adapters.processors import (
     ImageOnlyQwen2VLProcessor,
     without_advice,
 )
-
-SPECIALS: Final = ("<pad>", "<s>", "</s>", "<unk>")
-"""Ids 0 to 3; the 256 bytes follow, then the marks of :data:`MARKS`."""
-
-WORDS: Final = len(SPECIALS) + 256
-"""Ids below are those of text."""
+from lvlmsal.tiny.parts import PATCH, SIDE, SQUARE, byte_tokenizer, chat_template
 
 _QWEN: Final = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 
@@ -33,39 +27,28 @@ MARKS: Final = {
         "<end_of_utterance>",
     ),
 }
-"""Family -> what the ids from :data:`WORDS` on stand for: the placeholders of an image and of a
-video, then what begins and what ends an image. Idefics3 has no videos; one and the same mark begins
-and ends its images, and a second one stands behind it where it begins one."""
-
-SIDE: Final = 28
-"""Side of an image, or of a tile, in pixels."""
-
-PATCH: Final = 7
-"""Side of a patch in pixels; of Qwen-VL, :data:`QWEN_PATCH`."""
+"""Family -> what the ids from `lvlmsal.tiny.parts.WORDS` on stand for: the placeholders of an image
+and of a video, then what begins and what ends an image. Idefics3 has no videos; one and the same
+mark begins and ends its images, and a second one stands behind it where it begins one."""
 
 QWEN_PATCH: Final = 4
+"""Side of a patch of Qwen-VL in pixels."""
 
 IDEFICS_SIDE: Final = 24
 """Side of an image of Idefics3, whose patches are those of Qwen-VL, merged 2 x 2."""
 
-_PIECES: Final = (
-    "{{ %s }}{%%- for message in messages -%%}"
-    "{%%- if message.role == 'system' -%%}{{ %r }}{%%- else -%%}{{ %r }}{%%- endif -%%}"
-    "{%%- if message.content is string -%%}{{ message.content }}{%%- else -%%}"
-    "{%%- for part in message.content -%%}"
-    "{%%- if part.type == 'image' -%%}{{ %r }}{%%- else -%%}{{ part.text }}{%%- endif -%%}"
-    "{%%- endfor -%%}{%%- endif -%%}"
-    "{%%- if message.role == 'system' -%%}{{ %r }}{%%- endif -%%}{%%- endfor -%%}"
-    "{%%- if add_generation_prompt -%%}{{ %r }}{%%- endif -%%}"
-)
 _QWEN_IMAGE: Final = "".join([_QWEN[2], _QWEN[0], _QWEN[3]])
 
 TEMPLATES: Final = {
-    "llava": _PIECES % ("bos_token", "", "USER: ", "<image>\n", " ", " ASSISTANT:"),
-    "qwen2_vl": _PIECES % ("''", "system\n", "user\n", _QWEN_IMAGE, "\n", "\nassistant\n"),
-    "qwen2_5_vl": _PIECES % ("''", "system\n", "user\n", _QWEN_IMAGE, "\n", "\nassistant\n"),
-    "internvl": _PIECES % ("''", "system\n", "user\n", "<IMG_CONTEXT>\n", "\n", "\nassistant\n"),
-    "idefics3": _PIECES % ("bos_token", "System: ", "User:", "<image>", "\n", "\nAssistant:"),
+    "llava": chat_template(
+        "<image>\n", begin=True, system="", user="USER: ", end=" ", answer=" ASSISTANT:"
+    ),
+    "qwen2_vl": chat_template(_QWEN_IMAGE),
+    "qwen2_5_vl": chat_template(_QWEN_IMAGE),
+    "internvl": chat_template("<IMG_CONTEXT>\n"),
+    "idefics3": chat_template(
+        "<image>", begin=True, system="System: ", user="User:", answer="\nAssistant:"
+    ),
 }
 """Family -> chat template, worded as that of its real checkpoints in short."""
 
@@ -79,28 +62,9 @@ def tiny_tokenizer(family: str) -> PreTrainedTokenizerFast:
     Returns:
         The tokenizer; it pads at the left.
     """
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    entries = [*SPECIALS, *alphabet, *MARKS[family]]
-    vocabulary = {entry: number for number, entry in enumerate(entries)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([*SPECIALS, *MARKS[family]])
     names = ("context_image_token", "video_token", "start_image_token", "end_image_token")
     named = dict(zip(names, MARKS[family], strict=True)) if family == "internvl" else {}
-    build: Any = PreTrainedTokenizerFast  # transformers leaves it without types
-    return cast(
-        PreTrainedTokenizerFast,
-        build(
-            tokenizer_object=tokenizer,
-            pad_token="<pad>",
-            bos_token="<s>",
-            eos_token="</s>",
-            unk_token="<unk>",
-            padding_side="left",
-            extra_special_tokens=named,
-        ),
-    )
+    return byte_tokenizer(*MARKS[family], **named)
 
 
 def tiny_processor(family: str) -> Any:
@@ -125,9 +89,7 @@ def tiny_processor(family: str) -> Any:
         if family == "llava":
             build: Any = LlavaProcessor  # without types, too
             return build(
-                CLIPImageProcessor(
-                    size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
-                ),
+                CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=SQUARE),
                 tokenizer,
                 patch_size=PATCH,
                 vision_feature_select_strategy="default",
@@ -135,9 +97,7 @@ def tiny_processor(family: str) -> Any:
                 chat_template=template,
             )
         if family == "internvl":
-            tiles = GotOcr2ImageProcessor(
-                size={"height": SIDE, "width": SIDE}, min_patches=1, max_patches=4
-            )
+            tiles = GotOcr2ImageProcessor(size=SQUARE, min_patches=1, max_patches=4)
             length = (SIDE // PATCH // 2) ** 2
             return ImageOnlyInternVLProcessor(
                 tiles, tokenizer, image_seq_length=length, chat_template=template
@@ -158,4 +118,5 @@ def tiny_processor(family: str) -> Any:
             min_pixels=(2 * QWEN_PATCH) ** 2,
             max_pixels=12 * (2 * QWEN_PATCH) ** 2,
         )
-        return ImageOnlyQwen2VLProcessor(pixels, tokenizer, chat_template=template)
+        build = ImageOnlyQwen2VLProcessor
+        return build(pixels, tokenizer, chat_template=template)

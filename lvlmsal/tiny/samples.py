@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters.image_rows import padded_rows
+from lvlmsal.adapters.lookup import adapter_for
 from lvlmsal.adapters.spans import Interval
-from lvlmsal.tiny.processors import IDEFICS_SIDE, PATCH, QWEN_PATCH, SIDE, WORDS
-
-IMAGE, VIDEO, IMAGE_START, IMAGE_END = range(WORDS, WORDS + 4)
-"""Ids of the marks; all other ids are those of text, the first four of them special."""
+from lvlmsal.tiny.models import FURTHER, tiny_lvlm
+from lvlmsal.tiny.parts import IMAGE, IMAGE_END, IMAGE_START, PATCH, SIDE, VIDEO, WORDS
+from lvlmsal.tiny.processors import IDEFICS_SIDE, QWEN_PATCH
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def tiny_samples(
     """Draw unpadded samples: random text, of another length in each, with random images in it.
 
     Args:
-        family: A key of `lvlmsal.tiny.models.TINY`. Qwen-VL images come in several sizes, InternVL
-            images in several tiles.
+        family: A key of `lvlmsal.tiny.models.TINY` or `FURTHER`. Qwen-VL images come in several
+            sizes, InternVL images in several tiles.
         images_per_sample: Number of images of each sample; 0 is a sample of text alone.
         seed: Of texts, sizes and pixels.
         dtype: Of the pixels.
@@ -52,6 +52,8 @@ def tiny_samples(
         One sample for each entry.
     """
     generator = torch.Generator().manual_seed(seed)
+    if family in FURTHER:
+        return _encoded(family, images_per_sample, generator, dtype)
     return [_sample(family, count, generator, dtype) for count in images_per_sample]
 
 
@@ -92,6 +94,28 @@ def collate(samples: Sequence[TinySample]) -> dict[str, Tensor]:
         images = [image for row in pixels for image in row[0]]
         batch["pixel_values"] = [padded_rows(images, [len(sample.images) for sample in samples])]
     return {name: torch.cat(values) for name, values in batch.items()}
+
+
+def _encoded(
+    family: str, images_per_sample: Sequence[int], generator: torch.Generator, dtype: torch.dtype
+) -> list[TinySample]:
+    """Samples of random pixels and letters, as the family's processor and adapter make them."""
+    adapter = adapter_for(*tiny_lvlm(family))
+    samples = []
+    for count in images_per_sample:
+        sizes = torch.randint(SIDE // 2, 3 * SIDE, (count, 2), generator=generator).tolist()
+        images = [
+            torch.randint(256, (*size, 3), generator=generator, dtype=torch.uint8) for size in sizes
+        ]
+        length = int(torch.randint(3, 10, (), generator=generator))
+        text = bytes(torch.randint(97, 123, (length,), generator=generator).tolist()).decode()
+        inputs = {
+            name: value.to(dtype) if value.is_floating_point() else value
+            for name, value in adapter.encode([images], [text]).items()
+        }
+        spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])[0]
+        samples.append(TinySample(inputs, spans.images, tuple(adapter.patch_grids(inputs, 0))))
+    return samples
 
 
 _PER_TOKEN: Final = ("input_ids", "attention_mask", "mm_token_type_ids")

@@ -23,7 +23,7 @@ PAGES = {path.stem: path.read_text() for path in (ROOT / "docs/contributing").gl
 
 # Page -> what its example prints at its end.
 EXAMPLES = {
-    "adapter": "VipLlavaAdapter(VipLlavaForConditionalGeneration, 2 layers)",
+    "adapter": "GlmMoeAdapter(Glm4vMoeForConditionalGeneration, 2 layers)",
     "intervention": "torch.Size([2, ",
     "decoder": "[[",
     "metric": "{'repetition': 0.",
@@ -32,7 +32,7 @@ EXAMPLES = {
 
 # Registry and name -> the page whose example registers it.
 REGISTERED = {
-    ("ADAPTERS", "VipLlavaForConditionalGeneration"): "adapter",
+    ("ADAPTERS", "Glm4vMoeForConditionalGeneration"): "adapter",
     ("INTERVENTIONS", "image-boost"): "intervention",
     ("DECODERS", "min-p"): "decoder",
     ("METRICS", "repetition"): "metric",
