@@ -1,26 +1,28 @@
-"""Idefics3 and SmolVLM: one square image size, rows of images padded by images of zeros."""
+"""Idefics3 and SmolVLM: images and tiles of them, in rows that are padded by images of zeros."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.boxes import tile_boxes
 from lvlmsal.adapters.image_rows import padded_rows, shown
 from lvlmsal.adapters.processors import ImageOnlySmolVLMProcessor
-from lvlmsal.adapters.spans import Interval, TokenSpans
+from lvlmsal.adapters.runs import Interval
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 
 
 @ADAPTERS.register("Idefics3ForConditionalGeneration")
 class Idefics3Adapter(ModelAdapter):
-    """Idefics3, with images that are not split: each is scaled to one square."""
+    """Idefics3: tiles of an image and the image as a whole, each scaled to one square."""
 
     architectures = ("Idefics3ForConditionalGeneration",)
     family = "Idefics3"
-    summary = "Idefics3: one square for each image, patches merged in blocks; no split images"
+    summary = "Idefics3: tiles of one square size and the whole image, patches merged in blocks"
     paper = "Building and better understanding vision-language models (Idefics3)"
     url = "https://arxiv.org/abs/2408.12637"
     pads_images = True
@@ -31,31 +33,9 @@ class Idefics3Adapter(ModelAdapter):
         rows, columns = self._grid()
         return rows * columns
 
-    def spans(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        *,
-        output_start: int | None = None,
-    ) -> list[TokenSpans]:
-        """Read the spans off the ids; see the base class.
-
-        Raises:
-            UnsupportedError: An image was split into tiles, each with a run of tokens of its own.
-        """
-        found = super().spans(input_ids, attention_mask, output_start=output_start)
-        for number, (row, sample) in enumerate(zip(input_ids.tolist(), found, strict=True)):
-            for start, end in sample.between:
-                text = row[sample.pad + start : sample.pad + end]
-                # The token that closes an image opens the next one, too; tiles share it.
-                if text.count(text[0]) == 1:
-                    raise UnsupportedError(
-                        f"sample {number} has an image that was split into tiles, each with visual "
-                        "tokens of its own, and no spans of such images are known: turn that off "
-                        "with processor.image_processor.do_image_splitting = False, or with "
-                        '"do_image_splitting": false in its preprocessor_config.json'
-                    )
-        return found
+    def within_image(self, gap: Sequence[int], closing: Collection[int]) -> bool:
+        """Tiles share the mark between them; between images it closes one and opens the other."""
+        return sum(gap.count(mark) for mark in closing) == 1
 
     def marked(self, ids: Sequence[int], image: Interval) -> Interval:
         """From the token that opens an image, and closes it, to that behind it; see the base class.
@@ -74,7 +54,7 @@ class Idefics3Adapter(ModelAdapter):
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Check that the processor wrote as many placeholders as the model makes visual tokens.
 
-        `pixel_attention_mask` is left out: images that were scaled to the square are seen in full.
+        `pixel_attention_mask` is left out: what was scaled to the square is seen in full.
 
         Raises:
             UnsupportedError: It did not; or images are of another size, or not seen in full.
@@ -88,22 +68,51 @@ class Idefics3Adapter(ModelAdapter):
         written = (inputs["input_ids"] == self.model.config.image_token_id).sum(-1).tolist()
         side = self.model.config.vision_config.image_size
         size, wanted = tuple(pixels.shape[-2:]), [self.tokens_per_image * n for n in counts]
-        self.spans(inputs["input_ids"], inputs.get("attention_mask"))  # refuses split images
         if size != (side, side) or written != wanted or not (seen is None or seen[real].all()):
             raise UnsupportedError(
-                f"the processor wrote {written} placeholders for {counts} image(s) of {size[0]} x "
-                f"{size[1]} pixels, and the model makes {self.tokens_per_image} visual tokens of "
-                f"{side} x {side} pixels. Set in the processor: image_seq_len="
+                f"the processor wrote {written} placeholders for {counts} image(s) or tiles of "
+                f"{size[0]} x {size[1]} pixels, and the model makes {self.tokens_per_image} visual "
+                f"tokens of {side} x {side} pixels. Set in the processor: image_seq_len="
                 f"{self.tokens_per_image}, and in its image_processor: "
-                f"max_image_size={{'longest_edge': {side}}}, do_image_splitting=False"
+                f"max_image_size={{'longest_edge': {side}}}"
             )
         return {**found, "pixel_values": padded_rows(list(pixels[real]), counts)}
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
     ) -> list[tuple[int, int]]:
-        """Every image has the grid of the tower, merged; see the base class."""
-        return [self._grid() for sample in spans for _ in sample.images]
+        """The grid of the tower, merged; those of tiles are stacked, the whole image last."""
+        rows, columns = self._grid()
+        return [(tiles * rows, columns) for tiles in self.panels(inputs, spans)]
+
+    def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
+        """The tiles of each image, and the image as a whole; see the base class."""
+        counts = [len(s.positions(image)) for s in spans for image in range(len(s.images))]
+        return [max(1, count // self.tokens_per_image) for count in counts]
+
+    def patch_boxes(
+        self, inputs: Mapping[str, Tensor], row: int, sizes: Sequence[tuple[int, int]]
+    ) -> list[Tensor | None]:
+        """Tiles row by row, then the whole image; see the base class."""
+        sample = self.spans(inputs["input_ids"], inputs.get("attention_mask"))[row]
+        ids = inputs["input_ids"][row, sample.pad :].tolist()
+        boxes: list[Tensor | None] = []
+        for image, (_, end) in enumerate(sample.images):
+            runs = [run for run in sample.runs if run.owner == image]
+            # a line ends behind the last tile of a row; behind the others stands the mark
+            ends = [
+                at
+                for at, run in enumerate(runs, 1)
+                if ids[run.end : end + 1][:1] != ids[end : end + 1]
+            ]
+            tiles = len(runs) - 1
+            columns = ends[0] if ends else tiles
+            boxes.append(
+                tile_boxes(self._grid(), tiles // columns, columns, overview="last")
+                if tiles
+                else None
+            )
+        return boxes
 
     def _grid(self) -> tuple[int, int]:
         vision = self.model.config.vision_config

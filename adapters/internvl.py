@@ -38,6 +38,12 @@ class InternVLAdapter(ModelAdapter):
         return self.tiles(inputs, spans)
 
     @property
+    def tokens_per_tile(self) -> int:
+        """Visual tokens of one tile."""
+        rows, columns = self.tile_grid
+        return rows * columns
+
+    @property
     def tile_grid(self) -> tuple[int, int]:
         """(rows, columns) of the visual tokens of one tile."""
         config = self.model.config

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isqrt
-from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig
 
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.spans import TokenSpans
@@ -64,13 +63,10 @@ class LlavaAdapter(SquareImagesAdapter):
     paper = "Improved Baselines with Visual Instruction Tuning"
     url = "https://arxiv.org/abs/2310.03744"
 
-    def __init__(self, model: PreTrainedModel, processor: Any | None = None) -> None:
-        super().__init__(model, processor)
-        if model.config.vision_config.model_type == "pixtral":
-            raise UnsupportedError(
-                "this LLaVA has a Pixtral tower, whose images are broken up row by row by other "
-                "tokens: no adapter reads such spans yet"
-            )
+    @classmethod
+    def takes(cls, config: PreTrainedConfig) -> bool:
+        """Pixtral has the same class, and a tower that sees images of any size."""
+        return bool(config.vision_config.model_type != "pixtral")
 
     @property
     def tokens_per_image(self) -> int:

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from lvlmsal.adapters.backends import backend_problem
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
-from lvlmsal.adapters.lookup import adapter_for, unknown_architecture
+from lvlmsal.adapters.lookup import adapter_class, adapter_for
 from lvlmsal.adapters.processors import load_processor
 from lvlmsal.adapters.sources import Source, find_source
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError
-from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
+from lvlmsal.registry import CATALOG, CheckpointCard
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ def load_checkpoint(
     found = find_source(source, revision).looked_up()
     with found.loading():
         config = _read_config(found, trust_remote_code)
-        adapter_class = _adapter_class(config)
+        family = adapter_class(config.architectures or (), config)
         processor = load_processor(
             found,
             config,
-            adapter_class.image_only_processor,
+            family.image_only_processor,
             trust_remote_code=trust_remote_code,
             image_backend=image_backend,
         )
-        model = _load_model(found, dtype, device_map, trust_remote_code)
+        model = _load_model(found, family, dtype, device_map, trust_remote_code)
     if device is not None:
         torch.nn.Module.to(model, device)
     adapter = adapter_for(model, processor)
@@ -137,23 +137,16 @@ def _read_config(source: Source, trust_remote_code: bool) -> PreTrainedConfig:
     return config
 
 
-def _adapter_class(config: PreTrainedConfig) -> type[ModelAdapter]:
-    names = list(config.architectures or ())
-    for name in names:
-        if name in ADAPTERS:
-            return ADAPTERS.get(name)
-    raise unknown_architecture(names[0] if names else f"of model type {config.model_type}")
-
-
 def _load_model(
-    source: Source, dtype: str | torch.dtype | None, device_map: Any, trust_remote_code: bool
+    source: Source,
+    family: type[ModelAdapter],
+    dtype: str | torch.dtype | None,
+    device_map: Any,
+    trust_remote_code: bool,
 ) -> PreTrainedModel:
     """Read the weights, and refuse a checkpoint that leaves some of them to chance."""
-    auto: Any = (
-        AutoModelForImageTextToText  # what it returns is not typed for `output_loading_info`
-    )
     try:
-        model, report = auto.from_pretrained(
+        model, report = family.auto_class.from_pretrained(
             source.location,
             revision=source.revision,
             dtype="auto" if dtype is None else dtype,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from lvlmsal.adapters.base import GUIDE, ModelAdapter
 from lvlmsal.adapters.unwrapping import unwrapped
@@ -31,14 +32,58 @@ def adapter_for(model: nn.Module, processor: Any | None = None) -> ModelAdapter:
     inner = unwrapped(model)
     classes = [cls.__name__ for cls in type(inner).__mro__ if issubclass(cls, PreTrainedModel)]
     names = [*classes, *(getattr(inner.config, "architectures", None) or ())]
+    return adapter_class(names, inner.config)(inner, processor)
+
+
+def adapter_class(names: Sequence[str], config: PreTrainedConfig) -> type[ModelAdapter]:
+    """The adapter of an architecture, by the first of its names that is known.
+
+    Several families may share a class of transformers. Their adapters are registered as
+    ``"Class/kind"``, and :meth:`ModelAdapter.takes` chooses by the config.
+
+    Args:
+        names: Of classes of transformers.
+        config: Of the model.
+
+    Raises:
+        UnsupportedError: There is none; it says why, where that is known.
+    """
+    known = ADAPTERS.names()
     for name in names:
-        if name in ADAPTERS:
-            return ADAPTERS.get(name)(inner, processor)
-    raise unknown_architecture(type(inner).__name__)
+        kinds = [key for key in known if key.startswith(f"{name}/")]
+        for key in [*kinds, *([name] if name in known else ())]:
+            found = ADAPTERS.get(key)
+            if found.takes(config):
+                return found
+    raise _unknown(names[0] if names else f"of model type {config.model_type}")
 
 
-def unknown_architecture(name: str) -> UnsupportedError:
+_CROSS_ATTENTION = (
+    "its images reach the text through cross-attention layers of their own, not as tokens of the "
+    "sequence, so there are no visual tokens to edit or to draw a map of"
+)
+_INNER_MODEL = (
+    "its generate runs a language model inside of it on ready embeddings, where neither hooks nor "
+    "the places of the image tokens would be found"
+)
+REFUSED: Final = {
+    "MllamaForConditionalGeneration": _CROSS_ATTENTION,
+    "IdeficsForVisionText2Text": _CROSS_ATTENTION,
+    "Blip2ForConditionalGeneration": _INNER_MODEL,
+    "InstructBlipForConditionalGeneration": _INNER_MODEL,
+    "InstructBlipVideoForConditionalGeneration": _INNER_MODEL,
+    "Kosmos2ForConditionalGeneration": (
+        "its processor marks images by position and not by a token, so that visual tokens cannot "
+        "be told from text"
+    ),
+}
+"""Architectures that cannot be done right, and why."""
+
+
+def _unknown(name: str) -> UnsupportedError:
     """Error for an architecture without an adapter: it lists the known ones and says what to do."""
+    if name in REFUSED:
+        return UnsupportedError(f"{name} is not supported: {REFUSED[name]}")
     known = ", ".join(ADAPTERS.names())
     return UnsupportedError(
         f"no adapter for the architecture {name!r}. Known: {known}. "

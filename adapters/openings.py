@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from lvlmsal.adapters.prompts import begins, behind_mark, render
+from lvlmsal.adapters.encoding import Encoding
+from lvlmsal.adapters.prompts import begins, behind_mark
 from lvlmsal.errors import DataError, UnsupportedError
 
 # Any two words do; what both prompts begin with does not depend on the question.
@@ -56,11 +56,11 @@ class Opening:
         return [*self.wanted, *ids[count:]]
 
 
-def system_opening(processor: Any, words: str, *, images: bool) -> Opening:
+def system_opening(adapter: Encoding, words: str, *, images: bool) -> Opening:
     """Put words where a system message stands, in the place of the template's own, if it has one.
 
     Args:
-        processor: with a chat template.
+        adapter: with a processor.
         words: the system message.
         images: whether the prompt has images.
 
@@ -69,24 +69,24 @@ def system_opening(processor: Any, words: str, *, images: bool) -> Opening:
     """
     try:
         texts = [
-            [render(processor, text, int(images), system=system) for system in (None, words)]
+            [adapter.render(text, int(images), system=system) for system in (None, words)]
             for text in _QUESTIONS
         ]
     except DataError as error:
         raise UnsupportedError(f"the template has no system messages: {error}") from error
     if words.strip() not in texts[0][1]:
         raise UnsupportedError("the chat template drops system messages")
-    found, other = (_opening(processor, *pair) for pair in texts)
+    found, other = (_opening(adapter, *pair) for pair in texts)
     if found != other:
         raise UnsupportedError("the chat template writes system messages into the question")
     return found
 
 
-def question_opening(processor: Any, words: str) -> Opening:
+def question_opening(adapter: Encoding, words: str) -> Opening:
     """Put words in front of the question of a prompt without images.
 
     Args:
-        processor: with a chat template.
+        adapter: with a processor.
         words: to be put there, as a line of their own where the tokenizer keeps lines apart.
 
     Raises:
@@ -94,7 +94,7 @@ def question_opening(processor: Any, words: str) -> Opening:
     """
     for joint in ("\n", " "):
         found, other = (
-            _opening(processor, *(render(processor, text, 0) for text in (q, words + joint + q)))
+            _opening(adapter, *(adapter.render(text, 0) for text in (q, words + joint + q)))
             for q in _QUESTIONS
         )
         if found == other:
@@ -105,24 +105,24 @@ def question_opening(processor: Any, words: str) -> Opening:
     )
 
 
-def words_behind_image(processor: Any, words: str) -> list[int]:
+def words_behind_image(adapter: Encoding, words: str) -> list[int]:
     """Token ids of words that stand between an image and the question about it.
 
     They are a line of their own: some templates write the line break behind an image themselves.
 
     Args:
-        processor: with a chat template.
+        adapter: with a processor.
         words: to be put there.
     """
-    mark = processor.image_token
-    text = render(processor, _QUESTIONS[0], 1)
+    mark = adapter.image_mark
+    text = adapter.render(_QUESTIONS[0], 1)
     between = text.rpartition(mark)[2].partition(_QUESTIONS[0])[0]
     line = f"\n{words}" if between.endswith("\n") else f"{words}\n"
-    return behind_mark(processor.tokenizer, mark, line)
+    return behind_mark(adapter.tokenizer, mark, line)
 
 
-def _opening(processor: Any, written: str, wanted: str) -> Opening:
-    tokenizer = processor.tokenizer
+def _opening(adapter: Encoding, written: str, wanted: str) -> Opening:
+    tokenizer = adapter.tokenizer
     special = not begins(tokenizer, written)
     texts = (written, wanted)
     ids = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]

@@ -1,4 +1,4 @@
-"""From questions and images to padded token ids, through a processor and its chat template."""
+"""From questions to texts, through a chat template, and from texts to tokens and back."""
 
 from __future__ import annotations
 
@@ -10,95 +10,8 @@ import torch
 from jinja2 import TemplateError
 from torch import Tensor
 
-from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, open_image
 from lvlmsal.adapters.messages import Prompt, normal_messages, texts_of
-from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError, is_out_of_memory
-
-
-def build_inputs(
-    processor: Any,
-    images: Sequence[Sequence[ImageLike]],
-    prompts: Sequence[Prompt],
-    *,
-    template: bool = True,
-    max_pixels: int = MAX_IMAGE_PIXELS,
-) -> dict[str, Tensor]:
-    """Render each prompt, check it against its images, and run the processor once.
-
-    Args:
-        processor: Of transformers, for images and text.
-        images: The images of each sample.
-        prompts: The question of each sample, or messages.
-        template: False takes the prompts, which are texts then, as they are.
-        max_pixels: Refuse images of more pixels.
-
-    Returns:
-        Everything that the processor made, padded at the left.
-
-    Raises:
-        DataError: An image cannot be read, a question cannot be tokenized, the numbers of images
-            and placeholders differ, or the processor refuses a sample.
-        LvlmsalError: A batch is empty, or lists are of different length.
-        UnsupportedError: The processor lacks a chat template or a padding token that is needed.
-    """
-    if not prompts or len(images) != len(prompts):
-        raise LvlmsalError(
-            f"{len(prompts)} prompts and {len(images)} lists of images were given; expected one "
-            "list of images for each of at least one prompt"
-        )
-    texts = []
-    for number, (prompt, pictures) in enumerate(zip(prompts, images, strict=True)):
-        for part in texts_of(prompt):
-            check_text(part, f"the prompt of sample {number}")
-        text = _whole(prompt) if not template else render(processor, prompt, len(pictures))
-        check_placeholders(processor, text, len(pictures), sample=number)
-        texts.append(text)
-    tokenizer = processor.tokenizer
-    if len(texts) > 1 and tokenizer.pad_token is None:
-        raise UnsupportedError(
-            "the tokenizer has no padding token, so only one prompt at a time can be used; "
-            "for a batch set one: processor.tokenizer.pad_token = processor.tokenizer.eos_token"
-        )
-    opened = [[open_image(entry, max_pixels=max_pixels) for entry in entries] for entries in images]
-    try:
-        inputs = _processed(processor, texts, opened)
-    # What a processor raises for an image or a text that it does not take is of any kind.
-    except Exception as error:
-        if isinstance(error, LvlmsalError) or is_out_of_memory(error):
-            raise
-        raise _refusal(processor, texts, opened, error) from error
-    return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
-
-
-def _processed(processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]]) -> Any:
-    return processor(
-        text=list(texts),
-        images=[picture for pictures in images for picture in pictures] or None,
-        padding=len(texts) > 1,
-        padding_side="left",
-        add_special_tokens=not begins(processor.tokenizer, texts[0]),
-        return_tensors="pt",
-    )
-
-
-def _refusal(
-    processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]], error: Exception
-) -> DataError:
-    """Name the sample that a processor refuses, by running it on each of them alone."""
-    number, cause = -1, str(error) or type(error).__name__
-    for candidate, (text, pictures) in enumerate(zip(texts, images, strict=True)):
-        try:
-            _processed(processor, [text], [pictures])
-        # of any kind, as above
-        except Exception as own:
-            number, cause = candidate, str(own) or type(own).__name__
-            break
-    reason = f"{type(processor).__name__} refuses it: {cause}"
-    if number < 0:
-        return DataError(f"the batch of {len(texts)} samples: {reason}")
-    sizes = ", ".join(f"{picture.width} x {picture.height}" for picture in images[number])
-    what = f"with images of {sizes} pixels" if sizes else "without images"
-    return DataError(f"sample {number} ({what}): {reason}")
+from lvlmsal.errors import DataError, UnsupportedError
 
 
 def check_text(text: str, what: str) -> None:
@@ -128,13 +41,9 @@ def check_text(text: str, what: str) -> None:
         ) from error
 
 
-def _whole(prompt: Prompt) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    raise DataError("messages need the chat template: leave template=False out, or give a text")
-
-
-def render(processor: Any, prompt: Prompt, count: int, *, system: str | None = None) -> str:
+def render(
+    processor: Any, prompt: Prompt, count: int, *, mark: str, system: str | None = None
+) -> str:
     """Put one question, with its images in front, or a whole conversation into the chat template.
 
     Args:
@@ -142,6 +51,7 @@ def render(processor: Any, prompt: Prompt, count: int, *, system: str | None = N
         prompt: The question, or messages. One that holds the placeholder or parts of type `image`
             keeps them where they are.
         count: Number of images.
+        mark: The placeholder of an image.
         system: A system message to begin with; None: whatever the template writes without one.
 
     Returns:
@@ -157,9 +67,9 @@ def render(processor: Any, prompt: Prompt, count: int, *, system: str | None = N
     if getattr(processor, "chat_template", None) is None:
         raise UnsupportedError(
             "the processor has no chat template to put the question into; write the whole prompt, "
-            f"with {processor.image_token!r} where an image belongs, and pass template=False"
+            f"with {mark!r} where an image belongs, and pass template=False"
         )
-    messages = normal_messages(prompt, mark=processor.image_token, count=count)
+    messages = normal_messages(prompt, mark=mark, count=count)
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
     try:
@@ -197,20 +107,19 @@ def behind_mark(tokenizer: Any, mark: str, text: str) -> list[int]:
     return found
 
 
-def check_placeholders(processor: Any, text: str, count: int, *, sample: int) -> None:
+def check_placeholders(text: str, count: int, *, mark: str, video: str | None, sample: int) -> None:
     """Compare the number of placeholders in a prompt with the number of its images.
 
     Args:
-        processor: Its `image_token` is the placeholder.
         text: The rendered prompt.
         count: Number of images.
+        mark: The placeholder of an image.
+        video: That of a video, in families that have one.
         sample: Number of the sample in the batch, for the message.
 
     Raises:
         DataError: They differ, or the prompt holds the placeholder of a video.
     """
-    mark = processor.image_token
-    video = getattr(processor, "video_token", None)
     if video and video != mark and video in text:
         raise DataError(
             f"sample {sample} has the placeholder {video!r} of a video in its prompt, and no "

@@ -7,17 +7,17 @@ another prompt, another image size or another number of images.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lvlmsal.adapters.runs import Interval, Run, Within, check_runs, closing_ids, find_runs
 from lvlmsal.errors import LvlmsalError
 
-Interval = tuple[int, int]
-"""Half-open: ``(start, end)`` holds ``start <= position < end``."""
+__all__ = ["ContextName", "Interval", "Run", "TokenSpans", "find_spans"]
 
 ContextName = Literal["after_image", "output"]
 
@@ -31,32 +31,46 @@ class TokenSpans:
 
     Attributes:
         pad: Number of padding columns at the left.
-        images: One interval for each image or video, in the order of the sequence.
+        images: One interval for each image or video, in the order of the sequence: from its first
+            visual token to its last one.
         output_start: Position of the first generated token.
         length: Number of real tokens, the generated ones included.
+        runs: The visual tokens, in the order of the sequence. Some families write other tokens
+            between those of an image, behind each row of patches or around each tile; then it has
+            several runs. Without them each image is one run.
 
     Example:
         >>> spans = TokenSpans(pad=2, images=((5, 9),), output_start=12, length=15)
         >>> spans.system, spans.prompt, spans.output
         ((0, 5), (9, 12), (12, 15))
+        >>> rows = (Run(5, 7, owner=0), Run(8, 10, owner=0))
+        >>> spans = TokenSpans(0, ((5, 10),), output_start=12, length=15, runs=rows)
+        >>> spans.positions(0), spans.between
+        ([5, 6, 8, 9], ((7, 8),))
     """
 
     pad: int
     images: tuple[Interval, ...]
     output_start: int
     length: int
+    runs: tuple[Run, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Check that the parts can tile the sequence.
 
         Raises:
-            ValueError: Intervals out of order, overlapping, empty, or beyond the sequence.
+            ValueError: Intervals out of order, overlapping, empty, or beyond the sequence; or runs
+                that are not those of the images.
         """
+        if not self.runs:
+            runs = tuple(Run(*interval, owner) for owner, interval in enumerate(self.images))
+            object.__setattr__(self, "runs", runs)
         edge = 0
         for start, end in self.images:
             if not edge <= start < end:
                 raise ValueError(f"image intervals {self.images} overlap or are out of order")
             edge = end
+        check_runs(self.images, self.runs)
         if self.pad < 0 or not edge <= self.output_start <= self.length:
             raise ValueError(
                 f"expected pad >= 0 and image end {edge} <= output_start <= length, got {self}"
@@ -69,12 +83,22 @@ class TokenSpans:
 
     @property
     def between(self) -> tuple[Interval, ...]:
-        """Text between one image and the next: part of neither system nor prompt.
+        """What stands between runs of visual tokens: part of neither system nor prompt.
 
-        Empty where images touch.
+        That is text between one image and the next, and marks between the runs of one image. Empty
+        where images touch.
         """
-        pairs = pairwise(self.images)
-        return tuple((left[1], right[0]) for left, right in pairs if left[1] < right[0])
+        pairs = pairwise(self.runs)
+        return tuple((left.end, right.start) for left, right in pairs if left.end < right.start)
+
+    @property
+    def visual(self) -> tuple[Interval, ...]:
+        """The visual tokens, as one interval for each run."""
+        return tuple((run.start, run.end) for run in self.runs)
+
+    def positions(self, image: int) -> list[int]:
+        """Positions of the visual tokens of one image or video, in order."""
+        return [at for r in self.runs if r.owner == image for at in range(r.start, r.end)]
 
     @property
     def prompt(self) -> Interval:
@@ -123,7 +147,7 @@ class TokenSpans:
         """
         parts = [
             ("system", *self.system),
-            *(("image", *interval) for interval in self.images),
+            *(("image", *interval) for interval in self.visual),
             *(("between", *interval) for interval in self.between),
             ("prompt", *self.prompt),
             ("output", *self.output),
@@ -139,10 +163,11 @@ def find_spans(
     *,
     output_start: int | None = None,
     split: int | None = None,
+    within: Within | None = None,
 ) -> list[TokenSpans]:
     """Read the spans of each sample off its token ids.
 
-    An image is a run of one and the same image token id.
+    An image is a run of one and the same image token id, or several of them.
 
     Args:
         input_ids: Merged sequence, each image placeholder expanded to as many ids as the image has
@@ -155,6 +180,7 @@ def find_spans(
             image id that the model itself generated is text.
         split: Tokens of one image, in families where all images take the same number: a run of k
             times as many is k images that touch. None: a run is one image.
+        within: Whether two runs are of the same image; None: they never are.
 
     Returns:
         One :class:`TokenSpans` for each row.
@@ -177,10 +203,15 @@ def find_spans(
     pads = _left_padding(attention_mask, rows, start)
     prompt = input_ids[:, :start].cpu()
     wanted = torch.tensor(sorted(image_token_ids), dtype=prompt.dtype)
+    closing = closing_ids(prompt, wanted)
     result = []
     for row, pad in zip(prompt, pads, strict=True):
-        images = _runs(row[pad:], wanted, split)
-        result.append(TokenSpans(pad, images, start - pad, length - pad))
+        runs = find_runs(row[pad:], wanted, split, closing, within)
+        images: dict[int, Interval] = {}
+        for run in runs:
+            images[run.owner] = (images.get(run.owner, (run.start, 0))[0], run.end)
+        spans = TokenSpans(pad, tuple(images.values()), start - pad, length - pad, runs)
+        result.append(spans)
     return result
 
 
@@ -208,18 +239,3 @@ def _left_padding(attention_mask: Tensor | None, rows: int, start: int) -> list[
                 "processor(..., padding=True, padding_side='left')"
             )
     return [int(pad) for pad in pads]
-
-
-def _runs(ids: Tensor, wanted: Tensor, split: int | None) -> tuple[Interval, ...]:
-    """Intervals of equal, neighboring image ids; runs of several images are cut every `split`."""
-    positions = torch.isin(ids, wanted).nonzero().flatten()
-    if not len(positions):
-        return ()
-    breaks = (positions.diff() != 1) | (ids[positions].diff() != 0)
-    edges = [0, *(breaks.nonzero().flatten() + 1).tolist(), len(positions)]
-    runs: list[Interval] = []
-    for first, last in pairwise(edges):
-        start, end = int(positions[first]), int(positions[last - 1]) + 1
-        size = split if split and (end - start) % split == 0 else end - start
-        runs.extend((at, at + size) for at in range(start, end, size))
-    return tuple(runs)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters.base import ModelAdapter
-from lvlmsal.adapters.spans import ContextName, Interval, TokenSpans
+from lvlmsal.adapters.runs import Interval
+from lvlmsal.adapters.spans import ContextName, TokenSpans
 from lvlmsal.errors import UnsupportedError
 
 
@@ -107,12 +108,12 @@ class AttentionContext:
     def image_keys(self) -> Tensor:
         """Which keys are visual tokens, boolean (B, k)."""
         key = ("image keys", self.first_key_column, len(self.key_columns))
-        return self._within(key, self.key_positions, [spans.images for spans in self.spans])
+        return self._within(key, self.key_positions, [spans.visual for spans in self.spans])
 
     def image_rows(self) -> Tensor:
         """Which query rows are visual tokens, boolean (B, q)."""
         key = ("image rows", self.first_query_column, len(self.query_columns))
-        return self._within(key, self.query_positions, [spans.images for spans in self.spans])
+        return self._within(key, self.query_positions, [spans.visual for spans in self.spans])
 
     def system_keys(self) -> Tensor:
         """Which keys stand before the first image, boolean (B, k); none without an image."""

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext, Columns
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
-from lvlmsal.attention.pixels import PIXELS
+from lvlmsal.attention.pixels import EncodedImages, of_rows
 from lvlmsal.attention.place import PerThread, Place, is_aside
-from lvlmsal.attention.prompt import TEXT, TWO_STREAMS, Prefill, Prompt, prompt_inputs
+from lvlmsal.attention.prompt import TWO_STREAMS, Prefill, Prompt, prompt_inputs
 from lvlmsal.attention.second_stream import SecondStream, leave
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.versions import CACHE, given_cache
@@ -34,6 +35,7 @@ class Passes:
         spans: fixed ones, where the ids do not tell.
         look: runs a prompt once more, for edits that want to see it first.
         others: of all open sessions.
+        inputs: of ``generate``, where whoever calls it has handed them over.
         edits_logits: whether second streams are wanted.
 
     Attributes:
@@ -49,9 +51,11 @@ class Passes:
         look: Look,
         others: Callable[[], Sequence[Passes]],
         *,
+        inputs: Mapping[str, Tensor] | None,
         edits_logits: bool,
     ) -> None:
         self.adapter, self._others, self._given = adapter, others, spans
+        self._inputs = inputs
         self.edits, self._look, self._edits_logits = edits, look, edits_logits
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
         self._here = PerThread(spans)
@@ -123,10 +127,10 @@ class Passes:
         else:
             self._here.uncached = self._prefill(ids, kwargs), ids.shape[1]
 
-    def images(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """The image encoder is called; within a pass its pixels are among the arguments of that."""
-        if not self.place.runs:
-            self._here.images.note(module, args, kwargs)
+    @property
+    def images(self) -> EncodedImages:
+        """What was encoded in this thread before a pass."""
+        return self._here.images
 
     def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The pass is over, by an error perhaps; neither cache nor states are held any longer."""
@@ -219,7 +223,7 @@ class Passes:
         Raises:
             UnsupportedError: spans, states and second streams would not know of them.
         """
-        names = (*PIXELS.values(), "mm_encoder_outputs")
+        names = (*self.adapter.pixel_inputs.values(), "mm_encoder_outputs")
         known = self.edits and self.place.prefill is not None
         given = [value for value in map(kwargs.get, names) if value is not None]
         if known and any(len(value) for value in given):  # encoded is empty where nothing was
@@ -259,7 +263,7 @@ class Passes:
         )
         encoded = kwargs.get("mm_encoder_outputs") or None
         if encoded is not None:
-            inputs = {**inputs, **self._here.images.inputs(self.adapter, spans, encoded)}
+            inputs = {**inputs, **self._pixels(ids, spans, encoded)}
         # An answer may stand behind the prompt, or tokens that were drafted.
         until = max(of_sample.output_column for of_sample in spans)
         inputs |= {name: inputs[name][:, :until] for name in TEXT if name in inputs}
@@ -282,6 +286,15 @@ class Passes:
                 if second is not None:
                     prefill.second = SecondStream(self.adapter.model, second, edit, prefill.width)
         return prefill
+
+    def _pixels(
+        self, ids: Tensor, spans: Sequence[TokenSpans], encoded: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """Pixels of a prompt whose images were encoded before this pass; see `EncodedImages`."""
+        if self._inputs is None:
+            return self.images.inputs(self.adapter, ids, spans, encoded)
+        beams, rest = divmod(len(ids), len(self._inputs["input_ids"]))
+        return {} if rest else of_rows(self.adapter, self._inputs, ids, spans, beams)
 
 
 def check_batch(spans: Sequence[TokenSpans], rows: int) -> None:

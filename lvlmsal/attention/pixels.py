@@ -1,124 +1,159 @@
-"""What the image encoder was given: ``generate`` runs it before the first pass of the model."""
+"""The pixels of a prompt whose images were encoded before its first pass, as `generate` does it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.adapters.image_rows import padded_rows, shown
+from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.errors import UnsupportedError
 
-PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
-GRIDS = {"image": "image_grid_thw", "video": "video_grid_thw"}
-"""Inputs of ``generate`` by modality: pixels, and the sizes of images that are strung together."""
+Note = Callable[[Mapping[str, Any], Any], None]
+"""Told of the arguments and the outcome of a call of an image encoder."""
 
-
-def units(pixels: Tensor, grids: Tensor | None, *, rows: bool = False) -> list[Tensor]:
-    """Pixels of each unit that is encoded by itself: an image, a tile of one, or a video.
-
-    Args:
-        pixels: of an input, or as the encoder was given them.
-        grids: sizes of units that are strung together.
-        rows: whether each sample has a row of images (``ModelAdapter.pads_images``).
-    """
-    if grids is not None:
-        return list(torch.split(pixels, grids.prod(-1).tolist()))
-    return list(pixels[shown(pixels)] if rows else pixels)
-
-
-def joined(
-    parts: Sequence[Tensor],
-    grids: Tensor | None,
-    adapter: ModelAdapter,
-    spans: Sequence[TokenSpans],
-) -> Tensor:
-    """The pixels of a prompt whose units these are; the spans are those of its rows."""
-    if grids is not None:
-        return torch.cat(list(parts))
-    if adapter.pads_images:
-        return padded_rows(parts, [len(row.images) for row in spans])
-    return torch.stack(list(parts))
+NAMES = ("get_image_features", "get_video_features")
 
 
 class EncodedImages:
-    """Remembers the last calls of an image encoder, to tell which pixels a prompt was made of."""
+    """Keeps what image encoders were given, until the pass that uses it.
+
+    ``generate`` encodes images first and hands features to the model, which has no use for pixels
+    any longer; second streams have.
+    """
 
     def __init__(self) -> None:
-        self._calls: deque[tuple[Tensor, Tensor | None]] = deque(maxlen=len(PIXELS))
+        self._held: dict[str, Tensor] = {}
+        self._size = 0
 
-    def note(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """A forward pre-hook of the encoder."""
-        given = [*args, *kwargs.values()]
-        tensors = [value for value in given if isinstance(value, Tensor)]
-        grid = kwargs.get("grid_thw", args[1] if len(args) > 1 else None)
-        self._calls.append((tensors[0], grid if isinstance(grid, Tensor) else None))
+    def note(self, given: Mapping[str, Any], output: Any) -> None:
+        """Images were encoded: the arguments of that, as ``generate`` was given them."""
+        self._held |= {name: value for name, value in given.items() if isinstance(value, Tensor)}
+        self._size += _size(output)
 
     def inputs(
-        self, adapter: ModelAdapter, spans: Sequence[TokenSpans], encoded: Mapping[str, Any]
+        self,
+        adapter: ModelAdapter,
+        ids: Tensor,
+        spans: Sequence[TokenSpans],
+        encoded: Mapping[str, Any],
     ) -> dict[str, Tensor]:
-        """Pixels and grids of a prompt, in the order of its rows, beams included.
+        """What was noted, in the order of the rows of a prompt, beams included.
 
         Args:
             adapter: of the model.
+            ids: of the prompt.
             spans: one for each row of the batch.
-            encoded: ``mm_encoder_outputs`` of the pass: features of each unit, or of all units of a
-                row, repeated for beams.
+            encoded: ``mm_encoder_outputs`` of the pass.
 
         Returns:
-            Inputs of ``generate``; nothing where the encoder was not run in this scope, or where
-            it cannot be told which features are whose.
+            Inputs of ``generate``; nothing where no images were encoded in this scope, or where
+            their features are not all there, as for a prompt that is run in chunks.
         """
-        given = {name: getattr(encoded.get(name), "pooler_output", None) for name in PIXELS}
-        features = {name: of_units for name, of_units in given.items() if of_units is not None}
-        kinds = list(features)
-        calls = list(self._calls)[-len(kinds) :] if kinds else []
-        self._calls.clear()
-        if len(calls) < len(kinds):
+        held, before = self._held, self._size
+        self._held, self._size = {}, 0
+        beams, rest = divmod(sum(map(_size, encoded.values())), before or 1)
+        if not held or rest or not beams or len(ids) % beams:
             return {}
-        found = {}
-        for kind, (pixels, grids) in zip(kinds, calls, strict=True):
-            known = units(pixels, grids)
-            sizes = [len(unit) for unit in features[kind]]
-            if adapter.pads_images and (each := adapter.tokens_per_image):
-                sizes = [each] * (sum(sizes) // each)
-            if len(sizes) < len(known):
-                return {}  # strung together for a prompt that is run in chunks
-            order = _repeated(sizes, len(known), spans, alone=len(kinds) == 1)
-            mine = [known[index] for index in order]
-            found[PIXELS[kind]] = joined(mine, grids, adapter, spans)
-            if grids is not None:
-                found[GRIDS[kind]] = grids[order]
-        return found
+        return of_rows(adapter, held, ids, spans, beams)
 
 
-def _repeated(
-    sizes: Sequence[int], known: int, spans: Sequence[TokenSpans], *, alone: bool
-) -> list[int]:
-    """Which of the known units each expanded one is: beams repeat the units of their sample.
+def of_rows(
+    adapter: ModelAdapter,
+    held: Mapping[str, Tensor],
+    ids: Tensor,
+    spans: Sequence[TokenSpans],
+    beams: int,
+) -> dict[str, Tensor]:
+    """Inputs that are not text, for a batch whose samples have several rows each.
 
     Args:
-        sizes: visual tokens of each expanded unit.
-        known: number of units before beams were expanded.
-        spans: of the rows.
-        alone: whether all visual tokens of the rows are of this kind.
+        adapter: of the model.
+        held: inputs of ``generate``, a sample a row.
+        ids: of the batch, ``beams`` rows a sample.
+        spans: of the batch.
+        beams: how many rows in turn are of one sample.
+
+    Returns:
+        Nothing where the inputs are those of another batch.
     """
-    beams = len(sizes) // known
-    if beams == 1 or not alone:
-        return list(range(known)) * beams
-    # A row's units are those whose ends lie within its visual tokens.
-    ends = list(accumulate(sizes))
-    of_rows = list(accumulate(sum(b - a for a, b in row.images) for row in spans))
-    stops = [sum(end <= limit for end in ends) for limit in of_rows]
-    order: list[int] = []
-    first = 0
-    for row in range(0, len(spans), beams):
-        count = stops[row] - (stops[row - 1] if row else 0)
-        order += list(range(first, first + count)) * beams
-        first += count
-    return order
+    pixels = {name: value for name, value in held.items() if name not in TEXT}
+    alone = {**pixels, "input_ids": ids[::beams]}
+    rows = [row // beams for row in range(len(ids))]
+    try:
+        adapter.input_rows(alone, spans[::beams])
+        found = pixels if beams == 1 else adapter.select_rows(alone, spans[::beams], rows)
+    except UnsupportedError:
+        return {}
+    return {name: value for name, value in found.items() if name not in TEXT}
+
+
+_lock = threading.Lock()
+_NOTES: WeakKeyDictionary[nn.Module, list[Note]] = WeakKeyDictionary()
+_WRAPPED: dict[type, tuple[list[object], dict[str, Any]]] = {}
+
+
+def watch_encoders(model: PreTrainedModel, note: Note) -> Callable[[], None]:
+    """Be told whenever a model encodes images or videos by themselves.
+
+    Its ``get_image_features`` and ``get_video_features`` are no modules and take no hooks. They are
+    wrapped in the class, so that a copy of the model keeps nothing of it, and only as long as
+    anybody watches.
+
+    Args:
+        model: the model.
+        note: told of each call.
+
+    Returns:
+        What ends it.
+    """
+    base, token = model.base_model, object()
+    cls = type(base)
+    with _lock:
+        watching, own = _WRAPPED.setdefault(cls, ([], {}))
+        if not watching:
+            for name in NAMES:
+                if hasattr(cls, name):
+                    own[name] = vars(cls).get(name)
+                    setattr(cls, name, _noting(getattr(cls, name)))
+        watching.append(token)
+        _NOTES.setdefault(base, []).append(note)
+
+    def end() -> None:
+        with _lock:
+            _NOTES[base].remove(note)
+            watching.remove(token)
+            if not watching:
+                for name, before in _WRAPPED.pop(cls)[1].items():
+                    if before is None:  # it was inherited
+                        delattr(cls, name)
+                    else:
+                        setattr(cls, name, before)
+
+    return end
+
+
+def _noting(encode: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(encode)
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = encode(self, *args, **kwargs)
+        for note in list(_NOTES.get(self, ())):
+            note(kwargs, output)
+        return output
+
+    return noted
+
+
+def _size(features: Any) -> int:
+    """How many numbers the features of images are, which come in tensors or lists of them."""
+    found = getattr(features, "pooler_output", features)
+    if isinstance(found, Tensor):
+        return found.numel()
+    return sum(map(_size, found)) if isinstance(found, list | tuple) else 0

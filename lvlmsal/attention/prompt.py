@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.spans import TokenSpans
-from lvlmsal.attention.pixels import GRIDS, PIXELS, joined, units
 from lvlmsal.attention.second_stream import SecondStream
 from lvlmsal.errors import UnsupportedError
 
 # What a pass is given besides the inputs of ``generate``.
 _NOT_INPUTS = ("position_ids", "cache_position", "labels", "inputs_embeds", "logits_to_keep")
-TEXT = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
-"""Inputs of ``generate`` that have an entry for each token."""
 
 TWO_STREAMS = (
     "two interventions bring a second stream, and no paper says how to combine three logits: "
@@ -59,18 +57,20 @@ class Prompt:
         Raises:
             UnsupportedError: the images were encoded before the scope was opened.
         """
-        found = dict(self.inputs)
-        kinds = [kind for kind, name in PIXELS.items() if name in found]
-        if not kinds and any(spans.images for spans in self.spans):
+        names = [name for name in self.adapter.pixel_inputs.values() if name in self.inputs]
+        if not names and any(spans.images for spans in self.spans):
             raise UnsupportedError(
                 "the pixels of this prompt were not seen, for its images were encoded elsewhere: "
                 "hand pixel_values to generate inside of the intervene(...) scope"
             )
-        for kind in kinds:
-            grids, rows = found.get(GRIDS[kind]), self.adapter.pads_images
-            changed = [change(unit) for unit in units(found[PIXELS[kind]], grids, rows=rows)]
-            found[PIXELS[kind]] = joined(changed, grids, self.adapter, self.spans)
-        return found if kinds else None
+        found = {**self.inputs, **{name: self.inputs[name].clone() for name in names}}
+        units = (self.adapter.pixel_units(inputs) for inputs in (self.inputs, found))
+        for before, unit in zip(*units, strict=True):
+            unit.copy_(change(before))
+            if self.adapter.pads_images and not unit.any():
+                # by nothing but zeros the padding is known
+                unit[(0,) * unit.dim()] = torch.finfo(unit.dtype).tiny
+        return found if names else None
 
     def with_text(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
         """Inputs of another text about the same images, which are not encoded once more.
@@ -83,9 +83,10 @@ class Prompt:
         found: dict[str, Any] = {
             name: value for name, value in self.inputs.items() if name not in TEXT
         }
-        found = self.adapter.complete({**found, **texts})
+        found = dict(self.adapter.fitting({**found, **texts}))
         if self.encoded is not None:
-            found = {name: v for name, v in found.items() if name not in PIXELS.values()}
+            pixels = self.adapter.pixel_inputs.values()
+            found = {name: value for name, value in found.items() if name not in pixels}
             found["mm_encoder_outputs"] = dict(self.encoded)
         return found
 

@@ -28,6 +28,7 @@ from lvlmsal.attention.hooks import (
 )
 from lvlmsal.attention.logits_edits import edit_logits
 from lvlmsal.attention.passes import Passes
+from lvlmsal.attention.pixels import watch_encoders
 from lvlmsal.attention.place import is_aside
 from lvlmsal.attention.prompt import without_room
 from lvlmsal.attention.recording import Recording, frozen
@@ -59,6 +60,8 @@ class AttentionSession:
         interventions: in the order in which they act.
         spans: the samples' spans where the session cannot read them off ``input_ids`` at prefill,
             or where generated tokens are part of the input (teacher forcing).
+        inputs: what ``generate`` is given in this scope, pixels among it, by who calls it; without
+            them pixels are taken from calls of the model's image encoder.
         records: whether :meth:`record` may be called; if not, identities switch nothing.
         edits_logits: whether logits are edited too, which says nothing about where a token looked.
         shared: whether it acts in threads, too, that know of no session of their own.
@@ -74,10 +77,12 @@ class AttentionSession:
         interventions: Sequence[Bindable] = (),
         *,
         spans: Sequence[TokenSpans] | None = None,
+        inputs: Mapping[str, Tensor] | None = None,
         records: bool = True,
         edits_logits: bool = True,
         shared: bool = False,
     ) -> None:
+        self._inputs = inputs
         self.adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
         self.model: PreTrainedModel = self.adapter.model
         self.decoder = self.adapter.decoder
@@ -90,7 +95,13 @@ class AttentionSession:
             edit for edit in active if edits_logits and isinstance(edit, LogitsEditor)
         ]
         self.passes = Passes(
-            self.adapter, active, spans, self._look, _open_passes, edits_logits=edits_logits
+            self.adapter,
+            active,
+            spans,
+            self._look,
+            _open_passes,
+            inputs=inputs,
+            edits_logits=edits_logits,
         )
         self.recording: Recording | None = None
         self._last_column: LastColumn | None = None
@@ -108,7 +119,6 @@ class AttentionSession:
     def __enter__(self) -> AttentionSession:
         if self._undo is not None:
             raise RuntimeError("this session is open already: make a new one for a nested scope")
-        towers = [self.adapter.vision_tower] if self._has_edits else []
         edits = [
             [edit for edit in self.layer_editors if edit.applies_to(layer)]
             for layer in range(self.adapter.num_layers)
@@ -132,8 +142,9 @@ class AttentionSession:
                 undo.callback(register(Hook(self.adapter, self._acts, hook), **how).remove)
 
             add(self.model.register_forward_pre_hook, self._begin, with_kwargs=True)
-            for tower in towers:
-                add(tower.register_forward_pre_hook, self.passes.images, with_kwargs=True)
+            if self._has_edits:
+                if self._inputs is None:
+                    undo.callback(watch_encoders(self.model, self._note_images))
                 add(self.model.register_forward_hook, self._finish)
                 add(self.model.register_forward_hook, self.passes.end, always_call=True)
             for layer, module in enumerate(self.adapter.layers):
@@ -172,6 +183,11 @@ class AttentionSession:
         if not acts:
             self.passes.plain()
         return acts
+
+    def _note_images(self, given: Mapping[str, Any], output: Any) -> None:
+        """Images were encoded; within a pass their pixels are among the arguments of that."""
+        if self._acts() and not self.passes.place.runs:
+            self.passes.images.note(given, output)
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A pass of the model begins."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from lvlmsal.explorer.packing import pack
 from lvlmsal.saliency.options import SaliencyOptions
@@ -181,8 +182,8 @@ def _largest(rows: Array, count: int | None) -> Array:
 def _patches(report: SaliencyReport, rows: Array, pool: int) -> Array:
     """Values on the patch grids of all images one after the other, (T, L or 1, P)."""
     maps = [rows[:, :, :0]]
-    for (start, end), (height, width) in zip(report.spans.images, report.grids, strict=True):
-        grid = rows[:, :, start:end].reshape(*rows.shape[:2], height, width)
+    for image, (height, width) in enumerate(report.grids):
+        grid = report.over_image(torch.from_numpy(rows), image).numpy()
         for axis, size in ((2, height), (3, width)):
             edges = np.arange(0, size, pool)
             counts = np.diff([*edges, size])

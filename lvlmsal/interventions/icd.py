@@ -93,7 +93,6 @@ class ICD(Contrast):
         """The same images and questions with the disturbance; none without a contrast."""
         if not self.alpha:
             return None
-        prompt.adapter.require_processor()
         try:
             rows = self._disturbed(prompt)
         except UnsupportedError as error:
@@ -123,15 +122,14 @@ class ICD(Contrast):
         self, adapter: ModelAdapter, *, images: bool
     ) -> Callable[[list[int], TokenSpans], list[int]]:
         """What puts the disturbance into the token ids of a prompt, with or without images."""
-        processor = adapter.processor
         if self.placement == "system" or not images:
             opening = (
-                system_opening(processor, self.disturbance, images=images)
+                system_opening(adapter, self.disturbance, images=images)
                 if self.placement == "system"
-                else question_opening(processor, self.disturbance)
+                else question_opening(adapter, self.disturbance)
             )
             return lambda tokens, _: opening(tokens)
-        words = words_behind_image(processor, self.disturbance)
+        words = words_behind_image(adapter, self.disturbance)
 
         def insert(tokens: list[int], spans: TokenSpans) -> list[int]:
             _, stand = adapter.marked(tokens, spans.images[-1])

@@ -64,7 +64,11 @@ def generate_answers(
     # Passes that an intervention ends behind the layer that it looks at are counted, too.
     counter = adapter.model.register_forward_hook(passes, always_call=True)
     try:
-        scope = AttentionSession(adapter, edits, records=False) if edits else nullcontext()
+        scope = (
+            AttentionSession(adapter, edits, inputs=inputs, records=False)
+            if edits
+            else nullcontext()
+        )
         with scope as session:
             if session is not None and cache is not None:
                 rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]

@@ -14,9 +14,9 @@ from transformers import DynamicCache
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt
-from lvlmsal.adapters.prompts import behind_mark, build_inputs, check_placeholders, render
+from lvlmsal.adapters.pixels import TEXT
+from lvlmsal.adapters.prompts import behind_mark
 from lvlmsal.attention.hooks import first_layers
-from lvlmsal.attention.prompt import TEXT
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.base import Intervention
@@ -73,23 +73,18 @@ class SharedPrefix:
             tokenizer would, so that only running it on each question would tell, or the tokens of a
             prompt see those that follow (a prefix-LM).
         """
-        processor = adapter.require_processor()
-        mark = getattr(processor, "image_token", "")
-        texts = [render(processor, prompt, len(images)) for prompt in prompts]
+        mark = adapter.image_mark
+        texts = [adapter.render(prompt, len(images)) for prompt in prompts]
         parts = [text.rpartition(mark) for text in texts] if mark and images else []
         if len({head for head, _, _ in parts}) != 1:
             return None
         for number, text in enumerate(texts):
-            check_placeholders(processor, text, len(images), sample=number)
-        whole = adapter.place(
-            build_inputs(
-                processor, [list(images)], [prompts[0]], max_pixels=adapter.max_image_pixels
-            )
-        )
+            adapter.check_marks(text, len(images), sample=number)
+        whole = adapter.encode([images], prompts[:1])
         ids = whole["input_ids"][0].tolist()
         # Tokenised behind the placeholder: a tokenizer reads what follows a special token by
         # itself, whatever stands before it.
-        tails = [behind_mark(processor.tokenizer, mark, tail) for _, _, tail in parts]
+        tails = [behind_mark(adapter.tokenizer, mark, tail) for _, _, tail in parts]
         if not all(tails) or ids[-len(tails[0]) :] != tails[0]:
             return None
         # one token is left to each, for its row predicts the first token of the answer
@@ -163,7 +158,7 @@ class SharedPrefix:
         # what stands in padded columns, and what a tail's tokens are in each input but the ids
         padding = {"input_ids": 0 if pad_token is None else int(pad_token)}
         own = {"attention_mask": 1}
-        found = {}
+        found: dict[str, Tensor] = {}
         for name in TEXT:
             if name not in self.inputs:
                 continue

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter, seen_part
-from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.boxes import WHOLE
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.options import SaliencyOptions
+from lvlmsal.saliency.raster import raster_shape
 from lvlmsal.saliency.report import SaliencyReport
 
 
@@ -54,6 +56,7 @@ def diagnose_response(
     if options.needs_full_graph:
         maps = full_graph_rows(adapter, inputs, ids, options, interventions=interventions)
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
+    boxes, grids = _places(adapter, inputs, images)
     everything = [*inputs["input_ids"][0, spans.pad :].tolist(), *response]
     return SaliencyReport(
         prompt=prompt,
@@ -66,10 +69,28 @@ def diagnose_response(
         entropies=found.entropies[0].tolist(),
         layers=resolve_layers(options.layers, adapter.num_layers),
         position_texts=adapter.token_texts(everything),
-        spans=TokenSpans(
-            pad=0, images=spans.images, output_start=spans.length, length=len(everything)
-        ),
-        grids=adapter.patch_grids(inputs, 0),
+        spans=replace(spans, pad=0, output_start=spans.length, length=len(everything)),
+        grids=grids,
         options=options,
         images=[seen_part(image, processor.image_processor) for image in images],
+        boxes=boxes if any(box is not None for box in boxes) else [],
     )
+
+
+def _places(
+    adapter: ModelAdapter, inputs: Mapping[str, Any], images: Sequence[Image.Image]
+) -> tuple[list[Tensor | None], list[tuple[int, int]]]:
+    """Boxes of the visual tokens of each image, or None for a grid; and the shapes of its maps.
+
+    Tokens of which neither is known lie over the image as a whole.
+    """
+    boxes: list[Tensor | None] = []
+    shapes: list[tuple[int, int]] = []
+    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
+    placed = adapter.patch_boxes(inputs, 0, [image.size for image in images])
+    for index, (box, grid) in enumerate(zip(placed, adapter.patch_grids(inputs, 0), strict=True)):
+        if box is None and grid is None:
+            box = torch.tensor([WHOLE] * len(spans.positions(index)))
+        boxes.append(box)
+        shapes.append(raster_shape(box) if box is not None else cast("tuple[int, int]", grid))
+    return boxes, shapes

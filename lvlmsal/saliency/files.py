@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lvlmsal.adapters.runs import Run
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import DataError
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
@@ -47,12 +48,16 @@ def save_report(report: SaliencyReport, path: str | os.PathLike[str]) -> None:
         image.convert("RGB").save(buffer, format="PNG")
         content = bytearray(buffer.getvalue())
         tensors[f"images.{index}"] = torch.frombuffer(content, dtype=torch.uint8)
+    for index, boxes in enumerate(report.boxes):
+        if boxes is not None:
+            tensors[f"boxes.{index}"] = boxes.contiguous()
     content_of = {name: getattr(report, name) for name in _PLAIN}
     content_of |= {
         "spans": asdict(report.spans),
         "grids": report.grids,
         "options": asdict(report.options),
         "images": len(report.images),
+        "boxes": len(report.boxes),
     }
     metadata = {"format": FORMAT, "version": str(VERSION), "report": json.dumps(content_of)}
     save_file(tensors, path, metadata=metadata)
@@ -82,15 +87,22 @@ def load_report(path: str | os.PathLike[str]) -> SaliencyReport:
             maps = {name: stored.get_tensor(f"maps.{name}") for name in FUSIONS}
             attention = stored.get_tensor("attention")
             pictures = [stored.get_tensor(f"images.{i}") for i in range(content["images"])]
+            places = [
+                stored.get_tensor(name) if name in stored.keys() else None  # noqa: SIM118  # no dict
+                for name in (f"boxes.{index}" for index in range(content.get("boxes", 0)))
+            ]
         spans = content["spans"]
+        spans["images"] = tuple(map(tuple, spans["images"]))
+        spans["runs"] = tuple(Run(**run) for run in spans.get("runs", ()))
         return SaliencyReport(
             **{name: content[name] for name in _PLAIN},
             maps=maps,
             attention=attention,
-            spans=TokenSpans(**{**spans, "images": tuple(map(tuple, spans["images"]))}),
+            spans=TokenSpans(**spans),
             grids=[(rows, columns) for rows, columns in content["grids"]],
             options=SaliencyOptions(**content["options"]),
             images=[_opened(picture) for picture in pictures],
+            boxes=places,
         )
     # What a file holds that safetensors can read and that is none of ours shows in any of these.
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError) as error:

@@ -214,7 +214,7 @@ def _columns(report: SaliencyReport, rows: Tensor) -> Tensor:
     """(T, 1 + question and answer): the images' share, then the texts, each row by its maximum."""
     mean = rows.mean(1)
     images = mean.new_zeros(len(mean))
-    for start, end in report.spans.images:
+    for start, end in report.spans.visual:
         images += mean[:, start:end].sum(1)
     shown = _shown_positions(report)
     texts = mean[:, shown]

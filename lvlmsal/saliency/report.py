@@ -15,6 +15,7 @@ from lvlmsal.adapters.spans import ContextName, TokenSpans
 from lvlmsal.escaping import shortened
 from lvlmsal.frames import data_frame
 from lvlmsal.saliency.options import FusionName, SaliencyOptions
+from lvlmsal.saliency.raster import raster
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +41,12 @@ class SaliencyReport:
         layers: indices of the L target layers.
         position_texts: text of each of the n positions.
         spans: where system prompt, images, question and answer stand.
-        grids: (rows, columns) of the patch grid of each image.
+        grids: (rows, columns) of the map over each image: of its patches or, where these are no
+            grid, of the cells on which their boxes are drawn.
         options: which saliency.
-        images: what the model saw of the images, for plots: the patch grids lie over them exactly.
+        images: what the model saw of the images, for plots: the maps lie over them exactly.
+        boxes: for each image left, top, right and bottom of its visual tokens as shares of the
+            image, shape (n, 4), ``nan`` for a token that is nowhere; None where they are a grid.
     """
 
     prompt: str
@@ -59,6 +63,7 @@ class SaliencyReport:
     grids: list[tuple[int, int]]
     options: SaliencyOptions
     images: list[Image.Image] = field(default_factory=list)
+    boxes: list[Tensor | None] = field(default_factory=list)
 
     @property
     def rows(self) -> Tensor:
@@ -131,7 +136,7 @@ class SaliencyReport:
         """
         members = {
             "system": [self.spans.system],
-            "image": list(self.spans.images),
+            "image": list(self.spans.visual),
             "prompt": [*self.spans.between, self.spans.prompt],
             "output": [self.spans.output],
         }
@@ -160,11 +165,25 @@ class SaliencyReport:
             layer: one of the report's layers; their mean by default.
 
         Returns:
-            Shape (rows, columns) of the patch grid.
+            Shape (rows, columns), that of ``grids``.
         """
-        start, end = self.spans.images[image]
-        rows = self._values(of, fusion)[token, self._places(layer), start:end]
-        return rows.mean(0).reshape(self.grids[image])
+        return self.over_image(self._values(of, fusion)[token, self._places(layer)].mean(0), image)
+
+    def over_image(self, values: Tensor, image: int) -> Tensor:
+        """The part of values over all positions that lies on one image.
+
+        Args:
+            values: shape (..., n).
+            image: index of the image.
+
+        Returns:
+            Shape (..., rows, columns), that of ``grids``.
+        """
+        own = values[..., self.spans.positions(image)]
+        boxes = self.boxes[image] if self.boxes else None
+        if boxes is not None:
+            return raster(own, boxes)
+        return own.reshape(*values.shape[:-1], *self.grids[image])
 
     def token_map(
         self,

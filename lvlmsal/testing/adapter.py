@@ -5,27 +5,34 @@ Each check compares the adapter with what the model does, never with the adapter
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
-from lvlmsal.errors import LvlmsalError
+from lvlmsal.testing.adapter_images import (
+    TOLERANCE,
+    check_grids,
+    check_mismatch,
+    check_pixels,
+    check_rows,
+    check_spans,
+    encoded,
+    run,
+)
 from lvlmsal.testing.adapter_methods import (
     check_diagnosis,
     check_every_cache,
     check_lens,
-    check_pixels,
+    check_second_stream,
     check_session,
     check_sgrs,
+    check_shared_prefix,
 )
 from lvlmsal.testing.checks import Check, Failures
 from lvlmsal.testing.pictures import QUESTIONS, random_images
-
-_TOLERANCE: Final = 1e-4
 
 
 def check_adapter(
@@ -51,20 +58,18 @@ def check_adapter(
 
 
 def check_parts(adapter: ModelAdapter) -> None:
-    """One pass calls the parts that the adapter names: tower, every attention in order, head."""
+    """One pass calls the parts that the adapter names: every attention in order, the head."""
     modules = adapter.attention_modules
     assert len({id(module) for module in modules}) == len(modules), "a module is named twice"
     calls: list[int] = []
     head: list[Tensor] = []
-    tower: list[bool] = []
     watched = [
         module.register_forward_hook(lambda *_, index=index: calls.append(index))
         for index, module in enumerate(modules)
     ]
     watched.append(adapter.lm_head.register_forward_hook(lambda *call: head.append(call[2])))
-    watched.append(adapter.vision_tower.register_forward_hook(lambda *_: tower.append(True)))
     try:
-        out = _run(adapter, _inputs(adapter))
+        out = run(adapter, encoded(adapter))
     finally:
         for handle in watched:
             handle.remove()
@@ -72,75 +77,21 @@ def check_parts(adapter: ModelAdapter) -> None:
     assert calls == list(range(depth)), f"{depth} layers, attention modules called: {calls}"
     assert len(head) == 1, "the output projection is another module"
     assert torch.equal(head[0], out.logits), "the output projection is another module"
-    assert tower, "the image encoder is another module"
-    text = {id(parameter) for parameter in adapter.decoder.parameters()}
-    shared = [part for part in adapter.vision_tower.parameters() if id(part) in text]
-    assert not shared, "text decoder and image encoder share weights"
     assert adapter.decoder.config is adapter.text_config, "the decoder has another configuration"
-
-
-def check_spans(adapter: ModelAdapter) -> None:
-    """Spans hold those positions, and only those, where image features replace embeddings."""
-    inputs = _inputs(adapter)
-    mixed: list[Tensor] = []
-
-    def keep(_module: nn.Module, _args: object, options: dict[str, Any]) -> None:
-        mixed.append(options["inputs_embeds"])
-
-    handle = adapter.decoder.register_forward_pre_hook(keep, with_kwargs=True)
-    try:
-        _run(adapter, inputs)
-    finally:
-        handle.remove()
-    plain = adapter.model.get_input_embeddings()(inputs["input_ids"])
-    visual = (mixed[0] != plain).any(dim=-1)
-    if "mm_token_type_ids" in inspect.signature(type(adapter.model).forward).parameters:
-        # Without them such models run all the same, with wrong positions.
-        kinds = inputs.get("mm_token_type_ids", torch.zeros_like(inputs["input_ids"]))
-        assert torch.equal(kinds > 0, visual), "mm_token_type_ids do not mark the visual tokens"
-    spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])
-    for row, (sample, pictures) in enumerate(zip(spans, random_images(), strict=True)):
-        seen = torch.zeros_like(visual[row])
-        for start, end in sample.images:
-            seen[sample.pad + start : sample.pad + end] = True
-        assert torch.equal(seen, visual[row]), f"sample {row}: spans {sample} miss visual tokens"
-        counts = len(sample.images), len(pictures)
-        assert counts[0] == counts[1], f"sample {row}: {counts[0]} intervals, {counts[1]} images"
-        end = 0
-        for name, start, stop in sample.segments():
-            assert start == end, f"sample {row}: gap before {name} in {sample.segments()}"
-            end = stop
-        real = int(inputs["attention_mask"][row].sum())
-        assert end == sample.length == real, f"sample {row}: {end} of {real} tokens covered"
-
-
-def check_grids(adapter: ModelAdapter) -> None:
-    """The grid of each image has as many cells as the image has visual tokens, in equal panels."""
-    inputs = _inputs(adapter)
-    samples = adapter.spans(inputs["input_ids"], inputs["attention_mask"])
-    grids, panels = adapter.image_grids(inputs, samples), adapter.panels(inputs, samples)
-    assert len(panels) == len(grids), f"panels of {len(panels)} images, grids of {len(grids)}"
-    for (rows, _), count in zip(grids, panels, strict=True):
-        assert count >= 1, f"an image has {count} panels"
-        assert rows % count == 0, f"{rows} rows of a grid are no {count} equal panels"
-    for row, sample in enumerate(samples):
-        cells = [rows * columns for rows, columns in adapter.patch_grids(inputs, row)]
-        tokens = [end - start for start, end in sample.images]
-        assert cells == tokens, f"sample {row}: grids of {cells} cells, images of {tokens} tokens"
 
 
 def check_batch(adapter: ModelAdapter) -> None:
     """A left-padded batch has the logits of its samples one by one."""
-    batch = _run(adapter, _inputs(adapter)).logits[:, -1]
+    batch = run(adapter, encoded(adapter)).logits[:, -1]
     for row, (question, pictures) in enumerate(zip(QUESTIONS, random_images(), strict=True)):
-        alone = _run(adapter, adapter.encode([pictures], [question])).logits[0, -1]
+        alone = run(adapter, adapter.encode([pictures], [question])).logits[0, -1]
         gap = float((batch[row] - alone).abs().max())
-        assert gap < _TOLERANCE, f"sample {row} differs by {gap:.1e} in a padded batch"
+        assert gap < TOLERANCE, f"sample {row} differs by {gap:.1e} in a padded batch"
 
 
 def check_append(adapter: ModelAdapter) -> None:
     """A pass over prompt and answer at once has the logits of `generate`, step by step."""
-    inputs = _inputs(adapter)
+    inputs = encoded(adapter)
     model: Any = adapter.model
     out = model.generate(
         **inputs,
@@ -152,9 +103,9 @@ def check_append(adapter: ModelAdapter) -> None:
     )
     start = inputs["input_ids"].shape[1]
     answer = out.sequences[:, start:]
-    logits = _run(adapter, adapter.append(inputs, answer)).logits[:, start - 1 : -1]
+    logits = run(adapter, adapter.append(inputs, answer)).logits[:, start - 1 : -1]
     gap = float((logits - torch.stack(out.logits, dim=1)).abs().max())
-    assert gap < _TOLERANCE, f"prompt and answer at once differ by {gap:.1e} from generate"
+    assert gap < TOLERANCE, f"prompt and answer at once differ by {gap:.1e} from generate"
 
 
 def check_attention(adapter: ModelAdapter) -> None:
@@ -167,13 +118,13 @@ def check_attention(adapter: ModelAdapter) -> None:
         if getattr(model.config, name, None) is not adapter.text_config
     }
     others = {name: config._attn_implementation for name, config in configs.items()}
-    inputs = _inputs(adapter)
+    inputs = encoded(adapter)
     try:
         adapter.set_attention("sdpa")
-        fast = _run(adapter, inputs)
+        fast = run(adapter, inputs)
         adapter.set_attention("eager")
         # Of all implementations only the eager one hands out the weights.
-        slow = _run(adapter, inputs, output_attentions=True)
+        slow = run(adapter, inputs, output_attentions=True)
         after = {name: config._attn_implementation for name, config in configs.items()}
     finally:
         adapter.set_attention(before)
@@ -182,12 +133,12 @@ def check_attention(adapter: ModelAdapter) -> None:
     # Rows of padding see nothing, and each implementation fills them in its own way.
     real = inputs["attention_mask"].bool()
     gap = float((fast.logits - slow.logits)[real].abs().max())
-    assert gap < _TOLERANCE, f"eager and sdpa differ by {gap:.1e}"
+    assert gap < TOLERANCE, f"eager and sdpa differ by {gap:.1e}"
 
 
 def check_text(adapter: ModelAdapter) -> None:
     """Texts of the tokens join to the text, and the question can be read in it."""
-    inputs = _inputs(adapter)
+    inputs = encoded(adapter)
     for ids, question in zip(inputs["input_ids"], QUESTIONS, strict=True):
         whole = adapter.tokenizer.decode(
             ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -202,34 +153,22 @@ def check_text(adapter: ModelAdapter) -> None:
         assert known in text, f"{known!r} is not in {text!r}"
 
 
-def check_mismatch(adapter: ModelAdapter) -> None:
-    """More images than placeholders, or fewer: an error that names both numbers."""
-    mark = adapter.require_processor().image_token
-    one, two = random_images()[0], random_images()[2]
-    for pictures, prompt, numbers in (
-        (two, f"{mark} Only one place.", ("2 images", "1 placeholder")),
-        (one, f"{mark}{mark} Two places.", ("1 image", "2 placeholders")),
-    ):
-        try:
-            adapter.encode([pictures], [prompt])
-        except LvlmsalError as error:
-            said = str(error)
-        else:
-            raise AssertionError(f"no error for {numbers[0]} and {numbers[1]}")
-        lacking = [number for number in numbers if number not in said]
-        assert not lacking, f"the error does not say {lacking}: {said}"
-
-
 ADAPTER_CHECKS: Final[dict[str, Check[ModelAdapter]]] = {
-    "parts": Check(
-        check_parts, "`attention_name`, `decoder` or `vision_tower` is another one here"
-    ),
+    "parts": Check(check_parts, "`attention_name` or `decoder` is another one here"),
     "spans": Check(
         check_spans,
-        "`image_token_ids` lacks the token of a patch; or `complete` leaves out inputs "
-        "that the processor does not make",
+        "`image_token_ids` lacks the token of a patch; `within_image` does not know the marks "
+        "inside of an image; or `complete` leaves out inputs that the processor does not make",
     ),
-    "grids": Check(check_grids, "`image_grids` forgets a merge, a crop, tiles or newline tokens"),
+    "grids": Check(
+        check_grids,
+        "`image_grids` forgets a merge, a crop or tiles; where visual tokens are no grid it says "
+        "None, and `patch_boxes` where they are",
+    ),
+    "rows": Check(
+        check_rows,
+        "`input_rows` counts an input wrongly, or `pixel_inputs` and `image_inputs` lack one",
+    ),
     "batch": Check(check_batch, "`complete` drops the attention mask, or padding is at the right"),
     "append": Check(check_append, "an input with an entry for each token is not continued"),
     "attention": Check(
@@ -255,14 +194,12 @@ ADAPTER_CHECKS: Final[dict[str, Check[ModelAdapter]]] = {
         "share keys and values, or `append` does not continue an input as generation does",
     ),
     "sgrs": Check(check_sgrs, "the same as of `diagnosis`; look at that one first"),
+    "second stream": Check(
+        check_second_stream,
+        "`pixel_inputs` names another input, or `pixel_units` are no views of all its images",
+    ),
+    "shared prefix": Check(
+        check_shared_prefix, "`render` or `image_mark` is not what `encode` goes by"
+    ),
 }
 """Name -> check; one by one they make parameters of a test."""
-
-
-def _inputs(adapter: ModelAdapter) -> dict[str, Tensor]:
-    return adapter.encode(random_images(), QUESTIONS)
-
-
-def _run(adapter: ModelAdapter, inputs: dict[str, Tensor], **options: Any) -> Any:
-    with torch.no_grad():
-        return adapter.model(**inputs, **options)

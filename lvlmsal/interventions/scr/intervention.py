@@ -15,9 +15,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.layers import LayerSpec, check_layers, resolve_layers
-from lvlmsal.attention.prompt import TEXT, Prompt
+from lvlmsal.attention.prompt import Prompt
 from lvlmsal.attention.prompt_rows import has_pixels, repeats, select
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import HiddenStateIntervention
@@ -150,9 +151,10 @@ class SCR(HiddenStateIntervention):
         spreads = find(prompt, grids)
         moves: list[tuple[int, int, int]] = []
         for row, (spans, of_row) in enumerate(zip(prompt.spans, spreads, strict=True)):
-            for (start, _), found in zip(spans.images, of_row, strict=True):
-                moves += [(row, start + source, start + source) for source in found.sources]
-                moves += [(row, start + taker, start + giver) for taker, giver in found.pairs]
+            for image, found in enumerate(of_row):
+                at = spans.positions(image)
+                moves += [(row, at[source], at[source]) for source in found.sources]
+                moves += [(row, at[taker], at[giver]) for taker, giver in found.pairs]
         return torch.tensor(moves, dtype=torch.long).reshape(-1, 3).T
 
     def layer_output(self, states: Tensor, context: AttentionContext) -> Tensor:
@@ -241,12 +243,12 @@ class SCR(HiddenStateIntervention):
         pad = spans.pad if pad is None else pad
         return [
             spread(
-                attention[pad + start : pad + end],
+                attention[[pad + at for at in spans.positions(image)]],
                 grid,
                 self.k,
                 exclude_border=self.exclude_border,
             )
-            for (start, end), grid in zip(spans.images, grids, strict=True)
+            for image, grid in enumerate(grids)
         ]
 
     def _tail(self, adapter: ModelAdapter) -> list[int]:

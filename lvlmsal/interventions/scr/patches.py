@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lvlmsal.adapters.base import check_grids
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.prompt import Prompt
@@ -110,13 +111,17 @@ def grids_of(prompt: Prompt) -> list[list[Grid]]:
     grids = iter(adapter.image_grids(prompt.inputs, prompt.spans))
     panels = iter(adapter.panels(prompt.inputs, prompt.spans))
     for row, spans in enumerate(prompt.spans):
-        mine = [Grid(*next(grids), next(panels)) for _ in spans.images]
-        lengths = [end - start for start, end in spans.images]
-        if [grid.rows * grid.columns for grid in mine] != lengths:
+        count = len(spans.images)
+        mine = list(islice(grids, count))
+        check_grids(row, spans, mine)
+        shapes = [grid for grid in mine if grid is not None]
+        if len(shapes) < count:
             raise UnsupportedError(
-                f"sample {row} has images of {lengths} visual tokens, which are not grids {mine}"
+                "SCR moves hidden states between neighbors of a grid, and the visual tokens of an "
+                f"image of {adapter.family or type(adapter).__name__} are none"
             )
-        found.append(mine)
+        stacked = zip(shapes, islice(panels, count), strict=True)
+        found.append([Grid(*shape, tiles) for shape, tiles in stacked])
     return found
 
 

@@ -208,7 +208,8 @@ def test_all_failures_are_reported_with_their_usual_reasons(
     with pytest.raises(AssertionError) as caught:
         check_adapter(Twice, model, processor)
     said = str(caught.value)
-    assert said.startswith("2 checks failed:")
+    assert said.startswith("3 checks failed:")
     assert "LLaVA-1.5, text: " in said
     assert "LLaVA-1.5, pixels: " in said
-    assert said.count("usual reason: ") == 2
+    assert "LLaVA-1.5, spans: other pixels change nothing that enters" in said
+    assert said.count("usual reason: ") == 3

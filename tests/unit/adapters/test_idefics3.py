@@ -36,7 +36,6 @@ from lvlmsal.testing.adapter import check_adapter
 from lvlmsal.testing.tiny import IMAGE, tiny_inputs, tiny_lvlm, tiny_model
 from tests.second_streams import prompt_of
 
-SPLIT = r"split into tiles.*do_image_splitting = False"
 FAKE, GLOBAL = "<fake_token_around_image>", "<global-img>"
 
 
@@ -224,28 +223,42 @@ def test_a_contrast_follows_a_batch_of_unequal_numbers_of_images() -> None:
             assert answer.token_ids == alone.token_ids
 
 
+# Images that are split into tiles.
+
+
+def split() -> Lvlm:
+    return loaded(do_image_splitting=True, size={"longest_edge": 72})
+
+
+def test_an_image_is_its_tiles_and_itself() -> None:
+    adapter = split().adapter
+    inputs = adapter.encode([[picture(), picture()], [picture(0).crop((0, 0, 20, 20))]], ["q", "p"])
+    spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])
+    # 50 x 30 pixels scaled to 72 x 43 are 3 x 2 tiles of 24 pixels, and the image as a whole
+    assert [len(row.images) for row in spans] == [2, 1]
+    assert [[run.owner for run in row.runs].count(0) for row in spans] == [7, 10]
+    assert {run.end - run.start for row in spans for run in row.runs} == {9}
+    assert adapter.panels(inputs, spans) == [7, 7, 10]
+    assert adapter.patch_grids(inputs, 0) == [(21, 3), (21, 3)]
+    ids = inputs["input_ids"][0, spans[0].pad :].tolist()
+    start, end = adapter.marked(ids, spans[0].images[0])
+    text = adapter.tokenizer.decode(ids[start:end]).replace("<image>", "")
+    assert text.startswith(f"{FAKE}<row_1_col_1>{FAKE}<row_1_col_2>")
+    assert text.endswith(f"{GLOBAL}{FAKE}")
+    for boxes in adapter.patch_boxes(inputs, 0, [(50, 30)] * 2):
+        assert boxes is not None
+        corners = boxes.reshape(7, 9, 4)[:, [0, 8]].flatten(1)[:, [0, 1, 6, 7]]
+        thirds = [[x / 3, y / 2, (x + 1) / 3, (y + 1) / 2] for y in range(2) for x in range(3)]
+        assert torch.allclose(corners, torch.tensor([*thirds, [0, 0, 1, 1.0]]))
+
+
+@pytest.mark.slow
+def test_split_images_keep_the_promises_of_an_adapter() -> None:
+    lvlm = split()
+    check_adapter(Idefics3Adapter, lvlm.model, lvlm.processor)
+
+
 # What is refused.
-
-
-def test_split_images_are_refused_by_name() -> None:
-    whole = loaded()
-    lvlm = loaded(do_image_splitting=True, size={"longest_edge": 48})
-    for use in (
-        lambda: lvlm.generate(picture(), "What?"),
-        lambda: lvlm.ask(picture(), ["What?", "Why?"]),
-        lambda: lvlm.diagnose(picture(), "What?", "This."),
-        lambda: lvlm.adapter.encode([[], [picture()]], ["No image", "One"]),
-    ):
-        with pytest.raises(UnsupportedError, match=SPLIT):
-            use()
-    raw = lvlm.processor(text=["<image>What?"], images=[picture()], return_tensors="pt")
-    assert raw["pixel_values"].shape[1] > 2  # tiles
-    with pytest.raises(UnsupportedError, match=SPLIT):
-        whole.adapter.image_grids(raw, whole.adapter.spans(raw["input_ids"]))
-    with intervene(whole.model, VCD()), pytest.raises(UnsupportedError, match=SPLIT):
-        whole.model.generate(**raw, max_new_tokens=1)  # type: ignore[operator]  # a mixin
-    # An image that is not larger than a tile is not split.
-    assert loaded(do_image_splitting=True).adapter.encode([[picture()]], ["q"])
 
 
 @pytest.mark.parametrize(
@@ -272,7 +285,7 @@ def test_images_that_are_not_seen_in_full_are_refused() -> None:
     mask = torch.ones(1, 1, 24, 24)
     assert "pixel_attention_mask" not in adapter.place({**inputs, "pixel_attention_mask": mask})
     mask[..., 20:] = 0
-    with pytest.raises(UnsupportedError, match="do_image_splitting=False"):
+    with pytest.raises(UnsupportedError, match="max_image_size="):
         adapter.place({**inputs, "pixel_attention_mask": mask})
 
 

@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from lvlmsal.adapters.encoding import Encoding
 from lvlmsal.adapters.openings import question_opening, system_opening, words_behind_image
-from lvlmsal.adapters.prompts import behind_mark, render
+from lvlmsal.adapters.prompts import behind_mark
 
 WORDS = "You are confused."
 QUESTION = "Is it there?"
@@ -54,22 +55,31 @@ class Processor:
         return found
 
 
+class Writes(Encoding):
+    """As an adapter does, without a model."""
+
+    def __init__(self, scheme: str) -> None:
+        self.processor = Processor(scheme)
+
+
 @pytest.mark.parametrize("images", [0, 1, 2])
 @pytest.mark.parametrize("scheme", ["first", "always", "never"])
 def test_a_system_message_is_as_the_tokenizer_reads_it(scheme: str, images: int) -> None:
-    processor = Processor(scheme)
-    opening = system_opening(processor, WORDS, images=images > 0)
-    found = opening(processor.ids(render(processor, QUESTION, images)))
-    assert found == processor.ids(render(processor, QUESTION, images, system=WORDS))
+    adapter = Writes(scheme)
+    processor = adapter.processor
+    opening = system_opening(adapter, WORDS, images=images > 0)
+    found = opening(processor.ids(adapter.render(QUESTION, images)))
+    assert found == processor.ids(adapter.render(QUESTION, images, system=WORDS))
 
 
 @pytest.mark.parametrize("scheme", ["first", "always", "never"])
 def test_words_in_front_of_a_question_leave_it_as_it_is(scheme: str) -> None:
-    processor = Processor(scheme)
-    plain = processor.ids(render(processor, QUESTION, 0))
-    found = question_opening(processor, WORDS)(plain)
+    adapter = Writes(scheme)
+    processor = adapter.processor
+    plain = processor.ids(adapter.render(QUESTION, 0))
+    found = question_opening(adapter, WORDS)(plain)
     # A line break would take the blank off the question's first word, so a blank it is.
-    assert found == processor.ids(render(processor, f"{WORDS} {QUESTION}", 0))
+    assert found == processor.ids(adapter.render(f"{WORDS} {QUESTION}", 0))
     start = len(processor.ids("USER:"))
     assert found[:start] == plain[:start]
     assert found[-len(plain[start:]) :] == plain[start:]
@@ -77,8 +87,9 @@ def test_words_in_front_of_a_question_leave_it_as_it_is(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["first", "always", "never"])
 def test_words_behind_an_image_are_a_line(scheme: str) -> None:
-    processor = Processor(scheme)
-    found = words_behind_image(processor, WORDS)
+    adapter = Writes(scheme)
+    processor = adapter.processor
+    found = words_behind_image(adapter, WORDS)
     assert found == behind_mark(processor.tokenizer, "<image>", f"\n{WORDS}")
     pieces = processor.tokenizer.convert_ids_to_tokens(found)
     assert "".join(pieces).replace("▁", " ").strip(" ") == f"\n{WORDS}"
