@@ -114,7 +114,8 @@ def _encoded(
             for name, value in adapter.encode([images], [text]).items()
         }
         spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])[0]
-        samples.append(TinySample(inputs, spans.images, tuple(adapter.patch_grids(inputs, 0))))
+        grids = tuple(grid for grid in adapter.patch_grids(inputs, 0) if grid is not None)
+        samples.append(TinySample(inputs, spans.images, grids))
     return samples
 
 
