@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub import constants, try_to_load_from_cache
 
 from lvlmsal.errors import DataError, LvlmsalError, UnknownName
+from lvlmsal.readers.connection import asking, silence
 from lvlmsal.registry import CATALOG, CheckpointCard
 
 _CONFIG = "config.json"
@@ -48,18 +47,8 @@ class Source:
         """
         if self.local:
             return self
-        url = hf_hub_url(self.location, _CONFIG, revision=self.revision)
-        try:
-            get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-        except HfHubHTTPError:
-            return self  # an answer: transformers says what it means
-        except OfflineModeIsEnabled:
-            why = "HF_HUB_OFFLINE is set"
-        # which classes the hub's client raises depends on its version
-        except Exception as error:
-            said = str(error) or type(error).__name__
-            why = f"there is no connection to {constants.ENDPOINT}: {said}"
-        else:
+        why = silence(self.location, _CONFIG, revision=self.revision)
+        if not why:
             return self
         found = replace(self, offline=why)
         cached = try_to_load_from_cache(self.location, _CONFIG, revision=self.revision)
@@ -67,16 +56,9 @@ class Source:
             raise LvlmsalError(f"{self.location!r} is not a folder here. {found._advice()}")
         return found
 
-    @contextmanager
-    def loading(self) -> Iterator[None]:
+    def loading(self) -> AbstractContextManager[None]:
         """Surrounds what loads files: where the hub does not answer, nothing asks it again."""
-        before = constants.HF_HUB_OFFLINE
-        # `local_files_only` does not reach each of the files that transformers looks for
-        constants.HF_HUB_OFFLINE = before or bool(self.offline)
-        try:
-            yield
-        finally:
-            constants.HF_HUB_OFFLINE = before
+        return asking(not self.offline)
 
     def _advice(self) -> str:
         name, why = self.location, self.offline[:1].upper() + self.offline[1:]

@@ -5,16 +5,18 @@ Both are on stderr, so that what is printed or piped is the result alone.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from datetime import timedelta
-from typing import Final, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -43,9 +45,13 @@ class Progress:
         total: How many steps there are; None where that is not known.
         done: How many of them were done before.
         delay: Seconds before anything is shown.
-        shown: False in every process but one.
+        shown: False in every process but one; of the processes of a run on one machine, all but
+            the first show nothing anyway.
         clock: Seconds that go on.
     """
+
+    # What a terminal shows: work within work has a line below that of the whole.
+    _open: ClassVar[Bar | None] = None
 
     def __init__(
         self,
@@ -58,9 +64,12 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._what, self._total, self._done, self._before = what, total, done, done
-        self._delay, self._visible, self._clock = delay, shown, clock
+        self._delay, self._clock = delay, clock
+        self._visible = shown and os.environ.get("LOCAL_RANK", "0") == "0"
         self._started = self._told = clock()
         self._bar: Bar | None = None
+        self._task = TaskID(0)
+        self._is_inner = False
 
     def __enter__(self) -> Self:
         """Begin to count the time."""
@@ -70,8 +79,13 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         """Remove the bar."""
-        if self._bar is not None:
+        if self._bar is None:
+            return
+        if self._is_inner:
+            self._bar.remove_task(self._task)
+        else:
             self._bar.stop()
+            Progress._open = None
 
     def describe(self, what: str) -> None:
         """Say what is going on now."""
@@ -100,21 +114,13 @@ class Progress:
             return
         now = self._clock()
         if self._bar is None and now - self._started >= self._delay and _has_terminal():
-            self._bar = Bar(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=Console(file=sys.stderr),
-                transient=True,
-                speed_estimate_period=_PERIOD,
-            )
-            self._bar.add_task(visible(self._what), total=self._total, completed=self._before)
-            self._bar.start()
+            self._is_inner = Progress._open is not None
+            self._bar = Progress._open or _started_bar()
+            Progress._open = self._bar
+            self._task = self._bar.add_task("", total=self._total, completed=self._before)
         if self._bar is not None:
             self._bar.update(
-                self._bar.task_ids[0],
+                self._task,
                 description=visible(self._what),
                 completed=self._done,
                 total=self._total,
@@ -143,6 +149,21 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         for item in items:
             yield item
             progress.advance()
+
+
+def _started_bar() -> Bar:
+    bar = Bar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr),
+        transient=True,
+        speed_estimate_period=_PERIOD,
+    )
+    bar.start()
+    return bar
 
 
 def _has_terminal() -> bool:

@@ -29,6 +29,7 @@ from lvlmsal.analysis.output import (
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.progress import track
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
@@ -161,7 +162,7 @@ def analyze_fusion(
         found = scores.setdefault(answer.cell, FusionScores())
         found.add(answer.report, mentions, answer.sample.group)
     aurocs, gains = {}, {}
-    for cell, found in scores.items():
+    for cell, found in track(scores.items(), "intervals"):
         found.fit()
         aurocs[cell] = auroc_intervals(found.values, found.correct, found.images)
         gains[cell] = auroc_differences(found.values, "product", found.correct, found.images)
@@ -188,7 +189,7 @@ def analyze_fusion(
     title = "AUROC of each fusion: a correct mention above a hallucinated one"
     plot_intervals(titled, title, folder / "fusion.png")
     files = ["fusion.csv", "fusion.png"]
-    for cell, example in examples.found.items():
+    for cell, example in track(examples.found.items(), "pictures"):
         for token in example.tokens:
             files.append(f"{file_stem(cell)}-token{token}.png")
             plot_fusions(

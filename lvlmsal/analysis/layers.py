@@ -24,6 +24,7 @@ from lvlmsal.analysis.output import (
 )
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.progress import track
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.saliency.report import SaliencyReport
@@ -140,7 +141,9 @@ def analyze_layers(
     for answer, mentions in labeled(run, options, examples, lvlms=lvlms):
         found = scores.setdefault(answer.cell, LayerScores(list(answer.report.layers)))
         found.add(answer.report, mentions, answer.sample.group)
-    aurocs = {cell: found.aurocs() for cell, found in scores.items() if found.correct}
+    aurocs = {
+        cell: found.aurocs() for cell, found in track(scores.items(), "intervals") if found.correct
+    }
     write_csv(
         folder / "layers.csv",
         [
@@ -156,7 +159,7 @@ def analyze_layers(
     )
     plot_layers({title_of(cell): found for cell, found in aurocs.items()}, folder / "layers.png")
     files = ["layers.csv", "layers.png"]
-    for cell, example in examples.found.items():
+    for cell, example in track(examples.found.items(), "pictures"):
         files += draw_example(example, folder, file_stem(cell))
     notes = [
         f"no pictures of {title_of(cell)}: "

@@ -27,6 +27,7 @@ from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.results.folder import write_json
 from lvlmsal.evaluation.results.records import finite
 from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.progress import track
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.plot import new_figure
 from lvlmsal.tables.table import Table
@@ -95,7 +96,7 @@ def analyze_tokens(
         for row in mention_rows(answer, run.vocabularies[answer.record["benchmark"]])
     ]
     comparisons, added, notes = {}, {}, []
-    for cell, part in by_cell(rows).items():
+    for cell, part in track(by_cell(rows).items(), "comparisons"):
         comparisons[cell] = compare(part, binning=binning)
         try:
             added[cell] = added_value(part)

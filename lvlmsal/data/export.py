@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.errors import DataError, UnknownName, UnsupportedError
+from lvlmsal.progress import track
+from lvlmsal.readers.connection import asking, silence
 from lvlmsal.readers.hub import Folder, HubRow, Layout
 
 
@@ -44,7 +46,7 @@ def export(
     scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         folder = Folder(scratch)
-        layout((HubRow(k, row) for k, row in enumerate(rows)), folder, split)
+        layout((HubRow(k, row) for k, row in enumerate(track(rows, "rows"))), folder, split)
         if not folder.samples:
             raise DataError(f"the split {split!r} of the data set has no rows")
         folder.json("hub.json", dict(source))
@@ -77,27 +79,47 @@ def load_rows(dataset: str, split: str, config: str | None, revision: str | None
         raise UnsupportedError(
             "exporting from the hub needs the package datasets: pip install 'lvlmsal[hub]'"
         ) from error
+    # a machine without a connection takes what its cache holds
+    silent = "" if Path(dataset).exists() else silence(dataset, "README.md", kind="dataset")
     try:
-        if Path(dataset).is_dir() and any(Path(dataset).glob("*.json")):
-            stored = datasets.load_from_disk(dataset)
-            found = stored
-            if isinstance(stored, datasets.DatasetDict):
-                names = split.split("+")
-                if unknown := [name for name in names if name not in stored]:
-                    raise UnknownName("split", unknown[0], list(map(str, stored)))
-                found = datasets.concatenate_datasets([stored[name] for name in names])
-        else:
-            found = datasets.load_dataset(dataset, config, split=split, revision=revision)
+        with asking(not silent, datasets.config):
+            found = _loaded(dataset, split, config, revision, check_commit=bool(silent))
     # the package raises errors of all kinds for what is not there: files, names, connections
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, UnknownName):
             raise
+        what = f"{split!r} of {dataset}" + (f" ({config})" if config else "")
+        if not silent:
+            raise DataError(f"the split {what} cannot be loaded: {error}") from error
+        # what the package says of the connection is said already
+        said = "" if isinstance(error, ConnectionError) else f": {error}"
         raise DataError(
-            f"{dataset} (config {config}, split {split}) cannot be loaded: {error}\n"
-            "A machine without a network takes it from the cache of another (HF_HOME, "
-            "HF_HUB_OFFLINE=1), or from a folder that save_to_disk wrote"
+            f"the split {what} cannot be loaded: {silent}, and {datasets.config.HF_DATASETS_CACHE} "
+            f"does not hold it{said}\nA machine without a network takes it from the cache of "
+            "another (HF_HOME), or from a folder that save_to_disk wrote"
         ) from error
     for name, feature in found.features.items():
         if isinstance(feature, datasets.Image):
             found = found.cast_column(name, datasets.Image(decode=False))
     return found
+
+
+def _loaded(
+    dataset: str, split: str, config: str | None, revision: str | None, *, check_commit: bool
+) -> Any:
+    import datasets
+
+    if Path(dataset).is_dir() and any(Path(dataset).glob("*.json")):
+        stored = datasets.load_from_disk(dataset)
+        if not isinstance(stored, datasets.DatasetDict):
+            return stored
+        names = split.split("+")
+        if unknown := [name for name in names if name not in stored]:
+            raise UnknownName("split", unknown[0], list(map(str, stored)))
+        return datasets.concatenate_datasets([stored[name] for name in names])
+    if check_commit and revision is not None:
+        # from its cache the package loads the newest commit, whatever is asked for
+        kept = datasets.load_dataset_builder(dataset, config, revision=revision).hash
+        if kept != revision:
+            raise ValueError(f"the newest commit in it is {kept}, not {revision}")
+    return datasets.load_dataset(dataset, config, split=split, revision=revision)

@@ -21,6 +21,7 @@ from lvlmsal.evaluation.config.trainer import quiet_lightning
 from lvlmsal.evaluation.results.folder import write_text
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.frames import data_frame
+from lvlmsal.progress import track
 from lvlmsal.sweeps.axes import shown
 from lvlmsal.sweeps.costs import cost_of
 from lvlmsal.sweeps.plot import plot_grid
@@ -167,7 +168,7 @@ def sweep(
     saliency = mean_saliencies(result.folder, found.plan, lvlms=lvlms) if found.diagnose else None
     measured = tuple(_measured(found, result, saliency or {}))
     pictures = []
-    for grid in found.grids:
+    for grid in track(found.grids, "pictures"):
         figure = plot_grid(grid, measured, result.results, start=found.start)
         if figure is not None:
             pictures.append(result.folder / f"sweep-{grid.slug}.png")

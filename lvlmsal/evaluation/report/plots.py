@@ -20,6 +20,7 @@ from lvlmsal.evaluation.report.entries import (
 )
 from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
+from lvlmsal.progress import track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ def plots(results: Results) -> list[Plot] | None:
     ):
         # a browser has fonts for letters that matplotlib's own font lacks
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        for (model, benchmark), entries in blocks.items():
+        for (model, benchmark), entries in track(blocks.items(), "plots"):
             columns = [c for c in columns_of(entries[0]["metric"], entries) if not c.bare][:_MOST]
             if columns:
                 source = _address(block_figure(entries, columns))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.evaluation.results.folder import per_benchmark, write_text
+from lvlmsal.progress import track
 from lvlmsal.readers.digests import image_digest, images_digest
 from lvlmsal.readers.shapes import misfit
 
@@ -57,7 +58,8 @@ class Manifest:
 
 def make_manifest(benchmark: Benchmark) -> Manifest:
     """Digests of what a benchmark asks; every image is read once."""
-    digests = {path: image_digest(path) for path in benchmark.image_files()}
+    files = track(benchmark.image_files(), "digests of images")
+    digests = {path: image_digest(path) for path in files}
     samples = {}
     for sample in benchmark.samples():
         row = json.dumps([sample.prompt, sample.target, sample.group], sort_keys=True)

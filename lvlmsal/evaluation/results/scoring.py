@@ -11,6 +11,7 @@ from lvlmsal.evaluation.results.schema import SCHEMA_VERSION, Cell, IntervalKind
 from lvlmsal.evaluation.results.scored import Scored, cost_of, paired
 from lvlmsal.evaluation.results.seeds import over_seeds
 from lvlmsal.metrics.base import CountMetric
+from lvlmsal.progress import track
 from lvlmsal.registry import options_of
 from lvlmsal.statistics.bootstrap import figure_intervals
 from lvlmsal.statistics.intervals import Interval, wilson
@@ -64,7 +65,7 @@ def score_records(
     results: list[Cell] = []
     summaries: list[Summary] = []
     by_way: dict[tuple[str, str, str], list[tuple[Scored, Scored | None, Cell]]] = {}
-    for cell in cells:
+    for cell in track(cells, "intervals"):
         opponent = against.get((cell.model, cell.method))
         other = _find(cells, cell, opponent.method) if opponent else None
         entry = _scores(cell, other, opponent if other else None, samples=samples, seed=seed)

@@ -19,6 +19,7 @@ from lvlmsal.evaluation.config.plan import Plan
 from lvlmsal.evaluation.config.world import made_with
 from lvlmsal.evaluation.results.folder import SUBSETS, per_benchmark, write_text
 from lvlmsal.evaluation.results.manifests import Manifest
+from lvlmsal.progress import track
 from lvlmsal.readers.digests import file_digest
 from lvlmsal.secrets import hide
 
@@ -128,11 +129,12 @@ def _digests(folder: Path, patterns: tuple[str, ...]) -> dict[str, str]:
     """Digests of the files of a checkpoint's folder; none where it comes from the hub."""
     if folder == Path() or not folder.is_dir():
         return {}
-    return {
-        path.name: file_digest(path)
+    files = [
+        path
         for path in sorted(folder.iterdir())
         if any(fnmatchcase(path.name, pattern) for pattern in patterns) and path.is_file()
-    }
+    ]
+    return {path.name: file_digest(path) for path in track(files, f"digests of {folder.name}")}
 
 
 def _data(label: str, benchmark: Benchmark, manifest: Manifest) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lvlmsal.pocket.files.mme import mme_files
 from lvlmsal.pocket.files.pope import POPE_SPLITS, pope_questions
 from lvlmsal.pocket.files.vizwiz import vizwiz_files
 from lvlmsal.pocket.files.world import World
+from lvlmsal.progress import track
 
 NOTE: Final = "world.json"
 """File that says which world a folder holds, with the digest of its other files."""
@@ -108,7 +109,7 @@ def _check(root: Path, wanted: dict[str, Any]) -> None:
 def _files(world: World, images: int, seed: int, shifted: bool) -> Iterator[tuple[str, Any]]:
     """Relative path of each file and its content, see `_bytes`."""
     shots = []
-    for image_id in range(1, images + 1):
+    for image_id in track(range(1, images + 1), "pictures"):
         scene = world.scene_number(image_id - 1, seed=seed, shifted=shifted)
         picture, objects = world.draw(scene)
         shots.append(Shot(image_id, scene, picture.size, objects))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import socket
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 
 from lvlmsal.benchmarks.base import Benchmark
@@ -296,3 +300,67 @@ def test_the_command_exports_a_saved_data_set(
     assert "unknown split 'populr'" in capfd.readouterr().err
     assert main(["data", "export", "chair", *words[3:], "--split", "random"]) == 2
     assert "llava-bench" in capfd.readouterr().err
+
+
+COMMIT = "c" * 40
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of `datasets` with one commit of ``owner/pope``, on a machine without a network."""
+    datasets = pytest.importorskip("datasets", reason="the extra hub is not installed")
+
+    def unknown(*_: Any, **__: Any) -> NoReturn:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    def impatient(_seconds: float) -> NoReturn:
+        pytest.fail("the hub is asked again after a pause")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(time, "sleep", impatient)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    rows = datasets.Dataset.from_list(pope_rows())
+    rows.cast_column("image", datasets.Image()).save_to_disk(tmp_path / "saved")
+    place = tmp_path / "cache" / "owner___pope" / "default" / "0.0.0" / COMMIT
+    place.mkdir(parents=True)
+    (data,) = (tmp_path / "saved").glob("*.arrow")
+    data.rename(place / "pope-test.arrow")
+    info = json.loads((tmp_path / "saved/dataset_info.json").read_text())
+    split = {"name": "test", "num_bytes": 1, "num_examples": 6, "dataset_name": "pope"}
+    info |= {"dataset_name": "pope", "config_name": "default", "splits": {"test": split}}
+    (place / "dataset_info.json").write_text(json.dumps(info))
+    return tmp_path
+
+
+def exported(root: Path, dataset: str, *more: str) -> int:
+    words = ["data", "export", "pope", "--dataset", dataset, "--split", "test"]
+    return main([*words, "--root", str(root), *more])
+
+
+@pytest.mark.slow
+def test_without_a_network_the_cache_is_used_where_it_is_whole(
+    hub_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exported(hub_cache / "a", "owner/pope") == 0
+    assert exported(hub_cache / "b", "owner/pope", "--revision", COMMIT) == 0
+    assert len(read("pope", hub_cache / "b").samples()) == 3
+    capsys.readouterr()
+    # from its cache `datasets` would take the newest commit, whichever was asked for
+    assert exported(hub_cache / "c", "owner/pope", "--revision", "d" * 40) == 2
+    assert f"the newest commit in it is {COMMIT}, not {'d' * 40}" in capsys.readouterr().err
+    assert not (hub_cache / "c").exists()
+
+
+@pytest.mark.slow
+def test_without_a_network_there_is_one_try_and_one_message(
+    hub_cache: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert exported(hub_cache / "a", "owner/other") == 2
+    told = capsys.readouterr().err
+    assert "there is no connection to https" in told
+    assert "Name or service not known, and " in told
+    assert f"{hub_cache / 'cache'} does not hold it\n" in told
+    assert not [record for record in caplog.records if "huggingface_hub" in record.name]
