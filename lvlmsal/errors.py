@@ -22,6 +22,7 @@ __all__ = [
     "UnknownName",
     "UnsupportedError",
     "close_matches",
+    "closest",
     "is_out_of_memory",
 ]
 
@@ -186,9 +187,15 @@ def close_matches(name: str, known: Iterable[str]) -> str:
         >>> close_matches("zzz", ["locore", "none"])
         ''
     """
+    found = closest(name, known)
+    return "" if found is None else f" Did you mean {found!r}?"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like `name`; None where nothing is similar."""
     by_lower_case = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.6)
-    return f" Did you mean {by_lower_case[found[0]]!r}?" if found else ""
+    return by_lower_case[found[0]] if found else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -23,7 +23,12 @@ def lazy_names(
 
     def find(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            # with name and module Python says which name may be meant
+            raise AttributeError(
+                f"module {package!r} has no attribute {name!r}",
+                name=name,
+                obj=sys.modules[package],
+            )
         found = getattr(importlib.import_module(homes[name], package), name)
         setattr(sys.modules[package], name, found)
         return found

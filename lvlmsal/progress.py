@@ -117,7 +117,9 @@ class Progress:
             self._is_inner = Progress._open is not None
             self._bar = Progress._open or _started_bar()
             Progress._open = self._bar
-            self._task = self._bar.add_task("", total=self._total, completed=self._before)
+            self._task = self._bar.add_task(
+                visible(self._what), total=self._total, completed=self._before
+            )
         if self._bar is not None:
             self._bar.update(
                 self._task,

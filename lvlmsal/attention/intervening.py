@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.session import AttentionSession
+from lvlmsal.registry import INTERVENTIONS
 
 
 def intervene(
@@ -35,6 +36,7 @@ def intervene(
         spans: give them where ``input_ids`` are not passed or hold generated tokens already.
 
     Raises:
+        TypeError: something is no intervention; names are for ``lvlm.generate``.
         UnsupportedError: no adapter is registered for the model's architecture; at the end of the
             block, that no pass of the model was run in it, or that another thread still generates.
 
@@ -46,4 +48,18 @@ def intervene(
     >>> tokens.shape[1] - inputs["input_ids"].shape[1]
     3
     """
+    for given in interventions:
+        if isinstance(given, type) or not hasattr(given, "bind"):
+            raise TypeError(f"expected interventions one after the other, {_advice(given)}")
     return AttentionSession(model, interventions, spans=spans, records=False, shared=True)
+
+
+def _advice(given: object) -> str:
+    """What to write in place of something that is no intervention."""
+    if isinstance(given, type):
+        return f"got a class: write {given.__name__}()"
+    name = given.get("name") if isinstance(given, Mapping) else given
+    if isinstance(name, str) and name in INTERVENTIONS:
+        cls = INTERVENTIONS.get(name).__name__
+        return f"got {given!r}: write lvlmsal.interventions.{cls}(), with its options"
+    return f"such as lvlmsal.LocoRE(beta=0.15); got {given!r}"

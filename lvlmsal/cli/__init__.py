@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         for an error that the user can fix, whose text goes to stderr; 130 after Ctrl+C; 143 after
         SIGTERM.
     """
+    _read_clicolor()
     from lvlmsal.cli.app import app
 
     if not sys.stderr.isatty():
@@ -33,3 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0
+
+
+def _read_clicolor() -> None:
+    """Say what CLICOLOR says (bixense.com/clicolors) in the names that rich knows."""
+    if os.environ.get("CLICOLOR") == "0":
+        os.environ.setdefault("NO_COLOR", "1")
+    elif os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        os.environ.setdefault("FORCE_COLOR", "1")

@@ -91,7 +91,7 @@ app.add_typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")]
+ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.", exists=True)]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")]
 ModelName = Annotated[
     str,

@@ -17,6 +17,7 @@ from lvlmsal.evaluation.config.check import component_problems
 from lvlmsal.evaluation.config.checkpoints import model_problems
 from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig
 from lvlmsal.model import MAX_NEW_TOKENS
+from lvlmsal.registry.methods import IN_SHELL
 from lvlmsal.registry.options import bind
 from lvlmsal.registry.outline import import_outline
 
@@ -249,7 +250,7 @@ def _style(share: float) -> str:
 
 def _refuse(problems: list[str], method: MethodConfig) -> None:
     """Refuse what is wrong; components are imported only where nothing is that shows without."""
-    problems = [*problems, *component_problems(method, None)]
+    problems = [*problems, *component_problems(method, None, ways=IN_SHELL)]
     if problems := problems or component_problems(method, None, imports=True):
         raise ConfigError(problems)
 

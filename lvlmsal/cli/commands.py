@@ -45,8 +45,9 @@ class WithSettings(TyperCommand):
 
         known = {name for parameter in self.params for name in parameter.opts}
         keys = {field.name for field in dataclasses.fields(RunConfig)}
-        for arg in args:
-            flag, _, value = arg.partition("=")
+        for arg, after in zip(args, [*args[1:], ""], strict=True):
+            flag, is_joined, value = arg.partition("=")
+            value = value if is_joined else after
             key = flag.removeprefix("--").replace("-", "_")
             if flag.startswith("--") and flag not in known and key.partition(".")[0] in keys:
                 written = f"{key}={value or '...'}"

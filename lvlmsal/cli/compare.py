@@ -14,7 +14,7 @@ from lvlmsal.escaping import visible
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.", exists=True)],
     form: Annotated[
         str | None, typer.Option("--format", help="md, latex, csv, html or json.")
     ] = None,

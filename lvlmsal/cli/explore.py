@@ -15,6 +15,7 @@ def explore(
         list[Path],
         typer.Argument(
             metavar="RUN_OR_REPORT",
+            exists=True,
             help="Run folders of `lvlmsal evaluate`, or files that SaliencyReport.save wrote.",
         ),
     ],

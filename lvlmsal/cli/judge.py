@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def judge(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", exists=True)],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Such as judge.model=gpt-4-0613"),

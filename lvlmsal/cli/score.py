@@ -51,7 +51,7 @@ score_app = typer.Typer(cls=_ScoreCommands, no_args_is_help=True, pretty_excepti
 
 @score_app.command("run", epilog="lvlmsal score run runs/demo")
 def score_run(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", exists=True)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a run folder again, without a model.

@@ -179,13 +179,13 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Path | str],
+    runs: Path | str | Sequence[Path | str],
     *,
-    allow: Sequence[str] = (),
-    models: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    benchmarks: Sequence[str] = (),
-    figures: Sequence[str] = (),
+    allow: str | Sequence[str] = (),
+    models: str | Sequence[str] = (),
+    methods: str | Sequence[str] = (),
+    benchmarks: str | Sequence[str] = (),
+    figures: str | Sequence[str] = (),
 ) -> Comparison:
     """Put runs into one table for each benchmark.
 
@@ -196,7 +196,7 @@ def compare(
     metric.
 
     Args:
-        runs: Run folders.
+        runs: Run folders; here as below one may stand in place of a list of one.
         allow: What may differ nevertheless: names out of `lvlmsal.comparisons.reading.TRAITS`.
         models: Names of the models to show; all where there is none. Likewise the next two.
         methods: Names of methods.
@@ -208,15 +208,17 @@ def compare(
         ConfigError: Rows of different runs do not belong together; it says in what they differ.
         DataError: A folder holds no run.
     """
-    allowed = known_traits(allow)
-    folders = [Path(run) for run in runs]
+    allowed = known_traits(_listed(allow))
+    figures = _listed(figures)
+    folders = [Path(run) for run in _listed(runs)]
     if not folders:
         raise ConfigError(["expected one or more run folders"])
     names = run_names(folders)
     rows = [
         row for folder, name in zip(folders, names, strict=True) for row in read_rows(folder, name)
     ]
-    rows = chosen(rows, model=models, method=methods, benchmark=benchmarks)
+    wanted = {"model": models, "method": methods, "benchmark": benchmarks}
+    rows = chosen(rows, **{kind: _listed(names) for kind, names in wanted.items()})
     if not rows:
         raise ConfigError(["the runs hold no answers"], source="compare")
     by_benchmark: dict[str, list[Row]] = {}
@@ -251,6 +253,11 @@ def compare(
         *(f"Not alike in one run, where rows keep to their control: {text}." for _, text in inside),
     )
     return Comparison(dict(zip(names, folders, strict=True)), tuple(blocks), notes)
+
+
+def _listed(given: Path | str | Sequence[Any]) -> list[Any]:
+    """A list: a name, read as one, would be its letters."""
+    return [given] if isinstance(given, str | Path) else list(given)
 
 
 def style_of(form: str, style: str | None) -> str | None:

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.registry import CATALOG, CheckpointCard, Registry
+from lvlmsal.registry.methods import IN_PYTHON, mistaken
 
 T = TypeVar("T")
 
@@ -40,8 +41,12 @@ def build(
     """
     given = {"name": spec} if isinstance(spec, str) else dict(spec)
     if "name" not in given:
-        raise ConfigError([f"a {registry.kind} needs a name: {{'name': ..., option: value}}"])
+        raise ConfigError(
+            [f"no {registry.kind} is named in {spec!r}: write {{'name': ..., option: value}}"]
+        )
     name = str(given.pop("name"))
+    if problem := mistaken(registry.kind, name, IN_PYTHON):
+        raise ConfigError([problem])
     built = registry.build(name, **{**registry.defaults(name, card), **given})
     if card is None and (unset := _unset(registry, name, given, model)):
         source = str(getattr(model.config, "_name_or_path", ""))

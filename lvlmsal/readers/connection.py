@@ -30,7 +30,8 @@ def silence(
         return "HF_HUB_OFFLINE is set"
     # which classes the hub's client raises depends on its version
     except Exception as error:
-        return f"there is no connection to {constants.ENDPOINT}: {error or type(error).__name__}"
+        said = str(error) or type(error).__name__
+        return f"there is no connection to {constants.ENDPOINT}: {said}"
     return ""
 
 

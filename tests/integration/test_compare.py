@@ -315,6 +315,9 @@ def test_tables_hold_in_a_narrow_pipe(
 def test_what_is_not_there_is_told(finished: Result, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no run has the method 'gredy'\. Did you mean 'greedy'"):
         compare([finished.folder], methods=["gredy"])
+    # one name may stand in place of a list of one
+    with pytest.raises(ConfigError, match="no run has the method 'gredy'"):
+        compare(str(finished.folder), methods="gredy")
     with pytest.raises(ConfigError, match="given twice"):
         compare([finished.folder, finished.folder])
     with pytest.raises(Exception, match="is not a run folder"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -29,7 +30,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
@@ -104,6 +105,37 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "answers" in stderr.getvalue()
     assert "3/20" in stderr.getvalue()
     assert "\x1b[" in stderr.getvalue()
+
+
+def test_work_within_work_has_a_line_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr, clock = Terminal(), Clock()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with Progress("answers", 20, clock=clock) as whole:
+        clock.now += 3
+        whole.advance()
+        with Progress("digests", 5, clock=clock) as part:
+            clock.now += 3
+            part.advance()
+        both = stderr.getvalue()
+        stderr.truncate(0)
+        whole.advance()
+    # one screen has both, and the inner one goes when it is done
+    screen = both.split("answers")[-1]
+    assert "1/20" in screen
+    assert re.search(r"\ndigests .*[01]/5", screen)
+    assert "2/20" in stderr.getvalue()
+    assert "digests" not in stderr.getvalue().split("answers")[-1]
+
+
+def test_of_the_processes_of_a_run_the_first_one_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    worked(2, 60.0)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    worked(2, 60.0)
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_no_color_leaves_a_bar_without_colors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,13 @@ def test_packages_and_listings_import_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_misspelled_name_is_answered_with_the_one_that_is_meant() -> None:
+    with pytest.raises(AttributeError) as caught:
+        lvlmsal.lode  # noqa: B018 - the lookup is the test
+    # what Python makes its suggestion from
+    assert (caught.value.name, caught.value.obj) == ("lode", lvlmsal)
+
+
 def test_listed_methods_are_those_that_generate_takes() -> None:
     decoders, interventions = (lvlmsal.list_methods(kind=k) for k in ("decoder", "intervention"))
     assert {"greedy", "sgrs"} <= set(decoders)

@@ -18,14 +18,7 @@ from lvlmsal.registry import (
     CheckpointCard,
     Registry,
 )
-
-_OTHERS: dict[str, tuple[Registry[Any], str]] = {
-    "decoder": (
-        INTERVENTIONS,
-        "is an intervention, which edits a decoder: write  interventions: [{}]",
-    ),
-    "intervention": (DECODERS, "is a decoder, which interventions edit: write  decoder: {}"),
-}
+from lvlmsal.registry.methods import IN_CONFIG, Ways, mistaken
 
 T = TypeVar("T")
 
@@ -129,7 +122,11 @@ def run_problems(config: RunConfig) -> list[str]:
 
 
 def component_problems(
-    method: MethodConfig, card: CheckpointCard | None, *, imports: bool = False
+    method: MethodConfig,
+    card: CheckpointCard | None,
+    *,
+    imports: bool = False,
+    ways: Ways = IN_CONFIG,
 ) -> list[str]:
     """Problems of a method's decoder and of its interventions, each by itself.
 
@@ -137,6 +134,7 @@ def component_problems(
         method: The method.
         card: Of the checkpoint; None for one without.
         imports: Import and build the classes; otherwise their outlines are asked.
+        ways: How names are written where they were given.
     """
     problems: list[str] = []
     components: list[tuple[Registry[Any], dict[str, Any]]] = [(DECODERS, method.decoder)]
@@ -144,15 +142,23 @@ def component_problems(
     for registry, entry in components:
         name = entry.get("name")
         if not isinstance(name, str):
-            problems.append(f"a {registry.kind} needs a `name`; got {entry!r}")
+            problems.append(_nameless(registry, entry))
             continue
-        other, advice = _OTHERS[registry.kind]
-        if name not in registry and name in other:
-            problems.append(f"{name!r} {advice.format(name)}")
+        if problem := mistaken(registry.kind, name, ways):
+            problems.append(problem)
             continue
         check = registry.problems if imports else registry.outline_problems
         problems += check(name, with_defaults(registry, entry, card))
     return problems
+
+
+def _nameless(registry: Registry[Any], entry: Mapping[str, Any]) -> str:
+    """What to write in place of an entry without a name, ``{locore: {beta: 0.3}}`` for instance."""
+    key, options = next(iter(entry.items()), ("", None))
+    known = key in registry and (options is None or isinstance(options, dict))
+    given = {"name": key, **(options or {})} if known else {"name": "...", "option": "value"}
+    written = ", ".join(f"{option}: {value}" for option, value in given.items())
+    return f"the entry {entry!r} has no name of the {registry.kind}: write  {{{written}}}"
 
 
 def benchmark_problems(

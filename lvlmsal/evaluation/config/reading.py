@@ -126,6 +126,9 @@ def _owner(cls: type[Any], content: dict[str, Any], key: str) -> str:
     """Where an option belongs that stands next to a method's name; empty where it is none."""
     if cls is not MethodConfig:
         return ""
+    if key in DECODERS or key in INTERVENTIONS:
+        place = "decoder" if key in DECODERS else "interventions"
+        return f" For options of {key!r}: write  {place}: {_entry(place, f'name: {key}, ...')}."
     edits = content.get("interventions", [])
     decoder = content.get("decoder")
     places: list[tuple[Registry[Any], str, Any]] = [(DECODERS, "decoder", decoder)]
@@ -133,10 +136,13 @@ def _owner(cls: type[Any], content: dict[str, Any], key: str) -> str:
     for registry, place, entry in places:
         name = entry.get("name") if isinstance(entry, dict) else None
         if name in registry and key in registry.options(str(name)):
-            written = f"{{name: {name}, {key}: ...}}"
-            written = written if place == "decoder" else f"[{written}]"
+            written = _entry(place, f"name: {name}, {key}: ...")
             return f" It is an option of {name!r}: write  {place}: {written}."
     return ""
+
+
+def _entry(place: str, content: str) -> str:
+    return f"{{{content}}}" if place == "decoder" else f"[{{{content}}}]"
 
 
 def _value(

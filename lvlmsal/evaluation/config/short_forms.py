@@ -77,19 +77,26 @@ def _last_part(source: str) -> str:
     return last if "${" not in source or "}" not in last or "${" in last else source
 
 
+def _bare(name: str) -> dict[str, Any]:
+    """A method by the name of its decoder, or of its only intervention."""
+    is_edit = name in INTERVENTIONS and name not in DECODERS
+    return {"interventions": [name]} if is_edit else {"decoder": name}
+
+
 def _method(entry: Any) -> Any:
     if isinstance(entry, str):
-        is_edit = entry in INTERVENTIONS and entry not in DECODERS
-        part = {"interventions": [entry]} if is_edit else {"decoder": entry}
-        entry = {"name": entry, **part}
+        entry = {"name": entry, **_bare(entry)}
     if not isinstance(entry, dict):
         return entry
+    name = entry.get("name")
+    if not entry.keys() & {"decoder", "interventions"} and isinstance(name, str):
+        # {name: locore} is what locore is, and no greedy search of that name
+        entry = {**entry, **(_bare(name) if name in DECODERS or name in INTERVENTIONS else {})}
     decoder = _named(entry.get("decoder", "greedy"))
     edits = entry.get("interventions", [])
     edits = _listed(edits)
     if isinstance(edits, list):
         edits = [_named(edit) for edit in edits]
-    name = entry.get("name")
     if not name:
         parts = [decoder, *(edits if isinstance(edits, list) else [])]
         name = " + ".join(str(part.get("name")) for part in parts if isinstance(part, dict))

@@ -234,6 +234,20 @@ def test_what_does_not_edit_attention_is_refused_by_name() -> None:
         intervene(tiny_model("llava"), Idle())
 
 
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("locore", r"write lvlmsal\.interventions\.LocoRE\(\)"),
+        ({"name": "vcd", "alpha": 1.0}, r"write lvlmsal\.interventions\.VCD\(\)"),
+        (LocoRE, r"got a class: write LocoRE\(\)"),
+        ([LocoRE()], "one after the other, such as"),
+    ],
+)
+def test_what_is_no_intervention_is_answered_with_what_to_write(given: Any, advice: str) -> None:
+    with pytest.raises(TypeError, match=advice):
+        intervene(tiny_model("llava"), given)
+
+
 def test_a_ready_mask_finds_its_columns_in_the_cache() -> None:
     """Masks of four dimensions never reach the mask function, which tells the columns otherwise."""
     model, inputs = tiny_model("llava", dtype=torch.float64), tiny_inputs("llava", (0,))

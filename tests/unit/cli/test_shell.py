@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 import lvlmsal
@@ -166,10 +169,64 @@ def test_a_pipe_without_columns_is_as_wide_as_a_page(
     assert 80 < max(map(len, listed.splitlines())) <= PIPE_WIDTH
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "colored"),
+    [
+        *(("CLICOLOR", "1", True), ("CLICOLOR", "0", False)),
+        *(("CLICOLOR_FORCE", "1", True), ("CLICOLOR_FORCE", "0", False)),
+    ],
+)
+def test_clicolor_is_heard(
+    variable: str,
+    value: str,
+    colored: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"):
+        monkeypatch.setenv(name, "")  # what the command sets is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    # a terminal that the command believes in; one that it is talked into; a pipe
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if variable == "CLICOLOR" else "")
+    shown = said(capsys, "evaluate", "-h")
+    assert bool(re.search(r"\x1b\[(1;)?3\d", shown)) == colored
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("generate nowhere.png Hi", "saliency nowhere.png Hi -o a.png", "score nowhere"),
+        *("compare nowhere", "judge nowhere", "explore nowhere -o a.html"),
+    ],
+)
+def test_a_path_that_is_not_there_is_told_before_anything_is_imported(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "path 'nowhere" in told
+    assert "does not exist" in told
+
+
+def test_a_decoder_given_as_an_intervention_is_answered_in_words_of_the_shell(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    image = tmp_path / "a.png"
+    image.touch()
+    assert main(["generate", str(image), "Hi", "--decoder", "vcd"]) == 2
+    assert "write  --intervention vcd" in capsys.readouterr().err
+    assert main(["generate", str(image), "Hi", "--intervention", "sgrs"]) == 2
+    assert "write  --decoder sgrs" in capsys.readouterr().err
+
+
 def test_a_setting_with_dashes_is_answered_with_what_to_write(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["evaluate", "demo", "--batch-size", "4"]) == 2
+    assert "batch_size=4" in capsys.readouterr().err
+    assert main(["evaluate", "demo", "--batch-size"]) == 2
     assert "batch_size=..." in capsys.readouterr().err
     assert main(["evaluate", "demo", "--batch-size=4"]) == 2
     assert "batch_size=4" in capsys.readouterr().err
@@ -180,6 +237,14 @@ def test_a_setting_with_dashes_is_answered_with_what_to_write(
     [
         ("methods=[vcd,{name: m, decoder: vcd}]", "write  interventions: [vcd]"),
         ("methods=[{name: m, interventions: [sgrs]}]", "write  decoder: sgrs"),
+        ("methods=[vdc]", "Did you mean 'vcd'? It is an intervention"),
+        ("methods=[{name: m, interventions: [sgsr]}]", "Did you mean 'sgrs'? It is a decoder"),
+        (
+            "methods=[{name: m, interventions: [{locore: {beta: 0.3}}]}]",
+            "has no name of the intervention: write  {name: locore, beta: 0.3}",
+        ),
+        ("methods=[{locore: {beta: 0.3}}]", "write  interventions: [{name: locore, ...}]"),
+        ("methods=[{name: locore, beta: 0.2}]", "interventions: [{name: locore, beta: ...}]"),
         (
             "methods=[{name: m, interventions: [locore], beta: 0.2}]",
             "write  interventions: [{name: locore, beta: ...}]",

@@ -48,6 +48,20 @@ def test_short_forms_are_spelled_out() -> None:
     assert config.benchmarks[0].options == {"root": "data", "split": "popular"}
 
 
+def test_a_method_of_which_only_the_name_is_given_is_what_the_name_says() -> None:
+    named = [{"name": name} for name in ("sgrs", "locore", "plain")]
+    config, problems, _ = read_config({**SHORT, "methods": named})
+    assert problems == []
+    parts = [
+        (m.name, m.decoder["name"], [e["name"] for e in m.interventions]) for m in config.methods
+    ]
+    assert parts == [
+        ("sgrs", "sgrs", []),
+        ("locore", "greedy", ["locore"]),
+        ("plain", "greedy", []),
+    ]
+
+
 def test_the_resolved_config_reads_as_itself() -> None:
     config, _, _ = read_config(SHORT)
     again, problems, _ = read_config(OmegaConf.create(config.to_dict()))

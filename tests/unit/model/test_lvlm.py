@@ -160,6 +160,14 @@ def test_a_model_without_a_card_says_which_options_are_not_set() -> None:
         assert lvlm.build_decoder("sgrs") == SGRS(alpha=0.6, plausibility=0.1)
 
 
+def test_decoders_and_interventions_that_are_mixed_up_are_answered_with_what_to_write() -> None:
+    lvlm = loaded("llava")
+    with pytest.raises(ConfigError, match="write  interventions='vcd'"):
+        lvlm.generate(picture(), QUESTION, decoder="vcd")
+    with pytest.raises(ConfigError, match="write  decoder='sgrs'"):
+        lvlm.generate(picture(), QUESTION, interventions={"name": "sgrs"})
+
+
 @pytest.mark.parametrize("spec", ["gredy", {"name": "sgrs", "alhpa": 1}, {"alpha": 1}])
 def test_a_wrong_name_or_option_is_a_clear_error(spec: Any) -> None:
     with pytest.raises(ConfigError):
