@@ -120,13 +120,13 @@ WRONG_WORDS = {
     "sweep nosuch.yaml": "there is no config file 'nosuch.yaml'",
     "analyze decay nosuch.yaml": "there is no config file 'nosuch.yaml'",
     "analyze decay sweep_sgrs": "expected one over locore.beta",
-    "generate a.png Q --decoder sgsr": "Did you mean 'sgrs'",
-    "generate a.png Q --decoder sgrs --set alfa=1": "Did you mean 'alpha'",
-    "generate a.png Q --intervention locroe": "Did you mean 'locore'",
-    "generate a.png Q --model pocket-lava": "Did you mean 'pocket-llava'",
-    "saliency a.png Q -o a.png --set rwo=candidate": "Did you mean 'row'",
-    "saliency a.png Q -o a.png --set row=last": "option 'row' must be one of",
-    "saliency a.png Q -o a.gif": "expected a name that ends in .png",
+    "generate IMAGE Q --decoder sgsr": "Did you mean 'sgrs'",
+    "generate IMAGE Q --decoder sgrs --set alfa=1": "Did you mean 'alpha'",
+    "generate IMAGE Q --intervention locroe": "Did you mean 'locore'",
+    "generate IMAGE Q --model pocket-lava": "Did you mean 'pocket-llava'",
+    "saliency IMAGE Q -o a.png --set rwo=candidate": "Did you mean 'row'",
+    "saliency IMAGE Q -o a.png --set row=last": "option 'row' must be one of",
+    "saliency IMAGE Q -o a.gif": "expected a name that ends in .png",
 }
 
 
@@ -139,8 +139,12 @@ def test_wrong_sweeps_and_questions_are_refused_before_anything_heavy_is_importe
         path.write_text(yaml.safe_dump({**GOOD, "sweep": SWEEP, **wrong}))
         commands.append(["sweep", str(path)])
         texts.append(text)
-    commands += [words.split() for words in WRONG_WORDS]
-    for each, text in zip(ran(commands), [*texts, *WRONG_WORDS.values()], strict=True):
+    image = tmp_path / "a.png"
+    image.touch()
+    commands += [[str(image) if w == "IMAGE" else w for w in k.split()] for k in WRONG_WORDS]
+    commands += [["generate", "nowhere.png", "Q"], ["score", "nowhere"], ["compare", "nowhere"]]
+    texts += [*WRONG_WORDS.values(), *["does not exist"] * 3]
+    for each, text in zip(ran(commands), texts, strict=True):
         assert each["code"] == 2
         assert text in each["err"]
         assert each["heavy"] == [], each["words"]
