@@ -57,13 +57,13 @@ INTERVENTIONS: Registry[Intervention] = Registry(
 METRICS: Registry[CountMetric] = Registry(
     "metric",
     base="lvlmsal.metrics.base:CountMetric",
-    packages=("lvlmsal.metrics", "lvlmsal.benchmarks"),
+    packages=("lvlmsal.metrics", "lvlmsal.benchmarks", "lvlmsal.pocket.statements"),
     entry_points="lvlmsal.metrics",
 )
 BENCHMARKS: Registry[Benchmark] = Registry(
     "benchmark",
     base="lvlmsal.benchmarks.base:Benchmark",
-    packages=("lvlmsal.benchmarks",),
+    packages=("lvlmsal.benchmarks", "lvlmsal.pocket.statements"),
     entry_points="lvlmsal.benchmarks",
 )
 SCORERS: Registry[Scorer] = Registry(

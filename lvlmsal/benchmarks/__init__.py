@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lvlmsal.benchmarks.video_qa.scorer import VideoQaScorer
     from lvlmsal.benchmarks.vizwiz.benchmark import Vizwiz
     from lvlmsal.benchmarks.vizwiz.scorer import VizwizScorer
+    from lvlmsal.pocket.statements.benchmark import Statements
 
 __all__ = [
     "ActivityNetQa",
@@ -59,6 +60,7 @@ __all__ = [
     "Scienceqa",
     "ScienceqaScorer",
     "Scorer",
+    "Statements",
     "VideoChatGpt",
     "VideoChatGptScorer",
     "VideoQaScorer",
@@ -94,6 +96,7 @@ __getattr__, __dir__ = lazy_names(
         "Scienceqa": ".scienceqa.benchmark",
         "ScienceqaScorer": ".scienceqa.scorer",
         "Scorer": ".scorer",
+        "Statements": "lvlmsal.pocket.statements.benchmark",
         "VideoChatGpt": ".video_chatgpt.benchmark",
         "VideoChatGptScorer": ".video_chatgpt.scorer",
         "VideoQaScorer": ".video_qa.scorer",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lvlmsal.metrics.base import CountMetric
     from lvlmsal.metrics.columns import Column
     from lvlmsal.metrics.judged import JudgedMetric, JudgeRequest
+    from lvlmsal.pocket.statements.metric import StatementsMetric
 
 __all__ = [
     "PARSERS",
@@ -45,6 +46,7 @@ __all__ = [
     "MmeMetric",
     "PopeMetric",
     "ScienceqaMetric",
+    "StatementsMetric",
     "VideoChatGptMetric",
     "VideoQaMetric",
     "VizwizMetric",
@@ -71,6 +73,7 @@ __getattr__, __dir__ = lazy_names(
         "PARSERS": ".answer_parsers",
         "PopeMetric": "lvlmsal.benchmarks.pope.metric",
         "ScienceqaMetric": "lvlmsal.benchmarks.scienceqa.metric",
+        "StatementsMetric": "lvlmsal.pocket.statements.metric",
         "VideoChatGptMetric": "lvlmsal.benchmarks.video_chatgpt.metric",
         "VideoQaMetric": "lvlmsal.benchmarks.video_qa.metric",
         "VizwizMetric": "lvlmsal.benchmarks.vizwiz.metric",

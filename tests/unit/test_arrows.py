@@ -70,13 +70,16 @@ FOR_TYPES_ONLY = {
     "lvlmsal.registry.plugins": {"lvlmsal.registry.core"},
     # Metrics lie next to what they count, and are offered by this package as well: at run time it
     # knows their names only.
-    "lvlmsal.metrics": {
+    "lvlmsal.metrics": {"lvlmsal.pocket.statements.metric"}
+    | {
         f"lvlmsal.benchmarks.{name}.metric"
         for name in (
             *("amber", "captions", "chair", "hallusionbench", "llava_bench", "mm_vet", "mme"),
             *("pope", "scienceqa", "video_chatgpt", "video_qa", "vizwiz"),
         )
     },
+    # The benchmark of the worlds stands on these.
+    "lvlmsal.benchmarks": {"lvlmsal.pocket.statements.benchmark"},
     # The list of the sessions that are open, which a session asks who acts besides it.
     "lvlmsal.attention.scopes": {"lvlmsal.attention.session"},
     # A loop reads the options of the decoder that has made it.

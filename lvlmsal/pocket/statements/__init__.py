@@ -1,0 +1,1 @@
+"""Statements of descriptions of scenes: which introductions of objects are wrong."""
