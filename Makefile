@@ -33,7 +33,8 @@ env: $(STAMP)
 
 # torch goes first and alone: its version is then settled before anything that asks for a range of
 # versions is looked at.
-$(STAMP): pyproject.toml constraints.txt
+# The version stands in the package, and what pip has noted of an installation is what it was then.
+$(STAMP): pyproject.toml constraints.txt lvlmsal/__init__.py
 	@echo "setting up $(VENV) (some minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "lvlmsal needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -m venv $(VENV)

@@ -6,7 +6,7 @@ nor transformers.
 Example:
     >>> import lvlmsal
     >>> lvlmsal.__version__
-    '0.1.0'
+    '0.2.0'
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ __all__ = [
     "sweep",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where each public name is defined; a test compares this with the imports above.
 _HOMES = {

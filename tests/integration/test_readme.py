@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 import lvlmsal
-from lvlmsal.pocket.scenes.world import write_world
+from tests.readme import PREPARED, README, blocks
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
 
 def test_python_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = write_world(tmp_path / "world", images=1, seed=7, shifted=True)
-    (world / "images/SCENE_000000000001.png").rename(tmp_path / "scene.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
-    lvlm = lvlmsal.load("pocket-llava")
-    inputs = lvlm.adapter.encode([["scene.png"]], ["Is there a star in the image?"])
-    names = {"model": lvlm.model, "inputs": inputs}
+    names: dict[str, Any] = {}
     assert len(blocks("python")) == 2
-    for code in blocks("python"):
+    for code in (PREPARED, *blocks("python")):
         exec(compile(code, "README.md", "exec"), names)
     assert "answer" in names
 
