@@ -83,8 +83,17 @@ class LogitsEditor(Bound, Protocol):
         """Edited logits (B, r, V)."""
 
 
-def returned(found: Any, given: Tensor, editor: object, method: str) -> Tensor:
+def returned(
+    found: Any, given: Tensor, editor: object, method: str, what: str = "its first argument"
+) -> Tensor:
     """What an editor's method returned, which must have the shape of what it was given.
+
+    Args:
+        found: What it returned.
+        given: What it was given.
+        editor: Whose method it is.
+        method: Its name.
+        what: What it was given, in words.
 
     Raises:
         UnsupportedError: it is no such tensor.
@@ -96,7 +105,7 @@ def returned(found: Any, given: Tensor, editor: object, method: str) -> Tensor:
     got = type(found).__name__ if shape is None else f"a tensor of shape {tuple(shape)}"
     raise UnsupportedError(
         f"{type(editor).__name__}.{method} returned {got}, expected a tensor of shape "
-        f"{tuple(given.shape)}, that of its first argument: return the edited {method}"
+        f"{tuple(given.shape)}, that of {what}: return that, edited"
     )
 
 

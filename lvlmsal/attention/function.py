@@ -26,7 +26,7 @@ from lvlmsal.attention.arguments import (
 )
 from lvlmsal.attention.calls import active_pass, note_mask, note_offset
 from lvlmsal.attention.context import AttentionContext
-from lvlmsal.attention.editor import Editor
+from lvlmsal.attention.editor import Editor, returned
 from lvlmsal.attention.explicit import apply, edited_rows, plain_rows, weights_of
 from lvlmsal.attention.hooks import ATTENTION_NAME, was_sdpa
 from lvlmsal.attention.kernel import plain_attention
@@ -173,7 +173,9 @@ def _edited(given: _Given, editors: list[Editor], context: AttentionContext, fir
         if seen is None and not causal:  # rows that see everything, which is not causal
             seen = torch.ones(1, 1, query.shape[2], key.shape[2], dtype=torch.bool).to(key.device)
         plain = plain_attention(query, key, value, seen, call.scale, call.sink)
-        tail = editors[0].closed_form(plain.rows_from(first), context.rows_from(first))
+        rows = plain.rows_from(first)
+        found = editors[0].closed_form(rows, context.rows_from(first))
+        tail = returned(found, rows.output, editors[0], "closed_form", "plain.output")
         return torch.cat([plain.output[:, :, :first], tail], dim=2).transpose(1, 2).contiguous()
     tail_call, tail_context = call.rows(slice(first, None)), context.rows_from(first)
     if closed:

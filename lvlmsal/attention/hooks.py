@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.attention.editor import LayerEditor
+from lvlmsal.attention.editor import LayerEditor, returned
 from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.place import is_aside
 from lvlmsal.errors import UnsupportedError
@@ -194,7 +194,8 @@ def watch_layer(
     def edited(states: Tensor, name: str) -> Tensor:
         for edit in acting:
             if not is_aside(edit):
-                states = getattr(edit, name)(states, passes.layer_context(layer, states))
+                found = getattr(edit, name)(states, passes.layer_context(layer, states))
+                states = returned(found, states, edit, name)
         return states
 
     def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

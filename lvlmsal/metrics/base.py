@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from lvlmsal.errors import ConfigError, close_matches
+from lvlmsal.errors import ConfigError, UnsupportedError, close_matches
 from lvlmsal.metrics.columns import Column
 
 
@@ -129,12 +129,13 @@ class CountMetric(ABC):
         Raises:
             TypeError: `answers` is one text instead of a sequence of texts.
             ValueError: The two differ in length, or a target is not of the metric's kind.
+            UnsupportedError: `rows` returned something else than rows.
         """
         if isinstance(answers, str):
             raise TypeError(f"answers must be a sequence of texts, got one text: {answers!r}")
         if len(answers) != len(targets):
             raise ValueError(f"{len(answers)} answers for {len(targets)} targets")
-        return self.rows(answers, targets).sum(0)
+        return checked_rows(self, answers, targets).sum(0)
 
     def score(self, answers: Sequence[str], targets: Sequence[Any]) -> dict[str, Tensor]:
         """The figures of samples; takes and refuses what `sums` does.
@@ -143,6 +144,25 @@ class CountMetric(ABC):
             float64 scalars by name. Of no samples every ratio is nan and every number is 0.
         """
         return self.figures(self.sums(answers, targets))
+
+
+def checked_rows(metric: CountMetric, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+    """The `rows` of a metric.
+
+    Raises:
+        UnsupportedError: They have another shape than (samples, counts).
+    """
+    rows: object = metric.rows(answers, targets)
+    expected = len(answers), len(metric.count_names)
+    if isinstance(rows, Tensor) and rows.shape == expected:
+        return rows
+    shape = f"a tensor of shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else None
+    raise UnsupportedError(
+        f"{type(metric).__name__}.rows returned {shape or type(rows).__name__} for {len(answers)} "
+        f"answers, expected a tensor of shape {expected}: a row for each answer, with a number for "
+        f"each of the counts {list(metric.count_names)}. Of no answers that is "
+        f"torch.zeros(0, {expected[1]}), so end with .reshape(-1, {expected[1]})"
+    )
 
 
 class SetMetric(CountMetric):

@@ -43,11 +43,13 @@ class Failures:
     _found: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
     _errors: list[Exception] = field(default_factory=list)
 
-    def run(self, family: str, checks: Mapping[str, Check[Case]], make: Callable[[], Case]) -> None:
+    def run(
+        self, subject: str, checks: Mapping[str, Check[Case]], make: Callable[[], Case]
+    ) -> None:
         """Run checks on a case, which is made again after a failure: it may be damaged then.
 
         Args:
-            family: Of the model, for the message.
+            subject: What the message names: the family of the model, or the metric.
             checks: By name.
             make: Makes the case.
         """
@@ -56,10 +58,10 @@ class Failures:
             try:
                 check(case)
             except Exception as error:  # of a plugin's own code, too: the others go on
-                error.add_note(f"in the check {name!r} on the family {family!r}")
+                error.add_note(f"in the check {name!r} on {subject!r}")
                 self._errors.append(error)
                 said = (name, _told(error), check.usual_reason)
-                self._found.setdefault(said, []).append(family)
+                self._found.setdefault(said, []).append(subject)
                 case = make()
 
     def raise_any(self) -> None:
@@ -75,13 +77,13 @@ class Failures:
         for name, told, _ in self._found:
             checks.setdefault(told, []).append(name)
         lines = []
-        for (name, told, usually), families in self._found.items():
+        for (name, told, usually), subjects in self._found.items():
             names = checks[told]
             if len(names) == 1:
-                lines.append(f"{', '.join(families)}, {name}: {told}\n    usual reason: {usually}")
+                lines.append(f"{', '.join(subjects)}, {name}: {told}\n    usual reason: {usually}")
             elif name == names[0]:
                 others = ", ".join(names[1:])
-                lines.append(f"{', '.join(families)}, {name}: {told}\n    likewise in: {others}")
+                lines.append(f"{', '.join(subjects)}, {name}: {told}\n    likewise in: {others}")
         count = f"{len(self._found)} checks failed:\n" if len(self._found) > 1 else ""
         raise AssertionError(count + "\n".join(lines)) from ExceptionGroup(
             "what the checks raised", self._errors
@@ -118,8 +120,10 @@ def check_caches(
             if "cache" not in str(error):  # no refusal of the cache
                 raise
             continue
-        same = torch.equal(found, wanted)
-        assert same, f"other tokens with cache_implementation={name!r}, {num_beams} beams"
+        assert torch.equal(found, wanted), (
+            f"other tokens with cache_implementation={name!r} and num_beams={num_beams}: "
+            f"{found.tolist()}, expected those of the dynamic cache: {wanted.tolist()}"
+        )
 
 
 def other_pixels(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

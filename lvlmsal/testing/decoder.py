@@ -52,13 +52,24 @@ def check_sequences(case: DecoderCase) -> None:
     prompt = case.batch["input_ids"]
     for limit in (1, STEPS):
         ids = case.run(case.batch, max_new_tokens=limit)
-        assert ids.dtype == torch.long, f"ids are {ids.dtype}"
-        assert ids.shape == (len(prompt), prompt.shape[1] + limit), "max_new_tokens is not kept"
-        assert torch.equal(ids[:, : prompt.shape[1]], prompt), "the prompts are changed"
-        assert bool(((ids >= 0) & (ids < case.vocabulary)).all()), "ids outside the vocabulary"
+        assert ids.dtype == torch.long, f"the ids are {ids.dtype}, expected torch.long"
+        expected = (len(prompt), prompt.shape[1] + limit)
+        assert ids.shape == expected, (
+            f"with max_new_tokens={limit} the ids have shape {tuple(ids.shape)}, expected "
+            f"{expected}: prompts of {prompt.shape[1]} columns, and the answers behind them"
+        )
+        assert torch.equal(ids[:, : prompt.shape[1]], prompt), (
+            f"the first {prompt.shape[1]} columns of the ids are not the prompts: return "
+            "torch.cat([input_ids, answers], dim=1)"
+        )
+        outside = ids[(ids < 0) | (ids >= case.vocabulary)].tolist()
+        assert not outside, f"ids {outside} are outside the vocabulary of {case.vocabulary}"
     generative: Any = case.model
-    bare = generative.generate(**case.batch, max_new_tokens=2, **case.decoder.generate_kwargs())
-    assert isinstance(bare, Tensor), "without return_dict_in_generate a tensor is expected"
+    bare = generative.generate(**case.batch, max_new_tokens=2, **case.kwargs())
+    assert isinstance(bare, Tensor), (
+        f"without return_dict_in_generate it returned {type(bare).__name__}, expected a tensor: "
+        "return the ids alone unless `generation_config.return_dict_in_generate` is set"
+    )
 
 
 class _AfterTwo(StoppingCriteria):
@@ -78,14 +89,19 @@ def check_stopping(case: DecoderCase) -> None:
     """Stopping criteria end the answers."""
     criteria = StoppingCriteriaList([_AfterTwo(case.batch["input_ids"].shape[1])])
     answers = case.answers(case.batch, stopping_criteria=criteria)
-    assert answers.shape[1] == 2, f"asked to stop after 2 tokens, it made {answers.shape[1]}"
+    made = answers.shape[1]
+    assert made == 2, f"a stopping criterion ends all answers after 2 tokens, it made {made}"
 
 
 def check_processors(case: DecoderCase) -> None:
     """Logits processors reach it: a banned token is never taken."""
     banned = list(range(0, case.vocabulary, 2))
     answers = case.answers(case.batch, suppress_tokens=banned)
-    assert bool((answers % 2 == 1).all()), "a token that the logits processors ban was taken"
+    taken = sorted(set(answers[answers % 2 == 0].tolist()))
+    assert not taken, (
+        f"it took the tokens {taken}, which a logits processor bans (`suppress_tokens`): choose "
+        "from logits_processor(ids, scores)"
+    )
 
 
 def check_end(case: DecoderCase) -> None:
@@ -96,22 +112,32 @@ def check_end(case: DecoderCase) -> None:
     ended = (answers == end).any(dim=1)
     for row, has_end in zip(answers.tolist(), ended.tolist(), strict=True):
         after = row[row.index(end) + 1 :] if has_end else []
-        assert set(after) <= {PAD}, f"after the end of sequence stands {after}"
+        assert set(after) <= {PAD}, (
+            f"behind the end of sequence stands {after}, expected pad_token_id={PAD} alone"
+        )
     if not case.decoder.is_beam:  # a beam that ends changes which others are kept
-        assert bool(ended[0]), "the end of sequence did not end its sample"
+        assert bool(ended[0]), (
+            f"the first sample says {free[0].tolist()}, and with eos_token_id={end} it says "
+            f"{answers[0].tolist()}, expected that it ends there"
+        )
         for before, row in zip(free.tolist(), answers.tolist(), strict=True):
             length = before.index(end) + 1 if end in before else len(row)
-            assert row[:length] == before[:length], "another sample's end changed an answer"
+            assert row[:length] == before[:length], (
+                f"where another sample ends, an answer is {row}, expected {before[:length]} as "
+                "where none ends"
+            )
 
 
 def check_batch(case: DecoderCase) -> None:
     """A batch gives the tokens of its samples one by one."""
     names = ["first", "second", "third", "fourth"]
-    together = case.answers(case.batch, case.decoder.generate_kwargs(seed=3, sample_ids=names))
+    together = case.answers(case.batch, case.kwargs(seed=3, sample_ids=names))
     for index, (sample, name) in enumerate(zip(case.samples, names, strict=True)):
-        own = case.decoder.generate_kwargs(seed=3, sample_ids=[name])
-        alone = case.answers(sample.inputs, own)
-        assert torch.equal(together[index], alone[0]), f"sample {index} depends on its batch"
+        alone = case.answers(sample.inputs, case.kwargs(seed=3, sample_ids=[name]))
+        assert torch.equal(together[index], alone[0]), (
+            f"sample {index} gets {together[index].tolist()} in a padded batch and "
+            f"{alone[0].tolist()} alone, with the same seed and id"
+        )
 
 
 def check_seed(case: DecoderCase) -> None:
@@ -121,9 +147,13 @@ def check_seed(case: DecoderCase) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(outside)
             before = torch.get_rng_state()
-            results.append(case.answers(case.batch, case.decoder.generate_kwargs(seed=9)))
-            assert torch.equal(torch.get_rng_state(), before), "it draws from torch's generator"
-    assert torch.equal(*results), "the same seed gave different answers"
+            results.append(case.answers(case.batch, case.kwargs(seed=9)))
+            assert torch.equal(torch.get_rng_state(), before), (
+                "torch's global generator is in another state than before: draw from a "
+                "torch.Generator of your own"
+            )
+    first, second = (answers.tolist() for answers in results)
+    assert first == second, f"with seed=9 the answers are {first}, and then {second}"
 
 
 def check_greedy(case: DecoderCase) -> None:
@@ -132,8 +162,11 @@ def check_greedy(case: DecoderCase) -> None:
         return
     plain = {"do_sample": False, "num_beams": 1}
     wanted = case.answers(case.batch, plain)
-    found = case.answers(case.batch, case.greedy.generate_kwargs())
-    assert torch.equal(found, wanted), "its greedy setting differs from generate(do_sample=False)"
+    found = case.answers(case.batch, case.kwargs(case.greedy))
+    assert torch.equal(found, wanted), (
+        f"under {case.greedy} the answers are {found.tolist()}, expected those of "
+        f"generate(do_sample=False): {wanted.tolist()}"
+    )
 
 
 class _Listener:
@@ -155,9 +188,12 @@ def check_streamer(case: DecoderCase) -> None:
     if case.decoder.is_beam:
         return
     listener: Any = _Listener()
-    ids = case.run(case.samples[0].inputs, case.decoder.generate_kwargs(streamer=listener))
-    assert listener.told == ids[0].tolist(), "the streamer heard something else than was returned"
-    assert listener.ended, "the streamer was not told the end"
+    ids = case.run(case.samples[0].inputs, case.kwargs(streamer=listener))
+    assert listener.told == ids[0].tolist(), (
+        f"the streamer was told {listener.told}, expected the prompt and then each token that was "
+        f"returned: {ids[0].tolist()}"
+    )
+    assert listener.ended, "the streamer was not told the end: call streamer.end()"
 
 
 def check_model(case: DecoderCase) -> None:
@@ -168,9 +204,12 @@ def check_model(case: DecoderCase) -> None:
         plain = case.model(**case.batch).logits
         case.run(case.batch)
         after = case.model(**case.batch).logits
-    assert config._attn_implementation == before, "the attention implementation is changed"
-    assert torch.equal(plain, after), "the model's results are changed"
-    assert all(p.grad is None for p in case.model.parameters()), "gradients are left"
+    now = config._attn_implementation
+    assert now == before, f"afterwards the attention implementation is {now!r}, it was {before!r}"
+    gap = float((plain - after).abs().max())
+    assert torch.equal(plain, after), f"afterwards the logits of the model differ by {gap:.1e}"
+    left = [name for name, weight in case.model.named_parameters() if weight.grad is not None]
+    assert not left, f"afterwards {len(left)} weights have a gradient, {left[0]} among them"
 
 
 def check_session(case: DecoderCase) -> None:
@@ -178,7 +217,10 @@ def check_session(case: DecoderCase) -> None:
     plain = case.answers(case.batch)
     with intervene(case.model, LocoRE(beta=1e-9)):
         edited = case.answers(case.batch)
-    assert torch.equal(plain, edited), "LocoRE(beta=1e-9) changes the tokens"
+    assert torch.equal(plain, edited), (
+        f"inside intervene(model, LocoRE(beta=1e-9)), which changes next to nothing, the answers "
+        f"are {edited.tolist()}, expected the plain ones: {plain.tolist()}"
+    )
 
 
 def check_every_cache(case: DecoderCase) -> None:
@@ -205,8 +247,10 @@ def check_pixels(case: DecoderCase) -> None:
     rows = len(logits[0]) // len(case.samples)
     for row, sample in enumerate(case.samples):
         same = torch.equal(*(each[row * rows] for each in logits))
-        said = "leave" if sample.images else "change"
-        assert same is not bool(sample.images), f"other pixels {said} the logits of sample {row}"
+        said = "leave the first logits as they were" if same else "change the first logits"
+        assert same is not bool(sample.images), (
+            f"other pixels {said} of sample {row}, which has {len(sample.images)} images"
+        )
 
 
 def check_shared_prefix(case: DecoderCase) -> None:

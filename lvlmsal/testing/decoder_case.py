@@ -59,12 +59,27 @@ class DecoderCase:
         """
         chosen = {"max_new_tokens": STEPS, "suppress_tokens": [END], "pad_token_id": PAD}
         generative: Any = self.model
-        own = self.decoder.generate_kwargs() if kwargs is None else kwargs
+        own = self.kwargs() if kwargs is None else kwargs
         output = generative.generate(
             **inputs, **{**chosen, **options}, **own, return_dict_in_generate=True
         )
-        ids: Tensor = output.sequences
+        ids = getattr(output, "sequences", None)
+        assert isinstance(ids, Tensor), (
+            f"with return_dict_in_generate=True it returned {type(output).__name__}, expected an "
+            "object with the ids as `sequences`: return "
+            "transformers.generation.GenerateDecoderOnlyOutput(sequences=ids)"
+        )
         return ids
+
+    def kwargs(self, decoder: Decoder | None = None, **given: Any) -> dict[str, Any]:
+        """The `generate_kwargs` of a decoder, by default of the one under test."""
+        chosen = decoder or self.decoder
+        found: object = chosen.generate_kwargs(**given)
+        assert isinstance(found, dict), (
+            f"{type(chosen).__name__}.generate_kwargs returned {type(found).__name__}, expected a "
+            "dictionary of arguments of model.generate, such as {'do_sample': False}"
+        )
+        return found
 
     def answers(self, inputs: dict[str, Tensor], *args: Any, **options: Any) -> Tensor:
         """What stands after the prompts, (B, T)."""

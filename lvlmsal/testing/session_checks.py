@@ -8,12 +8,31 @@ from typing import Any, Final
 import torch
 
 from lvlmsal.attention import AttentionSession, intervene
+from lvlmsal.attention.function import EXPLICIT_ROWS
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.testing.checks import check_caches, other_pixels
-from lvlmsal.testing.intervention_case import InterventionCase
+from lvlmsal.testing.endings import ENDINGS, left_behind
+from lvlmsal.testing.intervention_case import STEPS, InterventionCase
 
 FAINT: Final = 1e-9
 """The way from off to on that a strength of almost nothing has gone."""
+
+
+def check_identity(case: InterventionCase) -> None:
+    """Switched off, it is bit for bit the plain model, on sdpa and on eager attention."""
+    if case.identity is None:
+        return
+    for implementation in ("eager", "sdpa"):
+        case.model.set_attn_implementation({"text_config": implementation})
+        plain = case.logits(case.batch), case.decode(case.batch)
+        with intervene(case.adapter, case.identity):
+            edited = case.logits(case.batch), case.decode(case.batch)
+        for left, right in zip(plain, edited, strict=True):
+            assert torch.equal(left, right), (
+                f"{case.identity}, which should be off, changes the model on {implementation} "
+                "attention: say in `is_identity` that it is off, or give `off` the options that "
+                "are"
+            )
 
 
 def check_faint(case: InterventionCase) -> None:
@@ -47,6 +66,21 @@ def check_recorded(case: InterventionCase) -> None:
     assert gap < 1e-3, f"logits of a recorded pass are off by {gap:.1e}"
 
 
+def check_closed_form(case: InterventionCase) -> None:
+    """A pass of many rows, in closed form, gives the logits of the explicit weights."""
+    if not getattr(case.intervention, "has_closed_form", False):
+        return
+    rows, length = len(case.samples), EXPLICIT_ROWS + 8
+    more = 4 + torch.arange(rows * length).reshape(rows, length) * 7 % 200
+    inputs = case.adapter.append(case.batch, more)
+    with intervene(case.adapter, case.intervention):
+        closed = case.logits(inputs)
+        # asked for gradients, a pass computes its weights
+        explicit = case.model(**inputs).logits.detach()
+    gap = float((closed - explicit)[inputs["attention_mask"].bool()].abs().max())
+    assert gap < 1e-3, f"logits of the closed form are off by {gap:.1e} from those of the weights"
+
+
 def check_every_cache(case: InterventionCase) -> None:
     """Every exact cache gives the tokens of the dynamic one, or is refused."""
     for num_beams in [1, 3] if case.intervention.supports_beam else [1]:
@@ -64,10 +98,49 @@ def check_pixels(case: InterventionCase) -> None:
     for inputs in (case.batch, other_pixels(case.batch)):
         with intervene(case.adapter, case.intervention):
             logits.append(case.step_logits(inputs))
-    assert not torch.equal(logits[0][0], logits[1][0]), "other pixels leave the logits as they were"
+    assert not torch.equal(logits[0][0], logits[1][0]), (
+        "other pixels leave the logits of a sample with an image as they were"
+    )
     # A plausibility cut leaves minus infinity, which minus itself is not a number.
     gap = float((logits[0][1] - logits[1][1]).abs().nan_to_num(0.0).max())
     assert gap < 1e-3, f"other pixels change the logits of a sample without an image by {gap:.1e}"
+
+
+def check_second_stream(case: InterventionCase) -> None:
+    """Who says that it runs a second stream does, and nobody else: a pass more for each token."""
+    passes: list[object] = []
+    counter = case.model.register_forward_hook(lambda *_: passes.append(None))
+    try:
+        with intervene(case.adapter, case.intervention):
+            case.decode(case.samples[0].inputs)
+    finally:
+        counter.remove()
+    second = case.intervention.brings_second_stream
+    # its passes may wait for one another, a look at the prompt is one pass more
+    made = f"{len(passes)} passes were made for {STEPS} tokens"
+    assert not second or len(passes) > STEPS, (
+        f"{made}, expected more, since `has_second_stream` is set: return inputs in `second_inputs`"
+    )
+    assert second or len(passes) < 2 * STEPS, (
+        f"{made}, expected fewer than {2 * STEPS}, since `has_second_stream` is not set: write  "
+        "has_second_stream: ClassVar[bool] = True"
+    )
+
+
+def check_nothing_left(case: InterventionCase) -> None:
+    """Hooks, configuration and results are as before, however the scope ends."""
+    before, plain = left_behind(case.model), case.logits(case.batch)
+    for name, ending in ENDINGS.items():
+        ending(lambda: case.decode(case.batch), lambda: intervene(case.adapter, case.intervention))
+        after = left_behind(case.model)
+        changed = [kind for kind in before if after[kind] != before[kind]]
+        assert not changed, f"after {name}, the model has another {' and '.join(changed)}"
+        gap = float((case.logits(case.batch) - plain).abs().max())
+        assert gap == 0, f"after {name}, logits of the plain model differ by {gap:.1e}"
+    options, now = case.options or {}, vars(case.intervention)
+    changed = [key for key in {**options, **now} if key not in options or key not in now]
+    changed += [key for key in options if key in now and options[key] != now[key]]
+    assert not changed, f"the object's own {', '.join(changed)} was changed by answering"
 
 
 def _faint(case: InterventionCase) -> Intervention | None:

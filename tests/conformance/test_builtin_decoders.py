@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,9 @@ class Loop(Decoder):
 
     fault: str
 
-    def generate_kwargs(self, **given: Any) -> dict[str, Any]:
+    def generate_kwargs(self, **given: Any) -> Any:
+        if self.fault == "nothing":
+            return None
         return {"custom_generate": self.decode, "seed": given.get("seed", 0)}
 
     def decode(
@@ -98,7 +101,7 @@ class Loop(Decoder):
                 running &= ~stopping_criteria(ids, None)
         if self.fault == "sequences":
             ids = ids[:, input_ids.shape[1] :]
-        if not generation_config.return_dict_in_generate:
+        if not generation_config.return_dict_in_generate or self.fault == "bare":
             return ids
         return type("Output", (), {"sequences": ids})()
 
@@ -143,8 +146,23 @@ def test_the_kit_reports_every_fault_with_its_usual_reason() -> None:
         check_decoder(Loop("streamer"), greedy=DECODERS.build("sample"), families=["llava"])
     said = str(caught.value)
     assert said.startswith("2 checks failed:\n")
-    assert "llava, greedy: its greedy setting differs" in said
-    assert "llava, streamer: the streamer heard something else" in said
+    assert re.search(r"llava, greedy: under Sample\(.*\) the answers are \[\[", said)
+    assert "llava, streamer: the streamer was told [], expected the prompt and then" in said
     assert said.count("usual reason: ") == 2
     assert isinstance(caught.value.__cause__, ExceptionGroup)
     assert len(caught.value.__cause__.exceptions) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("nothing", "Loop.generate_kwargs returned NoneType, expected a dictionary of"),
+        ("bare", "with return_dict_in_generate=True it returned Tensor, expected an object with"),
+    ],
+)
+def test_the_kit_says_what_was_returned_and_what_was_expected(fault: str, words: str) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_decoder(Loop(fault), families=["llava"])
+    said = str(caught.value)
+    assert said.count(words) == 1
+    assert "likewise in: " in said

@@ -13,8 +13,14 @@ from torch import Tensor
 
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.context import LogitsContext
+from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.interventions.base import AttentionIntervention, Intervention, LogitsIntervention
+from lvlmsal.interventions.base import (
+    AttentionIntervention,
+    HiddenStateIntervention,
+    Intervention,
+    LogitsIntervention,
+)
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import collate, tiny_lvlm, tiny_samples
@@ -208,13 +214,70 @@ class Forgets(LogitsIntervention):
         logits.mul_(2)
 
 
+class ForgetsStates(HiddenStateIntervention):
+    """Looks at the states, and returns nothing."""
+
+    def layer_input(self, states: Tensor, context: AttentionContext) -> Any:
+        states.mean()
+
+
+class LastRow(HiddenStateIntervention):
+    """Returns the row that predicts in place of all."""
+
+    def layer_output(self, states: Tensor, context: AttentionContext) -> Tensor:
+        return 1.1 * states[:, -1:]
+
+
+class ClosesLoosely(Louder):
+    """Its closed form is another edit than that of its weights."""
+
+    @property
+    def has_closed_form(self) -> bool:
+        return True
+
+    def closed_form(self, plain: PlainAttention, context: AttentionContext) -> Any:
+        return plain.output
+
+
+class ClosesOnNothing(ClosesLoosely):
+    """Its closed form returns nothing."""
+
+    def closed_form(self, plain: PlainAttention, context: AttentionContext) -> Any:
+        plain.output.clone()
+
+
+RETURNS: list[tuple[Intervention, str]] = [
+    (ForgetsStates(), "effect: ForgetsStates.layer_input returned NoneType, expected a tensor"),
+    (
+        LastRow(),
+        "effect: LastRow.layer_output returned a tensor of shape (2, 1, 32), expected a tensor of "
+        "shape (2, 28, 32), that of its first argument: return that, edited",
+    ),
+    (
+        ClosesOnNothing(),
+        "closed form: ClosesOnNothing.closed_form returned NoneType, expected a tensor of shape "
+        "(2, 4, 100, 8), that of plain.output: return that, edited",
+    ),
+    (ClosesLoosely(), "closed form: logits of the closed form are off by"),
+]
+
+
+@pytest.mark.parametrize(("broken", "words"), in_full(RETURNS, but=RETURNS[1:3]))
+def test_the_kit_says_what_was_returned_and_what_was_expected(
+    broken: Intervention, words: str
+) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_intervention(broken, families=["llava"])
+    assert f"llava, {words}" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
         (
             Averages(),
             "Averages.weights returned a tensor of shape (2, 28, 28), expected a tensor of "
-            "shape (2, 4, 28, 28), that of its first argument: return the edited weights",
+            "shape (2, 4, 28, 28), that of its first argument: return that, edited",
         ),
         (Forgets(), "Forgets.logits returned NoneType, expected a tensor of shape (2, 1, 264)"),
     ],

@@ -20,7 +20,7 @@ from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.columns import Column
 from lvlmsal.metrics.torch_metric import TorchMetric
 from lvlmsal.registry import METRICS
-from lvlmsal.testing import metric as kit
+from lvlmsal.testing import metric_rows as kit
 from lvlmsal.testing.metric import check_metric
 
 pytestmark = pytest.mark.slow
@@ -165,7 +165,7 @@ class Undeclared(Loud):
 
 class Fussy(Loud):
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
-        if "" in answers[:1] and len(answers) > 5:
+        if " " in answers:
             raise UnicodeError("an odd text")
         return super().rows(answers, targets)
 
@@ -213,10 +213,74 @@ def test_the_kit_finds_faults(metric: type[CountMetric], message: str) -> None:
         check_metric(metric, LOUD_SAMPLES, loudness, processes=1)
 
 
-def test_the_kit_passes_the_sound_metric_and_lets_errors_through() -> None:
+def told(metric: type[CountMetric], reference: Any = loudness) -> str:
+    with pytest.raises(AssertionError) as caught:
+        check_metric(metric, LOUD_SAMPLES, reference, processes=1)
+    return str(caught.value)
+
+
+def test_the_kit_passes_the_sound_metric_and_names_the_text_that_raises() -> None:
     check_metric(Loud, LOUD_SAMPLES, loudness, processes=1)
-    with pytest.raises(UnicodeError):
-        check_metric(Fussy, LOUD_SAMPLES, loudness, processes=1)
+    said = told(Fussy)
+    assert said.startswith("Fussy, odd texts: the answer ' ' raises UnicodeError: an odd text; ")
+    assert "usual reason: a model may say anything" in said
+
+
+class TwoFaults(MadeUpZero):
+    summary: ClassVar[str] = ""
+
+
+def test_the_kit_goes_on_after_a_failure() -> None:
+    said = told(TwoFaults)
+    assert said.startswith("2 checks failed:\nTwoFaults, declarations: `summary` is empty")
+    assert "\nTwoFaults, empty: of no samples loudness is 1.0; expected nan for a ratio" in said
+    assert said.count("usual reason: ") == 2
+
+
+class Flat(Loud):
+    """Forgets the axis of the counts."""
+
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        return super().rows(answers, targets)[:, 1]
+
+
+class Nothing(Loud):
+    """Forgets to return."""
+
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Any:
+        super().rows(answers, targets)
+
+
+class Empty(Loud):
+    """Forgets that there may be no answer."""
+
+    def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
+        return torch.tensor([[1, a.isupper()] for a in answers], dtype=torch.float64)
+
+
+class Opens(Loud):
+    def figures(self, counts: Tensor) -> Any:
+        return {"loudness": float(counts[..., 1].sum() / counts[..., 0].sum())}
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (
+            Flat,
+            "Flat, rows: Flat.rows returned a tensor of shape (5,) for 5 answers, expected a "
+            "tensor of shape (5, 2): a row for each answer, with a number for each of the counts "
+            "['n', 'loud']",
+        ),
+        (Nothing, "Nothing.rows returned NoneType for 5 answers, expected a tensor of shape"),
+        (Empty, "Empty, merging: Empty.rows returned a tensor of shape (0,) for 0 answers"),
+        (Opens, "the figure loudness has shape float, expected (2, 5)"),
+    ],
+)
+def test_the_kit_says_what_was_returned_and_what_was_expected(
+    metric: type[CountMetric], words: str
+) -> None:
+    assert words in told(metric)
 
 
 def test_the_kit_compares_with_the_reference() -> None:
@@ -224,6 +288,8 @@ def test_the_kit_compares_with_the_reference() -> None:
         check_metric(Loud, LOUD_SAMPLES, lambda a, t: {"loudness": 0.5}, processes=1)
     with pytest.raises(AssertionError, match="nothing is compared"):
         check_metric(Loud, LOUD_SAMPLES, lambda a, t: {}, processes=1)
+    with pytest.raises(AssertionError, match=r"returns \['loud'\], which are no figures"):
+        check_metric(Loud, LOUD_SAMPLES, lambda a, t: {"loud": 0.5}, processes=1)
     with pytest.raises(ValueError, match="at least four"):
         check_metric(Loud, LOUD_SAMPLES[:3], loudness)
 
@@ -232,4 +298,4 @@ def test_the_kit_finds_what_is_lost_between_processes() -> None:
     metric = TorchMetric(PopeMetric())
     metric._reductions["counts"] = dim_zero_max  # the largest count instead of the sum
     with pytest.raises(AssertionError, match=r"2 processes report \{'accuracy'.*'n': 4.0\}"):
-        kit._check_processes(metric, POPE_SAMPLES, 2)
+        kit.hold_processes(metric, POPE_SAMPLES, 2)
