@@ -49,9 +49,16 @@ class _ScoreCommands(Commands):
 score_app = typer.Typer(cls=_ScoreCommands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@score_app.command("run", epilog="lvlmsal score run runs/demo")
+@score_app.command("run", epilog="lvlmsal score run runs/demo 'benchmarks.*.metrics=[NAME]'")
 def score_run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", exists=True)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="What changes no answer, such as benchmarks.*.metrics=[NAME]; the run keeps it.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a run folder again, without a model.
@@ -61,7 +68,7 @@ def score_run(
     """
     from lvlmsal.evaluation.report.run_scoring import score_only
 
-    scored = score_only(folder)
+    scored = score_only(folder, overrides or [])
     result = scored.result
     if as_json:
         print_json(result.results)

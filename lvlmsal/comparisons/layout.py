@@ -50,7 +50,7 @@ class Block:
         chosen = [
             named.get(figure, Column(figure, figure, percent=False))
             for figure in self.figures
-            if figure in entries[0]["figures"]
+            if any(figure in entry["figures"] for entry in entries)
         ]
         return tuple(chosen) or usual
 
@@ -62,7 +62,7 @@ class Block:
 
     def shows(self, figure: str) -> bool:
         """Whether a figure was asked for; all are where there is none of those that were."""
-        known = set(self.figures) & self.rows[0].entry["figures"].keys()
+        known = set(self.figures) & {name for row in self.rows for name in row.entry["figures"]}
         return not known or figure in known
 
     def pair_titles(self, pair: Pair) -> list[str]:
@@ -123,7 +123,7 @@ def pair_table(block: Block) -> Table:
         Row.of(
             [
                 *block.pair_titles(pair),
-                *(difference_cell(pair.found["differences"][c.figure], c) for c in columns),
+                *(difference_cell(pair.found["differences"].get(c.figure), c) for c in columns),
                 count_cell(pair.found["changed"]),
                 count_cell(pair.found["tokens_changed"]),
                 p_cell(pair.found["mcnemar"]),

@@ -18,6 +18,7 @@ from lvlmsal.evaluation.results.judge_replies import give_replies
 from lvlmsal.evaluation.results.schema import Entry
 from lvlmsal.evaluation.results.scored import Scored
 from lvlmsal.evaluation.results.scoring import cells_of, score_records
+from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import options_of
 from lvlmsal.registry.options import declared_options
 
@@ -102,7 +103,7 @@ def read_rows(folder: Path, name: str) -> list[Row]:
     opened = open_run(folder)
     give_replies(folder, opened.config, opened.metrics.values())
     cells: dict[tuple[str, str, str], list[Scored]] = {}
-    for cell in cells_of(opened.records, opened.metrics):
+    for cell in cells_of(opened.records, opened.metrics, opened.further):
         cells.setdefault((cell.model, cell.method, cell.benchmark), []).append(cell)
     asked: dict[tuple[str, str, str], dict[str, tuple[str, str, tuple[str, ...]]]] = {}
     settings: dict[tuple[str, str, str], Mapping[str, Any]] = {}
@@ -147,6 +148,7 @@ def scored(rows: Sequence[Row]) -> list[Row]:
             baseline=source.config.baseline,
             against=against,
             saliency_rows=saliency_rows(source.environment["cells"].values()),
+            further=source.further,
             samples=source.config.bootstrap.samples,
             seed=source.config.bootstrap.seed,
         )
@@ -193,12 +195,17 @@ def _traits(
     return {
         "decoders": _called(twin.name, options_of(twin), type(twin)),
         "prompts": str(settings["benchmark"].get("prompt", "")),
-        "metrics": _called(cell.metric.name, options_of(cell.metric), None)
-        + (f", {variant}" if (variant := getattr(cell.metric, "variant", None)) else ""),
+        "metrics": metric_text(cell.metric),
         "lengths": f"{settings['benchmark'].get('max_new_tokens')} tokens",
         "dtypes": str(model.get("dtype") or settings["model"].get("dtype")),
         "attention": str(model.get("attention")),
     }
+
+
+def metric_text(metric: CountMetric) -> str:
+    """A metric with its options and its variant."""
+    variant = getattr(metric, "variant", None)
+    return _called(metric.name, options_of(metric), None) + (f", {variant}" if variant else "")
 
 
 def _called(name: str, options: Mapping[str, Any], cls: type | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lvlmsal.comparisons.reading import TRAITS, Row
+from lvlmsal.comparisons.reading import TRAITS, Row, metric_text
 from lvlmsal.errors import UnknownName
 
 
@@ -85,6 +85,12 @@ def _value(trait: str, first: Row, row: Row) -> str:
             example = row.asked[other[0]][0]
             text += f", {len(other)} prompts other than in {first.run}, such as {example!r}"
         return text
+    if trait == "metrics":
+        mine, theirs = row.cells[0].further, first.cells[0].further
+        # one that only the other run has is simply not compared
+        texts = {label: metric_text(metric) for label, metric in mine.items() if label in theirs}
+        other = [f"{k}: {text}" for k, text in texts.items() if text != metric_text(theirs[k])]
+        return ", ".join([row.traits["metrics"], *other])
     return row.traits[trait]
 
 

@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lvlmsal.registry.catalog import read_card
 
@@ -70,16 +71,19 @@ for registry, name in json.loads(sys.argv[1]):
 print(json.dumps(found))
 """
 
-# A config names the file of the benchmark; the run's table then has the columns of its metric.
+# A config names the files of the benchmark and of a metric for it; the run's table then has the
+# columns of both.
 EVALUATE = """
 import sys
 from lvlmsal.evaluation import evaluate
 
 root, output = sys.argv[1:]
 found = evaluate({
-    "plugins": ["night"],
+    "plugins": ["night", "repetition"],
     "models": ["pocket-llava"],
-    "benchmarks": [{"name": "night", "root": root, "max_new_tokens": 3}],
+    "benchmarks": [
+        {"name": "night", "root": root, "max_new_tokens": 3, "metrics": METRICS},
+    ],
     "methods": [{"name": "greedy", "decoder": "greedy"}],
     "output": output,
 })
@@ -181,17 +185,23 @@ def test_one_new_file_makes_each_of_them_built_in(tree: Path) -> None:
 def test_a_benchmark_that_a_config_names_runs_and_shows_its_own_columns(tmp_path: Path) -> None:
     from PIL import Image
 
-    (code,) = blocks(PAGES["benchmark"], "python")
-    (tmp_path / "night.py").write_text(code)
+    for page, name in (("benchmark", "night"), ("metric", "repetition")):
+        (code,) = blocks(PAGES[page], "python")
+        (tmp_path / f"{name}.py").write_text(code)
+    named = yaml.safe_load(blocks(PAGES["metric"], "yaml")[0])
+    assert named["plugins"] == ["repetition"]
+    (entry,) = named["benchmarks"]
     data = tmp_path / "data"
     data.mkdir()
     for name in ("a.png", "b.png"):
         Image.new("RGB", (28, 28)).save(data / name)
     lines = [json.dumps({"image": name, "label": "yes"}) for name in ("a.png", "b.png")]
     (data / "night.jsonl").write_text("\n".join(lines))
-    table = python("-c", EVALUATE, str(data), str(tmp_path / "run"), folder=tmp_path)
+    code = EVALUATE.replace("METRICS", repr(entry["metrics"]))
+    table = python("-c", code, str(data), str(tmp_path / "run"), folder=tmp_path)
     (head,) = re.findall(r"^\| .*right.*\|$", table, flags=re.M)
-    assert "nights found" in head
+    for title in ("nights found", "| repeated runs ↓ % |", "| pairs repeated runs ↓ % |"):
+        assert title in head
     assert "recall" not in head
 
 

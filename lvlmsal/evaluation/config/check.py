@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from lvlmsal.errors import close_matches
 from lvlmsal.evaluation.config.checkpoints import LONGEST_PATH, card_of, is_file, model_problems
+from lvlmsal.evaluation.config.further import metric_problems
 from lvlmsal.evaluation.config.judge_config import judge_problems
 from lvlmsal.evaluation.config.loggers import logger_problems
 from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, RunConfig
@@ -164,17 +165,19 @@ def _nameless(registry: Registry[Any], entry: Mapping[str, Any]) -> str:
 def benchmark_problems(
     entry: BenchmarkConfig, *, root: str = "", imports: bool = False
 ) -> list[str]:
-    """Problems of a benchmark's name and options.
+    """Problems of a benchmark's name and options, and of its further metrics.
 
     Args:
         entry: The benchmark.
         root: Stands in for a `root` that a config leaves open and that is reported already.
         imports: Import and build the class; otherwise its outline is asked.
     """
+    problems = metric_problems(entry, imports=imports)
     if entry.name == "???":
-        return []
+        return problems
     check = BENCHMARKS.problems if imports else BENCHMARKS.outline_problems
-    return check(entry.name, {**({"root": root} if root else {}), **entry.options})
+    options = {**({"root": root} if root else {}), **entry.options}
+    return [*check(entry.name, options), *problems]
 
 
 def lacks_root(entry: BenchmarkConfig, problems: Iterable[str]) -> bool:

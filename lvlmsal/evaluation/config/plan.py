@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlmsal.errors import ConfigError, LvlmsalError
+from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.check import (
     benchmark_problems,
     build_component,
@@ -21,6 +21,7 @@ from lvlmsal.evaluation.config.check import (
 from lvlmsal.evaluation.config.checkpoints import card_of
 from lvlmsal.evaluation.config.combinations import method_problems
 from lvlmsal.evaluation.config.controls import add_twins
+from lvlmsal.evaluation.config.further import figures_of, misfits, namesakes
 from lvlmsal.evaluation.config.paper import paper_problems
 from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import read_config
@@ -41,6 +42,7 @@ NO_ANSWER = (
     *("dataset", "variant", "context", "reference"),
     "max_image_pixels",
     *("parser", "rule", "reading", "tokeniser", "judge_prompt", "judge_prompts", "judge_runs"),
+    "metrics",
 )
 """Options of benchmarks and models that change no answer: places of files, whose content counts
 instead, how answers are read, and what is not answered at all."""
@@ -168,9 +170,9 @@ def make_plan(
     problems += world_problems(config.world)
     if config.world is not None and not problems:
         ensure_world(config.world)
-    for benchmark in benchmarks.values():
+    for label, benchmark in benchmarks.items():
         if config.world is None or not waits_for_world(config, benchmark):
-            problems += benchmark.problems()
+            problems += benchmark.problems() or misfits(config.benchmarks, label, benchmark)
     if problems:
         raise ConfigError(problems, source=draft.name)
     return draft.plan()
@@ -229,11 +231,12 @@ def read_draft(
             wrong = _add_benchmark(entry, benchmarks, may_fail=config.max_failures)
         problems += placed(f"benchmarks[{index}]", wrong)
     if not problems:
+        problems += namesakes(config.benchmarks, benchmarks)
         problems += paper_problems(
             config.paper,
             models=[model.name for model in config.models],
             methods=[method.name for method in config.methods],
-            figures={label: _figures(benchmark) for label, benchmark in benchmarks.items()},
+            figures={e.label: figures_of(e, benchmarks[e.label]) for e in config.benchmarks},
         )
     return Draft(config, benchmarks, problems, name)
 
@@ -250,14 +253,6 @@ def _add_benchmark(
         return [f"there are two benchmarks {label!r}: give one of them a label of its own"]
     benchmarks[label] = benchmark
     return []
-
-
-def _figures(benchmark: Benchmark) -> list[str] | None:
-    """Names of a benchmark's figures; None where its files, told of elsewhere, are needed first."""
-    try:
-        return list(benchmark.metric().figure_info)
-    except LvlmsalError:
-        return None
 
 
 def waits_for_world(config: RunConfig, benchmark: Benchmark) -> bool:

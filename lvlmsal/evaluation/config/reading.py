@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args, get_origin, get_type_hints
@@ -71,7 +72,7 @@ def settle_content(
     problems = plain_problems(content)
     if problems:
         raise ConfigError(problems, source=name)
-    content = spell_out(content)
+    content = spell_out(copy.deepcopy(content))  # overrides are put into it, not into the caller's
     for override in overrides:
         try:
             apply_override(content, override)
@@ -101,14 +102,14 @@ def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:
         problems.append(f"{where}: expected keys and values, got {show(content)}")
         return result
     if cls is BenchmarkConfig:
-        own = {key: value for key, value in content.items() if key in ("name", "label")}
+        own = {key: value for key, value in content.items() if key in ("name", "label", "metrics")}
         content = {**own, "options": {k: v for k, v in content.items() if k not in own}}
     hints = get_type_hints(cls)
     for key, value in content.items():
         here = f"{where}.{key}" if where else str(key)
         if key not in defaults:
             known = ", ".join(defaults)
-            hint = close_matches(str(key), defaults) or _owner(cls, content, str(key))
+            hint = _owner(cls, content, str(key)) or close_matches(str(key), defaults)
             problems.append(f"{here}: there is no such key.{hint} Known here: {known}")
             continue
         if isinstance(value, str) and value == "???":
@@ -123,7 +124,9 @@ def _fill(cls: type[Any], content: Any, where: str, problems: list[str]) -> Any:
 
 
 def _owner(cls: type[Any], content: dict[str, Any], key: str) -> str:
-    """Where an option belongs that stands next to a method's name; empty where it is none."""
+    """Where a key belongs that stands one level too high; empty where it belongs nowhere."""
+    if cls is RunConfig and key in ("metric", "metrics"):
+        return " Metrics stand next to a benchmark: write  benchmarks: [{name: ..., metrics: ...}]."
     if cls is not MethodConfig:
         return ""
     if key in DECODERS or key in INTERVENTIONS:

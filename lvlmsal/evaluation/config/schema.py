@@ -59,11 +59,14 @@ class BenchmarkConfig:
     Attributes:
         name: Registered name.
         label: What tables and records call it; by default the benchmark's own label.
+        metrics: Further metrics of the same answers: ``name`` and options of registered ones, and a
+            ``label`` where figures shall be called otherwise.
         options: Its options; in a config they stand next to ``name``.
     """
 
     name: str = MISSING
     label: str = ""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -12,9 +12,10 @@ def spell_out(content: dict[str, Any]) -> dict[str, Any]:
 
     A model may be a string; so may a decoder, an intervention, a method (a decoder of that name, or
     greedy search with the built-in intervention of that name) and a benchmark. Any of them may
-    stand in place of a list of one. Options of a benchmark stand next to its name; ``split: all``
-    of POPE stands for its three splits. ``decoder`` and ``interventions`` at the top level are the
-    short form of a single method.
+    stand in place of a list of one. Options of a benchmark stand next to its name, and so do its
+    further ``metrics``, each of which may be a string; ``split: all`` of POPE stands for its three
+    splits. ``decoder`` and ``interventions`` at the top level are the short form of a single
+    method.
 
     Args:
         content: A config as plain Python objects; values of unexpected types are left alone, for
@@ -29,7 +30,7 @@ def spell_out(content: dict[str, Any]) -> dict[str, Any]:
         decoder = _named(content.pop("decoder", "greedy"))
         edits = content.pop("interventions", [])
         content["methods"] = [{"decoder": decoder, "interventions": edits}]
-    for key, spell in (("models", _model), ("methods", _method), ("benchmarks", _named)):
+    for key, spell in (("models", _model), ("methods", _method), ("benchmarks", _benchmark)):
         if isinstance(content.get(key), list | str | dict):
             content[key] = [spell(entry) for entry in _listed(content[key])]
     if isinstance(content.get("benchmarks"), list):
@@ -46,6 +47,13 @@ def _listed(entries: Any) -> Any:
 
 def _named(entry: Any) -> Any:
     return {"name": entry} if isinstance(entry, str) else entry
+
+
+def _benchmark(entry: Any) -> Any:
+    entry = _named(entry)
+    if isinstance(entry, dict) and isinstance(entry.get("metrics"), list | str | dict):
+        entry = {**entry, "metrics": [_named(metric) for metric in _listed(entry["metrics"])]}
+    return entry
 
 
 def _each(entry: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.evaluation.results import schema
 from lvlmsal.evaluation.results.schema import Bounds, Entry, Figure, McNemarTest
 from lvlmsal.metrics.columns import Column
+from lvlmsal.metrics.further import further_columns
 from lvlmsal.registry import METRICS
 from lvlmsal.tables.table import NONE, Cell, Head
 
@@ -26,19 +27,40 @@ def _key(entry: Entry) -> tuple[str, str, str]:
 
 
 def columns_of(metric: str, entries: Sequence[Entry]) -> tuple[Column, ...]:
-    """The columns that show the figures of a metric.
+    """The columns that show the figures of a metric, then those of further metrics.
 
     Returns:
         The `columns` of its class, as far as the entries have their figures. Every figure where the
         class names none, or where the results are read without the package that brought the metric.
+        Likewise of every further metric that any of the entries has.
     """
+    return tuple(column for columns in columns_by_metric(metric, entries) for column in columns)
+
+
+def columns_by_metric(metric: str, entries: Sequence[Entry]) -> list[list[Column]]:
+    """`columns_of`, those of each metric by themselves."""
+    further = {each["label"]: each for entry in entries for each in entry.get("metrics", ())}
+    others = {name for each in further.values() for name in each["figures"]}
+    names = [name for name in entries[0]["figures"] if name not in others]
+    found = [_known(_class_columns(metric), names)]
+    for label, each in further.items():
+        columns = _class_columns(each["metric"])
+        renamed = further_columns(label, each["metric"], each["figures"], columns)
+        found.append(_known(renamed, each["figures"]))
+    return found
+
+
+def _class_columns(metric: str) -> tuple[Column, ...]:
     try:
-        named = METRICS.get(metric).columns
+        return METRICS.get(metric).columns
     except (UnknownName, ConfigError):
-        named = ()
-    names = list(entries[0]["figures"])
-    known = tuple(column for column in named if column.figure in names)
-    return known or tuple(Column(name, name, percent=False) for name in names)
+        return ()
+
+
+def _known(columns: Iterable[Column], names: Sequence[str]) -> list[Column]:
+    """The columns of these figures; a plain one for each figure where there are none."""
+    known = [column for column in columns if column.figure in names]
+    return known or [Column(name, name, percent=False) for name in names]
 
 
 def name_of(entry: Entry) -> str:
@@ -49,7 +71,8 @@ def name_of(entry: Entry) -> str:
 
 def heading_of(column: Column, entries: Sequence[Entry]) -> Head:
     """A column's title with its direction and its unit, such as ``CHAIR_I ↓ %``."""
-    better = entries[0]["figures"][column.figure]["higher_is_better"]
+    figures = (entry["figures"].get(column.figure) for entry in entries)
+    better = next(figure["higher_is_better"] for figure in figures if figure)
     arrow = [] if better is None else ["↑" if better else "↓"]
     return Head(column.title, " ".join([*arrow, *(["%"] if column.percent else [])]))
 
@@ -77,14 +100,16 @@ def figure_cells(entry: Entry, columns: Iterable[Column]) -> list[Cell]:
     for column in columns:
         cells.append(value_cell(entry, column))
         if not column.bare:
-            difference = entry["figures"][column.figure]["difference"]
-            cells.append(difference_cell(difference, column))
+            figure = entry["figures"].get(column.figure)
+            cells.append(difference_cell(figure["difference"] if figure else None, column))
     return cells
 
 
 def value_cell(entry: Entry, column: Column) -> Cell:
     """A figure with its interval, such as ``81.2 [78.0, 84.1]``."""
-    found = entry["figures"][column.figure]
+    found = entry["figures"].get(column.figure)
+    if found is None:  # of a metric that only others have
+        return NONE
     if found["value"] is None:
         return Cell("undefined")
     text, spread = value_texts(found, column)

@@ -62,7 +62,13 @@ def _rules(entries: list[Entry]) -> str:
         rules = [str(rule) for rule, _ in parsers if rule][:1]
     if rules:
         text += f" Yes and no were read by the rule: {', '.join(rules)}."
-    variants = sorted({(e["metric"], e["variant"]) for e in entries if e["variant"]})
+    further = {each["label"]: each for entry in entries for each in entry.get("metrics", ())}
+    for label, each in further.items():
+        if label != each["metric"]:
+            options = ", ".join(f"{key} {value}" for key, value in each["metric_options"].items())
+            text += f" {label}: the metric {each['metric']}{f' with {options}' if options else ''}."
+    counted = [*entries, *further.values()]
+    variants = sorted({(e["metric"], e["variant"]) for e in counted if e["variant"]})
     return text + "".join(f" Variant of {metric}: {variant}." for metric, variant in variants)
 
 

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.report.entries import (
-    columns_of,
+    columns_by_metric,
     heading_of,
     name_of,
     shown_cells,
@@ -69,7 +69,7 @@ class Bar(NamedTuple):
 
 
 def plots(results: Results) -> list[Plot] | None:
-    """For each model and benchmark, its first figures with their intervals and differences.
+    """The first figures of each model and benchmark, with their intervals and differences.
 
     Args:
         results: The content of ``results.json``.
@@ -84,7 +84,7 @@ def plots(results: Results) -> list[Plot] | None:
     blocks: dict[tuple[str, str], list[Entry]] = {}
     for entry in shown_cells(results):
         blocks.setdefault((entry["model"], entry["benchmark"]), []).append(entry)
-    found = []
+    made = []
     with (
         rc_context(
             {
@@ -102,11 +102,15 @@ def plots(results: Results) -> list[Plot] | None:
         # a browser has fonts for letters that matplotlib's own font lacks
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         for (model, benchmark), entries in track(blocks.items(), "plots"):
-            columns = [c for c in columns_of(entries[0]["metric"], entries) if not c.bare][:_MOST]
+            columns = [
+                column
+                for found in columns_by_metric(entries[0]["metric"], entries)
+                for column in [c for c in found if not c.bare][:_MOST]
+            ]
             if columns:
                 source = _address(block_figure(entries, columns))
-                found.append(Plot(f"{model}: {benchmark}", source))
-    return found
+                made.append(Plot(f"{model}: {benchmark}", source))
+    return made
 
 
 def _address(figure: Figure) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, overload
 
 from lvlmsal.errors import ConfigError, DataError
+from lvlmsal.evaluation.config.check import placed
 from lvlmsal.evaluation.config.controls import opponents, saliency_rows
+from lvlmsal.evaluation.config.further import further_metrics, metric_problems, namesakes
 from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import read_config
 from lvlmsal.evaluation.config.schema import RunConfig
@@ -18,8 +20,16 @@ from lvlmsal.evaluation.report.result import Result
 from lvlmsal.evaluation.results import folder as names
 from lvlmsal.evaluation.results import schema
 from lvlmsal.evaluation.results.belonging import Wanted, check_belonging, unfinished
-from lvlmsal.evaluation.results.folder import has_begun, read_environment, write_json, write_text
+from lvlmsal.evaluation.results.folder import (
+    differences,
+    has_begun,
+    read_environment,
+    write_config,
+    write_json,
+    write_text,
+)
 from lvlmsal.evaluation.results.judge_replies import give_replies, judged_parts, note_judge
+from lvlmsal.evaluation.results.locks import RunLock
 from lvlmsal.evaluation.results.manifests import read_manifest
 from lvlmsal.evaluation.results.records import Record, all_lines
 from lvlmsal.evaluation.results.scoring import cells_of, score_records
@@ -36,6 +46,7 @@ class OpenRun:
         environment: The content of ``environment.json``.
         records: The records of the cells that the run was last asked for.
         metrics: The metric of each benchmark, by label.
+        further: The metrics that the config names next to those, by benchmark and label.
         unfinished: What is still to be answered, see `belonging.unfinished`.
     """
 
@@ -43,6 +54,7 @@ class OpenRun:
     environment: dict[str, Any]
     records: list[Record]
     metrics: dict[str, CountMetric]
+    further: dict[str, dict[str, CountMetric]]
     unfinished: schema.Unfinished | None
 
 
@@ -72,11 +84,17 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
     for key, line in lines.items():
         line.record.setdefault("seed", wanted[key.split("/", 1)[0]].seed)
     records = [line.record for line in lines.values()]
-    metrics = {
-        entry.label: BENCHMARKS.build(entry.name, **entry.options).metric()
-        for entry in config.benchmarks
+    benchmarks = {
+        entry.label: BENCHMARKS.build(entry.name, **entry.options) for entry in config.benchmarks
     }
-    return OpenRun(config, environment, records, metrics, unfinished(lines, wanted))
+    metrics = {label: benchmark.metric() for label, benchmark in benchmarks.items()}
+    for index, entry in enumerate(config.benchmarks):
+        problems += placed(f"benchmarks[{index}]", metric_problems(entry, imports=True))
+    problems = problems or namesakes(config.benchmarks, benchmarks)
+    if problems:
+        raise ConfigError(problems, source=source)
+    further = {entry.label: further_metrics(entry) for entry in config.benchmarks}
+    return OpenRun(config, environment, records, metrics, further, unfinished(lines, wanted))
 
 
 def _wanted(run: Path, cell: dict[str, Any], environment: dict[str, Any]) -> Wanted:
@@ -97,11 +115,13 @@ class Scored:
         result: The figures.
         table: The content of ``results.md``.
         page: The content of ``report.html``.
+        config: The config of the run, if it was changed.
     """
 
     result: Result
     table: str
     page: str
+    config: RunConfig | None = None
 
     def write(self) -> None:
         """Write results, tables and report into the run folder.
@@ -110,20 +130,25 @@ class Scored:
             LvlmsalError: A file cannot be written.
         """
         run = self.result.folder
+        if self.config is not None:
+            with RunLock(run):
+                write_config(run, self.config)
         write_json(run / names.RESULTS, self.result.results)
         write_text(run / names.TABLE, self.table)
         write_text(run / names.REPORT, self.page)
 
 
 @overload
-def score(run: Path | str, /) -> Result: ...
+def score(run: Path | str, overrides: Iterable[str] = ..., /) -> Result: ...
 
 
 @overload
 def score(scorer: str, /, **options: object) -> dict[str, Any]: ...
 
 
-def score(run: Path | str, /, **options: object) -> Result | dict[str, Any]:
+def score(
+    run: Path | str, overrides: Iterable[str] = (), /, **options: object
+) -> Result | dict[str, Any]:
     """Score a run folder, or the answer files of any tool, without a model.
 
     A run folder is scored from its records, and results, tables and report are written into it. The
@@ -132,6 +157,8 @@ def score(run: Path | str, /, **options: object) -> Result | dict[str, Any]:
 
     Args:
         run: A folder that `evaluate` has written, or with options the name of a scorer.
+        overrides: Texts ``key=value`` for the run's config, which keeps them: whatever changes no
+            answer, such as ``benchmarks.*.metrics=[NAME]``.
         options: Of the scorer, as ``lvlmsal score NAME --help`` lists them: for instance
             ``score("mme", results="answers")``. Nothing is written.
 
@@ -140,30 +167,38 @@ def score(run: Path | str, /, **options: object) -> Result | dict[str, Any]:
 
     Raises:
         DataError: It is not a run folder, or records or answer files are damaged.
-        ConfigError: The config needs something that is not installed or no longer there, or an
-            option of the scorer is wrong or missing.
+        ConfigError: The config needs something that is not installed or no longer there, an
+            override would change answers, or an option of the scorer is wrong or missing.
         UnknownName: There is no such scorer.
         LvlmsalError: The folder cannot be written; `score_only` does not write.
     """
     if options or (run in SCORERS and not Path(run).exists()):
         return SCORERS.build(str(run), **options).score()
-    scored = score_only(run)
+    scored = score_only(run, overrides)
     scored.write()
     return scored.result
 
 
-def score_only(run: Path | str) -> Scored:
+def score_only(run: Path | str, overrides: Iterable[str] = ()) -> Scored:
     """Score a run folder as `score` does, and write nothing.
 
     Args:
         run: A folder that `evaluate` has written.
+        overrides: Texts ``key=value`` for its config.
 
     Raises:
         DataError: It is not a run folder, or its records are damaged.
-        ConfigError: Its config needs something that is not installed or no longer there.
+        ConfigError: Its config needs something that is not installed or no longer there, or an
+            override would change answers.
     """
-    run = Path(run)
-    opened = open_run(run)
+    run, overrides = Path(run), list(overrides)
+    opened = open_run(run, overrides)
+    if overrides and (wrong := differences(run, opened.config)):
+        raise ConfigError(
+            wrong,
+            source=f"{run} cannot be scored with what would change its answers: leave it out, or "
+            "answer again with `lvlmsal evaluate` and another output",
+        )
     config, records, metrics = opened.config, opened.records, opened.metrics
     judged = judged_parts(records, metrics)
     judge = give_replies(run, config, metrics.values())
@@ -173,13 +208,14 @@ def score_only(run: Path | str) -> Scored:
         baseline=config.baseline,
         against=opponents(opened.environment["cells"].values(), config.baseline),
         saliency_rows=saliency_rows(opened.environment["cells"].values()),
+        further=opened.further,
         samples=config.bootstrap.samples,
         seed=config.bootstrap.seed,
     )
     results["unfinished"] = opened.unfinished
     note_judge(results, judged, judge, run)
     results["paper"] = compared_with_paper(config.paper, results)
-    cells = cells_of(records, metrics)
+    cells = cells_of(records, metrics, opened.further)
     result = Result(run, results)
     page = report_page(results, config, opened.environment, cells)
-    return Scored(result, result.markdown(), page)
+    return Scored(result, result.markdown(), page, config if overrides else None)

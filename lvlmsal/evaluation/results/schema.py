@@ -64,6 +64,16 @@ class JudgeNote(TypedDict):
     of: int | None
 
 
+class FurtherMetric(TypedDict):
+    """A metric that the config names next to the benchmark's own."""
+
+    label: str
+    metric: str
+    metric_options: dict[str, Any]
+    variant: str | None
+    figures: list[str]
+
+
 class Entry(TypedDict):
     """What a cell and a summary over seeds have in common."""
 
@@ -85,6 +95,7 @@ class Entry(TypedDict):
     tokens_per_second: float | None
     cost: Cost
     figures: dict[str, Figure]
+    metrics: NotRequired[list[FurtherMetric]]
     saliency_row: NotRequired[str]
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
-from lvlmsal.errors import DataError
+from lvlmsal.errors import DataError, LvlmsalError
 from lvlmsal.evaluation.results.records import Record, text_of
 from lvlmsal.evaluation.results.schema import Bounds, Cost, McNemarTest
-from lvlmsal.metrics.base import CountMetric
+from lvlmsal.metrics.base import CountMetric, checked_rows
+from lvlmsal.metrics.further import further_figure
+from lvlmsal.registry import options_of
 from lvlmsal.statistics.intervals import Interval
 from lvlmsal.statistics.paired import mcnemar, paired_difference
 
@@ -26,10 +28,12 @@ class Scored:
         model: Name of the model.
         method: Name of the method.
         benchmark: Label of the benchmark.
-        metric: The benchmark's metric.
+        metric: The benchmark's metric, or a further one.
         records: Records of the samples, ordered by sample id, those that failed among them.
         failed: How many samples have no answer; what they count as, the metric says.
         seed: Seed of the answers.
+        further: The metrics that the config names next to the benchmark's own, by label.
+        label: Of the metric, if it is a further one.
     """
 
     model: str
@@ -39,6 +43,21 @@ class Scored:
     records: list[Record]
     failed: int
     seed: int = 0
+    further: Mapping[str, CountMetric] = field(default_factory=dict)
+    label: str = ""
+
+    @cached_property
+    def parts(self) -> dict[str, Scored]:
+        """The same answers under each metric, by label: its own, without a label, comes first."""
+        further = {
+            label: replace(self, metric=metric, label=label, further={})
+            for label, metric in self.further.items()
+        }
+        return {self.label: self, **further}
+
+    def figure(self, name: str) -> str:
+        """What the run calls a figure of the metric."""
+        return further_figure(self.label, name, self.metric.figure_info) if self.label else name
 
     @cached_property
     def rows(self) -> Tensor:
@@ -49,7 +68,8 @@ class Scored:
         """
         try:
             answered = [record for record in self.records if record["status"] == "ok"]
-            found = self.metric.rows(
+            found = checked_rows(
+                self.metric,
                 [text_of(record) for record in answered],
                 [record["target"] for record in answered],
             )
@@ -59,9 +79,14 @@ class Scored:
             is_answered = torch.tensor([r["status"] == "ok" for r in self.records])
             rows[is_answered], rows[~is_answered] = found, self.failed_rows
             return rows
-        except (ValueError, TypeError) as error:
+        except LvlmsalError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             where = f"records of {self.benchmark} by {self.model} with {self.method}"
-            raise DataError(f"{where}: {error}") from error
+            where += f" under the metric {self.label!r}" if self.label else ""
+            known = isinstance(error, ValueError | TypeError)
+            said = str(error) if known else f"{type(error).__name__}: {error}"
+            raise DataError(f"{where}: {said}") from error
 
     @cached_property
     def failed_rows(self) -> Tensor:
@@ -99,6 +124,26 @@ class Paired(TypedDict):
     mcnemar: McNemarTest | None
 
 
+def parts_of(*cells: Scored) -> list[tuple[Scored, ...]]:
+    """Cells under their own metric, then under each further one that all of them have alike."""
+    first, *others = cells
+    return [
+        tuple(cell.parts[label] for cell in cells) if label else cells
+        for label, part in first.parts.items()
+        if not label or all(_has(other, part) for other in others)
+    ]
+
+
+def _has(cell: Scored, part: Scored) -> bool:
+    """Whether a cell has the further metric of a part of another one."""
+    mine = cell.further.get(part.label)
+    return mine is not None and _means(mine) == _means(part.metric)
+
+
+def _means(metric: CountMetric) -> tuple[str, dict[str, object], object]:
+    return metric.name, options_of(metric), getattr(metric, "variant", None)
+
+
 def pairs_of(cell: Scored, other: Scored) -> tuple[list[int], list[int]]:
     """Positions of the samples that both were asked."""
     places = {record["sample_id"]: index for index, record in enumerate(other.records)}
@@ -116,19 +161,22 @@ def paired(cell: Scored, other: Scored, *, samples: int, seed: int) -> Paired:
         seed: Seed of the resamples.
     """
     mine, theirs = pairs_of(cell, other)
-    found = paired_difference(
-        cell.rows[mine],
-        other.rows[theirs],
-        [cell.groups[index] for index in mine],
-        cell.metric.figures,
-        draws=samples,
-        seed=seed,
-    )
+    differences: dict[str, Bounds] = {}
+    for part, its_other in parts_of(cell, other):
+        found = paired_difference(
+            part.rows[mine],
+            its_other.rows[theirs],
+            [cell.groups[index] for index in mine],
+            part.metric.figures,
+            draws=samples,
+            seed=seed,
+        )
+        differences |= {part.figure(name): bounds_of(found[name]) for name in found}
     asked = [(cell.records[i], other.records[k]) for i, k in zip(mine, theirs, strict=True)]
     both = [(a, b) for a, b in asked if a["status"] == b["status"] == "ok"]
     return {
         "pairs": len(asked),
-        "differences": {name: bounds_of(interval) for name, interval in found.items()},
+        "differences": differences,
         "changed": sum(a["answer"] != b["answer"] for a, b in both),
         "tokens_changed": _tokens_changed(both),
         "mcnemar": mcnemar_of(cell, other),

@@ -19,6 +19,9 @@ from lvlmsal.statistics.intervals import Interval, wilson
 Opponents = Mapping[tuple[str, str], Opponent | None]
 """By model and method, see `lvlmsal.evaluation.config.controls.opponents`."""
 
+Further = Mapping[str, Mapping[str, CountMetric]]
+"""Metrics that a config names next to those of the benchmarks, by benchmark and label."""
+
 
 def score_records(
     records: Sequence[Record],
@@ -27,6 +30,7 @@ def score_records(
     baseline: str = "",
     against: Opponents | None = None,
     saliency_rows: Mapping[tuple[str, str], str] | None = None,
+    further: Further | None = None,
     samples: int = 2000,
     seed: int = 0,
 ) -> Results:
@@ -45,6 +49,7 @@ def score_records(
         against: What each method is compared with; by default `baseline` for all.
         saliency_rows: From which row methods that choose tokens by saliency read it, by model and
             method; noted next to the values.
+        further: Metrics next to those of the benchmarks.
         samples: Number of resamples.
         seed: Seed of the resamples.
 
@@ -55,7 +60,7 @@ def score_records(
     Raises:
         DataError: The records hold a benchmark without a metric, or a target it does not know.
     """
-    cells = cells_of(records, metrics)
+    cells = cells_of(records, metrics, further)
     if against is None:
         against = {
             (cell.model, cell.method): Opponent(baseline, decoder_differs=False)
@@ -100,12 +105,17 @@ def score_records(
     return cleaned
 
 
-def cells_of(records: Sequence[Record], metrics: Mapping[str, CountMetric]) -> list[Scored]:
+def cells_of(
+    records: Sequence[Record],
+    metrics: Mapping[str, CountMetric],
+    further: Further | None = None,
+) -> list[Scored]:
     """Answers by model, method, benchmark and seed, in the order in which these first appear.
 
     Args:
         records: Records of a run; a record without a ``seed`` has seed 0.
         metrics: The metric of each benchmark, by label.
+        further: Metrics next to those.
 
     Raises:
         DataError: The records hold a benchmark without a metric.
@@ -124,7 +134,9 @@ def cells_of(records: Sequence[Record], metrics: Mapping[str, CountMetric]) -> l
         # sorted, so that the sums do not depend on the order of the file
         found.sort(key=lambda record: str(record["sample_id"]))
         failed = sum(record["status"] != "ok" for record in found)
-        cells.append(Scored(model, method, benchmark, metrics[benchmark], found, failed, number))
+        more = (further or {}).get(benchmark, {})
+        metric = metrics[benchmark]
+        cells.append(Scored(model, method, benchmark, metric, found, failed, number, more))
     return cells
 
 
@@ -141,10 +153,9 @@ def _scores(
 ) -> Cell:
     tokens = sum(record["new_tokens"] for record in cell.records)
     seconds = sum(record["seconds"] for record in cell.records)
-    intervals = _intervals(cell, samples=samples, seed=seed)
     found = paired(cell, other, samples=samples, seed=seed) if other else None
     differences = found["differences"] if found else {}
-    return {
+    entry: Cell = {
         "model": cell.model,
         "method": cell.method,
         "benchmark": cell.benchmark,
@@ -164,17 +175,30 @@ def _scores(
         "tokens_per_second": tokens / seconds if seconds else None,
         "cost": cost_of(cell.records),
         "figures": {
-            name: {
+            part.figure(name): {
                 "value": interval.value,
                 "low": interval.low,
                 "high": interval.high,
                 "interval": kind,
-                "higher_is_better": cell.metric.figure_info[name],
-                "difference": differences.get(name),
+                "higher_is_better": part.metric.figure_info[name],
+                "difference": differences.get(part.figure(name)),
             }
-            for name, (interval, kind) in intervals.items()
+            for part in cell.parts.values()
+            for name, (interval, kind) in _intervals(part, samples=samples, seed=seed).items()
         },
     }
+    if cell.further:
+        entry["metrics"] = [
+            {
+                "label": label,
+                "metric": metric.name,
+                "metric_options": options_of(metric),
+                "variant": getattr(metric, "variant", None),
+                "figures": [cell.parts[label].figure(name) for name in metric.figure_info],
+            }
+            for label, metric in cell.further.items()
+        ]
+    return entry
 
 
 def _intervals(

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from lvlmsal.evaluation.results.schema import Bounds, Cell, Figure, IntervalKind, Summary
-from lvlmsal.evaluation.results.scored import Scored, bounds_of, cost_of, mean_figures, pairs_of
+from lvlmsal.evaluation.results.scored import (
+    Scored,
+    bounds_of,
+    cost_of,
+    mean_figures,
+    pairs_of,
+    parts_of,
+)
 from lvlmsal.statistics.bootstrap import bootstrap_interval
 from lvlmsal.statistics.intervals import wilson
 from lvlmsal.statistics.paired import paired_difference
@@ -67,8 +74,16 @@ def over_seeds(
         "new_tokens": tokens,
         "tokens_per_second": tokens / seconds if seconds else None,
         "cost": cost_of(records),
-        "figures": _figures(cells, entries, differences, samples=samples, seed=seed),
+        "figures": {
+            name: figure
+            for parts in parts_of(*cells)
+            for name, figure in _figures(
+                parts, entries, differences, samples=samples, seed=seed
+            ).items()
+        },
     }
+    if "metrics" in first:
+        summary["metrics"] = first["metrics"]
     if "saliency_row" in first:
         summary["saliency_row"] = first["saliency_row"]
     return summary
@@ -106,9 +121,10 @@ def _figures(
         seed=seed,
     )
     figures: dict[str, Figure] = {}
-    for name, interval in found.items():
+    for own_name, interval in found.items():
+        name = cells[0].figure(own_name)
         kind: IntervalKind = "bootstrap"
-        if name in metric.rates and interval.value in (0.0, 1.0):
+        if own_name in metric.rates and interval.value in (0.0, 1.0):
             interval, kind = wilson(interval.value * interval.n, interval.n), "wilson over groups"
         values = [entry["figures"][name]["value"] for entry in entries]
         spread = torch.tensor(values, dtype=torch.float64)
@@ -136,6 +152,18 @@ def _placed(rows: Tensor, own: Sequence[str], ids: Sequence[str]) -> Tensor:
 
 def mean_differences(pairs: Sequence[Pair], *, samples: int, seed: int) -> dict[str, Bounds]:
     """The mean over seeds of what `paired` finds of each."""
+    flat = [cell for pair in pairs for cell in pair]
+    return {
+        name: bounds
+        for parts in parts_of(*flat)
+        for name, bounds in _mean_differences(
+            list(zip(parts[::2], parts[1::2], strict=True)), samples=samples, seed=seed
+        ).items()
+    }
+
+
+def _mean_differences(pairs: Sequence[Pair], *, samples: int, seed: int) -> dict[str, Bounds]:
+    """The same under one metric."""
     both = [(cell, other, *pairs_of(cell, other)) for cell, other in pairs]
     groups = {
         str(cell.records[index]["sample_id"]): cell.groups[index]
@@ -148,12 +176,13 @@ def mean_differences(pairs: Sequence[Pair], *, samples: int, seed: int) -> dict[
         own = [str(cell.records[index]["sample_id"]) for index in mine]
         first.append(_placed(cell.rows[mine], own, ids))
         second.append(_placed(other.rows[theirs], own, ids))
+    cell = pairs[0][0]
     found = paired_difference(
         torch.cat(first, -1),
         torch.cat(second, -1),
         [groups[sample] for sample in ids],
-        mean_figures(pairs[0][0].metric.figures, len(pairs)),
+        mean_figures(cell.metric.figures, len(pairs)),
         draws=samples,
         seed=seed,
     )
-    return {name: bounds_of(interval) for name, interval in found.items()}
+    return {cell.figure(name): bounds_of(interval) for name, interval in found.items()}

@@ -17,6 +17,7 @@ from lvlmsal.errors import ConfigError, LvlmsalError, UnsupportedError
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.config.checkpoints import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
+from lvlmsal.evaluation.config.further import further_metrics, misfits
 from lvlmsal.evaluation.config.plan import Cell, Draft, Plan, read_draft, waits_for_world
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.stated import with_data_root
@@ -212,7 +213,7 @@ class _Rehearsal:
                     why = "data.root is not set" if unset else f"no folder {benchmark.root}"
                     self.data[label] = f"{MADE_UP} ({why})"
                 continue
-            wrong = benchmark.problems()
+            wrong = benchmark.problems() or misfits(draft.config.benchmarks, label, benchmark)
             problems += wrong
             if not wrong:
                 samples = benchmark.samples()
@@ -292,5 +293,6 @@ def _try(lvlm: Lvlm, cells: Sequence[Cell], plan: Plan) -> list[Tried]:
             )
     against = opponents((cell.shown for cell in plan.cells), config.baseline)
     metrics = {cell.label: cell.benchmark.metric() for cell in cells}
-    results = score_records(records, metrics, against=against, samples=100)
+    further = {entry.label: further_metrics(entry) for entry in config.benchmarks}
+    results = score_records(records, metrics, against=against, further=further, samples=100)
     return [Tried(c["model"], c["method"], c["benchmark"]) for c in results["cells"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,12 @@ def test_the_resolved_config_reads_as_itself() -> None:
     again, problems, _ = read_config(OmegaConf.create(config.to_dict()))
     assert problems == []
     assert again == config
+
+
+def test_overrides_leave_the_caller_s_config_alone() -> None:
+    before = copy.deepcopy(SHORT)
+    read_config(SHORT, ["benchmarks.*.limit=3", "methods.mine.decoder.alpha=0.9"])
+    assert before == SHORT
 
 
 def test_a_decoder_at_the_top_is_a_single_method() -> None:

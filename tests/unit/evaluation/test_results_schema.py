@@ -28,6 +28,7 @@ SECTIONS = {
     "Cell": schema.Cell,
     "Summary": schema.Summary,
     "Figure": schema.Figure,
+    "Further metric": schema.FurtherMetric,
     "Bounds": schema.Bounds,
     "McNemar test": schema.McNemarTest,
     "Cost": schema.Cost,
@@ -112,7 +113,10 @@ def test_what_is_scored_has_the_types_of_the_page() -> None:
     assert [text for one in records for text in misfits(one, Record)] == []
     metrics = {"pope": PopeMetric()}
     rows = {("m", "other"): "predicting"}
-    results = score_records(records, metrics, baseline="greedy", samples=20, saliency_rows=rows)
+    further = {"pope": {"llava": PopeMetric(parser="llava")}}
+    results = score_records(
+        records, metrics, baseline="greedy", samples=20, saliency_rows=rows, further=further
+    )
     wanted = {"greedy0": Wanted("m", "greedy", "pope", 0, 9, None)}
     results["unfinished"] = unfinished({"greedy0/0": None}, wanted)
     paper = PaperConfig("a paper", "table 1", [PaperRow("greedy", ["pope"], {"accuracy": 80.0})])
@@ -120,6 +124,10 @@ def test_what_is_scored_has_the_types_of_the_page() -> None:
     assert misfits(json.loads(json.dumps(results)), schema.Results) == []
     # every kind of entry was there
     assert len(results["over_seeds"]) == 2
+    for entry in (*results["cells"], *results["over_seeds"]):
+        (added,) = entry["metrics"]
+        assert added["figures"][0] == "llava.accuracy"
+        assert set(added["figures"]) < entry["figures"].keys()
     assert results["cells"][2]["mcnemar"] is not None
     assert results["cells"][2]["figures"]["accuracy"]["difference"] is not None
     assert results["unfinished"] is not None
