@@ -15,6 +15,7 @@ from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
 from lvlmsal.adapters.lookup import adapter_class, adapter_for
 from lvlmsal.adapters.processors import load_processor
+from lvlmsal.adapters.refused import refusal
 from lvlmsal.adapters.sources import Source, find_source
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError
 from lvlmsal.registry import CATALOG, CheckpointCard
@@ -129,6 +130,11 @@ def _take_pair(pair: Any) -> Loaded:
 
 def _read_config(source: Source, trust_remote_code: bool) -> PreTrainedConfig:
     try:
+        # read without the code that some of them bring
+        written, _ = PreTrainedConfig.get_config_dict(source.location, revision=source.revision)
+        said = refusal(written, source.location)
+        if said:
+            raise UnsupportedError(said)
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             source.location, revision=source.revision, trust_remote_code=trust_remote_code
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from lvlmsal.adapters.base import GUIDE, ModelAdapter
+from lvlmsal.adapters.refused import refusal
 from lvlmsal.adapters.unwrapping import unwrapped
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
@@ -27,7 +28,8 @@ def adapter_for(model: nn.Module, processor: Any | None = None) -> ModelAdapter:
         of an entry of `config.architectures`, in this order.
 
     Raises:
-        UnsupportedError: No adapter is registered for it, or it cannot be unwrapped.
+        UnsupportedError: No adapter is registered for it, it cannot be done right, or it cannot be
+            unwrapped.
     """
     inner = unwrapped(model)
     classes = [cls.__name__ for cls in type(inner).__mro__ if issubclass(cls, PreTrainedModel)]
@@ -48,6 +50,9 @@ def adapter_class(names: Sequence[str], config: PreTrainedConfig) -> type[ModelA
     Raises:
         UnsupportedError: There is none; it says why, where that is known.
     """
+    said = refusal({"architectures": list(names)}, str(getattr(config, "_name_or_path", "")))
+    if said:
+        raise UnsupportedError(said)
     known = ADAPTERS.names()
     for name in names:
         kinds = [key for key in known if key.startswith(f"{name}/")]
@@ -58,32 +63,8 @@ def adapter_class(names: Sequence[str], config: PreTrainedConfig) -> type[ModelA
     raise _unknown(names[0] if names else f"of model type {config.model_type}")
 
 
-_CROSS_ATTENTION = (
-    "its images reach the text through cross-attention layers of their own, not as tokens of the "
-    "sequence, so there are no visual tokens to edit or to draw a map of"
-)
-_INNER_MODEL = (
-    "its generate runs a language model inside of it on ready embeddings, where neither hooks nor "
-    "the places of the image tokens would be found"
-)
-REFUSED: Final = {
-    "MllamaForConditionalGeneration": _CROSS_ATTENTION,
-    "IdeficsForVisionText2Text": _CROSS_ATTENTION,
-    "Blip2ForConditionalGeneration": _INNER_MODEL,
-    "InstructBlipForConditionalGeneration": _INNER_MODEL,
-    "InstructBlipVideoForConditionalGeneration": _INNER_MODEL,
-    "Kosmos2ForConditionalGeneration": (
-        "its processor marks images by position and not by a token, so that visual tokens cannot "
-        "be told from text"
-    ),
-}
-"""Architectures that cannot be done right, and why."""
-
-
 def _unknown(name: str) -> UnsupportedError:
     """Error for an architecture without an adapter: it lists the known ones and says what to do."""
-    if name in REFUSED:
-        return UnsupportedError(f"{name} is not supported: {REFUSED[name]}")
     known = ", ".join(ADAPTERS.names())
     return UnsupportedError(
         f"no adapter for the architecture {name!r}. Known: {known}. "

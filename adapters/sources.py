@@ -7,11 +7,12 @@ import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from lvlmsal.errors import DataError, LvlmsalError, UnknownName
+from lvlmsal.adapters.refused import refusal
+from lvlmsal.errors import DataError, LvlmsalError, UnknownName, UnsupportedError
 from lvlmsal.readers.connection import asking, silence
 from lvlmsal.registry import CATALOG, CheckpointCard
 
@@ -104,6 +105,7 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
     Raises:
         UnknownName: It is none of them.
         DataError: It is a folder without a model, or a path to nothing.
+        UnsupportedError: It is known that the model of the folder cannot be done right.
     """
     text = str(source)
     if isinstance(source, str) and source in CATALOG:
@@ -132,6 +134,9 @@ def _check_folder(folder: Path) -> Path:
             "there is no config.json: expected the folder of a model as transformers saves it",
             path=folder,
         )
+    said = refusal(_config(folder), str(folder))
+    if said:
+        raise UnsupportedError(said)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         missing = [name for name in _shards(index) if not (folder / name).is_file()]
@@ -142,6 +147,15 @@ def _check_folder(folder: Path) -> Path:
         also = f"; {', '.join(others)} is not read, since it can run code" if others else ""
         raise DataError(f"there are no weights: expected model.safetensors{also}", path=folder)
     return folder
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The configuration of a folder; empty where it cannot be read, which transformers tells."""
+    try:
+        found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _shards(index: Path) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.adapters.backends import backend_problem
+from lvlmsal.adapters.refused import refusal
 from lvlmsal.errors import UnknownName, close_matches
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
@@ -118,6 +119,9 @@ def _folder_problems(folder: Path) -> list[str]:
     except (ValueError, RecursionError, OSError) as error:
         return [*problems, f"{config}: not valid JSON ({error})"]
     architectures = content.get("architectures") if isinstance(content, dict) else None
+    refused = refusal(content, str(folder)) if isinstance(content, dict) else None
+    if refused:
+        return [f"{config}: {refused}"]
     if not isinstance(architectures, list) or not architectures:
         problems.append(f"{config}: has no list `architectures`, which says which adapter to take")
     elif not isinstance(architectures[0], str) or architectures[0] not in ADAPTERS:
