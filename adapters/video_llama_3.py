@@ -29,5 +29,7 @@ class VideoLlama3Adapter(Qwen2VLAdapter):
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
     ) -> list[tuple[int, int]]:
         """Patches of each image, merged in blocks of a side of its own."""
-        sizes, sides = self._sizes(inputs, spans), inputs["image_merge_sizes"].tolist()
+        merged = inputs.get("image_merge_sizes")
+        sides = [] if merged is None else merged.tolist()
+        sizes = self._sizes(inputs, spans)
         return [(t * (h // side), w // side) for (t, h, w), side in zip(sizes, sides, strict=True)]
