@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.locore import LocoRE
     from lvlmsal.model.loading import load
     from lvlmsal.model.lvlm import Lvlm
-    from lvlmsal.registry import ADAPTERS, BENCHMARKS, CATALOG, DECODERS, INTERVENTIONS, METRICS
+    from lvlmsal.registry import (
+        ADAPTERS,
+        BENCHMARKS,
+        CATALOG,
+        DECODERS,
+        DETECTORS,
+        INTERVENTIONS,
+        METRICS,
+    )
     from lvlmsal.registry.listing import (
         list_adapters,
         list_benchmarks,
@@ -39,6 +47,7 @@ __all__ = [
     "BENCHMARKS",
     "CATALOG",
     "DECODERS",
+    "DETECTORS",
     "INTERVENTIONS",
     "METRICS",
     "SGRS",
@@ -71,6 +80,7 @@ _HOMES = {
     "BENCHMARKS": ".registry",
     "CATALOG": ".registry",
     "DECODERS": ".registry",
+    "DETECTORS": ".registry",
     "INTERVENTIONS": ".registry",
     "METRICS": ".registry",
     "SGRS": ".decoders.sgrs.decoder",

@@ -1,4 +1,4 @@
-"""What can be named in a configuration: the six registries and the catalog of checkpoints.
+"""What can be named in a configuration: the seven registries and the catalog of checkpoints.
 
 Importing this package imports neither torch nor any of the registered classes.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
     from lvlmsal.benchmarks.scorer import Scorer
     from lvlmsal.decoders.base import Decoder
+    from lvlmsal.detection.base import Detector
     from lvlmsal.interventions.base import Intervention
     from lvlmsal.metrics.base import CountMetric
 
@@ -24,6 +25,7 @@ __all__ = [
     "BENCHMARKS",
     "CATALOG",
     "DECODERS",
+    "DETECTORS",
     "INTERVENTIONS",
     "METRICS",
     "SCORERS",
@@ -53,6 +55,12 @@ INTERVENTIONS: Registry[Intervention] = Registry(
     base="lvlmsal.interventions.base:Intervention",
     packages=("lvlmsal.interventions",),
     entry_points="lvlmsal.interventions",
+)
+DETECTORS: Registry[Detector] = Registry(
+    "detector",
+    base="lvlmsal.detection.base:Detector",
+    packages=("lvlmsal.detection",),
+    entry_points="lvlmsal.detectors",
 )
 METRICS: Registry[CountMetric] = Registry(
     "metric",

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.benchmarks.chair.metric import ChairMetric
+from lvlmsal.detection.words import judged_spans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 
@@ -67,13 +68,10 @@ def object_mentions(
     """
     if isinstance(truth, str):
         raise TypeError(f"a truth must be a collection of names, got one text: {truth!r}")
-    reading = vocabulary.scan(answer.text)
-    intervals = token_intervals(answer.text, answer.tokens)
-    mentions = []
-    for (name, words), (start, end) in zip(reading.objects, reading.places, strict=True):
-        inside = [i for i, (first, last) in enumerate(intervals) if first < end and last > start]
-        mentions.append(Mention(name, words, inside[0], inside[-1] + 1, name not in truth))
-    return mentions
+    return [
+        Mention(span.name, span.words, *span.tokens, span.name not in truth)
+        for span in judged_spans(answer.text, answer.tokens, vocabulary)
+    ]
 
 
 def object_labels(
@@ -122,40 +120,3 @@ def chair_vocabulary(benchmark: Benchmark) -> Vocabulary:
             "tokens need descriptions: add the benchmark 'chair' to the config"
         )
     return metric.words
-
-
-def token_intervals(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """Where each token stands in a text.
-
-    Args:
-        text: Without special tokens.
-        tokens: Text of each token, special tokens included; of several tokens that are the bytes of
-            one character all but the last are empty, as `ModelAdapter.token_texts` has it.
-
-    Returns:
-        A half-open interval of characters for each token: for bytes of one character that of their
-        last, for special tokens an empty one.
-
-    Raises:
-        ValueError: The tokens do not spell the text.
-
-    Example:
-        >>> token_intervals("né", ["n", "", "é", "</s>"])
-        [(0, 1), (1, 2), (1, 2), (2, 2)]
-    """
-    intervals: list[tuple[int, int]] = []
-    at = waiting = 0
-    for token in tokens:
-        if not token:
-            waiting += 1
-            continue
-        # what the text does not go on with is a special token, which decoding leaves out
-        end = at + len(token) if text.startswith(token, at) else at
-        intervals += [(at, end)] * (waiting + 1)
-        at, waiting = end, 0
-    if at < len(text):
-        raise ValueError(
-            f"the tokens do not spell the text: none goes on with {text[at : at + 30]!r}; "
-            f"they are {list(tokens)}"
-        )
-    return intervals + [(at, at)] * waiting

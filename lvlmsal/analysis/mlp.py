@@ -66,7 +66,7 @@ def cross_validated_scores(
                 f"are needed to fit on some and judge on others: take more images"
             )
     index, count = group_numbers(images)
-    owner = torch.tensor(_folds(index, torch.tensor(list(correct)), count, folds, seed))[index]
+    owner = torch.tensor(image_folds(index, torch.tensor(list(correct)), count, folds, seed))[index]
     kinds = torch.tensor(list(correct), dtype=torch.float32)
     scores = torch.empty(len(features))
     for fold in range(folds):
@@ -77,8 +77,16 @@ def cross_validated_scores(
     return [float(score) for score in scores]
 
 
-def _folds(index: Tensor, correct: Tensor, count: int, folds: int, seed: int) -> list[int]:
-    """The fold of each image; images with a hallucinated mention are spread evenly, first."""
+def image_folds(index: Tensor, correct: Tensor, count: int, folds: int, seed: int) -> list[int]:
+    """The fold of each image; images with a hallucinated mention are spread evenly, first.
+
+    Args:
+        index: number of the image of each mention, shape (N,).
+        correct: whether each mention is correct, shape (N,).
+        count: of images.
+        folds: in how many parts they are cut.
+        seed: of the shuffling.
+    """
     order = list(range(count))
     random.Random(seed).shuffle(order)
     wrong = set(index[~correct].tolist())

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lvlmsal.cli.commands import Commands, whole_number
-from lvlmsal.cli.console import new_console
-from lvlmsal.escaping import visible
-from lvlmsal.tables.table import Table
-from lvlmsal.tables.terminal import terminal_document
+from lvlmsal.cli.console import print_report
 
 if TYPE_CHECKING:
     from lvlmsal.saliency.options import SaliencyOptions
@@ -84,7 +80,7 @@ def tokens(
     found = analyze_tokens(
         config, overrides or [], out=out, options=_options(settings or []), binning=binning
     )
-    _report(found.tables(), found.folder, found.files, found.notes)
+    print_report(found.tables(), found.folder, found.files, found.notes)
 
 
 @analyze_app.command(epilog="lvlmsal analyze layers analyze benchmarks.chair.limit=50")
@@ -104,7 +100,7 @@ def layers(
     found = analyze_layers(
         config, overrides or [], out=out, options=options, sample=sample, tokens=token or []
     )
-    _report(found.tables(), found.folder, found.files, found.notes)
+    print_report(found.tables(), found.folder, found.files, found.notes)
 
 
 @analyze_app.command(epilog="lvlmsal analyze fusion runs/demo -o figures")
@@ -124,7 +120,7 @@ def fusion(
     found = analyze_fusion(
         config, overrides or [], out=out, options=options, sample=sample, tokens=token or []
     )
-    _report(found.tables(), found.folder, found.files, found.notes)
+    print_report(found.tables(), found.folder, found.files, found.notes)
 
 
 def _check(config: str, overrides: list[str]) -> None:
@@ -139,12 +135,3 @@ def _options(settings: list[str], **defaults: Any) -> SaliencyOptions:
     from lvlmsal.cli.listing import parse_settings
 
     return saliency_options({**defaults, **parse_settings(settings)})
-
-
-def _report(
-    tables: Sequence[Table], folder: Path, files: Sequence[str], notes: Sequence[str]
-) -> None:
-    console = new_console()
-    console.print(terminal_document(tables, [], console.width))
-    for line in [*notes, *(f"written: {folder / name}" for name in files)]:
-        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)

@@ -16,6 +16,7 @@ from lvlmsal.cli.compare import compare
 from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.cli.data import data_app
 from lvlmsal.cli.describe import describe
+from lvlmsal.cli.detect import detect_app, fit
 from lvlmsal.cli.explore import explore
 from lvlmsal.cli.judge import judge
 from lvlmsal.cli.score import score_app
@@ -87,6 +88,13 @@ app.add_typer(
     analyze_app,
     name="analyze",
     help="The paper's analyses, on the answers of a run.",
+    rich_help_panel=LOOK,
+)
+
+app.add_typer(
+    detect_app,
+    name="detect",
+    help="Which words of an answer are probably wrong (detect IMAGE PROMPT).",
     rich_help_panel=LOOK,
 )
 
@@ -184,6 +192,7 @@ app.command(
     rich_help_panel=COUNT, epilog="lvlmsal compare runs/a runs/b -o table.tex --style paper"
 )(compare)
 app.command(rich_help_panel=FIND, epilog="lvlmsal describe sgrs")(describe)
+app.command(cls=WithSettings, rich_help_panel=RUN, epilog="lvlmsal fit fit -o scalings")(fit)
 app.command(rich_help_panel=LOOK, epilog="lvlmsal explore runs/demo -o page.html")(explore)
 app.command(rich_help_panel=COUNT, epilog="lvlmsal judge runs/mine judge.model=gpt-4-0613")(judge)
 app.command(cls=WithSettings, rich_help_panel=RUN, epilog="lvlmsal sweep sweep_locore")(sweep)
@@ -198,7 +207,7 @@ def list_names(
         typer.Argument(
             metavar="KIND",
             help="methods (decoders and interventions), adapters, decoders, interventions, "
-            "metrics, benchmarks, scorers or checkpoints",
+            "detectors, metrics, benchmarks, scorers or checkpoints",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -225,7 +225,7 @@ def colored(reply: Reply, *, colors: bool = True) -> Text:
     top = scale_top([token.saliency for token in tokens])
     text = Text()
     for token in tokens:
-        style = "" if token.saliency is None else _style(token.saliency / top)
+        style = "" if token.saliency is None else color_style(token.saliency / top)
         if token.rejected:
             style += " underline"
         text.append(visible(token.text, keep="\n\t"), style=style.strip())
@@ -234,14 +234,14 @@ def colored(reply: Reply, *, colors: bool = True) -> Text:
         if not colors:
             text.append("its colors are off here; --json has the numbers")
         for share in (0.0, 0.25, 0.5, 0.75, 1.0) if colors else ():
-            text.append(f" {share * top:.3f} ", style=_style(share))
+            text.append(f" {share * top:.3f} ", style=color_style(share))
     rejections = sum(len(token.rejected) for token in reply.tokens)
     if rejections:
         text.append(f"\nunderlined: chosen after a rejection ({rejections} in all)")
     return text
 
 
-def _style(share: float) -> str:
+def color_style(share: float) -> str:
     """The color of a share of the scale, with an ink that stands out on it."""
     paper = color(share)
     ink = "white" if ink_on(paper) == "#fff" else "black"

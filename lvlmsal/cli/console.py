@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlmsal.escaping import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from lvlmsal.tables.table import Table
 
 
 UNFINISHED = 1
@@ -39,3 +43,22 @@ def print_json(content: Any) -> None:
     """Print content as JSON, for programs."""
     # an escape code that is spelled \uXXXX is the same text in JSON
     print(visible(json.dumps(content, indent=2, ensure_ascii=False), keep="\n"))
+
+
+def print_report(
+    tables: Sequence[Table], folder: Path, files: Sequence[str], notes: Sequence[str]
+) -> None:
+    """Print what an analysis found, and where it was written.
+
+    Args:
+        tables: Of the analysis.
+        folder: That it wrote into.
+        files: Names of the files there.
+        notes: What is missing, and why.
+    """
+    from lvlmsal.tables.terminal import terminal_document
+
+    console = new_console()
+    console.print(terminal_document(tables, [], console.width))
+    for line in [*notes, *(f"written: {folder / name}" for name in files)]:
+        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)

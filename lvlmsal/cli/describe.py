@@ -20,6 +20,9 @@ WORDS = {
     "has_second_stream": "second stream",
     "is_beam": "several beams",
     "uses_saliency": "saliency of each token",
+    "supervised": "fitted on labels",
+    "scaled": "scaled on the model's own answers",
+    "streams": "judges candidates before they are chosen",
 }
 """How a terminal calls the traits of a class."""
 

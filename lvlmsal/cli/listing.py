@@ -10,6 +10,7 @@ from lvlmsal.registry import (
     BENCHMARKS,
     CATALOG,
     DECODERS,
+    DETECTORS,
     INTERVENTIONS,
     METRICS,
     SCORERS,
@@ -21,6 +22,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "adapters": ADAPTERS,
     "decoders": DECODERS,
     "interventions": INTERVENTIONS,
+    "detectors": DETECTORS,
     "metrics": METRICS,
     "benchmarks": BENCHMARKS,
     "scorers": SCORERS,
@@ -34,6 +36,7 @@ GROUPS = {"methods": ("decoders", "interventions")}
 TRAITS = {
     "interventions": ("supports_beam", "supports_sgrs", "shares_prefix", "has_second_stream"),
     "decoders": ("is_beam", "uses_saliency", "shares_prefix"),
+    "detectors": ("supervised", "scaled", "streams"),
 }
 
 Entry = dict[str, Any]

@@ -1,1 +1,69 @@
 """Which words of an answer are wrong: detectors that share one pass, and what they find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lvlmsal.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lvlmsal.detection.attention_detectors import PAS, RAUQ, SVAR, Lookback
+    from lvlmsal.detection.base import Detector
+    from lvlmsal.detection.columns import READINGS, Columns, Need
+    from lvlmsal.detection.confidence import Entropy, LogProbability, Margin, Perplexity, Position
+    from lvlmsal.detection.early_lens import EarlyLens
+    from lvlmsal.detection.lens_detectors import ContextualLens, InternalConfidence, RowLens
+    from lvlmsal.detection.result import Detection, JudgedWord
+    from lvlmsal.detection.saliency_detectors import Saliency, SaliencyMagnitude
+
+__all__ = [
+    "PAS",
+    "RAUQ",
+    "READINGS",
+    "SVAR",
+    "Columns",
+    "ContextualLens",
+    "Detection",
+    "Detector",
+    "EarlyLens",
+    "Entropy",
+    "InternalConfidence",
+    "JudgedWord",
+    "LogProbability",
+    "Lookback",
+    "Margin",
+    "Need",
+    "Perplexity",
+    "Position",
+    "RowLens",
+    "Saliency",
+    "SaliencyMagnitude",
+]
+
+# Where each name is defined; a test compares it with the imports above and the registries.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Columns": ".columns",
+        "ContextualLens": ".lens_detectors",
+        "Detection": ".result",
+        "Detector": ".base",
+        "EarlyLens": ".early_lens",
+        "Entropy": ".confidence",
+        "InternalConfidence": ".lens_detectors",
+        "JudgedWord": ".result",
+        "LogProbability": ".confidence",
+        "Lookback": ".attention_detectors",
+        "Margin": ".confidence",
+        "Need": ".columns",
+        "PAS": ".attention_detectors",
+        "Perplexity": ".confidence",
+        "Position": ".confidence",
+        "RAUQ": ".attention_detectors",
+        "READINGS": ".columns",
+        "RowLens": ".lens_detectors",
+        "SVAR": ".attention_detectors",
+        "Saliency": ".saliency_detectors",
+        "SaliencyMagnitude": ".saliency_detectors",
+    },
+)

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack, overload
 
-from transformers import PreTrainedModel
+from PIL import Image
 from transformers.generation.streamers import BaseStreamer
 
-from lvlmsal.adapters import Loaded
-from lvlmsal.adapters.messages import Prompt, is_single, question_of, without_images
-from lvlmsal.adapters.prompts import check_text
+from lvlmsal.adapters.messages import Prompt, is_single, without_images
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model import MAX_NEW_TOKENS
 from lvlmsal.model.answer import Answer
-from lvlmsal.model.components import Spec, build
+from lvlmsal.model.components import Spec
 from lvlmsal.model.generation import generate_answers
 from lvlmsal.model.inputs import Images, images_of, one_entry_each, opened, opened_batch
+from lvlmsal.model.judging import Judging
 from lvlmsal.model.options import KNOWN, Edits, GenerateOptions, listed, refuse_others
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
 from lvlmsal.model.stream import AnswerStream
-from lvlmsal.registry import DECODERS, INTERVENTIONS
-from lvlmsal.saliency.diagnosing import diagnose_response
-from lvlmsal.saliency.options import SaliencyKeywords, SaliencyOptions
-from lvlmsal.saliency.report import SaliencyReport
 
 
-class Lvlm:
+class Lvlm(Judging):
     """A loaded model, its processor and its adapter.
 
     Made by :func:`lvlmsal.load`. ``model`` is a plain transformers model: whatever works with it
@@ -43,28 +38,6 @@ class Lvlm:
         card: the catalog's card, where it was loaded by a catalog name, or is a model of your own
             whose ``config._name_or_path`` is a checkpoint of the catalog.
     """
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.model: PreTrainedModel = loaded.model
-        self.processor = loaded.processor
-        self.adapter = loaded.adapter
-        self.card = loaded.card
-
-    def __repr__(self) -> str:
-        name = self.card.name if self.card is not None else type(self.model).__name__
-        return f"Lvlm({name}, {self.adapter.num_layers} layers, {self.model.device})"
-
-    def build_decoder(self, spec: Decoder | Spec) -> Decoder:
-        """A decoder from its name and options, on top of the checkpoint's own defaults."""
-        if isinstance(spec, Decoder):
-            return spec
-        return build(DECODERS, spec, self.card, self.model, stacklevel=3)
-
-    def build_intervention(self, spec: Intervention | Spec) -> Intervention:
-        """An intervention from its name and options, on top of the checkpoint's own defaults."""
-        if isinstance(spec, Intervention):
-            return spec
-        return build(INTERVENTIONS, spec, self.card, self.model, stacklevel=3)
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a str is a sequence of str: `is_single` tells
@@ -228,72 +201,15 @@ class Lvlm:
             answers += self.generate([pictures] * len(asked), asked, **options)
         return answers
 
-    def diagnose(
+    def _own_answer(
         self,
-        images: Images,
+        pictures: list[Image.Image],
         prompt: Prompt,
-        response: str | Sequence[int] | None = None,
-        *,
-        options: SaliencyOptions | None = None,
-        interventions: Edits = (),
-        max_new_tokens: int = MAX_NEW_TOKENS,
-        **saliency: Unpack[SaliencyKeywords],
-    ) -> SaliencyReport:
-        """Saliency of every token of an answer (Eq. 1-6).
-
-        One forward and one backward pass serve the whole answer, or each block of a long one;
-        ``norm="matrix"`` takes a backward pass a token.
-
-        Args:
-            images: as in :meth:`generate`.
-            prompt: the question, or messages.
-            response: the answer to judge, as text or token ids; the model's own greedy answer by
-                default.
-            options: which saliency.
-            interventions: edits under which the answer is judged; one or a list of them, as in
-                :meth:`generate`.
-            max_new_tokens: length limit of the model's own answer.
-            saliency: options by name, such as ``row="candidate"`` or ``layers="0.25:0.75"``.
-
-        Raises:
-            UnknownName: an unknown option.
-            ValueError: the answer holds no token, or an option has no such value.
-        """
-        chosen = (options or SaliencyOptions()).but(**saliency)
-        edits = [self.build_intervention(spec) for spec in listed(interventions)]
-        images, prompt = images_of(prompt, images), without_images(prompt)
-        pictures = opened(images, max_pixels=self.adapter.max_image_pixels)
-        if response is None:
-            answer = self.generate(
-                pictures, prompt, interventions=edits, max_new_tokens=max_new_tokens
-            )
-            ids = answer.token_ids
-        elif isinstance(response, str):
-            check_text(response, "the response")
-            ids = list(self.adapter.tokenizer(response, add_special_tokens=False)["input_ids"])
-        else:
-            ids = list(response)
-        if not ids:
-            raise ValueError("the response holds no token, so there is nothing to diagnose")
-        return diagnose_response(
-            self.adapter,
-            self.adapter.encode([pictures], [prompt]),
-            ids,
-            chosen,
-            prompt=question_of(prompt),
-            interventions=edits,
-            images=pictures,
-        )
-
-    def _diagnoses(
-        self,
-        entries: Sequence[Any],
-        questions: Sequence[Prompt],
-        decoder: Decoder,
         interventions: Sequence[Intervention],
-    ) -> list[Callable[..., SaliencyReport]]:
-        """What judges an answer to each question, as its decoder would."""
-        judge = partial(
-            self.diagnose, interventions=interventions, options=decoder.saliency_options()
+        max_new_tokens: int,
+    ) -> list[int]:
+        """See the base class."""
+        answer = self.generate(
+            pictures, prompt, interventions=interventions, max_new_tokens=max_new_tokens
         )
-        return [partial(judge, *pair) for pair in zip(entries, questions, strict=True)]
+        return answer.token_ids

@@ -104,7 +104,7 @@ def block_saliency(
     def run(input_ids: Tensor, kwargs: dict[str, Any]) -> tuple[ResponseRows, bool]:
         layers = resolve_layers(options.layers, adapter.num_layers)
         stream = RecordingStream(adapter.model, session, input_ids, kwargs, layers)
-        most = block_size or _rows_per_block(adapter, response.shape, layers, input_ids)
+        most = block_size or rows_per_block(adapter, response.shape, layers, input_ids)
         walked = _walked(stream, response.to(input_ids), options, most)
         return walked, stream.prefix_sees_last
 
@@ -184,7 +184,7 @@ def _keep_confidence(found: ResponseRows, start: int, logits: Tensor, tokens: Te
     found.entropies[where] = torch.special.entr(logs.exp()).sum(-1).to(found.entropies)
 
 
-def _rows_per_block(
+def rows_per_block(
     adapter: ModelAdapter, response: Sequence[int], layers: Sequence[int], prompt: Tensor
 ) -> int:
     """How many rows the graph of a block may have: an estimate from the decoder's shape."""

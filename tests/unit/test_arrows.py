@@ -63,6 +63,7 @@ FOR_TYPES_ONLY = {
         "lvlmsal.benchmarks.base",
         "lvlmsal.benchmarks.scorer",
         "lvlmsal.decoders.base",
+        "lvlmsal.detection.base",
         "lvlmsal.interventions.base",
         "lvlmsal.metrics.base",
     },

@@ -21,6 +21,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "lvlmsal.adapters": ("ADAPTERS",),
     "lvlmsal.benchmarks": ("BENCHMARKS", "SCORERS"),
     "lvlmsal.decoders": ("DECODERS",),
+    "lvlmsal.detection": ("DETECTORS",),
     "lvlmsal.evaluation": (),
     "lvlmsal.interventions": ("INTERVENTIONS",),
     "lvlmsal.metrics": ("METRICS",),

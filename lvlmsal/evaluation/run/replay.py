@@ -1,9 +1,9 @@
-"""The saliency of the answers that a run recorded: its models judge them once more."""
+"""The answers that a run recorded, with their models, which judge them once more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
@@ -18,6 +18,7 @@ from lvlmsal.evaluation.results.records import Record, read_records
 from lvlmsal.evaluation.run.environment import describe_environment, describe_model
 from lvlmsal.evaluation.run.evaluate import load_model
 from lvlmsal.evaluation.run.notes import as_begun
+from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.progress import Progress
 from lvlmsal.saliency.options import SaliencyOptions
@@ -25,34 +26,45 @@ from lvlmsal.saliency.report import SaliencyReport
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """A recorded answer with its saliency.
+class RecordedAnswer:
+    """A recorded answer and the model that gave it.
 
     Attributes:
         record: Its line of ``records.jsonl``.
         sample: What was asked.
-        report: The saliency of the recorded tokens, under the interventions that made them.
         lvlm: The model.
         model: What the config calls it.
         method: Name of the method.
         benchmark: Where the sample comes from.
+        interventions: Under which it was given.
         own: Which saliency the decoder computed itself, which is that of the record's tokens; None
             where it computes none.
     """
 
     record: Record
     sample: Sample
-    report: SaliencyReport
     lvlm: Lvlm
     model: str
     method: str
     benchmark: Benchmark
+    interventions: Sequence[Intervention] = ()
     own: SaliencyOptions | None = None
 
     @property
     def cell(self) -> tuple[str, str, str]:
         """Model, method and label of the benchmark: what answers are compared within."""
         return self.model, self.method, str(self.record["benchmark"])
+
+
+@dataclass(frozen=True)
+class Replayed(RecordedAnswer):
+    """A recorded answer with its saliency.
+
+    Attributes:
+        report: The saliency of the recorded tokens, under the interventions that made them.
+    """
+
+    report: SaliencyReport = field(kw_only=True)
 
 
 def replay(
@@ -90,6 +102,48 @@ def replay(
         ConfigError: The run has no such model, method or benchmark, its config needs something that
             is no longer there, or samples or weights have changed since.
     """
+    found = recorded_answers(
+        run, models=models, methods=methods, benchmarks=benchmarks, limit=limit, lvlms=lvlms
+    )
+    return (_diagnosed(one, options) for one in found)
+
+
+def _diagnosed(found: RecordedAnswer, options: SaliencyOptions | None) -> Replayed:
+    report = found.lvlm.diagnose(
+        list(found.sample.images),
+        found.sample.prompt,
+        found.record["token_ids"],
+        options=options or found.own,
+        interventions=found.interventions,
+    )
+    return Replayed(**{f.name: getattr(found, f.name) for f in fields(found)}, report=report)
+
+
+def recorded_answers(
+    run: Path | str,
+    *,
+    models: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    benchmarks: Sequence[str] | None = None,
+    limit: int | None = None,
+    lvlms: Mapping[str, Lvlm] | None = None,
+) -> Iterator[RecordedAnswer]:
+    """The answers of a run with the models that gave them, which are loaded for it.
+
+    Args:
+        run: A run folder that `evaluate` has finished.
+        models: Names of models, all by default; likewise the next two.
+        methods: Names of methods.
+        benchmarks: Labels of benchmarks.
+        limit: Take at most this many samples of each model, method and benchmark: the first ones.
+        lvlms: Models that are already loaded, by name.
+
+    Returns:
+        One entry an answer, in the order and with the bar of `replay`.
+
+    Raises:
+        DataError, ConfigError: As `replay`.
+    """
     run = Path(run)
     for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
         if not (run / name).is_file():
@@ -106,7 +160,7 @@ def replay(
         environment = describe_environment(plan, manifests, device)
         refuse_changes(run, environment, manifests, begun=begun)
 
-    def judged(progress: Progress) -> Iterator[Replayed]:
+    def walked(progress: Progress) -> Iterator[RecordedAnswer]:
         for model in plan.config.models:
             mine = [(cell, found) for cell, found in work if cell.model is model]
             if not mine:
@@ -120,28 +174,21 @@ def replay(
             refuse_changes(run, environment, manifests, begun=begun)
             for cell, found in mine:
                 for sample, record in found:
-                    report = lvlm.diagnose(
-                        list(sample.images),
-                        sample.prompt,
-                        record["token_ids"],
-                        options=options or cell.decoder.saliency_options(),
-                        interventions=cell.interventions,
-                    )
-                    yield Replayed(
+                    yield RecordedAnswer(
                         record,
                         sample,
-                        report,
                         lvlm,
                         model.name,
                         cell.method,
                         cell.benchmark,
+                        cell.interventions,
                         cell.decoder.saliency_options(),
                     )
                     progress.advance()
 
-    def shown() -> Iterator[Replayed]:
+    def shown() -> Iterator[RecordedAnswer]:
         with Progress("judging answers", sum(len(found) for _, found in work)) as progress:
-            yield from judged(progress)
+            yield from walked(progress)
 
     return shown()
 

@@ -14,11 +14,11 @@ from lvlmsal.analysis.labels import (
     chair_vocabulary,
     object_labels,
     object_mentions,
-    token_intervals,
 )
 from lvlmsal.benchmarks.chair.benchmark import Chair
 from lvlmsal.benchmarks.chair.counts import chair_counts
 from lvlmsal.benchmarks.pope.benchmark import Pope
+from lvlmsal.detection.words import token_intervals
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 

@@ -37,7 +37,7 @@ def answer(tiny: Lvlm, report: SaliencyReport) -> Replayed:
     said = replace(report, tokens=TOKENS, text="".join(TOKENS))
     sample = Sample("7", (), "What?", ["hot dog"], group="image 7")
     record: dict[str, Any] = {"benchmark": "chair"}
-    return Replayed(record, sample, said, tiny, "m", "greedy", Chair(root="anywhere"))
+    return Replayed(record, sample, tiny, "m", "greedy", Chair(root="anywhere"), report=said)
 
 
 def test_a_row_holds_the_first_token_of_a_mention(answer: Replayed) -> None:

@@ -1,0 +1,115 @@
+"""Mentions of objects with their labels and what every detector says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+
+from lvlmsal.analysis.labels import object_mentions
+from lvlmsal.analysis.output import Cell, write_csv
+from lvlmsal.detection.judge import Judge
+from lvlmsal.detection.lens import Lens
+from lvlmsal.detection.recording import record
+from lvlmsal.evaluation.run.replay import RecordedAnswer
+from lvlmsal.metrics.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class DetectedMention:
+    """One mention of an object, judged at its first token.
+
+    Attributes:
+        model: Name of the model.
+        method: Name of the method.
+        benchmark: Label of the benchmark.
+        sample: Id of the sample.
+        image: What samples about the same image share.
+        object: Name of the object.
+        index: Of the mention's first token in the answer.
+        earlier: How often the answer had named the object before.
+        wrong: Whether it is not in the image.
+        scores: Of each detector, larger is worse.
+    """
+
+    model: str
+    method: str
+    benchmark: str
+    sample: str
+    image: str
+    object: str
+    index: int
+    earlier: int
+    wrong: bool
+    scores: Mapping[str, float]
+
+    @property
+    def cell(self) -> Cell:
+        """Model, method and benchmark."""
+        return self.model, self.method, self.benchmark
+
+
+@dataclass(frozen=True)
+class _Spelled:
+    """An answer as `object_mentions` reads it."""
+
+    text: str
+    tokens: Sequence[str]
+
+
+def detected_mentions(
+    answer: RecordedAnswer, vocabulary: Vocabulary, judges: Mapping[str, Judge], lens: Lens | None
+) -> list[DetectedMention]:
+    """The mentions of one answer, from one pass that serves all detectors.
+
+    Args:
+        answer: A recorded one; it is judged under the interventions that made it.
+        vocabulary: That of the benchmark.
+        judges: The detectors by name.
+        lens: Of the model.
+    """
+    adapter, ids = answer.lvlm.adapter, list(answer.record["token_ids"])
+    spelled = _Spelled(adapter.decode(ids), adapter.token_texts(ids))
+    mentions = object_mentions(spelled, answer.sample.target, vocabulary)
+    if not mentions:
+        return []
+    columns = record(
+        adapter,
+        adapter.encode([list(answer.sample.images)], [answer.sample.prompt]),
+        torch.tensor([ids]),
+        [need for judge in judges.values() for need in judge.needs],
+        lens=lens,
+        interventions=answer.interventions,
+    ).of(0)
+    scores = {name: judge.scores(columns).tolist() for name, judge in judges.items()}
+    found: list[DetectedMention] = []
+    for mention in mentions:
+        found.append(
+            DetectedMention(
+                *answer.cell,
+                answer.sample.id,
+                answer.sample.group,
+                mention.name,
+                mention.start,
+                sum(one.object == mention.name for one in found),
+                mention.hallucinated,
+                {name: values[mention.start] for name, values in scores.items()},
+            )
+        )
+    return found
+
+
+def write_detected(path: Path, mentions: Sequence[DetectedMention]) -> None:
+    """Write mentions as CSV: labels as 1 (wrong) and 0, scores with nine digits."""
+    names = list(dict.fromkeys(name for mention in mentions for name in mention.scores))
+    held = [field.name for field in fields(DetectedMention) if field.name != "scores"]
+    write_csv(
+        path,
+        [*held, *names],
+        (
+            [*(getattr(mention, name) for name in held), *map(mention.scores.get, names)]
+            for mention in mentions
+        ),
+    )

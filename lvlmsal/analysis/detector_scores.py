@@ -1,0 +1,203 @@
+"""How well detectors tell wrong mentions from right ones, on the same mentions and images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lvlmsal.analysis.detector_mentions import DetectedMention
+from lvlmsal.analysis.mlp import FOLDS, image_folds
+from lvlmsal.metrics.risk_coverage import aurc, prediction_rejection_ratio, tied
+from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals
+from lvlmsal.statistics.bootstrap import group_numbers
+from lvlmsal.statistics.calibration import fit_isotonic
+from lvlmsal.statistics.intervals import Interval
+
+REFERENCE: Final = "log-probability"
+"""The detector from which every other one has to gain."""
+
+REPETITION: Final = "repetition"
+"""Baseline: 1 / (1 + how often the object was named before)."""
+
+FALSE_ALARMS: Final = 0.05
+"""Share of right mentions that may be flagged, for the recall."""
+
+
+@dataclass(frozen=True)
+class DetectorScores:
+    """How well one detector ranks the first mentions of objects.
+
+    Attributes:
+        detector: Its name.
+        auroc: That a wrong mention ranks above a right one, with an interval over images.
+        gain: AUROC minus that of `REFERENCE` on the same resamples; None for that one, or without
+            it.
+        every: AUROC over all mentions, repeated ones included.
+        precision: Average precision of the wrong class; by chance it is the base rate.
+        aurc: Area under the risk-coverage curve.
+        ratio: Prediction-rejection ratio.
+        recall: Share of wrong mentions that is flagged where `FALSE_ALARMS` of the right ones are.
+        ece: Expected calibration error of chances that were fitted on other images (isotonic, five
+            folds); nan where there are too few.
+    """
+
+    detector: str
+    auroc: Interval
+    gain: Interval | None
+    every: Interval
+    precision: float
+    aurc: float
+    ratio: float
+    recall: float
+    ece: float
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """All detectors on the mentions of one model, method and benchmark.
+
+    Attributes:
+        mentions: Number of first mentions that every detector judges.
+        wrong: How many of them are wrong.
+        images: In how many images.
+        left_out: First mentions that some detector cannot judge.
+        best: AURC of a perfect order.
+        detectors: Their scores, the highest AUROC first.
+    """
+
+    mentions: int
+    wrong: int
+    images: int
+    left_out: int
+    best: float
+    detectors: list[DetectorScores]
+
+    @property
+    def base_rate(self) -> float:
+        """Share of wrong mentions; nan without mentions."""
+        return self.wrong / self.mentions if self.mentions else math.nan
+
+
+def score_detectors(
+    mentions: Sequence[DetectedMention], *, draws: int = 2000, seed: int = 0
+) -> CellScores:
+    """Score every detector on the same mentions.
+
+    Of an object that an answer names several times the first mention counts: the later ones are
+    almost free for a language model, and all scores look better on them. Whole images are resampled
+    and put into folds.
+
+    Args:
+        mentions: Of one model, method and benchmark.
+        draws: Number of resamples of the images.
+        seed: Of resamples and folds.
+    """
+    first = [mention for mention in mentions if not mention.earlier]
+    judged = [mention for mention in first if _is_judged(mention)]
+    every = [mention for mention in mentions if _is_judged(mention)]
+    wrong, images = [m.wrong for m in judged], [m.image for m in judged]
+    scores = _columns(judged)
+    aurocs = auroc_intervals(scores, wrong, images, draws=draws, seed=seed)
+    gains: Mapping[str, Interval] = {}
+    if REFERENCE in scores:
+        gains = auroc_differences(scores, REFERENCE, wrong, images, draws=draws, seed=seed)
+    of_all = auroc_intervals(
+        _columns(every), [m.wrong for m in every], [m.image for m in every], draws=draws, seed=seed
+    )
+    labels = torch.tensor(wrong, dtype=torch.bool)
+    found = [
+        DetectorScores(
+            name,
+            aurocs[name],
+            _turned(gains.get(name)),
+            of_all[name],
+            *_figures(torch.tensor(values, dtype=torch.float64), labels, images, seed),
+        )
+        for name, values in scores.items()
+    ]
+    found.sort(key=lambda entry: -entry.auroc.value)
+    best = aurc(labels.double(), labels)
+    return CellScores(
+        len(judged), sum(wrong), len(set(images)), len(first) - len(judged), best, found
+    )
+
+
+def _is_judged(mention: DetectedMention) -> bool:
+    return not any(math.isnan(score) for score in mention.scores.values())
+
+
+def _columns(mentions: Sequence[DetectedMention]) -> dict[str, list[float]]:
+    """Scores by detector, and the baseline that no detector can know."""
+    names = mentions[0].scores if mentions else ()
+    found = {name: [mention.scores[name] for mention in mentions] for name in names}
+    return found | {REPETITION: [1 / (1 + mention.earlier) for mention in mentions]}
+
+
+def _turned(interval: Interval | None) -> Interval | None:
+    """The negative of a difference."""
+    if interval is None:
+        return None
+    return Interval(-interval.value, -interval.high, -interval.low, interval.n)
+
+
+def _figures(
+    scores: Tensor, wrong: Tensor, images: Sequence[Hashable], seed: int
+) -> tuple[float, float, float, float, float]:
+    """Average precision, AURC, rejection ratio, recall and calibration error."""
+    # deferred: torchmetrics imports transformers
+    from torchmetrics.functional.classification import (
+        binary_average_precision,
+        binary_calibration_error,
+        binary_sensitivity_at_specificity,
+    )
+
+    if wrong.all() or not wrong.any():
+        return math.nan, aurc(scores, wrong), math.nan, math.nan, math.nan
+    # torchmetrics takes what leaves [0, 1] for logits and rounds it; ranks keep the order exactly
+    ranks = tied(scores)[1].double()
+    ranks = ranks / ranks.max().clamp_min(1)
+    recall, _ = binary_sensitivity_at_specificity(
+        ranks, wrong.int(), min_specificity=1 - FALSE_ALARMS
+    )
+    chances = out_of_fold_chances(scores, wrong, images, seed=seed)
+    ece = math.nan
+    if chances is not None:
+        ece = float(binary_calibration_error(chances, wrong.int(), n_bins=10))
+    return (
+        float(binary_average_precision(ranks, wrong.int())),
+        aurc(scores, wrong),
+        prediction_rejection_ratio(scores, wrong),
+        float(recall),
+        ece,
+    )
+
+
+def out_of_fold_chances(
+    scores: Tensor, wrong: Tensor, images: Sequence[Hashable], *, folds: int = FOLDS, seed: int = 0
+) -> Tensor | None:
+    """The chance that each mention is wrong, by isotonic regression on the other images.
+
+    Args:
+        scores: Shape (N,), larger is worse.
+        wrong: Labels, shape (N,).
+        images: What each mention belongs to; all of one image are in one fold.
+        folds: In how many parts the images are cut.
+        seed: Of the folds.
+
+    Returns:
+        Shape (N,); None where fewer than `folds` images have mentions of a kind.
+    """
+    index, count = group_numbers(images)
+    if min(len(set(index[kind].tolist())) for kind in (wrong, ~wrong)) < folds:
+        return None
+    owner = torch.tensor(image_folds(index, ~wrong, count, folds, seed))[index]
+    chances = torch.empty(len(scores), dtype=torch.float64)
+    for fold in range(folds):
+        test = owner == fold
+        chances[test] = fit_isotonic(scores[~test].double(), wrong[~test])(scores[test].double())
+    return chances

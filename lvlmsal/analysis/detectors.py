@@ -1,0 +1,199 @@
+"""``lvlmsal detect compare``: every detector on the answers of a run, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lvlmsal.analysis.described_run import describe
+from lvlmsal.analysis.detector_mentions import (
+    DetectedMention,
+    detected_mentions,
+    write_detected,
+)
+from lvlmsal.analysis.detector_scores import (
+    FALSE_ALARMS,
+    REFERENCE,
+    CellScores,
+    DetectorScores,
+    score_detectors,
+)
+from lvlmsal.analysis.output import (
+    Cell,
+    Line,
+    interval_cell,
+    new_table,
+    numbers,
+    title_of,
+    write_csv,
+)
+from lvlmsal.detection.judge import Judge, make_judge
+from lvlmsal.detection.lens import Lens
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.evaluation.config.source import ConfigSource
+from lvlmsal.evaluation.results.folder import write_json
+from lvlmsal.evaluation.results.records import finite
+from lvlmsal.evaluation.run.replay import recorded_answers
+from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.registry import DETECTORS
+from lvlmsal.tables.table import Table
+
+
+@dataclass(frozen=True)
+class DetectorComparison:
+    """What `compare_detectors` found.
+
+    Attributes:
+        folder: Where tables lie.
+        mentions: One for each mention of an object.
+        cells: Scores of each model, method and benchmark.
+        files: Names of the files in the folder.
+        notes: What is missing, and why.
+    """
+
+    folder: Path
+    mentions: list[DetectedMention]
+    cells: dict[Cell, CellScores]
+    files: list[str]
+    notes: list[str]
+
+    def tables(self) -> list[Table]:
+        """One table for each model, method and benchmark, for a terminal."""
+        return [_table(cell, found) for cell, found in self.cells.items()]
+
+
+def compare_detectors(
+    config: ConfigSource,
+    overrides: Iterable[str] = (),
+    *,
+    out: Path | None = None,
+    detectors: Sequence[str] = (),
+    scalings: Path | None = None,
+    lvlms: Mapping[str, Lvlm] | None = None,
+    draws: int = 2000,
+) -> DetectorComparison:
+    """Judge the objects in a run's descriptions by every detector, and score these by CHAIR.
+
+    Args:
+        config: An ordinary config with a CHAIR benchmark; answers that are missing are given.
+        overrides: Texts ``key=value``.
+        out: Folder for tables; by default ``analysis/detectors`` in the run folder.
+        detectors: Names; all by default.
+        scalings: Folder with a file ``<model>.json`` for each model, as ``lvlmsal fit`` writes
+            them; by default those that are shipped.
+        lvlms: Models that are already loaded, by name.
+        draws: Number of resamples of the images.
+
+    Raises:
+        ConfigError: The config is wrong or asks for no descriptions.
+        DataError, UnsupportedError: A file of scalings is missing, damaged or another model's.
+    """
+    run = describe(config, overrides, lvlms=lvlms)
+    folder = run.output("detectors", out)
+    names = list(detectors or DETECTORS)
+    judges: dict[str, dict[str, Judge]] = {}
+    lenses: dict[str, Lens | None] = {}
+    mentions, notes = [], []
+    for answer in recorded_answers(run.folder, benchmarks=list(run.vocabularies), lvlms=lvlms):
+        if answer.model not in judges:
+            file = None if scalings is None else scalings / f"{answer.model}.json"
+            judges[answer.model], missing = _judges(names, answer.lvlm, file)
+            notes += [f"{answer.model}: {note}" for note in missing]
+            found = (judge.lens(answer.lvlm.adapter) for judge in judges[answer.model].values())
+            lenses[answer.model] = next((lens for lens in found if lens is not None), None)
+        vocabulary = run.vocabularies[answer.record["benchmark"]]
+        mentions += detected_mentions(
+            answer, vocabulary, judges[answer.model], lenses[answer.model]
+        )
+    by_cell: dict[Cell, list[DetectedMention]] = {}
+    for mention in mentions:
+        by_cell.setdefault(mention.cell, []).append(mention)
+    cells = {cell: score_detectors(part, draws=draws) for cell, part in by_cell.items()}
+    write_detected(folder / "mentions.csv", mentions)
+    write_json(
+        folder / "summary.json",
+        finite(
+            [
+                {
+                    **dict(zip(("model", "method", "benchmark"), cell, strict=True)),
+                    **asdict(found),
+                    "base_rate": found.base_rate,
+                }
+                for cell, found in cells.items()
+            ]
+        ),
+    )
+    _write_summary(folder / "summary.csv", cells)
+    files = ["mentions.csv", "summary.json", "summary.csv"]
+    return DetectorComparison(folder, mentions, cells, files, notes)
+
+
+def _judges(
+    names: Sequence[str], lvlm: Lvlm, file: Path | None
+) -> tuple[dict[str, Judge], list[str]]:
+    """The detectors fitted to a model, and which of them cannot be had."""
+    found, notes = {}, []
+    scaling = {} if file is None else {"scaling": str(file)}
+    for name in names:
+        try:
+            found[name] = make_judge({"name": name, **scaling}, lvlm.adapter)
+        except UnsupportedError as error:
+            if file is not None:
+                raise
+            notes.append(f"{name} is left out: {error}")
+    return found, notes
+
+
+def _write_summary(path: Path, cells: Mapping[Cell, CellScores]) -> None:
+    figures = ("precision", "aurc", "ratio", "recall", "ece")
+    write_csv(
+        path,
+        [
+            *("model", "method", "benchmark", "mentions", "wrong", "images", "detector"),
+            *("auroc", "auroc_low", "auroc_high", "gain", "gain_low", "gain_high"),
+            *figures,
+            *("auroc_all", "auroc_all_low", "auroc_all_high"),
+        ],
+        (
+            [
+                *cell,
+                *(found.mentions, found.wrong, found.images, entry.detector),
+                *numbers(entry.auroc),
+                *numbers(entry.gain),
+                *(getattr(entry, name) for name in figures),
+                *numbers(entry.every),
+            ]
+            for cell, found in cells.items()
+            for entry in found.detectors
+        ),
+    )
+
+
+def _table(cell: Cell, found: CellScores) -> Table:
+    title = (
+        f"{title_of(cell)}: {found.mentions} first mentions in {found.images} images, "
+        f"{found.wrong} wrong (base rate {found.base_rate:.3f}, best AURC {found.best:.4f})"
+    )
+    heads = (
+        *("detector", "AUROC", f"minus {REFERENCE}", "AP", "AURC"),
+        *(f"recall at {FALSE_ALARMS:.0%} false alarms", "ECE", "AUROC, all mentions", "cost"),
+    )
+    return new_table(title, heads, [_line(entry) for entry in found.detectors])
+
+
+def _line(entry: DetectorScores) -> Line:
+    known = entry.detector in DETECTORS
+    return [
+        entry.detector,
+        interval_cell(entry.auroc),
+        interval_cell(entry.gain, "+"),
+        f"{entry.precision:.3f}",
+        f"{entry.aurc:.4f}",
+        f"{entry.recall:.3f}",
+        f"{entry.ece:.3f}",
+        f"{entry.every.value:.3f}",
+        (f"+ {passes}" if (passes := DETECTORS.get(entry.detector).passes) else "")
+        if known
+        else "",
+    ]

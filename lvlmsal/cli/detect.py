@@ -1,0 +1,227 @@
+"""``lvlmsal detect`` and ``lvlmsal fit``: words that are probably wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from lvlmsal.cli.commands import Commands, WithSettings, whole_number
+from lvlmsal.cli.console import new_console, print_json, print_report, say
+from lvlmsal.errors import ConfigError, DataError, UnknownName, close_matches
+from lvlmsal.escaping import visible
+from lvlmsal.model import MAX_NEW_TOKENS
+from lvlmsal.registry import DETECTORS
+
+if TYPE_CHECKING:
+    from lvlmsal.detection.result import Detection
+
+
+class _DetectCommands(Commands):
+    """``lvlmsal detect IMAGE PROMPT``, and what else there is to do with detectors."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take a first word that is not a command, nor a misspelled one, as an image."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known:
+            if close_matches(args[0], known) and not Path(args[0]).exists():
+                raise UnknownName("command or image", args[0], known)
+            args = ["image", *args]
+        return super().resolve_command(ctx, args)
+
+
+detect_app = typer.Typer(cls=_DetectCommands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Config = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG",
+        help="Config of a run with the benchmark chair: YAML file, name of a packaged one, or run "
+        "folder.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Such as benchmarks.chair.limit=50"),
+]
+
+
+@detect_app.command("image", epilog="lvlmsal detect photo.jpg 'Describe this image.' --share 0.05")
+def detect_image(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Catalog name (lvlmsal list checkpoints), hub id or folder."
+        ),
+    ] = "pocket-llava",
+    answer: Annotated[
+        str | None, typer.Option(help="Answer to judge; by default the model's own.")
+    ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Detector (lvlmsal list detectors), or a file of lvlmsal fit."
+        ),
+    ] = "default",
+    words: Annotated[
+        str | None,
+        typer.Option(help="Judged words: coco, or a vocabulary file; by default the model's."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Flag words of this risk and above it.")
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(help="Flag what is among this share of the model's own mentions."),
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(parser=whole_number(1), metavar="N", help="Length limit of the answer.")
+    ] = MAX_NEW_TOKENS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the answer as an HTML page.")] = None,
+) -> None:
+    """Color the words of an answer by the risk that they are wrong; flagged ones are underlined."""
+    problems = [
+        f"--{name} {value}: expected a number from 0 to 1"
+        for name, value in (("threshold", threshold), ("share", share))
+        if value is not None and not 0 <= value <= 1
+    ]
+    if threshold is not None and share is not None:
+        problems.append("--threshold and --share are two ways to choose: give one of them")
+    if html is not None and not html.parent.is_dir():
+        problems.append(f"--html {html}: there is no folder {html.parent}")
+    if not detector.endswith(".json") and detector not in ("default", *DETECTORS):
+        problems.append(f"--detector: {UnknownName('detector', detector, list(DETECTORS))}")
+    if problems:
+        raise ConfigError(problems)
+    from lvlmsal.adapters import open_image
+    from lvlmsal.model.loading import load
+
+    open_image(image)
+    found = load(model).detect(
+        image,
+        prompt,
+        answer,
+        detector=detector,
+        words=words,
+        max_new_tokens=max_new_tokens,
+    )
+    if threshold is not None or share is not None:
+        found = found.flag(threshold=threshold, share=share)
+    if html is not None:
+        try:
+            html.write_text(found.html(), encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"cannot be written: {error.strerror}", path=html) from error
+    if as_json:
+        print_json(found.to_dict())
+        return
+    console = new_console()
+    seen = console.color_system is not None and not console.no_color
+    console.print(colored(found, colors=seen))
+    if html is not None:
+        say(f"written: {html}")
+
+
+@detect_app.command("compare", cls=WithSettings, epilog="lvlmsal detect compare detect")
+def detect_compare(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Detector; may be given repeatedly. All by default."),
+    ] = None,
+    scalings: Annotated[
+        Path | None,
+        typer.Option(help="Folder that lvlmsal fit wrote; by default the shipped scalings."),
+    ] = None,
+) -> None:
+    """Judge the objects in a run's descriptions by every detector, and score these by CHAIR.
+
+    All detectors share one pass an answer. An existing run is read; missing answers are generated
+    first.
+    """
+    _refuse_unknown(detector or [])
+    from lvlmsal.evaluation.config.stated import refuse_misstated
+
+    refuse_misstated(config, overrides or [])
+    from lvlmsal.analysis.detectors import compare_detectors
+
+    found = compare_detectors(
+        config, overrides or [], out=out, detectors=detector or (), scalings=scalings
+    )
+    print_report(found.tables(), found.folder, found.files, found.notes)
+
+
+def fit(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Detector to scale; may be given repeatedly. All by default."
+        ),
+    ] = None,
+) -> None:
+    """Scale detectors on the answers of models, which need no labels: one JSON file a model.
+
+    An existing run is read; missing answers are generated first.
+    """
+    _refuse_unknown(detector or [])
+    from lvlmsal.evaluation.config.stated import refuse_misstated
+
+    refuse_misstated(config, overrides or [])
+    from lvlmsal.analysis.scalings import fit_scalings
+
+    for path in fit_scalings(config, overrides or [], out=out, detectors=detector or ()):
+        say(f"written: {path}")
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    for name in names:
+        if name not in DETECTORS:
+            raise UnknownName("detector", name, list(DETECTORS))
+
+
+def colored(found: Detection, *, colors: bool = True) -> Text:
+    """The answer with its judged words on a background that is the darker the higher their risk.
+
+    Args:
+        found: What was detected.
+        colors: Whether colors will be seen; where not, the risk stands behind each word.
+    """
+    from lvlmsal.cli.ask import color_style
+
+    text, at = Text(), 0
+    for word in found.words:
+        text.append(visible(found.text[at : word.start], keep="\n\t"))
+        style = "" if word.risk is None else color_style(1 - word.risk)
+        text.append(
+            visible(word.text, keep="\n\t"), style=f"{style} underline" if word.flagged else style
+        )
+        if word.risk is not None and not colors:
+            text.append(f" ({word.risk:.2f}{', flagged' if word.flagged else ''})")
+        at = word.end
+    text.append(visible(found.text[at:], keep="\n\t"))
+    kind = "share of the model's own mentions that score lower" if found.scaled else "as it stands"
+    text.append(f"\n\nrisk by {found.detector}, {kind}: ")
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0) if colors else ():
+        text.append(f" {share:.2f} ", style=color_style(1 - share))
+    flagged = sum(word.flagged for word in found.words)
+    text.append(
+        f"\n{'underlined' if colors else 'flagged'}: {flagged} of {len(found.words)} judged words, "
+        f"from {found.threshold:.3g} on"
+    )
+    return text

@@ -1,0 +1,160 @@
+"""How high a number is for a model: risks as shares of the model's own mentions below it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import torch
+from torch import Tensor
+
+from lvlmsal.detection.base import Detector
+from lvlmsal.registry import options_of
+
+KNOTS: Final = 199
+"""Scores that a scaling keeps: those below which 0.5 %, 1 %, ... of the own mentions lie."""
+
+LARGEST: Final = 1 - 1e-6
+"""Largest risk, so that a threshold of 1 flags nothing."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What a detector makes of a model's own mentions, of which nobody has said what is wrong.
+
+    Attributes:
+        detector: its name.
+        options: its options.
+        features: names of its features, in their order.
+        mean: of each feature.
+        deviation: standard deviation of each.
+        scores: ascending, evenly spaced quantiles of the score; see `KNOTS`.
+        mentions: how many own mentions it was made from.
+        answers: in how many answers.
+    """
+
+    detector: str
+    options: dict[str, Any]
+    features: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    scores: tuple[float, ...]
+    mentions: int
+    answers: int
+
+    @classmethod
+    def fitted(cls, detector: Detector, features: Tensor, answers: int) -> Self:
+        """Scale a detector on its features of own mentions, shape (mentions, features).
+
+        Raises:
+            ValueError: there are fewer than two of them, or a feature is the same for all.
+        """
+        values = features.double()
+        if len(values) < 2:
+            raise ValueError(f"a scaling needs at least 2 mentions, got {len(values)}")
+        mean, deviation = values.mean(0), values.std(0)
+        if bool((deviation == 0).any()):
+            same = [n for n, d in zip(detector.feature_names, deviation, strict=True) if d == 0]
+            raise ValueError(f"{', '.join(same)} of {detector.name}: the same for all mentions")
+        scores = ((values - mean) / deviation).sum(-1)
+        shares = torch.arange(1, KNOTS + 1, dtype=torch.float64) / (KNOTS + 1)
+        return cls(
+            detector.name,
+            options_of(detector),
+            detector.feature_names,
+            tuple(map(_short, mean.tolist())),
+            tuple(map(_short, deviation.tolist())),
+            tuple(map(_short, torch.quantile(scores, shares).tolist())),
+            len(values),
+            answers,
+        )
+
+    def fits(self, detector: Detector) -> bool:
+        """Whether it is one of this detector under these options."""
+        return (self.detector, self.options, self.features) == (
+            detector.name,
+            options_of(detector),
+            detector.feature_names,
+        )
+
+    def score(self, features: Tensor) -> Tensor:
+        """The sum of the scaled features, shape (tokens..., features) to (tokens...)."""
+        mean, deviation = (features.new_tensor(v) for v in (self.mean, self.deviation))
+        return ((features - mean) / deviation).sum(-1)
+
+    def risk(self, scores: Tensor) -> Tensor:
+        """The share of own mentions that score lower, from 0 to `LARGEST`; ties count half.
+
+        Between two knots it is a straight line, beyond the last ones it nears 0 and 1.
+        """
+        knots = scores.new_tensor(self.scores)
+        count = len(knots)
+        values = scores.contiguous()
+        low = torch.searchsorted(knots, values)
+        high = torch.searchsorted(knots, values, right=True)
+        left, right = knots[(low - 1).clamp_min(0)], knots[low.clamp_max(count - 1)]
+        between = ((values - left) / (right - left)).clamp(0, 1)
+        # knots with this very score are low, ..., high - 1 (from 0): their mean is its place
+        place = torch.where(high > low, (low + 1 + high) / 2, low + between)
+        spread = (knots[-1] - knots[0]) / count or knots.new_tensor(1.0)
+        above = count + 1 - torch.exp((knots[-1] - values) / spread)
+        below = torch.exp((values - knots[0]) / spread)
+        place = torch.where(low == count, above, torch.where(high == 0, below, place))
+        found = (place / (count + 1)).clamp(0, LARGEST)
+        return torch.where(values.isnan(), values, found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        columns = {
+            name: {"mean": mean, "deviation": deviation}
+            for name, mean, deviation in zip(self.features, self.mean, self.deviation, strict=True)
+        }
+        return {
+            "detector": self.detector,
+            "options": self.options,
+            "columns": columns,
+            "scores": list(self.scores),
+            "mentions": self.mentions,
+            "answers": self.answers,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_dict` has made.
+
+        Raises:
+            ValueError: something is missing, or of another kind.
+        """
+        try:
+            columns = values["columns"]
+            found = cls(
+                str(values["detector"]),
+                dict(values["options"]),
+                tuple(map(str, columns)),
+                tuple(float(column["mean"]) for column in columns.values()),
+                tuple(float(column["deviation"]) for column in columns.values()),
+                _ascending(values["scores"]),
+                int(values["mentions"]),
+                int(values["answers"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"an entry is not whole: {error!r}") from error
+        if not all(math.isfinite(d) and d > 0 for d in found.deviation):
+            raise ValueError(f"{found.detector}: deviations must be positive numbers")
+        return found
+
+
+def _short(value: float) -> float:
+    """A number with as many digits as are worth a line of a file."""
+    return float(f"{value:.7g}")
+
+
+def _ascending(scores: Sequence[Any]) -> tuple[float, ...]:
+    values = tuple(float(score) for score in scores)
+    if not values or any(not math.isfinite(value) for value in values):
+        raise ValueError("scores must be finite numbers, and at least one")
+    if list(values) != sorted(values):
+        raise ValueError("scores must be in ascending order")
+    return values

@@ -1,0 +1,111 @@
+"""`lvlmsal detect` and `lvlmsal fit` on a shipped model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lvlmsal import load
+from lvlmsal.detection.scaling_files import read_scalings, shipped_scalings
+from lvlmsal.pocket import POCKET
+from lvlmsal.pocket.scenes.world import write_world
+from lvlmsal.registry import DETECTORS
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., tuple[int, str, str]]
+PROMPT = "Please describe this image in detail."
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(
+        tmp_path_factory.mktemp("detect") / "world", images=16, seed=5, shifted=False
+    )
+
+
+@pytest.fixture
+def image(world: Path) -> Path:
+    return sorted((world / "images").glob("*.png"))[0]
+
+
+@pytest.mark.parametrize("name", sorted(POCKET))
+def test_shipped_models_have_their_scalings(name: str) -> None:
+    lvlm = load(name)
+    found = shipped_scalings(lvlm.adapter)
+    assert found is not None
+    assert found.name == name
+    for detector in DETECTORS:
+        if not DETECTORS.get(detector).supervised:
+            assert found.of(DETECTORS.build(detector)) is not None, detector
+    judge = lvlm.build_judge("default")
+    assert judge.detector.name == "early-lens"
+    assert not judge.note
+
+
+def test_words_are_colored_written_and_printed(run: Run, image: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    code, out, err = run("detect", image, PROMPT, "--share", "0.1", "--html", page)
+    assert code == 0, err
+    assert "risk by early-lens, share of the model's own mentions" in out
+    assert "judged words, from 0.9 on" in out
+    assert "lvlmsal-judged" in page.read_text()
+    code, out, err = run("detect", image, PROMPT, "--json", "--detector", "entropy")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["detector"] == {"name": "entropy"}
+    assert found["words"]
+    for word in found["words"]:
+        assert found["text"][word["start"] : word["end"]] == word["text"]
+        assert 0 <= word["risk"] < 1
+
+
+def test_a_given_answer_is_judged(run: Run, image: Path) -> None:
+    code, out, err = run("detect", image, PROMPT, "--answer", "There is a star.", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["own"], [word["text"] for word in found["words"]]) == (False, ["star"])
+
+
+def test_wrong_words_are_errors(run: Run, image: Path, tmp_path: Path) -> None:
+    code, _, err = run(
+        *("detect", image, PROMPT, "--threshold", "2", "--share", "0.1"),
+        *("--detector", "entropie", "--html", tmp_path / "absent" / "page.html"),
+    )
+    assert code == 2
+    for part in ("from 0 to 1", "give one of them", "Did you mean 'entropy'", "no folder"):
+        assert part in err
+    code, _, err = run("detect", tmp_path / "absent.png", PROMPT)
+    assert code == 2
+    assert "absent.png" in err
+
+
+def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "data": {"root": str(world)},
+        "models": ["pocket-llava"],
+        "methods": ["greedy"],
+        "benchmarks": [{"name": "chair", "max_new_tokens": 96}],
+        "batch_size": 16,
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    code, out, err = run("fit", path, "-o", tmp_path / "made")
+    assert code == 0, err
+    assert "pocket-llava.json" in out
+    made = read_scalings(tmp_path / "made" / "pocket-llava.json")
+    assert {entry.detector for entry in made.entries} == set(DETECTORS)
+    assert made.words is not None
+    assert "stars" in made.words["star"]
+    assert made.entries[0].answers == 16
+    code, _, err = run("fit", path, "--detector", "entropie")
+    assert code == 2
+    assert "Did you mean 'entropy'" in err
+    code, _, err = run("fit", path, "methods=[greedy, sample]", f"output={tmp_path / 'two'}")
+    assert code == 2
+    assert "one method without interventions" in err
