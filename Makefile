@@ -5,6 +5,7 @@
 # make compat: try every version that pyproject.toml lets in, and write docs/compatibility.md;
 # make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
 # make docs: the documentation as a site, in site/; broken links and references are errors.
+# make guided: measure guided decoding next to other methods, in an hour.
 # make methods: ask both shipped models with every method, and write docs/methods.md.
 #
 # On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
@@ -26,7 +27,7 @@ STAMP := $(VENV)/.installed
 # Compiling every module of every package takes longer than downloading them; imports compile theirs.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: env demo test test-fast test-full check bench compat methods docs clean
+.PHONY: env demo test test-fast test-full check bench compat methods guided docs clean
 .DEFAULT_GOAL := demo
 
 env: $(STAMP)
@@ -98,6 +99,9 @@ methods: env
 	$(BIN)/lvlmsal evaluate configs/methods.yaml
 	$(BIN)/python tools/methods.py runs/methods --costs benchmarks/results/methods.json \
 		--control 'sample + cut only' --command 'make methods' -o docs/methods.md
+
+guided: env
+	$(BIN)/lvlmsal evaluate configs/guided.yaml
 
 clean:
 	rm -rf build dist runs .compat .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

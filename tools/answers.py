@@ -39,7 +39,9 @@ def picture() -> Image.Image:
 def methods() -> dict[str, dict[str, Any]]:
     """Name -> options of ``generate``: decoders as they are, interventions so that they act."""
     found: dict[str, dict[str, Any]] = {
-        name: {"decoder": name} for name in DECODERS.names() if name != "greedy"
+        name: {"decoder": {"name": name, **DECODERS.get(name).strong}}
+        for name in DECODERS.names()
+        if name != "greedy"
     }
     found["sgrs candidate"] = {"decoder": {"name": "sgrs", "row": "candidate"}}
     found["sgrs predicting"] = {"decoder": {"name": "sgrs", "row": "predicting"}}

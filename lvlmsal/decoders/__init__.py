@@ -8,6 +8,7 @@ from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lvlmsal.decoders.base import Decoder
+    from lvlmsal.decoders.guided.decoder import Guided
     from lvlmsal.decoders.opera.decoder import OPERA
     from lvlmsal.decoders.records import TokenRecord
     from lvlmsal.decoders.search import Beam, Greedy, Sample
@@ -19,6 +20,7 @@ __all__ = [
     "Beam",
     "Decoder",
     "Greedy",
+    "Guided",
     "Sample",
     "TokenRecord",
 ]
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
         "Beam": ".search",
         "Decoder": ".base",
         "Greedy": ".search",
+        "Guided": ".guided.decoder",
         "OPERA": ".opera.decoder",
         "SGRS": ".sgrs.decoder",
         "Sample": ".search",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
+from lvlmsal.adapters import ModelAdapter
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.options import SaliencyOptions
 
@@ -36,6 +37,19 @@ def check_outputs(
         )
 
 
+def check_one_sequence(config: GenerationConfig, decoder: str) -> None:
+    """Refuse beams and several answers to a question, for a loop that writes one.
+
+    Raises:
+        UnsupportedError: they were asked for.
+    """
+    if (config.num_beams or 1) > 1 or (config.num_return_sequences or 1) > 1:
+        raise UnsupportedError(
+            f"{decoder} follows one sequence a sample: call generate with num_beams=1 and "
+            "num_return_sequences=1"
+        )
+
+
 class Decoder:
     """Base of everything in the ``decoders`` registry. Subclasses are dataclasses.
 
@@ -55,6 +69,8 @@ class Decoder:
         num_beams: hypotheses that it keeps of each sample.
         greedy_options: options under which it is greedy search, token for token, for the test kit;
             None where there are none.
+        strong: options under which it decodes with any model, a random one too, and changes what is
+            said; for the test kit and dry runs.
         model_defaults: options by checkpoint, see :class:`~lvlmsal.interventions.Intervention`.
     """
 
@@ -66,6 +82,7 @@ class Decoder:
     uses_saliency: ClassVar[bool] = False
     shares_prefix: ClassVar[bool] = False
     greedy_options: ClassVar[Mapping[str, Any] | None] = None
+    strong: ClassVar[Mapping[str, Any]] = {}
     model_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     num_beams: int = 1
 
@@ -83,6 +100,14 @@ class Decoder:
         """The same decoding with nothing done against hallucinations: what it is compared with.
 
         Two decoders whose twins are equal decode alike but for what they do against hallucinations.
+        """
+        return self
+
+    def bind(self, adapter: ModelAdapter) -> Self:
+        """A copy that is fitted to a model; the library calls it before `generate_kwargs`.
+
+        Raises:
+            LvlmsalError: it cannot decode with this model.
         """
         return self
 

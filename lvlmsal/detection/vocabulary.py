@@ -128,11 +128,13 @@ class JudgedWords:
         self._names: dict[tuple[int, ...], str] = {}
         self._prefixes: set[tuple[int, ...]] = set()
         self._first: set[int] = set()
+        self._begun: dict[int, set[str]] = {}
         self._starts: dict[tuple[int, int], bool] = {}
         running: set[int] = set()
         own = {form for name in vocabulary.names for form in (name, *plurals(name))}
         for words, is_running, ids in self._written():
             self._names[ids] = vocabulary.synonyms[words]
+            self._begun.setdefault(ids[0], set()).add(vocabulary.synonyms[words])
             self._prefixes.update(ids[:count] for count in range(1, len(ids)))
             if " " not in words or words in own:
                 if len(ids) == 1 or self._is_telling(ids[0]):
@@ -193,9 +195,9 @@ class JudgedWords:
             writing = found[-1].writing
         return found
 
-    def begins(self, token: int) -> bool:
-        """Whether a token can be the first one of a judged word."""
-        return token in self._first
+    def objects_begun_by(self, token: int) -> frozenset[str]:
+        """The objects whose names can begin with a token."""
+        return frozenset(self._begun.get(token, ()))
 
     def _starts_word(self, last: int | None, token: int) -> bool:
         """Whether a token stands at the start of a word, or may be a part of the one before."""

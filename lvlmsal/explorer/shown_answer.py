@@ -218,9 +218,19 @@ def _options(report: SaliencyReport) -> str:
 def _record(record: dict[str, Any]) -> dict[str, Any]:
     """How one token was chosen, without what the report says already.
 
-    S is the decoder's own: it may be of another row than the report's.
+    S is the decoder's own: it may be of another row than the report's. Guided decoding has a risk
+    in its place, and sentences that it took back.
     """
+    guided = "risk" in record
+    lost = {
+        "risk": _rounded(record.get("risk")),
+        "takenBack": [
+            {"text": one["text"], "word": one["word"], "risk": _rounded(one["risk"])}
+            for one in record.get("taken_back", ())
+        ],
+    }
     return {
+        **(lost if guided else {}),
         "saliency": _rounded(record.get("saliency")),
         "threshold": _rounded(record.get("threshold")),
         "probability": _rounded(record.get("probability")),
@@ -229,6 +239,7 @@ def _record(record: dict[str, Any]) -> dict[str, Any]:
         "rejected": [
             {
                 "text": one.get("text") or f"token {one['id']}",
+                **({"risk": _rounded(one.get("risk"))} if guided else {}),
                 "saliency": _rounded(one.get("saliency")),
                 "probability": _rounded(one.get("probability")),
             }

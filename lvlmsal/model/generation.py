@@ -59,6 +59,7 @@ def generate_answers(
     """
     began = time.perf_counter()
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
+    decoder = decoder.bind(adapter)
     edits: list[Any] = list(interventions)
     passes = _Passes()
     # Passes that an intervention ends behind the layer that it looks at are counted, too.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
+from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import intervene
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.locore import LocoRE
@@ -16,6 +17,7 @@ from lvlmsal.testing.checks import Check, Failures, check_caches, other_pixels
 from lvlmsal.testing.decoder_case import PAD, STEPS, DecoderCase
 from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
 from lvlmsal.testing.tiny import TINY, tiny_model, tiny_samples
+from lvlmsal.tiny.processors import tiny_processor
 
 
 def check_decoder(
@@ -41,7 +43,9 @@ def check_decoder(
         def make(family: str = family) -> DecoderCase:
             model = tiny_model(family, dtype=torch.float64)
             samples = tiny_samples(family, (1, 2, 0, 1), dtype=torch.float64)
-            return DecoderCase(decoder, greedy, model, samples, family)
+            adapter = adapter_for(model, tiny_processor(family))
+            plain = None if greedy is None else greedy.bind(adapter)
+            return DecoderCase(decoder.bind(adapter), plain, model, samples, family)
 
         failures.run(family, DECODER_CHECKS, make)
     failures.raise_any()

@@ -34,7 +34,8 @@ CUTS = [{"temperature": 0.5, "top_k": 20}, {"top_p": 0.8}]
 def test_built_in(name: str, family: str) -> None:
     options = DECODERS.get(name).greedy_options
     greedy = None if options is None else DECODERS.build(name, **options)
-    check_decoder(DECODERS.build(name), greedy=greedy, families=[family])
+    strong = DECODERS.get(name).strong
+    check_decoder(DECODERS.build(name, **strong), greedy=greedy, families=[family])
 
 
 @pytest.mark.parametrize("options", in_full(VARIANTS, but=VARIANTS[0]))

@@ -84,6 +84,7 @@ FOR_TYPES_ONLY = {
     # The list of the sessions that are open, which a session asks who acts besides it.
     "lvlmsal.attention.scopes": {"lvlmsal.attention.session"},
     # A loop reads the options of the decoder that has made it.
+    "lvlmsal.decoders.guided.loop": {"lvlmsal.decoders.guided.decoder"},
     "lvlmsal.decoders.opera.search": {"lvlmsal.decoders.opera.decoder"},
     "lvlmsal.decoders.sgrs.loop": {"lvlmsal.decoders.sgrs.decoder"},
 }

@@ -54,7 +54,9 @@ class Acceptance:
         if tried <= self.max_tries and accepted:
             self._take(tried - 1, tries=tried, fallback=False)
         elif tried == len(self.tokens):
-            best = max(range(tried), key=self.values.__getitem__)
+            # what a judge other than saliency cannot tell comes last
+            known = [at for at in range(tried) if self.values[at] == self.values[at]]
+            best = max(known, key=self.values.__getitem__)
             self._take(best, tries=tried, fallback=True)
 
     def _take(self, index: int, *, tries: int, fallback: bool) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import LongTensor
 from transformers import (
@@ -14,15 +16,16 @@ from transformers import (
     StoppingCriteriaList,
 )
 from transformers.generation.streamers import BaseStreamer
-from transformers.generation.utils import GenerateDecoderOnlyOutput
 
+from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.spans import ContextName
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.decoders.base import Decoder, check_outputs
+from lvlmsal.decoders.base import Decoder, check_one_sequence, check_outputs
+from lvlmsal.decoders.guided.guide import Guide, guide_for
+from lvlmsal.decoders.guided.predicting_rows import RowWatcher
 from lvlmsal.decoders.randomness import sample_names
-from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.decoders.sgrs.candidate_saliency import (
     CandidateRow,
@@ -31,28 +34,13 @@ from lvlmsal.decoders.sgrs.candidate_saliency import (
     PredictingRow,
 )
 from lvlmsal.decoders.sgrs.candidates import OrderName
+from lvlmsal.decoders.sgrs.judged_candidates import JudgedCandidates
 from lvlmsal.decoders.sgrs.loop import SgrsLoop
+from lvlmsal.decoders.sgrs.output import SGRSOutput
 from lvlmsal.decoders.streaming import streaming
-from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
 from lvlmsal.versions import CACHE
-
-
-@dataclass
-class SGRSOutput(GenerateDecoderOnlyOutput):
-    """What ``generate(..., return_dict_in_generate=True)`` returns under SGRS.
-
-    Attributes:
-        records: for each sample, one :class:`TokenRecord` a generated token.
-        forwards: forward passes of the whole batch, the prefill included.
-        cache: the decoder's own cache (``past_key_values`` before transformers 5.24); one that was
-            passed in is left as it was. It may hold a token more or less of the answer than
-            ``generate``'s would.
-    """
-
-    records: list[list[TokenRecord]] | None = None
-    forwards: int | None = None
 
 
 @DECODERS.register("sgrs")
@@ -106,6 +94,10 @@ class SGRS(Decoder):
             ``"uniform"`` each as likely as the other (the listing's ``Sample(C)`` read literally);
             the latter needs a temperature above 0.
         loss: only ``"token"`` is known while decoding: later tokens have no loss yet.
+        judge: a detector in the place of saliency, as in :class:`~lvlmsal.decoders.Guided`: a
+            candidate that begins a judged word has 1 - risk for S and ``share`` for tau, whatever
+            ``alpha`` and the history are, and all others are accepted. Nothing is recorded then.
+        share: of the model's own mentions that a judge rejects, 0.08 by default.
 
     >>> SGRS(alpha=0.6).max_tries
     3
@@ -128,6 +120,8 @@ class SGRS(Decoder):
     history: Literal["all", "accepted"] = "all"
     order: OrderName = "probability"
     loss: Literal["token"] = "token"
+    judge: str | dict[str, Any] | None = None
+    share: float | None = None
 
     summary: ClassVar[str] = "rejects candidate tokens of low saliency"
     paper: ClassVar[str] = "Hallucination Begins Where Saliency Drops (ICLR 2026)"
@@ -135,6 +129,8 @@ class SGRS(Decoder):
     uses_saliency: ClassVar[bool] = True
     greedy_options: ClassVar[Mapping[str, Any]] = {"k": 1}
     shares_prefix: ClassVar[bool] = True
+
+    _guide: ClassVar[Guide | None] = None
 
     def __post_init__(self) -> None:
         if self.alpha < 0:
@@ -158,6 +154,11 @@ class SGRS(Decoder):
             raise ValueError(
                 "order='uniform' draws candidates at random, which temperature=0 rules out: give a "
                 "temperature above 0, or order='probability'"
+            )
+        if self.share is not None and (self.judge is None or not 0 < self.share < 1):
+            raise ValueError(
+                f"share is what a judge rejects, above 0 and below 1; got {self.share} with "
+                f"judge={self.judge!r}"
             )
         check_choices(self)
         self.saliency_options()
@@ -187,17 +188,21 @@ class SGRS(Decoder):
             rejection=False,
         )
 
+    def bind(self, adapter: ModelAdapter) -> Self:
+        """Find the scaling of the judge, where there is one; see :meth:`Guided.bind`."""
+        if self.judge is None or not self.rejection:
+            return self
+        bound = copy.copy(self)
+        object.__setattr__(bound, "_guide", self._find(adapter))
+        return bound
+
+    def _find(self, adapter: ModelAdapter) -> Guide:
+        return Guide.of(adapter, self.judge or "default", None, None, self.share)
+
     def saliency_options(self) -> SaliencyOptions:
         """What its records hold, and what an answer's own diagnosis shows again."""
-        return SaliencyOptions(
-            row=self.row,
-            norm=self.norm,
-            loss=self.loss,
-            heads=self.heads,
-            fusion=self.fusion,
-            context=self.context,
-            layers=self.layers,
-        )
+        names = ("row", "norm", "loss", "heads", "fusion", "context", "layers")
+        return SaliencyOptions(**{name: getattr(self, name) for name in names})
 
     def generate_kwargs(
         self,
@@ -249,14 +254,29 @@ class SGRS(Decoder):
             UnsupportedError: beams or several return sequences were asked for, or what is kept of
                 passes (scores, logits, hidden states, attention weights).
         """
-        with streaming(token_streamer, input_ids) as streamers, AttentionSession(model) as session:
-            self._check(generation_config)
+        with ExitStack() as scope:
+            streamers = scope.enter_context(streaming(token_streamer, input_ids))
+            check_one_sequence(generation_config, "SGRS")
+            check_outputs(
+                generation_config,
+                type(self).__name__,
+                "a position may be decided by several passes",
+            )
+            guide = None
+            if self.judge is not None and self.rejection:
+                guide = guide_for(model, self._guide, self._find)
+            watcher = RowWatcher([] if guide is None else guide.layers)
+            session = scope.enter_context(AttentionSession(model, [watcher]))
+            if guide is not None:
+                scope.enter_context(watcher.watching(session.adapter))
             options = self.saliency_options()
             layers = resolve_layers(self.layers, session.adapter.num_layers)
             stream = RecordingStream(session.model, session, input_ids, model_kwargs, layers)
             saliency: CandidateSaliency
             if not self.rejection:
                 saliency = NoSaliency(stream, options)
+            elif guide is not None:
+                saliency = JudgedCandidates(stream, options, guide, watcher)
             elif self.row == "predicting":
                 saliency = PredictingRow(stream, options)
             else:
@@ -275,18 +295,6 @@ class SGRS(Decoder):
         if generation_config.return_dict_in_generate:
             cached: dict[str, Any] = {CACHE: stream.cache}
             return SGRSOutput(
-                sequences=ids,
-                records=loop.records,
-                forwards=stream.forwards,
-                **cached,
+                sequences=ids, records=loop.records, forwards=stream.forwards, **cached
             )
         return ids
-
-    def _check(self, config: GenerationConfig) -> None:
-        """Refuse what one walk over candidates cannot give."""
-        if (config.num_beams or 1) > 1 or (config.num_return_sequences or 1) > 1:
-            raise UnsupportedError(
-                "SGRS follows one sequence a sample: call generate with num_beams=1 and "
-                "num_return_sequences=1"
-            )
-        check_outputs(config, type(self).__name__, "a position may be decided by several passes")

@@ -17,6 +17,7 @@ from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.sgrs.acceptance import Acceptance
 from lvlmsal.decoders.sgrs.candidate_saliency import BlockSaliency, CandidateSaliency
 from lvlmsal.decoders.sgrs.candidates import ordered_candidates
+from lvlmsal.decoders.sgrs.judged_candidates import JudgedCandidates
 from lvlmsal.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ class SgrsLoop:
         ]
 
     def _threshold(self, row: int) -> float | None:
+        if isinstance(self.saliency, JudgedCandidates):
+            return 1 - self.saliency.guide.threshold
         past = self.history[row]
         return self.sgrs.alpha * sum(past) / len(past) if past else None
 

@@ -47,9 +47,9 @@ NO_ANSWER = (
 """Options of benchmarks and models that change no answer: places of files, whose content counts
 instead, how answers are read, and what is not answered at all."""
 
-NEW = (("image_backend", "auto"), ("kind", "shapes"))
-"""Options of models and worlds that earlier versions lacked, at their defaults: keys of records and
-comparisons of configs go without."""
+NEW = (("image_backend", "auto"), ("kind", "shapes"), ("judge", None), ("share", None))
+"""Options of models, worlds and decoders that earlier versions lacked, at their defaults: keys of
+records and comparisons of configs go without."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,10 @@ class Cell:
             },
             # two methods may have the same settings, to see that they answer alike
             "method": self.method,
-            "decoder": {"name": self.decoder.name, **options_of(self.decoder)},
+            "decoder": {
+                "name": self.decoder.name,
+                **{k: v for k, v in options_of(self.decoder).items() if (k, v) not in NEW},
+            },
             "interventions": [{"name": e.name, **options_of(e)} for e in self.interventions],
             "benchmark": {
                 "label": self.label,

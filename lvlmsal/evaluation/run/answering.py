@@ -169,12 +169,17 @@ def make_record(
         "error": error,
         "new_tokens": len(answer.token_ids) if answer else 0,
         "token_ids": [int(token) for token in answer.token_ids] if answer else [],
-        "tokens": tokens if any(token["saliency"] is not None for token in tokens) else [],
+        "tokens": tokens if any(map(_is_judged, tokens)) else [],
         "seconds": round(seconds, 6),
         "batch_size": batch_size,
         "forwards": answer.forwards if answer else 0,
         "peak_memory": peak_memory,
     }
+
+
+def _is_judged(token: dict[str, Any]) -> bool:
+    """Whether the decoder has looked at a token more closely than at its probability."""
+    return token["saliency"] is not None or token.get("risk") is not None
 
 
 def _rounded(value: Any) -> Any:

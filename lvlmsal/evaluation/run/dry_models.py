@@ -67,11 +67,13 @@ def fitting(cell: Cell, notes: list[str]) -> Cell:
 
 
 def eased(cell: Cell) -> Cell:
-    """A cell whose interventions have the options that the test kit gives them on random models.
+    """A cell whose parts have the options that the test kit gives them on random models.
 
     Args:
         cell: One that refuses its tiny model, for lack of what trained models have.
     """
     edits: list[Any] = list(cell.interventions)
     edits = [dataclasses.replace(edit, **edit.strong) if edit.strong else edit for edit in edits]
-    return dataclasses.replace(cell, interventions=tuple(edits))
+    decoder: Any = cell.decoder
+    decoder = dataclasses.replace(decoder, **decoder.strong) if decoder.strong else decoder
+    return dataclasses.replace(cell, decoder=decoder, interventions=tuple(edits))

@@ -33,7 +33,8 @@ class Panel {
     const record = answer.records?.[view.token];
     const score = answer.scores(`saliency/${answer.fusion}`, null)[view.token];
     // S and τ as the decoder saw them, which may be by another definition than the page's
-    const judged = record !== undefined && (record.saliency !== null || record.threshold !== null);
+    const guided = record?.risk !== undefined;
+    const judged = record !== undefined && !guided && (record.saliency !== null || record.threshold !== null);
     const reading = answer.own ?? "by options of its own";
     const found = answer.hallucinated?.[view.token];
     const logProbability = answer.logProbability[view.token];
@@ -44,7 +45,9 @@ class Panel {
     const lines = [
       ["S", shown(score), `mean saliency of its context: ${DATA.definition}`],
       judged && ["S of the decoder", shown(record.saliency), `what it compared with τ: ${reading}`],
-      record && ["τ", shown(record.threshold), "what the decoder's S had to reach"],
+      record && !guided && ["τ", shown(record.threshold), "what the decoder's S had to reach"],
+      guided && record.threshold !== null && ["risk", shown(record.risk), "of the judged word here, by the decoder's detector"],
+      guided && record.threshold !== null && ["too risky from", shown(record.threshold), "the decoder replaces words from this risk on"],
       ["p", logProbability === null ? "–" : shown(Math.exp(logProbability)), "probability under the model"],
       ["log p", shown(logProbability), "natural logarithm of p"],
       ["entropy", shown(answer.entropy[view.token]), "of the distribution it was drawn from, in nats"],
@@ -63,31 +66,37 @@ class Panel {
       this.rejections.replaceChildren();
       return;
     }
+    const guided = record.risk !== undefined;
+    const lost = (record.takenBack ?? []).map((one) =>
+      el("p", { class: "quiet", text: `Taken back: “${one.text.trim()}”, for “${one.word}” had a risk of ${shown(one.risk)} and nothing less risky was at hand.` }),
+    );
     if (!record.rejected.length) {
-      const reason = record.threshold === null ? "Taken without a comparison: there was no history yet." : "Taken at the first try.";
-      this.rejections.replaceChildren(el("p", { class: "quiet", text: reason }));
+      const without = guided ? "No judged word: taken as it came." : "Taken without a comparison: there was no history yet.";
+      const reason = record.threshold === null ? without : record.fallback ? "Too risky, and nothing less risky was at hand." : "Taken at the first try.";
+      this.rejections.replaceChildren(...lost, el("p", { class: "quiet", text: reason }));
       return;
     }
+    const value = (row) => (guided ? row.risk : row.saliency);
     const rows = [
       ...record.rejected.map((one) => ({ ...one, name: label(one.text), state: "rejected" })),
-      { name, saliency: record.saliency, probability: record.probability, state: "taken" },
+      { ...record, name, state: "taken" },
     ];
     const known = rows.some((row) => row.probability !== null);
-    const top = Math.max(1e-9, record.threshold ?? 0, ...rows.map((row) => row.saliency ?? 0));
+    const top = Math.max(1e-9, record.threshold ?? 0, ...rows.map((row) => value(row) ?? 0));
     const body = rows.map((row) =>
       el(
         "tr",
         { class: row.state },
         el("th", { scope: "row", text: row.name }),
-        el("td", {}, this.bar((row.saliency ?? 0) / top, record.threshold === null ? null : record.threshold / top)),
-        el("td", { class: "number", text: shown(row.saliency) }),
+        el("td", {}, this.bar((value(row) ?? 0) / top, record.threshold === null ? null : record.threshold / top)),
+        el("td", { class: "number", text: shown(value(row)) }),
         known ? el("td", { class: "number", text: row.probability === null ? "" : `p ${shown(row.probability)}` }) : null,
       ),
     );
     const words = record.fallback
-      ? "Every try failed; the candidate of highest S was taken."
+      ? `Every try failed; the candidate of ${guided ? "lowest risk" : "highest S"} was taken.`
       : `Taken after ${plural(record.rejected.length, "rejection")}.`;
-    this.rejections.replaceChildren(el("p", { class: "quiet", text: words }), el("table", {}, el("tbody", {}, ...body)));
+    this.rejections.replaceChildren(...lost, el("p", { class: "quiet", text: words }), el("table", {}, el("tbody", {}, ...body)));
   }
 
   /** A bar from 0 to 1 with an optional mark. */

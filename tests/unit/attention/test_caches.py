@@ -19,6 +19,7 @@ from transformers import DynamicCache, StaticCache
 
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.second_stream import MOVES
+from lvlmsal.decoders.guided.decoder import Guided
 from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.search import Sample
 from lvlmsal.decoders.sgrs.decoder import SGRS
@@ -41,12 +42,13 @@ STRONG: dict[str, dict[str, Any]] = {
 }
 """Options that change a random model, where the defaults may not."""
 
-DECODING: dict[str, dict[str, Any]] = {
+DECODING: dict[str, Any] = {
     "greedy": {"do_sample": False},
     "sampling": Sample(temperature=1.5).generate_kwargs(seed=3),
     "beams": {"do_sample": False, "num_beams": 3},
     "sgrs": SGRS(alpha=0.9).generate_kwargs(seed=3),
     "opera": OPERA(num_beams=2, threshold=2, window=3).generate_kwargs(),
+    "guided": Guided(**Guided.strong),
 }
 
 
@@ -90,9 +92,11 @@ def answer(
     lvlm = load((model, processor))
     inputs = collate(tiny_samples(family, (1, 2), dtype=torch.float64))
     edit = INTERVENTIONS.build(method, **STRONG.get(method, {}))
-    how: dict[str, Any] = {**DECODING[decoding], **cache_of(kind, model, inputs)}
+    given = DECODING[decoding]
+    given = given if isinstance(given, dict) else given.bind(lvlm.adapter).generate_kwargs()
+    how: dict[str, Any] = {**given, **cache_of(kind, model, inputs)}
     how |= {"max_new_tokens": STEPS, "suppress_tokens": BANNED, "return_dict_in_generate": True}
-    own = decoding in ("sgrs", "opera")
+    own = decoding in ("sgrs", "opera", "guided")
     generative: Any = model
     try:
         with intervene(lvlm.adapter, edit):

@@ -269,7 +269,7 @@ def test_packaged_configs_are_valid(name: str, tmp_path: Path, world: Path) -> N
         overrides += [f"world.root={tmp_path / 'own'}", "world.images=2"]
     plan = make_plan(name, overrides, given=[model.name for model in config.models])
     assert plan.cells
-    known = {"pope", "chair", "mme", "amber", "vizwiz"}
+    known = {"pope", "chair", "mme", "amber", "vizwiz", "statements"}
     assert {cell.benchmark.name for cell in plan.cells} <= known
 
 

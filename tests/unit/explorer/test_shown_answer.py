@@ -161,6 +161,22 @@ def test_records_are_carried_with_what_is_known() -> None:
     ]
 
 
+def test_guided_records_have_risks_and_what_was_taken_back() -> None:
+    lost = {"text": "There is a cat", "word": "cat", "risk": 0.987654}
+    rejected = [{"id": 7, "text": " dog", "risk": 0.95, "probability": 0.25}]
+    records = [
+        {"id": 4, "risk": None, "taken_back": [lost]},
+        {"id": 5, "risk": 0.5, "threshold": 0.92, "rejected": rejected, "taken_back": []},
+    ]
+    shown = ShownAnswer(make_report(tokens=["A", " cow"]), records=records)
+    first, second = encode_answer(shown, LEAST)["records"]
+    assert (first["risk"], first["takenBack"]) == (None, [{**lost, "risk": 0.9877}])
+    assert (second["risk"], second["threshold"], second["takenBack"]) == (0.5, 0.92, [])
+    assert second["rejected"] == [
+        {"text": " dog", "risk": 0.95, "saliency": None, "probability": 0.25}
+    ]
+
+
 def test_what_the_decoder_read_is_told_apart_from_what_the_page_shows() -> None:
     own = SaliencyOptions(row="candidate", fusion="max")
     data = encode_answer(ShownAnswer(make_report(), own=own), LEAST)

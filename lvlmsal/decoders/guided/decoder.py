@@ -1,0 +1,237 @@
+"""Guided decoding: a detector judges words before they are said."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from torch import LongTensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteriaList,
+)
+from transformers.generation.streamers import BaseStreamer
+from transformers.generation.utils import GenerateDecoderOnlyOutput
+
+from lvlmsal.adapters import ModelAdapter
+from lvlmsal.attention.recording_stream import RecordingStream
+from lvlmsal.attention.session import AttentionSession
+from lvlmsal.decoders.base import Decoder, check_one_sequence, check_outputs
+from lvlmsal.decoders.guided.guide import Guide, guide_for
+from lvlmsal.decoders.guided.loop import GuidedLoop
+from lvlmsal.decoders.guided.predicting_rows import RowWatcher
+from lvlmsal.decoders.guided.records import GuidedRecord
+from lvlmsal.decoders.randomness import sample_names
+from lvlmsal.decoders.search import Greedy, Sample
+from lvlmsal.decoders.streaming import streaming
+from lvlmsal.registry import DECODERS
+from lvlmsal.versions import CACHE
+
+
+@dataclass
+class GuidedOutput(GenerateDecoderOnlyOutput):
+    """What ``generate(..., return_dict_in_generate=True)`` returns under guided decoding.
+
+    Attributes:
+        records: for each sample, one :class:`GuidedRecord` a generated token.
+        forwards: forward passes of the whole batch, the prefill included.
+        cache: the decoder's own cache (``past_key_values`` before transformers 5.24); one that was
+            passed in is left as it was.
+    """
+
+    records: list[list[GuidedRecord]] | None = None
+    forwards: int | None = None
+
+
+@DECODERS.register("guided")
+@dataclass(frozen=True)
+class Guided(Decoder):
+    """Greedy search or sampling in which risky words are replaced before they are said.
+
+    Where the first candidate begins a judged word, a detector reads its risk from the row that
+    predicts it, which is there before anything is chosen: no pass is added. If the risk is too
+    high, the next K - 1 candidates are judged as well, and
+
+    1. the first one is taken that begins a judged word of low risk, where those come first that can
+       name an object which the answer has not named;
+    2. if there is none, the sentence is taken back to where it began, with its first token banned
+       there, up to ``back_up`` times an answer;
+    3. after that the judged candidate of lowest risk stands.
+
+    A word of several tokens is judged at its first token, before the rest is known, and again when
+    it is complete, by its riskiest token; then only 2 and 3 are left. Risks are those of the edited
+    pass: interventions on attention and hidden states act before them. Edits of logits (contrasts)
+    change what is chosen and not what is judged.
+
+    Use it through :meth:`lvlmsal.Lvlm.generate` or by name in a config. As ``custom_generate`` of a
+    model that was not read from its folder, :meth:`bind` it to an adapter with a processor first.
+    ``streamer=`` is told a sentence when it can no longer be taken back. It was measured on small
+    models only, see docs/guided.md before you trust it.
+
+    Args:
+        detector: what judges, as in :meth:`lvlmsal.Lvlm.detect`: a name, a mapping with options, or
+            the file of scalings that ``lvlmsal fit`` wrote. It must stream.
+        k: candidates, the first one among them.
+        threshold: risks from which a word is too risky. 1 judges nothing: that is the plain search.
+        share: of the model's own mentions that are too risky, in place of a threshold; 0.08 by
+            default. Only a detector that is scaled for the model knows it.
+        back_up: how often an answer may take a sentence back.
+        words: which words are judged: ``coco``, a vocabulary file, or the words themselves; by
+            default those of the scaling.
+        temperature: 0 searches greedily; above, tokens are drawn as by the decoder ``sample``.
+
+    >>> Guided(threshold=1.0).twin()
+    Greedy()
+    """
+
+    detector: str | dict[str, Any] = "default"
+    k: int = 5
+    threshold: float | None = None
+    share: float | None = None
+    back_up: int = 3
+    words: str | list[str] | None = None
+    temperature: float = 0.0
+
+    summary: ClassVar[str] = "replaces words that a detector finds risky before they are said"
+    paper: ClassVar[str] = "this library, docs/guided.md"
+    greedy_options: ClassVar[Mapping[str, Any]] = {"threshold": 1.0, "share": None}
+    strong: ClassVar[Mapping[str, Any]] = {
+        "detector": "log-probability",
+        "threshold": 0.5,
+        "share": None,
+        "words": list("abcdefghijklmnopqrstuvwxyz"),
+    }
+    shares_prefix: ClassVar[bool] = True
+
+    _guide: ClassVar[Guide | None] = None
+
+    def __post_init__(self) -> None:
+        if self.k < 2:
+            raise ValueError(
+                f"k must be at least 2, the first candidate and another one, got {self.k}"
+            )
+        if self.back_up < 0:
+            raise ValueError(f"back_up must be at least 0 (never), got {self.back_up}")
+        if self.threshold is not None and self.share is not None:
+            raise ValueError("threshold and share are two ways to say what is risky: give one")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be from 0 to 1 (off), got {self.threshold}")
+        if self.share is not None and not 0 < self.share < 1:
+            raise ValueError(f"share must be above 0 and below 1, got {self.share}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0 (greedy), got {self.temperature}")
+
+    @property
+    def mitigates(self) -> bool:
+        """Whether anything is judged."""
+        return self.threshold != 1
+
+    @property
+    def is_random(self) -> bool:
+        """At temperature 0 no seed plays a part."""
+        return self.temperature > 0
+
+    def twin(self) -> Decoder:
+        """The same search with nothing judged."""
+        return Sample(temperature=self.temperature) if self.temperature else Greedy()
+
+    def bind(self, adapter: ModelAdapter) -> Self:
+        """Find the detector's scaling and the tokens of the judged words.
+
+        Raises:
+            ConfigError: an unknown detector or option, or words that the model cannot write.
+            UnsupportedError: see :meth:`~lvlmsal.decoders.guided.guide.Guide.of`.
+        """
+        if not self.mitigates or (self._guide is not None and self._guide.adapter is adapter):
+            return self
+        bound = copy.copy(self)
+        object.__setattr__(bound, "_guide", self._find(adapter))
+        return bound
+
+    def _find(self, adapter: ModelAdapter) -> Guide:
+        return Guide.of(adapter, self.detector, self.words, self.threshold, self.share)
+
+    def generate_kwargs(
+        self,
+        *,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        streamer: BaseStreamer | None = None,
+    ) -> dict[str, Any]:
+        """This object as ``custom_generate``, with the arguments of its own; else the twin's."""
+        if not self.mitigates:
+            return self.twin().generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer)
+        return {
+            "custom_generate": self,
+            "do_sample": False,
+            "num_beams": 1,
+            "seed": seed,
+            "sample_ids": list(sample_ids),
+            "token_streamer": streamer,
+        }
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        input_ids: LongTensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        seed: int = 0,
+        sample_ids: Sequence[str] = (),
+        token_streamer: BaseStreamer | None = None,
+        **model_kwargs: Any,
+    ) -> GuidedOutput | LongTensor:
+        """The decoding loop; ``generate`` calls it.
+
+        Args:
+            model: the model.
+            input_ids: prompts, left-padded, shape (B, L).
+            logits_processor: applied to the logits before candidates are taken.
+            stopping_criteria: end of sequence and ``max_new_tokens`` among them.
+            generation_config: its pad token fills finished samples.
+            seed: of the run.
+            sample_ids: one for each sample, so that its random numbers do not depend on the batch.
+            token_streamer: told the prompt and then each token; ``generate`` does not hand on its
+                own ``streamer``, which is told as well.
+            **model_kwargs: as ``generate`` prepared them.
+
+        Returns:
+            Sequences (B, L + T), or :class:`GuidedOutput` with ``return_dict_in_generate=True``.
+
+        Raises:
+            UnsupportedError: beams or several return sequences were asked for, or what is kept of
+                passes (scores, logits, hidden states, attention weights).
+        """
+        with streaming(token_streamer, input_ids) as streamers:
+            check_one_sequence(generation_config, "guided decoding")
+            check_outputs(generation_config, type(self).__name__, "sentences may be taken back")
+            guide = guide_for(model, self._guide, self._find)
+            watcher = RowWatcher(guide.layers)
+            session = AttentionSession(guide.adapter, [watcher], records=False)
+            with session, watcher.watching(guide.adapter):
+                stream = RecordingStream(session.model, session, input_ids, model_kwargs, [])
+                loop = GuidedLoop(
+                    self,
+                    guide,
+                    stream,
+                    stream.prefill(),
+                    watcher,
+                    sample_names(sample_ids, input_ids.shape[0]),
+                    seed,
+                    logits_processor,
+                    stopping_criteria,
+                    generation_config,
+                    streamers,
+                )
+                ids = loop.run()
+        if generation_config.return_dict_in_generate:
+            cached: dict[str, Any] = {CACHE: stream.cache}
+            return GuidedOutput(
+                sequences=ids, records=loop.records, forwards=stream.forwards, **cached
+            )
+        return ids

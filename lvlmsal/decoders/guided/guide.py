@@ -1,0 +1,173 @@
+"""A detector at work inside a decoder: which tokens it judges, and how risky they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.decoders.guided.predicting_rows import Rows
+from lvlmsal.detection.columns import Columns, union
+from lvlmsal.detection.judge import Judge, make_judge
+from lvlmsal.detection.lens import Lens
+from lvlmsal.detection.rows import logit_readings
+from lvlmsal.detection.vocabulary import JudgedWords, judged_vocabulary
+from lvlmsal.errors import UnsupportedError
+
+SHARE: Final = 0.08
+"""Of a model's own mentions, those that are too risky unless a decoder is told otherwise."""
+
+_SENTENCE_END: Final = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\]]*\s*$|\n")
+
+_WORDS: WeakKeyDictionary[ModelAdapter, dict[tuple[tuple[str, str], ...], JudgedWords]]
+_WORDS = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What judges the candidates of one model.
+
+    Attributes:
+        adapter: of the model.
+        judge: the detector with its scaling.
+        words: that are judged.
+        threshold: risks from which a word is too risky; nothing is at 1.
+    """
+
+    adapter: ModelAdapter
+    judge: Judge
+    words: JudgedWords
+    threshold: float
+
+    @classmethod
+    def of(
+        cls,
+        adapter: ModelAdapter,
+        detector: str | Mapping[str, Any],
+        words: str | Sequence[str] | None,
+        threshold: float | None,
+        share: float | None,
+    ) -> Guide:
+        """Find what is needed for a model; its words are turned into tokens once.
+
+        Args:
+            adapter: of the model.
+            detector: as in ``lvlm.detect``.
+            words: likewise; those of the scaling by default.
+            threshold: in place of a share.
+            share: of the model's own mentions that are too risky; `SHARE` by default.
+
+        Raises:
+            ConfigError: an unknown name or option, or words that the model cannot write.
+            UnsupportedError: the detector cannot judge a candidate before it is chosen, its scaling
+                is another model's, or a share is asked of a detector that has no scaling.
+        """
+        judge = make_judge(detector, adapter, stacklevel=3)
+        if not judge.detector.streams:
+            raise UnsupportedError(
+                f"detector {judge.detector.name!r} reads more than the row that predicts a "
+                "candidate, so it cannot judge one before it is chosen: guide by early-lens or "
+                "log-probability (lvlmsal list detectors says which ones stream)"
+            )
+        vocabulary = judge.vocabulary if words is None else judged_vocabulary(words)
+        known, key = _WORDS.setdefault(adapter, {}), tuple(vocabulary.synonyms.items())
+        if key not in known:
+            known[key] = JudgedWords(adapter.tokenizer, vocabulary)
+        if threshold is None:
+            if judge.scaling is None:
+                raise UnsupportedError(
+                    f"detector {judge.detector.name!r} has no scaling for this model, so it is not "
+                    f"known how risky a share of {SHARE if share is None else share} of its own "
+                    "words is: make one, type  lvlmsal fit, or give a threshold on the risk itself"
+                )
+            threshold = 1 - (SHARE if share is None else share)
+        return cls(adapter, judge, known[key], threshold)
+
+    @cached_property
+    def _wanted(self) -> dict[str, list[int]]:
+        return union(self.judge.needs, self.adapter.num_layers)
+
+    @cached_property
+    def _lens(self) -> Lens | None:
+        return self.judge.lens(self.adapter)
+
+    @property
+    def layers(self) -> list[int]:
+        """The inner layers that are read."""
+        return sorted({layer for layers in self._wanted.values() for layer in layers})
+
+    def is_risky(self, risk: float) -> bool:
+        """Whether a word of that risk is to be replaced; one that cannot be judged is not."""
+        return risk >= self.threshold
+
+    def risks(self, rows: Rows, tokens: Tensor, positions: Sequence[int]) -> list[list[float]]:
+        """Risks of candidates.
+
+        Args:
+            rows: that predict them, R.
+            tokens: ids, shape (R, K).
+            positions: in the answer, of each row.
+
+        Returns:
+            K numbers for each row; nan where the detector cannot tell.
+        """
+        values: dict[str, Tensor] = {}
+        if self._wanted.keys() & {"log_probability", "odds", "entropy", "margin"}:
+            logits = rows.logits if rows.logits.dtype == torch.float64 else rows.logits.float()
+            spread = logits[:, None].expand(-1, tokens.shape[1], -1)
+            values = {name: v.cpu() for name, v in logit_readings(spread, tokens).items()}
+        place = torch.tensor(positions, dtype=torch.float64)
+        values["position"] = place[:, None].expand(tokens.shape)
+        if self._lens is not None:
+            read = [
+                self._lens.log_probabilities(rows.states[layer], tokens).cpu()
+                for layer in self._wanted["row_lens"]
+            ]
+            values["row_lens"] = torch.stack(read, dim=-1)
+        columns = Columns(values, self._wanted, self.adapter.num_layers)
+        found: list[list[float]] = self.judge.risks(columns).tolist()
+        return found
+
+    def ends_sentence(self, token: int) -> bool:
+        """Whether a sentence ends with a token."""
+        if token not in self._ends:
+            self._ends[token] = _SENTENCE_END.search(self._text(token)) is not None
+        return self._ends[token]
+
+    @cached_property
+    def _ends(self) -> dict[int, bool]:
+        return {}
+
+    def _text(self, token: int) -> str:
+        text: str = self.adapter.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return text
+
+
+def guide_for(
+    model: nn.Module, bound: Guide | None, find: Callable[[ModelAdapter], Guide]
+) -> Guide:
+    """The guide of a decoder in a call of ``generate``.
+
+    Args:
+        model: that decodes.
+        bound: what the decoder was bound to.
+        find: makes one, where it was bound to nothing.
+
+    Raises:
+        UnsupportedError: it is bound to another model, or to nothing and there is no processor.
+    """
+    adapter = adapter_for(model)
+    if bound is None:
+        return find(adapter)
+    if bound.adapter.model is not adapter.model:
+        raise UnsupportedError(
+            "this decoder is bound to another model: bind it to the adapter of this one"
+        )
+    return bound
