@@ -21,11 +21,14 @@ from lvlmsal.analysis.output import (
     title_of,
     write_csv,
 )
+from lvlmsal.analysis.printed import next_to_printed, printed_figures
 from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config.source import ConfigSource
+from lvlmsal.evaluation.report.paper import entries_table
 from lvlmsal.evaluation.results.folder import write_json
 from lvlmsal.evaluation.results.records import finite
+from lvlmsal.evaluation.results.schema import PaperEntry
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.progress import track
 from lvlmsal.saliency.options import SaliencyOptions
@@ -43,6 +46,7 @@ class TokenAnalysis:
         rows: One for each mention.
         comparisons: Of each model, method and benchmark.
         added: What saliency adds to the other scores, likewise; missing where a note says so.
+        paper: Published figures next to those of `comparisons`; none where the config gives none.
         files: Names of the files in the folder.
         notes: What is missing, and why.
     """
@@ -52,15 +56,18 @@ class TokenAnalysis:
     rows: list[MentionRow]
     comparisons: dict[Cell, list[Comparison]]
     added: dict[Cell, Added]
+    paper: list[PaperEntry]
     files: list[str]
     notes: list[str]
 
     def tables(self) -> list[Table]:
-        """One table for each model, method and benchmark, for a terminal."""
-        return [
-            _table(cell, _counts(self.rows, cell), found, self.added.get(cell))
-            for cell, found in self.comparisons.items()
+        """For a terminal: one a model, method and benchmark, and one of published figures."""
+        found = [
+            _table(cell, _counts(self.rows, cell), compared, self.added.get(cell))
+            for cell, compared in self.comparisons.items()
         ]
+        printed = entries_table(self.paper)
+        return found if printed is None else [*found, printed]
 
 
 def analyze_tokens(
@@ -86,6 +93,8 @@ def analyze_tokens(
         ConfigError: The config is wrong or asks for no descriptions.
         UnsupportedError: matplotlib is not installed.
     """
+    overrides = list(overrides)
+    paper = printed_figures(config, overrides)
     new_figure(1, 1)  # better to learn now than after the answers that there is no matplotlib
     run = describe(config, overrides, lvlms=lvlms)
     folder = run.output("tokens", out)
@@ -113,6 +122,9 @@ def analyze_tokens(
         }
         for cell, found in comparisons.items()
     ]
+    printed = next_to_printed(paper, comparisons)
+    if printed:
+        write_json(folder / "paper.json", finite(printed))
     write_mentions(folder / "mentions.csv", rows)
     write_json(folder / "summary.json", finite(content))
     _write_tables(folder, comparisons)
@@ -120,7 +132,8 @@ def analyze_tokens(
     plot_aurocs(titled, folder / "auroc.png")
     plot_bins(titled, folder / "bins.png")
     files = ["mentions.csv", "summary.json", "summary.csv", "bins.csv", "auroc.png", "bins.png"]
-    return TokenAnalysis(folder, options, rows, comparisons, added, files, notes)
+    files += ["paper.json"] if printed else []
+    return TokenAnalysis(folder, options, rows, comparisons, added, printed, files, notes)
 
 
 def _plain(entry: Comparison) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def evaluate(
     from lvlmsal.evaluation.config.stated import refuse_misstated, with_data_root
 
     given = overrides or []
-    refuse_misstated(config, with_data_root(config, given, Path("absent")) if dry_run else given)
+    refuse_misstated(config, with_data_root(config, given) if dry_run else given)
     from lvlmsal.evaluation import evaluate as run
 
     if dry_run:

@@ -14,7 +14,7 @@ from lvlmsal.evaluation.config.plan import Plan, make_plan
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.unresolved import Place, Unresolved, below, literal
 from lvlmsal.sweeps.axes import Expansion, Grid, expand
-from lvlmsal.sweeps.stated import read_stated
+from lvlmsal.sweeps.stated import StatedSweep, read_stated
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,30 @@ def read_sweep(
         ConfigError: Anything is wrong; it lists every problem.
     """
     stated = read_stated(source, overrides, axes=axes)
+    content, grids, problems = spread(stated)
+    try:
+        plan = make_plan(content, given=given, found=problems)
+    except ConfigError as error:
+        raise ConfigError(error.problems, source=stated.name) from None
+    return Sweep(
+        stated.name,
+        content,
+        plan,
+        tuple(grids),
+        stated.spec["method"]["name"],
+        bool(stated.spec.get("diagnose")),
+    )
+
+
+def spread(stated: StatedSweep) -> tuple[dict[str, Any], list[Grid], list[str]]:
+    """The ordinary config that a sweep comes to, with one method for each point.
+
+    Args:
+        stated: The sweep as it is written.
+
+    Returns:
+        The config, without the points where something is wrong; the grids; what is wrong.
+    """
     content, spec, problems = stated.content, stated.spec, list(stated.problems)
     found = Expansion()
     if stated.start is not None:
@@ -79,27 +103,15 @@ def read_sweep(
             found = expand(stated.start, spec["grids"], cards)
         problems += found.problems
     ordinary = content.get("methods") or []
-    if not problems and isinstance(ordinary, list):
-        content = literal({**content, "methods": ordinary}, stated.texts)
-        content["methods"] += _written(found.methods.values(), spec["method"], stated.texts)
-        # points have no twins among each other: one method stands for all as the reference
-        first = content["methods"][0]
-        if isinstance(first, dict) and not content.get("baseline"):
-            content["baseline"] = first.get("name", "")
-    else:
-        content = stated.without_points()
-    try:
-        plan = make_plan(content, given=given, found=problems)
-    except ConfigError as error:
-        raise ConfigError(error.problems, source=stated.name) from None
-    return Sweep(
-        stated.name,
-        content,
-        plan,
-        tuple(found.grids),
-        spec["method"]["name"],
-        bool(spec.get("diagnose")),
-    )
+    if problems or not isinstance(ordinary, list):
+        return stated.without_points(), found.grids, problems
+    content = literal({**content, "methods": ordinary}, stated.texts)
+    content["methods"] += _written(found.methods.values(), spec["method"], stated.texts)
+    # points have no twins among each other: one method stands for all as the reference
+    first = content["methods"][0]
+    if isinstance(first, dict) and not content.get("baseline"):
+        content["baseline"] = first.get("name", "")
+    return content, found.grids, problems
 
 
 def _written(

@@ -17,16 +17,19 @@ from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.source import ConfigSource
+from lvlmsal.evaluation.config.stated import with_data_root
 from lvlmsal.evaluation.config.trainer import quiet_lightning
 from lvlmsal.evaluation.results.folder import write_text
 from lvlmsal.evaluation.results.records import Record
+from lvlmsal.evaluation.run.dry import DryRun
 from lvlmsal.frames import data_frame
 from lvlmsal.progress import track
 from lvlmsal.sweeps.axes import shown
 from lvlmsal.sweeps.costs import cost_of
 from lvlmsal.sweeps.plot import plot_grid
-from lvlmsal.sweeps.reading import Sweep, read_sweep
+from lvlmsal.sweeps.reading import Sweep, read_sweep, spread
 from lvlmsal.sweeps.saliency import mean_saliencies
+from lvlmsal.sweeps.stated import read_stated
 from lvlmsal.sweeps.table import Measured, html_tables, markdown_tables, terminal_tables
 
 if TYPE_CHECKING:
@@ -128,6 +131,31 @@ class SweepResult:
         yield terminal_tables(
             self.measured, self.sweep.grids, self.result.results, width=options.max_width
         )
+
+
+def dry_sweep(
+    cfg: ConfigSource,
+    overrides: Iterable[str] = (),
+    *,
+    models: Mapping[str, Any] | None = None,
+    axes: Sequence[str] = (),
+) -> DryRun:
+    """Try the run that a sweep comes to on tiny models, as `lvlmsal.evaluate` does a dry run.
+
+    Args:
+        cfg: As `sweep` takes it, and so the rest.
+        overrides: Texts ``key=value``.
+        models: Models that the real sweep would be given, by name.
+        axes: One of the grids must be over exactly these.
+
+    Raises:
+        ConfigError: Anything is wrong.
+    """
+    stated = read_stated(cfg, with_data_root(cfg, overrides), axes=axes)
+    content, _, problems = spread(stated)
+    if problems:
+        raise ConfigError(problems, source=f"dry run of {stated.name}")
+    return evaluate(content, models=models, dry_run=True)
 
 
 def sweep(

@@ -17,6 +17,7 @@ from lvlmsal.evaluation.report.entries import (
     number_cell,
 )
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
+from lvlmsal.evaluation.report.paper import paper_table
 from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
 from lvlmsal.pages import render
@@ -96,8 +97,11 @@ def heading(block: Block, column: Column) -> str:
     return " ".join(heading_of(column, block.entries).parts)
 
 
-def tables(measured: Sequence[Measured], grids: Sequence[Grid]) -> list[Table]:
-    """A table for each model and benchmark, with a section for each grid."""
+def tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Results) -> list[Table]:
+    """A table for each model and benchmark, with a section for each grid.
+
+    The last one is that of a paper's figures, where the config gives some.
+    """
     found = []
     for block in blocks(measured):
         heads = [
@@ -118,7 +122,8 @@ def tables(measured: Sequence[Measured], grids: Sequence[Grid]) -> list[Table]:
             for group, point, entry in _rows(block, grids)
         ]
         found.append(Table(f"{block.model}: {block.benchmark}", heads, rows))
-    return found
+    printed = paper_table(results)
+    return found if printed is None else [*found, printed]
 
 
 def _cost(cost: Cost, name: str) -> Cell:
@@ -141,7 +146,7 @@ def terminal_tables(
         width: Of the terminal, in characters.
     """
     legend = [_legend(measured, results)]
-    return terminal_document(tables(measured, grids), legend, width, results["warnings"])
+    return terminal_document(tables(measured, grids, results), legend, width, results["warnings"])
 
 
 def markdown_tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Results) -> str:
@@ -152,7 +157,7 @@ def markdown_tables(measured: Sequence[Measured], grids: Sequence[Grid], results
         grids: The grids.
         results: The content of ``results.json``.
     """
-    return markdown_document(tables(measured, grids), [_legend(measured, results)])
+    return markdown_document(tables(measured, grids, results), [_legend(measured, results)])
 
 
 def html_tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Results) -> str:
@@ -164,7 +169,8 @@ def html_tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Re
         results: The content of ``results.json``.
     """
     notes = [_legend(measured, results), *results["warnings"]]
-    return render("tables/templates/notebook.html", tables=tables(measured, grids), notes=notes)
+    shown = tables(measured, grids, results)
+    return render("tables/templates/notebook.html", tables=shown, notes=notes)
 
 
 def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measured]]:

@@ -92,6 +92,37 @@ def test_tokens(run: Run, folder: Path) -> None:
         assert sum(int(row["mentions"]) for row in bins) == len(mentions)
 
 
+def test_published_figures_stand_next_to_ours(run: Run, folder: Path) -> None:
+    row = {
+        "method": "greedy",
+        "benchmarks": ["chair"],
+        "figures": {"saliency_last/correct_mean": 0.472, "entropy/auroc": 0.5},
+        "unit": "plain",
+    }
+    config = folder / "printed.yaml"
+    config.write_text(
+        (folder / "config.yaml").read_text()
+        + yaml.safe_dump({"paper": {"source": "arXiv 1", "table": "Table 9", "tokens": [row]}})
+    )
+    code, out, err = run("analyze", "tokens", config)
+    assert code == 0, err
+    assert_tables_hold(out)
+    assert "Compared with Table 9 of arXiv 1" in out
+    found = folder / "run" / "analysis" / "tokens"
+    lines = {line["score"]: line for line in table(found / "summary.csv")}
+    ours = {
+        "saliency_last/correct_mean": float(lines["saliency_last"]["correct_mean"]),
+        "entropy/auroc": float(lines["entropy"]["auroc"]),
+    }
+    entries = {e["figure"]: e for e in json.loads((found / "paper.json").read_text())}
+    assert {figure: e["ours"] for figure, e in entries.items()} == pytest.approx(ours)
+    difference = entries["saliency_last/correct_mean"]["difference"]
+    assert difference == pytest.approx(ours["saliency_last/correct_mean"] - 0.472)
+    code, _, err = run("analyze", "tokens", config, "paper.tokens.0.figures={saliency/auroq: 1}")
+    assert code == 2
+    assert "Did you mean 'saliency/auroc'?" in err
+
+
 def test_tokens_under_another_reading(run: Run, folder: Path, tmp_path: Path) -> None:
     words = ("analyze", "tokens", folder / "config.yaml", "-o", tmp_path / "out")
     code, _, err = run(*words, "--set", "row=candidate", "--bins", "equal-count")

@@ -33,15 +33,15 @@ def test_a_dry_run_from_the_command_line(
     run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, output, _ = run("evaluate", "paper/table6-llava-1.5-7b", "--dry-run")
+    code, output, _ = run("evaluate", "paper/table5", "--dry-run")
     assert code == 0
     assert output.startswith("DRY RUN: random weights, nothing was measured, nothing was written")
     assert "run folder" not in output
     code, _, errors = run(
-        "evaluate", "paper/table6-llava-1.5-7b", "--dry-run", "paper.rows.0.figures={chair: 1}"
+        "evaluate", "paper/table5", "--dry-run", "paper.tokens.0.benchmarks=[pope]"
     )
     assert code == 2
-    assert "'chair' has no figure 'chair'" in errors
+    assert "paper.tokens[0]: there is no benchmark 'pope'. Known: chair" in errors
     assert list(tmp_path.iterdir()) == []
 
 
@@ -49,7 +49,7 @@ def test_a_root_that_an_interpolation_needs_is_asked_for(
     run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, errors = run("evaluate", "paper/table6-llava-1.5-7b")
+    code, _, errors = run("evaluate", "paper/table5")
     assert code == 2
     assert "data.root: needs a value; add data.root=..." in errors
 

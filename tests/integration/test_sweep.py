@@ -269,6 +269,34 @@ def test_the_commands(command: Callable[..., tuple[int, str, str]], tmp_path: Pa
     assert "sweep.yaml: sweep.grids: expected one over locore.beta" in err
 
 
+def test_a_dry_run_of_a_sweep(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    # without data too, which a real run needs
+    code, out, err = command("sweep", "CONFIG", "--dry-run", "data.root=nowhere")
+    assert code == 0, err
+    assert out.startswith("DRY RUN: random weights, nothing was measured, nothing was written")
+    for method in ("greedy", "sgrs", "sgrs.alpha=5", "locore.beta=2, sgrs.alpha=5"):
+        assert f"│ {method} " in out
+    code, _, err = command("analyze", "decay", "CONFIG", "--dry-run")
+    assert code == 2
+    assert "sweep.yaml: sweep.grids: expected one over locore.beta" in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_published_figures_stand_below_a_sweep(swept: Config, run: Start) -> None:
+    row = {"method": "sgrs.alpha=5", "benchmarks": ["chair"], "figures": {"chair_s": 35.6}}
+    swept["paper"] = {"source": "arXiv 1", "table": "Table 9", "rows": [row]}
+    found = run(swept)
+    ours = found.result.value("tiny", "sgrs.alpha=5", "chair", "chair_s")
+    assert ours is not None
+    line = f"| sgrs.alpha=5 | chair | chair_s % | 35.6 | {100 * ours:.1f} |"
+    assert line in (found.folder / "sweep.md").read_text(encoding="utf-8")
+    assert "Compared with Table 9 of arXiv 1" in found._repr_html_()
+
+
 def test_a_bad_sweep_is_a_message(command: Callable[..., tuple[int, str, str]]) -> None:
     code, _, err = command("sweep", "CONFIG", "sweep.grids.0[sgrs.alfa]=[1]", "sede=1")
     assert code == 2

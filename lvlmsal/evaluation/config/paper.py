@@ -47,11 +47,15 @@ class PaperConfig:
         source: The paper.
         table: Which of its tables.
         rows: Its figures.
+        tokens: Its figures on the tokens of answers, for ``lvlmsal analyze tokens``: a figure is
+            called ``SCORE/COLUMN``, such as ``saliency_last/correct_mean``, after the score and the
+            columns of its ``summary.csv``.
     """
 
     source: str = MISSING
     table: str = MISSING
     rows: list[PaperRow] = field(default_factory=list)
+    tokens: list[PaperRow] = field(default_factory=list)
 
 
 def paper_problems(
@@ -77,8 +81,11 @@ def paper_problems(
     """
     if paper is None:
         return []
-    problems = [] if paper.rows else ["paper.rows: needs at least one entry"]
-    for index, row in enumerate(paper.rows):
+    every = [(f"paper.rows[{index}]", row, figures) for index, row in enumerate(paper.rows)]
+    unknown = dict.fromkeys(figures)  # `lvlmsal analyze tokens` knows the names of its figures
+    every += [(f"paper.tokens[{index}]", row, unknown) for index, row in enumerate(paper.tokens)]
+    problems = [] if every else ["paper.rows: needs at least one entry"]
+    for where, row, known_figures in every:
         found = [] if row.method in ("???", *methods) else [_unknown("method", row.method, methods)]
         if row.model and row.model not in models:
             found.append(_unknown("model", row.model, models))
@@ -94,9 +101,9 @@ def paper_problems(
             if not math.isfinite(value)
         ]
         for label in row.benchmarks:
-            known = figures.get(label)
-            if label not in figures:
-                found.append(_unknown("benchmark", label, figures))
+            known = known_figures.get(label)
+            if label not in known_figures:
+                found.append(_unknown("benchmark", label, known_figures))
             elif known is not None:
                 found += [
                     f"{label!r} has no figure {name!r}.{close_matches(name, known)} "
@@ -104,7 +111,7 @@ def paper_problems(
                     for name in row.figures
                     if name not in known
                 ]
-        problems += [f"paper.rows[{index}]: {text}" for text in found]
+        problems += [f"{where}: {text}" for text in found]
     return problems
 
 

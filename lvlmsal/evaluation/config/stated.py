@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from lvlmsal.evaluation.config.plugins import import_plugins
 from lvlmsal.evaluation.config.reading import read_config
 from lvlmsal.evaluation.config.source import ConfigSource, load_content
 from lvlmsal.evaluation.config.world import world_problems
+
+UNSET_ROOT = Path(os.devnull, "data.root")
+"""Stands for a `data.root` that a config leaves open; below a file, so that no folder is there."""
 
 
 def refuse_misstated(
@@ -38,8 +42,8 @@ def refuse_misstated(
         raise ConfigError(problems, source=name)
 
 
-def with_data_root(source: ConfigSource, overrides: Iterable[str], root: Path) -> list[str]:
-    """Overrides for a dry run, which needs no data: where `data.root` is left open, it is `root`.
+def with_data_root(source: ConfigSource, overrides: Iterable[str]) -> list[str]:
+    """Overrides for a dry run, which needs no data: `UNSET_ROOT` where `data.root` is left open.
 
     Raises:
         ConfigError: The config cannot be read at all.
@@ -48,5 +52,5 @@ def with_data_root(source: ConfigSource, overrides: Iterable[str], root: Path) -
     data = load_content(source)[0].get("data")
     is_open = isinstance(data, dict) and data.get("root") == "???"
     if is_open and not any(text.split("=")[0].strip() == "data.root" for text in given):
-        given.append(f"data.root={root}")
+        given.append(f"data.root={UNSET_ROOT}")
     return given

@@ -19,8 +19,9 @@ from lvlmsal.evaluation.config.checkpoints import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
 from lvlmsal.evaluation.config.further import further_metrics, misfits
 from lvlmsal.evaluation.config.plan import Cell, Draft, Plan, read_draft, waits_for_world
+from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.evaluation.config.source import ConfigSource
-from lvlmsal.evaluation.config.stated import with_data_root
+from lvlmsal.evaluation.config.stated import UNSET_ROOT, with_data_root
 from lvlmsal.evaluation.config.trainer import trainer_problems
 from lvlmsal.evaluation.config.world import ensure_world, world_problems
 from lvlmsal.evaluation.results.records import Record
@@ -147,7 +148,7 @@ class _Rehearsal:
     notes: list[str] = field(default_factory=list)
 
     def run(self, source: ConfigSource, overrides: list[str]) -> DryRun:
-        overrides = with_data_root(source, overrides, self.scratch / "absent")
+        overrides = with_data_root(source, overrides)
         draft = read_draft(source, overrides, given=list(self.given))
         draft.problems += world_problems(draft.config.world)
         if not draft.problems:
@@ -161,11 +162,11 @@ class _Rehearsal:
         tried, problems = [], []
         for model in plan.config.models:
             cells = [fitting(cell, self.notes) for cell in plan.of_model(model)]
-            lvlm = self._stand_in(plan, cells)
+            family = self._family(model)
             for way in dict.fromkeys((cell.method, cell.seed) for cell in cells):
                 part = [cell for cell in cells if (cell.method, cell.seed) == way]
                 try:
-                    tried += self._try(lvlm, part, plan)
+                    tried += self._try(tiny_stand_in(family, part), part, plan)
                 except (LvlmsalError, ValueError) as error:
                     problems.append(f"{model.name} · {way[0]}: {error}")
         if problems:
@@ -209,7 +210,7 @@ class _Rehearsal:
                     del draft.benchmarks[label]
                 else:
                     draft.benchmarks[label] = made_up
-                    unset = Path(benchmark.root).is_relative_to(self.scratch)
+                    unset = Path(benchmark.root).is_relative_to(UNSET_ROOT)
                     why = "data.root is not set" if unset else f"no folder {benchmark.root}"
                     self.data[label] = f"{MADE_UP} ({why})"
                 continue
@@ -251,8 +252,8 @@ class _Rehearsal:
             return None
         return benchmark.excerpt(self._examples(benchmark), max_new_tokens=TOKENS)
 
-    def _stand_in(self, plan: Plan, cells: Sequence[Cell]) -> Lvlm:
-        model = cells[0].model
+    def _family(self, model: ModelConfig) -> str:
+        """Which tiny models stand in for a checkpoint."""
         ready = self.given.get(model.name)
         ready = ready[0] if isinstance(ready, tuple) else getattr(ready, "model", None)
         found = type(ready).__name__ if ready is not None else architecture_of(model)
@@ -262,7 +263,7 @@ class _Rehearsal:
             what = f"has the architecture {found}" if found else "is on the hub, not looked up"
             self.notes.append(f"{model.name} {what}: its own adapter was not tried")
         self.models[model.name] = text
-        return tiny_stand_in(family, cells)
+        return family
 
 
 def _can_score(benchmark: Benchmark) -> bool:

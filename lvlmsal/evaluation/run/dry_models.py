@@ -9,6 +9,7 @@ from typing import Any
 
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.evaluation.config.plan import Cell
+from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.tiny.models import tiny_lvlm
@@ -28,7 +29,7 @@ def tiny_stand_in(family: str, cells: Sequence[Cell]) -> Lvlm:
         cells: What it is to answer.
     """
     components = [part for cell in cells for part in (cell.decoder, *cell.interventions)]
-    return _tiny(family, _depth([getattr(part, "layers", None) for part in components]))
+    return _tiny(family, _depth(components))
 
 
 @functools.cache
@@ -36,12 +37,14 @@ def _tiny(family: str, layers: int) -> Lvlm:
     return load(tiny_lvlm(family, layers=layers))
 
 
-def _depth(specs: Sequence[Any]) -> int:
+def _depth(components: Sequence[Any]) -> int:
     """The fewest layers that fit all choices of layers; the real depth is not known here."""
     for depth in DEPTHS:
         try:
-            for spec in specs:
-                resolve_layers(spec, depth)
+            for part in components:
+                resolve_layers(getattr(part, "layers", None), depth)
+                if isinstance(part, LogitsIntervention):
+                    part.exits(depth)
         except ValueError:
             continue
         return depth

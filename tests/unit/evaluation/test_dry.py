@@ -101,9 +101,11 @@ def test_layers_and_heads_of_real_checkpoints_are_taken(tmp_path: Path) -> None:
     methods = [
         {"name": "deep", "decoder": {"name": "sgrs", "layers": [6, 7, 8]}},
         {"name": "headed", "interventions": [{"name": "locore", "heads": [30], "layers": "9:12"}]},
+        # the catalog's card of LLaVA names early exits up to layer 14
+        {"name": "early", "interventions": ["dola"]},
     ]
     found = dry_run(make_config(tmp_path, "???", methods=methods))
-    assert len(found.tried) == 4
+    assert len(found.tried) == 6
     assert found.notes == ("headed: edits all heads here, tiny models have 4 only",)
     methods[0]["decoder"] = {"name": "sgrs", "layers": [500]}
     with pytest.raises(ConfigError, match=r"llava-1.5-7b · deep: layers \[500\] are outside"):

@@ -91,6 +91,20 @@ def test_tables_say_whose_figures_they_are() -> None:
     assert paper_table(RESULTS) is None
 
 
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [(84.0, ("84", "80.1", "-3.9")), (184.66, ("184.66", "80.12", "-104.54"))],
+)
+def test_ours_has_as_many_decimals_as_the_paper_gives(
+    printed: float, shown: tuple[str, ...]
+) -> None:
+    results = {"cells": [cell("m", "greedy", "mme", perception=80.123)]}
+    row = PaperRow("greedy", ["mme"], {"perception": printed}, unit="plain")
+    table = paper_table({**results, "paper": compared_with_paper(paper(row), results)})
+    assert table is not None
+    assert " | ".join(shown) in markdown_table(table)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_world(tmp_path_factory.mktemp("data") / "world", images=2, seed=0, shifted=True)
@@ -137,6 +151,18 @@ def test_several_models_have_to_be_told_apart(tmp_path: Path, world: Path) -> No
         make_plan(config)
     config["paper"]["rows"][0]["model"] = "qwen2-vl-7b"
     make_plan(config)
+
+
+def test_figures_on_tokens_may_stand_alone_and_fit_the_run_too(tmp_path: Path, world: Path) -> None:
+    config = make_config(tmp_path / "run", world)
+    config["paper"]["tokens"] = config["paper"].pop("rows")
+    make_plan(config)
+    config["paper"]["tokens"][0]["method"] = "greddy"
+    with pytest.raises(ConfigError, match=r"paper\.tokens\[0\]: there is no method 'greddy'"):
+        make_plan(config)
+    config["paper"]["tokens"] = []
+    with pytest.raises(ConfigError, match=r"paper\.rows: needs at least one entry"):
+        make_plan(config)
 
 
 def test_published_figures_change_no_record(tmp_path: Path, world: Path) -> None:

@@ -30,6 +30,7 @@ def write(folder: Path, text: str, name: str = "my-model") -> Path:
 def test_the_promised_checkpoints_are_there() -> None:
     assert CATALOG.names() == [
         "internvl2.5-8b-mpo",
+        "internvl3-14b",
         "llava-1.5-13b",
         "llava-1.5-7b",
         "pocket-llava",
@@ -39,7 +40,7 @@ def test_the_promised_checkpoints_are_there() -> None:
         "qwen2.5-vl-7b",
     ]
     assert CATALOG.names("qwen*") == ["qwen2-vl-7b", "qwen2.5-vl-32b", "qwen2.5-vl-7b"]
-    assert len(CATALOG) == 8
+    assert len(CATALOG) == 9
     assert "llava-1.5-7b" in CATALOG
     assert list(CATALOG) == CATALOG.names()
 
@@ -68,7 +69,9 @@ def test_settings_of_the_paper(name: str, beta: float) -> None:
     assert "paper" in card.notes
 
 
-@pytest.mark.parametrize("name", ["qwen2.5-vl-7b", "qwen2.5-vl-32b", "internvl2.5-8b-mpo"])
+@pytest.mark.parametrize(
+    "name", ["qwen2.5-vl-7b", "qwen2.5-vl-32b", "internvl2.5-8b-mpo", "internvl3-14b"]
+)
 def test_settings_of_ours_are_called_ours(name: str) -> None:
     assert "the default is ours" in CATALOG.get(name).notes
 
