@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -45,7 +46,7 @@ class WithSettings(TyperCommand):
 
         known = {name for parameter in self.params for name in parameter.opts}
         keys = {field.name for field in dataclasses.fields(RunConfig)}
-        for arg, after in zip(args, [*args[1:], ""], strict=True):
+        for arg, after in itertools.zip_longest(args, args[1:], fillvalue=""):
             flag, is_joined, value = arg.partition("=")
             value = value if is_joined else after
             key = flag.removeprefix("--").replace("-", "_")

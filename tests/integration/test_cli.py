@@ -161,15 +161,17 @@ def test_saliency_writes_a_picture(
 
 
 def test_all_mistakes_of_a_question_are_told_together(run: Run, tmp_path: Path) -> None:
+    image = tmp_path / "x.png"
+    image.touch()
     code, _, err = run(
-        "saliency", "x.png", "hi", "-o", tmp_path / "no/map.bmp", "--model", "pocket-lava",
+        "saliency", image, "hi", "-o", tmp_path / "no/map.bmp", "--model", "pocket-lava",
         "--intervention", "locroe", "--set", "rows=1", "--set", "norm=colum",
     )  # fmt: skip
     assert code == 2
     for words in ("pocket-llava", "locore", "'row'", "colum", "there is no folder", ".png"):
         assert words in err
     code, _, err = run(
-        "generate", "x.png", "hi", "--decoder", "sgsr", "--set", "nocore.beta=1", "--set", "what"
+        "generate", image, "hi", "--decoder", "sgsr", "--set", "nocore.beta=1", "--set", "what"
     )
     assert code == 2
     assert "what" in err
