@@ -6,7 +6,7 @@
 # make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
 # make docs: the documentation as a site, in site/; broken links and references are errors.
 # make guided: measure guided decoding next to other methods, in an hour.
-# make methods: ask both shipped models with every method, and write docs/methods.md.
+# make methods: ask the shipped models with every method, and write docs/methods.md.
 #
 # On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
 #     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -45,6 +45,8 @@ $(STAMP): pyproject.toml constraints.txt lvlmsal/__init__.py
 
 demo: env
 	$(BIN)/lvlmsal evaluate configs/demo.yaml
+	$(BIN)/lvlmsal evaluate configs/demo_shapes.yaml world.images=20 \
+		output=runs/demo-shapes-small world.root=runs/shapes-world-small
 
 # Style, spelling and types only: seconds instead of minutes.
 check: env
@@ -96,8 +98,9 @@ docs: env
 	@echo "open site/index.html"
 
 methods: env
+	$(BIN)/lvlmsal evaluate configs/stickers/methods.yaml
 	$(BIN)/lvlmsal evaluate configs/methods.yaml
-	$(BIN)/python tools/methods.py runs/methods --costs benchmarks/results/methods.json \
+	$(BIN)/python tools/methods.py runs/stickers/methods runs/methods --costs benchmarks/results/methods.json \
 		--control 'sample + cut only' --command 'make methods' -o docs/methods.md
 
 guided: env

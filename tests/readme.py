@@ -10,13 +10,13 @@ README: Final = (Path(__file__).parents[1] / "README.md").read_text(encoding="ut
 
 PREPARED: Final = """
 import lvlmsal
-from lvlmsal.pocket.scenes.world import write_world
+from lvlmsal.pocket.stickers.world import write_world
 
 world = write_world("world", images=1, seed=7, shifted=True)
-(world / "images/SCENE_000000000001.png").rename("scene.png")
-lvlm = lvlmsal.load("pocket-llava")
+(world / "images/STICKERS_000000000001.png").rename("scene.png")
+lvlm = lvlmsal.load("pocket-idefics3")
 model = lvlm.model
-inputs = lvlm.adapter.encode([["scene.png"]], ["Is there a star in the image?"])
+inputs = lvlm.adapter.encode([["scene.png"]], ["Is there a dog in the image?"])
 """
 """Code that makes a model, its inputs and a picture in the current folder."""
 

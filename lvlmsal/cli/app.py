@@ -232,7 +232,7 @@ def list_names(
 def generate(
     image: ImageFile,
     prompt: Prompt,
-    model: ModelName = "pocket-llava",
+    model: ModelName = "pocket-idefics3",
     decoder: Annotated[
         str, typer.Option(metavar="NAME", help="Decoder (lvlmsal list decoders).")
     ] = "greedy",
@@ -268,7 +268,7 @@ def saliency(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Figure (.png), or the report (.safetensors).")
     ],
-    model: ModelName = "pocket-llava",
+    model: ModelName = "pocket-idefics3",
     response: Annotated[
         str | None, typer.Option(help="Answer to diagnose; by default the model's own.")
     ] = None,

@@ -1,4 +1,4 @@
-"""The scene world's files of each benchmark, asked of both shipped models and scored."""
+"""Files of each benchmark that the scene worlds have, asked of the shipped models and scored."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import pytest
 
 from lvlmsal.data.check import check_data
 from lvlmsal.evaluation import evaluate
-from lvlmsal.pocket.scenes.world import write_world
+from lvlmsal.pocket.files.folder import write_world
+from lvlmsal.pocket.worlds import WORLDS
 from lvlmsal.registry import BENCHMARKS
 
 pytestmark = pytest.mark.slow
 
-MODELS = ("pocket-llava", "pocket-qwen2vl")
+CONFIGS = {
+    "benchmarks_demo": ("pocket-llava", "pocket-qwen2vl"),
+    "stickers/benchmarks_demo": ("pocket-idefics3",),
+}
 FIGURES = {
     "pope/adversarial": "accuracy",
     "chair": "chair_s",
@@ -26,7 +30,8 @@ FIGURES = {
 
 
 @pytest.mark.full
-def test_both_models_answer_every_benchmark_of_the_world(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_model_answers_every_benchmark_of_its_world(config: str, tmp_path: Path) -> None:
     overrides = [
         f"output={tmp_path / 'run'}",
         f"world.root={tmp_path / 'world'}",
@@ -35,9 +40,9 @@ def test_both_models_answer_every_benchmark_of_the_world(tmp_path: Path) -> None
         "methods=[greedy]",
         "baseline=greedy",
     ]
-    result = evaluate("benchmarks_demo", overrides)
+    result = evaluate(config, overrides)
     assert {cell["benchmark"] for cell in result.results["cells"]} == set(FIGURES)
-    for model in MODELS:
+    for model in CONFIGS[config]:
         for benchmark, figure in FIGURES.items():
             value = result.value(model, "greedy", benchmark, figure)
             assert value is not None
@@ -51,6 +56,7 @@ def test_both_models_answer_every_benchmark_of_the_world(tmp_path: Path) -> None
             assert record["answer"].strip() in ("Yes.", "No."), record["prompt"]
 
 
+@pytest.mark.parametrize("kind", WORLDS)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -72,9 +78,9 @@ def test_both_models_answer_every_benchmark_of_the_world(tmp_path: Path) -> None
     ],
 )
 def test_the_readers_find_nothing_wrong_with_the_world(
-    name: str, options: dict[str, str], tmp_path: Path
+    kind: str, name: str, options: dict[str, str], tmp_path: Path
 ) -> None:
-    root = write_world(tmp_path / "w", images=6, seed=1, shifted=True)
+    root = write_world(WORLDS[kind], tmp_path / "w", images=6, seed=1, shifted=True)
     benchmark = BENCHMARKS.build(name, root=str(root), **options)
     found = check_data(benchmark)
     assert found.problems == []

@@ -39,7 +39,7 @@ def write(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
     return start
 
 
-@pytest.mark.parametrize(("config", "models"), [("methods", 2)])
+@pytest.mark.parametrize(("config", "models"), [("methods", 2), ("stickers/methods", 1)])
 def test_a_dry_run_of_the_config_finds_no_problem(config: str, models: int) -> None:
     found = evaluate(config, dry_run=True)
     # it looks for what no random model has

@@ -37,10 +37,13 @@ _ASKED: Final = Mix(rows=24, questions=8, captioned=0.5, answer_weight=4.0, noun
 RECIPES: Final = {
     "pocket-idefics3": Recipe(
         minutes=None,
-        steps=4200,
+        steps=6200,
         check_every=100,
-        tower_share=0.48,
-        legs=(Leg(0.0, 1.5e-3, 0.03), Leg(0.48, 8e-4, 0.006), Leg(0.76, 1e-3, 0.006)),
+        tower_share=0.3263,
+        legs=(
+            *(Leg(0.0, 1.5e-3, 0.03), Leg(0.3263, 8e-4, 0.006)),
+            *(Leg(0.5158, 1e-3, 0.006), Leg(0.6774, 1e-3, 0.006)),
+        ),
         muon=True,
         warmup=100,
         patch_weight=0.5,
@@ -49,9 +52,10 @@ RECIPES: Final = {
             # A few plain objects first, and nothing that could be guessed: with habits from the
             # start a model learns what to expect of a place, and not to look.
             (0.0, replace(_ASKED, habits=0.0, plain=1.0, captioned=1.0)),
-            (0.7, replace(_ASKED, habits=0.0, plain=0.4, captioned=1.0)),
-            (0.76, replace(_ASKED, habits=0.3, plain=0.15, questions=14, captioned=0.35)),
-            (0.9, replace(_ASKED, habits=0.75, captioned=0.8)),
+            (0.4742, replace(_ASKED, habits=0.0, plain=0.4, captioned=1.0)),
+            (0.5158, replace(_ASKED, habits=0.3, plain=0.15, questions=14, captioned=0.35)),
+            (0.6124, replace(_ASKED, habits=0.75, captioned=0.8)),
+            (0.6774, replace(_ASKED, habits=0.9, questions=6, captioned=1.0)),
         ),
         tower_rows=32,
         workers=2,

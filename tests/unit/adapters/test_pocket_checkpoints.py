@@ -21,8 +21,8 @@ def loaded(name: str) -> Loaded:
     return load_checkpoint(name)
 
 
-def test_both_are_there() -> None:
-    assert NAMES == ["pocket-llava", "pocket-qwen2vl"]
+def test_all_are_there() -> None:
+    assert NAMES == ["pocket-idefics3", "pocket-llava", "pocket-qwen2vl"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,6 +39,7 @@ def test_check(name: str, check: str) -> None:
     ADAPTER_CHECKS[check](loaded(name).adapter)
 
 
-def test_llava_needs_no_substitute() -> None:
-    folder = CATALOG.get("pocket-llava").source
-    assert type(AutoProcessor.from_pretrained(folder)) is type(loaded("pocket-llava").processor)
+@pytest.mark.parametrize("name", ["pocket-llava", "pocket-idefics3"])
+def test_the_processor_needs_no_substitute(name: str) -> None:
+    folder = CATALOG.get(name).source
+    assert type(AutoProcessor.from_pretrained(folder)) is type(loaded(name).processor)

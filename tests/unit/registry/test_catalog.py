@@ -33,6 +33,7 @@ def test_the_promised_checkpoints_are_there() -> None:
         "internvl3-14b",
         "llava-1.5-13b",
         "llava-1.5-7b",
+        "pocket-idefics3",
         "pocket-llava",
         "pocket-qwen2vl",
         "qwen2-vl-7b",
@@ -40,7 +41,7 @@ def test_the_promised_checkpoints_are_there() -> None:
         "qwen2.5-vl-7b",
     ]
     assert CATALOG.names("qwen*") == ["qwen2-vl-7b", "qwen2.5-vl-32b", "qwen2.5-vl-7b"]
-    assert len(CATALOG) == 9
+    assert len(CATALOG) == 10
     assert "llava-1.5-7b" in CATALOG
     assert list(CATALOG) == CATALOG.names()
 

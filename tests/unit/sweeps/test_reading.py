@@ -71,7 +71,7 @@ def test_a_base_stands_under_the_config(config: dict[str, Any], tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"sweep.yaml: base: .* Did you mean 'demo'"):
         read_sweep(path)
     overrides = [f"world.root={tmp_path / 'world'}", "world.images=2"]
-    found = read_sweep({**config, "base": "demo"}, overrides)
+    found = read_sweep({**config, "base": "demo_shapes"}, overrides)
     assert {cell.model.name for cell in found.plan.cells} == {"pocket-llava", "pocket-qwen2vl"}
 
 
@@ -134,4 +134,6 @@ def test_packaged_sweeps_are_valid(name: str, tmp_path: Path) -> None:
     found = read_sweep(name, overrides)
     methods = {point.method for grid in found.grids for point in grid.points}
     assert methods <= {cell.method for cell in found.plan.cells}
-    assert {cell.model.source for cell in found.plan.cells} == {"pocket-llava", "pocket-qwen2vl"}
+    shapes, stickers = {"pocket-llava", "pocket-qwen2vl"}, {"pocket-idefics3"}
+    models = stickers if name.startswith("stickers/") else shapes
+    assert {cell.model.source for cell in found.plan.cells} == models
