@@ -8,6 +8,7 @@ from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lvlmsal.decoders.base import Decoder
+    from lvlmsal.decoders.guided.beams import GuidedBeam
     from lvlmsal.decoders.guided.decoder import Guided
     from lvlmsal.decoders.opera.decoder import OPERA
     from lvlmsal.decoders.records import TokenRecord
@@ -21,6 +22,7 @@ __all__ = [
     "Decoder",
     "Greedy",
     "Guided",
+    "GuidedBeam",
     "Sample",
     "TokenRecord",
 ]
@@ -33,6 +35,7 @@ __getattr__, __dir__ = lazy_names(
         "Decoder": ".base",
         "Greedy": ".search",
         "Guided": ".guided.decoder",
+        "GuidedBeam": ".guided.beams",
         "OPERA": ".opera.decoder",
         "SGRS": ".sgrs.decoder",
         "Sample": ".search",

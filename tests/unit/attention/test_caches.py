@@ -19,7 +19,7 @@ from transformers import DynamicCache, StaticCache
 
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.second_stream import MOVES
-from lvlmsal.decoders.guided.decoder import Guided
+from lvlmsal.decoders.guided import Guided, GuidedBeam
 from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.search import Sample
 from lvlmsal.decoders.sgrs.decoder import SGRS
@@ -49,6 +49,7 @@ DECODING: dict[str, Any] = {
     "sgrs": SGRS(alpha=0.9).generate_kwargs(seed=3),
     "opera": OPERA(num_beams=2, threshold=2, window=3).generate_kwargs(),
     "guided": Guided(**Guided.strong),
+    "guided-beam": GuidedBeam(**GuidedBeam.strong, num_beams=2),
 }
 
 
@@ -96,7 +97,7 @@ def answer(
     given = given if isinstance(given, dict) else given.bind(lvlm.adapter).generate_kwargs()
     how: dict[str, Any] = {**given, **cache_of(kind, model, inputs)}
     how |= {"max_new_tokens": STEPS, "suppress_tokens": BANNED, "return_dict_in_generate": True}
-    own = decoding in ("sgrs", "opera", "guided")
+    own = decoding in ("sgrs", "opera", "guided", "guided-beam")
     generative: Any = model
     try:
         with intervene(lvlm.adapter, edit):

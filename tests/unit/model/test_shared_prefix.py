@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lvlmsal.decoders.guided.decoder import Guided
+from lvlmsal.decoders.guided import Guided, GuidedBeam
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.interventions.locore import LocoRE
@@ -38,6 +38,7 @@ DECODERS: list[Any] = [
     {"name": "sgrs", "alpha": 0.9, "row": "candidate", "block_size": 1},
     {"name": "sgrs", "alpha": 0.9, "rejection": False},
     {"name": "guided", **Guided.strong},
+    {"name": "guided-beam", **GuidedBeam.strong, "num_beams": 2},
 ]
 
 

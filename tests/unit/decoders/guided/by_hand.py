@@ -36,6 +36,13 @@ class NumberedWords:
             return Found(True, name, Writing((token,), token))
         return Found(False, "", Writing((), token))
 
+    def read(self, ids: Sequence[int]) -> list[Found]:
+        writing, found = Writing(), list[Found]()
+        for token in ids:
+            found.append(self.step(writing, token))
+            writing = found[-1].writing
+        return found
+
     def objects_begun_by(self, token: int) -> frozenset[str]:
         return frozenset({f"{'one' if token in WHOLE else 'two'} {token % 4}"})
 
