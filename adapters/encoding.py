@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
-from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, open_image
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, open_image, seen_part
 from lvlmsal.adapters.messages import Prompt, texts_of
 from lvlmsal.adapters.processors import own_processor
 from lvlmsal.adapters.prompts import (
@@ -103,6 +103,33 @@ class Encoding:
             images: Those of each sample.
         """
         return [picture for pictures in images for picture in pictures] or None
+
+    def process(
+        self, texts: Sequence[str], images: Sequence[Sequence[Image.Image]]
+    ) -> Mapping[str, Any]:
+        """Run the processor on rendered prompts and their images, padded at the left.
+
+        Args:
+            texts: Of each sample, as :meth:`render` writes them.
+            images: Of each sample.
+
+        Returns:
+            Tensors by name; other values are dropped.
+        """
+        processor = self.require_processor()
+        found: Mapping[str, Any] = processor(
+            text=list(texts),
+            images=self.arrange(images),
+            padding=len(texts) > 1,
+            padding_side="left",
+            add_special_tokens=not begins(processor.tokenizer, texts[0]),
+            return_tensors="pt",
+        )
+        return found
+
+    def seen_part(self, picture: Image.Image) -> Image.Image:
+        """The part of a picture that its patches come from: some processors cut off the margins."""
+        return seen_part(picture, self.require_processor().image_processor)
 
     def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete inputs, drop what the model does not take, move them to its device and dtype."""
@@ -205,25 +232,13 @@ def _build_inputs(
     limit = adapter.max_image_pixels
     opened = [[open_image(entry, max_pixels=limit) for entry in entries] for entries in images]
     try:
-        inputs = _processed(adapter, texts, opened)
+        inputs = adapter.process(texts, opened)
     # What a processor raises for an image or a text that it does not take is of any kind.
     except Exception as error:
         if isinstance(error, LvlmsalError) or is_out_of_memory(error):
             raise
         raise _refusal(adapter, texts, opened, error) from error
     return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
-
-
-def _processed(adapter: Encoding, texts: Sequence[str], images: Sequence[Sequence[Any]]) -> Any:
-    processor = adapter.require_processor()
-    return processor(
-        text=list(texts),
-        images=adapter.arrange(images),
-        padding=len(texts) > 1,
-        padding_side="left",
-        add_special_tokens=not begins(processor.tokenizer, texts[0]),
-        return_tensors="pt",
-    )
 
 
 def _refusal(
@@ -233,7 +248,7 @@ def _refusal(
     number, cause = -1, str(error) or type(error).__name__
     for candidate, (text, pictures) in enumerate(zip(texts, images, strict=True)):
         try:
-            _processed(adapter, [text], [pictures])
+            adapter.process([text], [pictures])
         # of any kind, as above
         except Exception as own:
             number, cause = candidate, str(own) or type(own).__name__

@@ -19,6 +19,8 @@ from transformers import (
     Glm46VProcessor,
     Idefics3Processor,
     InternVLProcessor,
+    LlavaNextVideoProcessor,
+    LlavaOnevisionProcessor,
     PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
@@ -186,6 +188,14 @@ class ImageOnlyGlm46VProcessor(Glm46VProcessor, WithoutVideos):
 
 class ImageOnlyVideoLlama3Processor(VideoLlama3Processor, WithoutVideos):
     """VideoLLaMA3 without videos."""
+
+
+class ImageOnlyLlavaNextVideoProcessor(LlavaNextVideoProcessor, WithoutVideos):
+    """LLaVA-NeXT-Video without videos."""
+
+
+class ImageOnlyLlavaOnevisionProcessor(LlavaOnevisionProcessor, WithoutVideos):
+    """LLaVA-OneVision without videos."""
 
 
 class ImageOnlySmolVLMProcessor(Idefics3Processor):

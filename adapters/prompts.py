@@ -85,6 +85,41 @@ def render(
     return rendered
 
 
+def plain_question(
+    prompt: Prompt, count: int, *, mark: str, system: str | None = None
+) -> tuple[int, str]:
+    """The only question of a prompt, for families without a chat template.
+
+    Args:
+        prompt: The question, or one message of the user with its images in front.
+        count: Number of images.
+        mark: The placeholder of an image.
+        system: A system message, which there is no place for.
+
+    Returns:
+        How many images the prompt asks for, which stand in front, and the question.
+
+    Raises:
+        DataError: There are several messages, a system message, or text in front of an image.
+
+    >>> plain_question("What is it?", 1, mark="<image>")
+    (1, 'What is it?')
+    """
+    messages = normal_messages(prompt, mark=mark, count=count)
+    if len(messages) > 1 or system is not None:
+        raise DataError(
+            "this model takes one question without a system message or earlier turns, for it has "
+            "no chat template: put all words into the question"
+        )
+    parts = messages[0]["content"]
+    text = "".join(mark if part["type"] == "image" else part["text"] for part in parts)
+    images = text.count(mark)
+    question = text.replace(mark, "", images)
+    if not text.startswith(mark * images):
+        raise DataError("the images of this model stand in front of the question, not within it")
+    return images, question
+
+
 def begins(tokenizer: Any, text: str) -> bool:
     """Whether a text begins with the begin token; the tokenizer must not add a second one then."""
     return tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)

@@ -75,7 +75,7 @@ def generate_answers(
                 rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
                 session.use_spans(rows, cache)
             elif edits:
-                cache = _whole_cache(adapter)
+                cache = whole_cache(adapter)
             # `generate` comes from a mixin of the concrete classes. Of the class, never of the
             # instance, on which others may have put a function of their own.
             generative: Any = type(adapter.model)
@@ -105,7 +105,7 @@ _WHOLE = "full_attention"
 _WINDOWED = {"sliding_attention", "chunked_attention"}
 
 
-def _whole_cache(adapter: ModelAdapter) -> DynamicCache | None:
+def whole_cache(adapter: ModelAdapter) -> DynamicCache | None:
     """A cache that keeps what a window hides, which edits can tell the columns of.
 
     The masks hide the same keys, so answers are those of transformers' own cache, which drops what

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lvlmsal.adapters import ModelAdapter, seen_part
+from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.boxes import WHOLE
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
@@ -42,7 +42,6 @@ def diagnose_response(
         interventions: in the order in which they act.
         images: kept for plots, without margins that the processor cuts off.
     """
-    processor = adapter.require_processor()
     ids = torch.tensor([list(response)])
     found = block_saliency(
         adapter,
@@ -72,7 +71,7 @@ def diagnose_response(
         spans=replace(spans, pad=0, output_start=spans.length, length=len(everything)),
         grids=grids,
         options=options,
-        images=[seen_part(image, processor.image_processor) for image in images],
+        images=[adapter.seen_part(image) for image in images],
         boxes=boxes if any(box is not None for box in boxes) else [],
     )
 

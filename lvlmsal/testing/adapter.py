@@ -97,6 +97,8 @@ def check_append(adapter: ModelAdapter) -> None:
         **inputs,
         max_new_tokens=4,
         min_new_tokens=4,
+        # a random model may write an image, which a pass over its answer would want the pixels of
+        suppress_tokens=list(adapter.image_token_ids),
         do_sample=False,
         output_logits=True,
         return_dict_in_generate=True,
