@@ -26,7 +26,7 @@ class ChameleonAdapter(ModelAdapter):
 
     @property
     def tokens_per_image(self) -> int:
-        """Codes of an image, whose sides the encoder halves behind each of its levels but the last."""
+        """Codes of an image: the encoder halves its sides behind each level but the last."""
         side = self._side()
         return side * side
 

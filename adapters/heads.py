@@ -32,7 +32,7 @@ def inner_logits(
     """Logits of inner layers (the logit lens), from states before the last norm.
 
     Behind the last layer and with the norm they are the model's own logits; the adapters' kit
-    checks that, for some families scale or cap theirs.
+    checks that, for some families scale theirs. Those that cap them (Gemma 2) do so here, too.
 
     Args:
         adapter: Of the model.
@@ -49,7 +49,12 @@ def inner_logits(
     """
     if norm:
         states = final_norm(adapter)(states)
-    head = adapter.lm_head
+    logits = _projected(adapter.lm_head, states, tokens)
+    cap = getattr(adapter.text_config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * (logits / cap).tanh()
+
+
+def _projected(head: nn.Module, states: Tensor, tokens: Tensor | None) -> Tensor:
     weight = getattr(head, "weight", None)
     # A projection kept in a wider dtype than the layers; quantized weights take what they get.
     if isinstance(weight, Tensor) and weight.is_floating_point():

@@ -61,7 +61,7 @@ class TiledAdapter(ModelAdapter):
         return counts
 
     def tile_layout(self, count: int, size: tuple[int, int]) -> tuple[int, int]:
-        """How many rows and columns of tiles an image was cut into: by default nearest to its shape.
+        """Rows and columns of tiles that an image was cut into: by default nearest to its shape.
 
         Args:
             count: Tiles, without that of the whole image.

@@ -81,6 +81,7 @@ def check_lens(adapter: ModelAdapter) -> None:
         except UnsupportedError:
             return  # it has no final norm under that name, which readers of inner layers then say
         few = inner_logits(adapter, states[:, -1], norm=True, tokens=torch.tensor([7, 5]))
+    logits = logits.where(wanted > torch.finfo(wanted.dtype).min / 2, wanted)  # ruled out by it
     gap = float((logits - wanted).abs().max())
     assert gap < _TOLERANCE, f"logits read from the last layer are off by {gap:.1e}"
     assert torch.allclose(few, wanted[:, [7, 5]], atol=_TOLERANCE), "logits of two tokens differ"

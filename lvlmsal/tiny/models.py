@@ -28,6 +28,7 @@ from transformers import (
 
 from lvlmsal.adapters.processors import without_advice
 from lvlmsal.tiny.llava_like import LLAVA_LIKE
+from lvlmsal.tiny.own_prompts import OWN_PROMPTS
 from lvlmsal.tiny.parts import (
     IMAGE,
     IMAGE_END,
@@ -45,6 +46,7 @@ from lvlmsal.tiny.parts import (
 )
 from lvlmsal.tiny.processors import IDEFICS_SIDE, QWEN_PATCH, tiny_processor
 from lvlmsal.tiny.qwen_like import QWEN_LIKE
+from lvlmsal.tiny.tile_like import TILE_LIKE
 
 VOCABULARY: Final = WORDS + 4
 
@@ -147,7 +149,12 @@ TINY: Final[dict[str, Callable[[int, int, int], PreTrainedModel]]] = {
 """Families whose samples `lvlmsal.tiny.samples` lays out by itself, in known places, so that most
 tests run on them: name -> what builds the model from (layers, key-value heads, heads)."""
 
-FURTHER: Final[dict[str, TinyFamily]] = {**LLAVA_LIKE, **QWEN_LIKE}
+FURTHER: Final[dict[str, TinyFamily]] = {
+    **LLAVA_LIKE,
+    **QWEN_LIKE,
+    **TILE_LIKE,
+    **OWN_PROMPTS,
+}
 """Families whose samples their processors make."""
 
 FAMILIES: Final = {
@@ -157,9 +164,9 @@ FAMILIES: Final = {
     "InternVLForConditionalGeneration": "internvl",
     "Idefics3ForConditionalGeneration": "idefics3",
     "SmolVLMForConditionalGeneration": "idefics3",
-    **{family.architecture: name for name, family in FURTHER.items()},
+    **{family.adapter or family.architecture: name for name, family in FURTHER.items()},
 }
-"""Architecture, as a checkpoint's `config.json` names it -> family."""
+"""Name of an adapter, which is mostly that of the architecture in `config.json` -> family."""
 
 
 def tiny_model(

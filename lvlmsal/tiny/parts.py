@@ -167,11 +167,13 @@ class TinyFamily:
         architecture: Name of the model's class in transformers.
         config: Makes the model's config of (layers, key-value heads, heads) of its text decoder.
         processor: Makes a processor for images and text.
+        adapter: Name of its adapter, where several share the architecture.
     """
 
     architecture: str
     config: Callable[[int, int, int], Any]
     processor: Callable[[], Any]
+    adapter: str = ""
 
     def model(self, layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         """The model with weights from torch's generator, see :func:`random_model`."""
