@@ -8,14 +8,25 @@ from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lvlmsal.adapters.base import ModelAdapter
+    from lvlmsal.adapters.chameleon import ChameleonAdapter
+    from lvlmsal.adapters.cohere import AyaVisionAdapter, Cohere2VisionAdapter
     from lvlmsal.adapters.deepseek_vl import DeepseekVLAdapter, JanusAdapter
+    from lvlmsal.adapters.gemma3 import Gemma3Adapter
     from lvlmsal.adapters.glm import Glm4vAdapter, Glm46VAdapter
+    from lvlmsal.adapters.idefics2 import Idefics2Adapter
     from lvlmsal.adapters.idefics3 import Idefics3Adapter, SmolVLMAdapter
     from lvlmsal.adapters.images import open_image, seen_part
     from lvlmsal.adapters.internvl import InternVLAdapter
     from lvlmsal.adapters.llava import FastVlmAdapter, LlavaAdapter, VipLlavaAdapter
+    from lvlmsal.adapters.llava_next import (
+        LlavaNextAdapter,
+        LlavaNextVideoAdapter,
+        LlavaOnevisionAdapter,
+    )
     from lvlmsal.adapters.loading import Loaded, load_checkpoint
     from lvlmsal.adapters.lookup import adapter_for
+    from lvlmsal.adapters.paligemma import PaliGemmaAdapter
+    from lvlmsal.adapters.pixtral import Mistral3Adapter, PixtralAdapter
     from lvlmsal.adapters.qwen_vl import (
         Qwen2VLAdapter,
         Qwen3VLAdapter,
@@ -25,16 +36,27 @@ if TYPE_CHECKING:
     from lvlmsal.adapters.video_llama_3 import VideoLlama3Adapter
 
 __all__ = [
+    "AyaVisionAdapter",
+    "ChameleonAdapter",
+    "Cohere2VisionAdapter",
     "DeepseekVLAdapter",
     "FastVlmAdapter",
+    "Gemma3Adapter",
     "Glm4vAdapter",
     "Glm46VAdapter",
+    "Idefics2Adapter",
     "Idefics3Adapter",
     "InternVLAdapter",
     "JanusAdapter",
     "LlavaAdapter",
+    "LlavaNextAdapter",
+    "LlavaNextVideoAdapter",
+    "LlavaOnevisionAdapter",
     "Loaded",
+    "Mistral3Adapter",
     "ModelAdapter",
+    "PaliGemmaAdapter",
+    "PixtralAdapter",
     "Qwen2VLAdapter",
     "Qwen3VLAdapter",
     "Qwen25OmniAdapter",
@@ -53,16 +75,27 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "AyaVisionAdapter": ".cohere",
+        "ChameleonAdapter": ".chameleon",
+        "Cohere2VisionAdapter": ".cohere",
         "DeepseekVLAdapter": ".deepseek_vl",
         "FastVlmAdapter": ".llava",
+        "Gemma3Adapter": ".gemma3",
         "Glm46VAdapter": ".glm",
         "Glm4vAdapter": ".glm",
+        "Idefics2Adapter": ".idefics2",
         "Idefics3Adapter": ".idefics3",
         "InternVLAdapter": ".internvl",
         "JanusAdapter": ".deepseek_vl",
         "LlavaAdapter": ".llava",
+        "LlavaNextAdapter": ".llava_next",
+        "LlavaNextVideoAdapter": ".llava_next",
+        "LlavaOnevisionAdapter": ".llava_next",
         "Loaded": ".loading",
+        "Mistral3Adapter": ".pixtral",
         "ModelAdapter": ".base",
+        "PaliGemmaAdapter": ".paligemma",
+        "PixtralAdapter": ".pixtral",
         "Qwen25OmniAdapter": ".qwen_vl",
         "Qwen25VLAdapter": ".qwen_vl",
         "Qwen2VLAdapter": ".qwen_vl",

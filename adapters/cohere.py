@@ -28,7 +28,7 @@ class AyaVisionAdapter(TiledAdapter):
 
     def within_image(self, gap: Sequence[int], closing: Collection[int]) -> bool:
         """Numbers of tiles stand between them, and nothing that closes the image."""
-        return not closing & set(gap)
+        return not any(token in closing for token in gap)
 
     def marked(self, ids: Sequence[int], image: Interval) -> Interval:
         """With the marks around the image, and that of its first tile; see the base class."""

@@ -9,10 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers.models.llava_next.modeling_llava_next import (
-    get_anyres_image_grid_shape,
-    unpad_image,
-)
+from transformers.models.llava_next import modeling_llava_next
 
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.boxes import grid_boxes, with_row_ends
@@ -22,6 +19,8 @@ from lvlmsal.adapters.processors import (
 )
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.registry import ADAPTERS
+
+_hf: Any = modeling_llava_next  # whose functions have no types
 
 
 @ADAPTERS.register("LlavaNextForConditionalGeneration")
@@ -69,11 +68,11 @@ class LlavaNextAdapter(ModelAdapter):
     def _unpadded(self, side: int, size: tuple[int, int]) -> tuple[int, int]:
         """(rows, columns) of the grid of all tiles, less what the processor has padded."""
         config: Any = self.model.config
-        tiles = get_anyres_image_grid_shape(
+        tiles = _hf.get_anyres_image_grid_shape(
             size, config.image_grid_pinpoints, config.vision_config.image_size
         )
         grid = torch.empty(1, tiles[0] * side, tiles[1] * side)
-        _, rows, columns = unpad_image(grid, size).shape
+        _, rows, columns = _hf.unpad_image(grid, size).shape
         return rows, columns
 
 

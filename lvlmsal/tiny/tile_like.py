@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import transformers
-from transformers.utils import is_torchvision_available
+from transformers.utils.import_utils import is_torchvision_available
 
 from lvlmsal.adapters.processors import (
     ImageOnlyLlavaNextVideoProcessor,
@@ -177,7 +177,11 @@ def _any_size() -> dict[str, Any]:
 
 
 def _mistral(layers: int, kv_heads: int, heads: int) -> dict[str, Any]:
-    more = {"model_type": "mistral", "head_dim": WIDTH // heads, "sliding_window": None}
+    more: dict[str, Any] = {
+        "model_type": "mistral",
+        "head_dim": WIDTH // heads,
+        "sliding_window": None,
+    }
     return text_config(layers, kv_heads, heads, **more)
 
 

@@ -26,6 +26,14 @@ from lvlmsal.tiny.models import FAMILIES
 pytestmark = pytest.mark.slow
 
 
+# Their processors cannot be built without it; the environment of the tests has none.
+NEED_TORCHVISION = {
+    "Cohere2VisionForConditionalGeneration",
+    "LlavaForConditionalGeneration/pixtral",
+    "Mistral3ForConditionalGeneration",
+}
+
+
 def built_in() -> list[str]:
     return [name for name in ADAPTERS.names() if ADAPTERS.origin(name).startswith("lvlmsal.")]
 
@@ -38,13 +46,15 @@ def test_every_built_in_adapter_has_a_tiny_model() -> None:
 # SmolVLM has no tiny model of its own: tests/unit/adapters/test_idefics3.py makes one.
 @pytest.mark.parametrize("name", sorted(set(built_in()) - {"SmolVLMForConditionalGeneration"}))
 def test_built_in(name: str) -> None:
+    if name in NEED_TORCHVISION:
+        pytest.importorskip("torchvision")
     check_adapter(ADAPTERS.get(name), *tiny_lvlm(FAMILIES[name]))
 
 
 @pytest.mark.parametrize("name", built_in())
 def test_adapter_carries_its_facts(name: str) -> None:
     adapter = ADAPTERS.get(name)
-    assert name in adapter.architectures
+    assert name.partition("/")[0] in adapter.architectures
     assert all([adapter.family, adapter.summary, adapter.paper])
     assert adapter.url.startswith("https://arxiv.org/abs/")
 
