@@ -183,7 +183,7 @@ def test_a_folder_without_a_record_takes_any_config(
     assert found["cells"] == right["cells"]
     # from here on it belongs to that config
     with pytest.raises(ConfigError, match="holds a run of another config"):
-        answer(wrong)
+        answer(wrong, "benchmarks.pope.limit=2")
 
 
 def spread(folder: Path, keep: int) -> None:
