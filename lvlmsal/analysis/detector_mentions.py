@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-import torch
-
+from lvlmsal.analysis.detector_sets import ReadyDetectors
 from lvlmsal.analysis.labels import object_mentions
 from lvlmsal.analysis.output import Cell, write_csv
-from lvlmsal.detection.judge import Judge
-from lvlmsal.detection.lens import Lens
-from lvlmsal.detection.recording import record
 from lvlmsal.evaluation.run.replay import RecordedAnswer
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 
@@ -32,6 +28,7 @@ class DetectedMention:
         earlier: How often the answer had named the object before.
         wrong: Whether it is not in the image.
         scores: Of each detector, larger is worse.
+        features: Of each detector that has to be fitted on labels first.
     """
 
     model: str
@@ -44,6 +41,7 @@ class DetectedMention:
     earlier: int
     wrong: bool
     scores: Mapping[str, float]
+    features: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
 
     @property
     def cell(self) -> Cell:
@@ -60,30 +58,22 @@ class _Spelled:
 
 
 def detected_mentions(
-    answer: RecordedAnswer, vocabulary: Vocabulary, judges: Mapping[str, Judge], lens: Lens | None
+    answer: RecordedAnswer, vocabulary: Vocabulary, ready: ReadyDetectors
 ) -> list[DetectedMention]:
     """The mentions of one answer, from one pass that serves all detectors.
 
     Args:
         answer: A recorded one; it is judged under the interventions that made it.
         vocabulary: That of the benchmark.
-        judges: The detectors by name.
-        lens: Of the model.
+        ready: The detectors of its model.
     """
     adapter, ids = answer.lvlm.adapter, list(answer.record["token_ids"])
     spelled = _Spelled(adapter.decode(ids), adapter.token_texts(ids))
     mentions = object_mentions(spelled, answer.sample.target, vocabulary)
     if not mentions:
         return []
-    columns = record(
-        adapter,
-        adapter.encode([list(answer.sample.images)], [answer.sample.prompt]),
-        torch.tensor([ids]),
-        [need for judge in judges.values() for need in judge.needs],
-        lens=lens,
-        interventions=answer.interventions,
-    ).of(0)
-    scores = {name: judge.scores(columns).tolist() for name, judge in judges.items()}
+    inputs = adapter.encode([list(answer.sample.images)], [answer.sample.prompt])
+    scores, features = ready.of_tokens(inputs, ids, answer.interventions)
     found: list[DetectedMention] = []
     for mention in mentions:
         found.append(
@@ -96,6 +86,7 @@ def detected_mentions(
                 sum(one.object == mention.name for one in found),
                 mention.hallucinated,
                 {name: values[mention.start] for name, values in scores.items()},
+                {name: values[mention.start] for name, values in features.items()},
             )
         )
     return found
@@ -104,7 +95,8 @@ def detected_mentions(
 def write_detected(path: Path, mentions: Sequence[DetectedMention]) -> None:
     """Write mentions as CSV: labels as 1 (wrong) and 0, scores with nine digits."""
     names = list(dict.fromkeys(name for mention in mentions for name in mention.scores))
-    held = [field.name for field in fields(DetectedMention) if field.name != "scores"]
+    skipped = ("scores", "features")
+    held = [one.name for one in fields(DetectedMention) if one.name not in skipped]
     write_csv(
         path,
         [*held, *names],

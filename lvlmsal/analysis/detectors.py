@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lvlmsal.analysis.described_run import describe
+from lvlmsal.analysis.detector_fits import with_fitted
 from lvlmsal.analysis.detector_mentions import (
     DetectedMention,
     detected_mentions,
@@ -19,6 +20,8 @@ from lvlmsal.analysis.detector_scores import (
     DetectorScores,
     score_detectors,
 )
+from lvlmsal.analysis.detector_sets import ReadyDetectors
+from lvlmsal.analysis.labels import listed_words
 from lvlmsal.analysis.output import (
     Cell,
     Line,
@@ -28,8 +31,6 @@ from lvlmsal.analysis.output import (
     title_of,
     write_csv,
 )
-from lvlmsal.detection.judge import Judge, make_judge
-from lvlmsal.detection.lens import Lens
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.results.folder import write_json
@@ -91,24 +92,41 @@ def compare_detectors(
     """
     run = describe(config, overrides, lvlms=lvlms)
     folder = run.output("detectors", out)
-    names = list(detectors or DETECTORS)
-    judges: dict[str, dict[str, Judge]] = {}
-    lenses: dict[str, Lens | None] = {}
-    mentions, notes = [], []
+    ready: dict[str, ReadyDetectors] = {}
+    mentions: list[DetectedMention] = []
     for answer in recorded_answers(run.folder, benchmarks=list(run.vocabularies), lvlms=lvlms):
-        if answer.model not in judges:
-            file = None if scalings is None else scalings / f"{answer.model}.json"
-            judges[answer.model], missing = _judges(names, answer.lvlm, file)
-            notes += [f"{answer.model}: {note}" for note in missing]
-            found = (judge.lens(answer.lvlm.adapter) for judge in judges[answer.model].values())
-            lenses[answer.model] = next((lens for lens in found if lens is not None), None)
         vocabulary = run.vocabularies[answer.record["benchmark"]]
-        mentions += detected_mentions(
-            answer, vocabulary, judges[answer.model], lenses[answer.model]
-        )
+        if answer.model not in ready:
+            file = None if scalings is None else scalings / f"{answer.model}.json"
+            ready[answer.model] = ReadyDetectors.of(
+                detectors, answer.lvlm, file, listed_words(vocabulary)
+            )
+        mentions += detected_mentions(answer, vocabulary, ready[answer.model])
+    notes = [f"{model}: {note}" for model, found in ready.items() for note in found.notes]
+    return compared(mentions, notes, folder, draws=draws)
+
+
+def compared(
+    mentions: Sequence[DetectedMention], notes: Sequence[str], folder: Path, *, draws: int = 2000
+) -> DetectorComparison:
+    """Fit what has to be fitted, score every detector, and write what was found.
+
+    Args:
+        mentions: Of any models, methods and benchmarks, which are scored apart.
+        notes: What is missing so far.
+        folder: To write into.
+        draws: Number of resamples of the images.
+    """
+    notes = list(notes)
     by_cell: dict[Cell, list[DetectedMention]] = {}
     for mention in mentions:
         by_cell.setdefault(mention.cell, []).append(mention)
+    for cell, part in by_cell.items():
+        try:
+            by_cell[cell] = with_fitted(part)
+        except UnsupportedError as error:
+            notes.append(f"{title_of(cell)}: nothing is fitted on labels: {error}")
+    mentions = [mention for part in by_cell.values() for mention in part]
     cells = {cell: score_detectors(part, draws=draws) for cell, part in by_cell.items()}
     write_detected(folder / "mentions.csv", mentions)
     write_json(
@@ -127,22 +145,6 @@ def compare_detectors(
     _write_summary(folder / "summary.csv", cells)
     files = ["mentions.csv", "summary.json", "summary.csv"]
     return DetectorComparison(folder, mentions, cells, files, notes)
-
-
-def _judges(
-    names: Sequence[str], lvlm: Lvlm, file: Path | None
-) -> tuple[dict[str, Judge], list[str]]:
-    """The detectors fitted to a model, and which of them cannot be had."""
-    found, notes = {}, []
-    scaling = {} if file is None else {"scaling": str(file)}
-    for name in names:
-        try:
-            found[name] = make_judge({"name": name, **scaling}, lvlm.adapter)
-        except UnsupportedError as error:
-            if file is not None:
-                raise
-            notes.append(f"{name} is left out: {error}")
-    return found, notes
 
 
 def _write_summary(path: Path, cells: Mapping[Cell, CellScores]) -> None:

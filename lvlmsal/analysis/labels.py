@@ -120,3 +120,16 @@ def chair_vocabulary(benchmark: Benchmark) -> Vocabulary:
             "tokens need descriptions: add the benchmark 'chair' to the config"
         )
     return metric.words
+
+
+def listed_words(vocabulary: Vocabulary) -> Vocabulary | None:
+    """Judged words of which every form is known: those of a listed vocabulary.
+
+    Args:
+        vocabulary: That of a CHAIR benchmark.
+
+    Returns:
+        None for COCO's objects, however they are read: their forms are known by this library.
+    """
+    is_own = vocabulary.singulariser == "none" and vocabulary != Vocabulary.coco()
+    return vocabulary if is_own else None

@@ -1,17 +1,23 @@
-"""``lvlmsal fit``: detectors scaled on the answers of a run, of which no label is looked at."""
+"""``lvlmsal fit``: detectors scaled on the answers of a run, and fitted on labels if asked to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 from lvlmsal.analysis.described_run import describe
+from lvlmsal.analysis.detector_fits import fit_on_labels
+from lvlmsal.analysis.detector_mentions import detected_mentions
+from lvlmsal.analysis.detector_sets import ReadyDetectors
+from lvlmsal.analysis.labels import listed_words
 from lvlmsal.detection.fitting import scale
+from lvlmsal.detection.lens import Lens
+from lvlmsal.detection.vocabulary import JudgedWords
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.run.replay import RecordedAnswer, recorded_answers
-from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.registry import DETECTORS
 
@@ -22,18 +28,20 @@ def fit_scalings(
     *,
     out: Path | None = None,
     detectors: Sequence[str] = (),
+    labels: bool = False,
     lvlms: Mapping[str, Lvlm] | None = None,
 ) -> list[Path]:
     """Scale detectors on the answers of each model of a config.
 
     Args:
         config: An ordinary config with one method, no intervention, and the benchmark ``chair``,
-            whose words are judged; its truth is not looked at. Images should be ordinary ones: what
-            counts as a high risk is what is rare on them.
+            whose words are judged; its truth is looked at for `labels` alone. Images should be
+            ordinary ones: what counts as a high risk is what is rare on them.
         overrides: Texts ``key=value``.
         out: Folder for the files, ``<model>.json``; by default ``analysis/scalings`` in the run
             folder.
-        detectors: Names; by default all that need no labels.
+        detectors: Names; all by default.
+        labels: Whether detectors that need labels are fitted too, on CHAIR's.
         lvlms: Models that are already loaded, by name.
 
     Returns:
@@ -42,19 +50,19 @@ def fit_scalings(
     Raises:
         ConfigError: The config is wrong, asks for no descriptions or for several methods.
         DataError: The answers hold too few judged words.
+        UnsupportedError: Too few images have wrong mentions to fit a detector on labels.
     """
     run = describe(config, overrides, lvlms=lvlms)
     folder = run.output("scalings", out)
-    chosen = [
-        DETECTORS.build(name)
-        for name in (detectors or DETECTORS)
-        if not DETECTORS.get(name).supervised
-    ]
+    chosen = [DETECTORS.build(name) for name in (detectors or DETECTORS)]
+    plain = [detector for detector in chosen if not detector.supervised]
+    fitted = [detector for detector in chosen if detector.supervised] if labels else []
     found = recorded_answers(run.folder, benchmarks=list(run.vocabularies), lvlms=lvlms)
     files = []
-    for model, answers in groupby(found, key=lambda answer: answer.model):
-        first = next(answers)
-        adapter = first.lvlm.adapter
+    for model, group in groupby(found, key=lambda answer: answer.model):
+        answers = _plain(list(group))
+        vocabulary = run.vocabularies[answers[0].record["benchmark"]]
+        adapter = answers[0].lvlm.adapter
         scalings = scale(
             adapter,
             (
@@ -62,13 +70,23 @@ def fit_scalings(
                     adapter.encode([list(answer.sample.images)], [answer.sample.prompt]),
                     answer.record["token_ids"],
                 )
-                for answer in _plain([first, *answers])
+                for answer in answers
             ),
-            chosen,
-            _listed(run.vocabularies[first.record["benchmark"]]),
+            plain,
+            listed_words(vocabulary),
             name=model,
-            source=first.benchmark.label,
+            source=answers[0].benchmark.label,
         )
+        if fitted:
+            lens = Lens(adapter, JudgedWords(adapter.tokenizer, scalings.vocabulary()).tokens)
+            ready = ReadyDetectors(answers[0].lvlm, {}, fitted, lens)
+            mentions = [
+                mention
+                for answer in answers
+                for mention in detected_mentions(answer, vocabulary, ready)
+            ]
+            made = [fit_on_labels(detector, mentions) for detector in fitted]
+            scalings = replace(scalings, entries=(*scalings.entries, *made))
         files.append(folder / f"{model}.json")
         scalings.save(files[-1])
     return files
@@ -86,9 +104,3 @@ def _plain(answers: Sequence[RecordedAnswer]) -> Sequence[RecordedAnswer]:
             ]
         )
     return answers
-
-
-def _listed(vocabulary: Vocabulary) -> Vocabulary | None:
-    """Judged words of which every form is known: those of a listed vocabulary, else COCO's."""
-    own = Vocabulary.coco()
-    return vocabulary if vocabulary.singulariser == "none" and vocabulary != own else None

@@ -78,6 +78,14 @@ def detect_image(
         float | None,
         typer.Option(help="Flag what is among this share of the model's own mentions."),
     ] = None,
+    fpr: Annotated[
+        float | None,
+        typer.Option(help="Flag this share of right words (detectors fitted on labels)."),
+    ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(help="Flag so that this share of flagged words is wrong (likewise)."),
+    ] = None,
     max_new_tokens: Annotated[
         int, typer.Option(parser=whole_number(1), metavar="N", help="Length limit of the answer.")
     ] = MAX_NEW_TOKENS,
@@ -85,13 +93,22 @@ def detect_image(
     html: Annotated[Path | None, typer.Option(help="Write the answer as an HTML page.")] = None,
 ) -> None:
     """Color the words of an answer by the risk that they are wrong; flagged ones are underlined."""
+    asked = {
+        "threshold": threshold,
+        "share": share,
+        "false_positive_rate": fpr,
+        "precision": precision,
+    }
+    flags = {name: value for name, value in asked.items() if value is not None}
     problems = [
-        f"--{name} {value}: expected a number from 0 to 1"
-        for name, value in (("threshold", threshold), ("share", share))
-        if value is not None and not 0 <= value <= 1
+        f"{value}: expected a number from 0 to 1 to flag by"
+        for value in flags.values()
+        if not 0 <= value <= 1
     ]
-    if threshold is not None and share is not None:
-        problems.append("--threshold and --share are two ways to choose: give one of them")
+    if len(flags) > 1:
+        problems.append(
+            "--threshold, --share, --fpr and --precision are ways to choose: give one of them"
+        )
     if html is not None and not html.parent.is_dir():
         problems.append(f"--html {html}: there is no folder {html.parent}")
     if not detector.endswith(".json") and detector not in ("default", *DETECTORS):
@@ -110,8 +127,8 @@ def detect_image(
         words=words,
         max_new_tokens=max_new_tokens,
     )
-    if threshold is not None or share is not None:
-        found = found.flag(threshold=threshold, share=share)
+    if flags:
+        found = found.flag(**flags)
     if html is not None:
         try:
             html.write_text(found.html(), encoding="utf-8")
@@ -143,16 +160,25 @@ def detect_compare(
         Path | None,
         typer.Option(help="Folder that lvlmsal fit wrote; by default the shipped scalings."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Model that reads the answers of a file LABELS.jsonl."),
+    ] = None,
 ) -> None:
     """Judge the objects in a run's descriptions by every detector, and score these by CHAIR.
 
     All detectors share one pass an answer. An existing run is read; missing answers are generated
-    first.
+    first. In place of a config LABELS.jsonl may stand, answers with labels of one's own.
     """
-    _refuse_unknown(detector or [])
+    if config.endswith(".jsonl"):
+        _compare_on_labels(Path(config), model, out, detector or [], scalings)
+        return
+    if model is not None:
+        raise ConfigError(["--model goes with a file LABELS.jsonl: write  models=[NAME]"])
     from lvlmsal.evaluation.config.stated import refuse_misstated
 
     refuse_misstated(config, overrides or [])
+    _refuse_unknown(detector or [])  # a plugin that the config names may have brought it
     from lvlmsal.analysis.detectors import compare_detectors
 
     found = compare_detectors(
@@ -174,19 +200,45 @@ def fit(
             metavar="NAME", help="Detector to scale; may be given repeatedly. All by default."
         ),
     ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Fit detectors that need labels too, on CHAIR's.")
+    ] = False,
 ) -> None:
-    """Scale detectors on the answers of models, which need no labels: one JSON file a model.
+    """Scale detectors on the answers of models, which needs no labels: one JSON file a model.
 
     An existing run is read; missing answers are generated first.
     """
-    _refuse_unknown(detector or [])
     from lvlmsal.evaluation.config.stated import refuse_misstated
 
     refuse_misstated(config, overrides or [])
+    _refuse_unknown(detector or [])  # a plugin that the config names may have brought it
     from lvlmsal.analysis.scalings import fit_scalings
 
-    for path in fit_scalings(config, overrides or [], out=out, detectors=detector or ()):
+    made = fit_scalings(config, overrides or [], out=out, detectors=detector or (), labels=labels)
+    for path in made:
         say(f"written: {path}")
+
+
+def _compare_on_labels(
+    path: Path, model: str | None, out: Path | None, detectors: list[str], scalings: Path | None
+) -> None:
+    if model is None:
+        raise ConfigError([f"{path}: say which model reads the answers: --model NAME"])
+    _refuse_unknown(detectors)
+    from lvlmsal.analysis.labeled_answers import compare_on_labels, read_labeled
+    from lvlmsal.model.loading import load
+
+    read_labeled(path)  # before a model is loaded
+    name = Path(model).name
+    found = compare_on_labels(
+        path,
+        load(model),
+        model=name,
+        out=out or path.with_suffix(".detectors"),
+        detectors=detectors,
+        scaling=None if scalings is None else scalings / f"{name}.json",
+    )
+    print_report(found.tables(), found.folder, found.files, found.notes)
 
 
 def _refuse_unknown(names: list[str]) -> None:
@@ -203,6 +255,7 @@ def colored(found: Detection, *, colors: bool = True) -> Text:
         colors: Whether colors will be seen; where not, the risk stands behind each word.
     """
     from lvlmsal.cli.ask import color_style
+    from lvlmsal.detection.html import meaning
 
     text, at = Text(), 0
     for word in found.words:
@@ -215,8 +268,7 @@ def colored(found: Detection, *, colors: bool = True) -> Text:
             text.append(f" ({word.risk:.2f}{', flagged' if word.flagged else ''})")
         at = word.end
     text.append(visible(found.text[at:], keep="\n\t"))
-    kind = "share of the model's own mentions that score lower" if found.scaled else "as it stands"
-    text.append(f"\n\nrisk by {found.detector}, {kind}: ")
+    text.append(f"\n\nrisk by {found.detector}, {meaning(found)}: ")
     for share in (0.0, 0.25, 0.5, 0.75, 1.0) if colors else ():
         text.append(f" {share:.2f} ", style=color_style(1 - share))
     flagged = sum(word.flagged for word in found.words)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lvlmsal.detection.columns import READINGS, Columns, Need
     from lvlmsal.detection.confidence import Entropy, LogProbability, Margin, Perplexity, Position
     from lvlmsal.detection.early_lens import EarlyLens
+    from lvlmsal.detection.ensemble import Ensemble
     from lvlmsal.detection.lens_detectors import ContextualLens, InternalConfidence, RowLens
     from lvlmsal.detection.result import Detection, JudgedWord
     from lvlmsal.detection.saliency_detectors import Saliency, SaliencyMagnitude
@@ -26,6 +27,7 @@ __all__ = [
     "Detection",
     "Detector",
     "EarlyLens",
+    "Ensemble",
     "Entropy",
     "InternalConfidence",
     "JudgedWord",
@@ -49,6 +51,7 @@ __getattr__, __dir__ = lazy_names(
         "Detection": ".result",
         "Detector": ".base",
         "EarlyLens": ".early_lens",
+        "Ensemble": ".ensemble",
         "Entropy": ".confidence",
         "InternalConfidence": ".lens_detectors",
         "JudgedWord": ".result",

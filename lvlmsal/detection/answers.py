@@ -82,9 +82,16 @@ def detect_answer(
         detector=judge.detector.name,
         options=options_of(judge.detector),
         scaled=judge.scaling is not None,
+        calibrated=judge.regression is not None,
         aggregate=aggregate,
         threshold=usual_threshold(judge),
         note=judge.note,
+        thresholds={}
+        if judge.regression is None
+        else {
+            "false_positive_rate": judge.regression.false_alarms,
+            "precision": judge.regression.precisions,
+        },
         images=images,
     ).flag(threshold=usual_threshold(judge))
 

@@ -45,11 +45,20 @@ def detection_html(found: Detection) -> str:
         pictures=[encode_image(image, SIDE) for image in found.images],
         ramp=", ".join(f"#{stop}" for stop in reversed(RAMPS["light"])),
         detector=found.detector,
-        scaled=found.scaled,
+        meaning=meaning(found),
         threshold=f"{found.threshold:.3g}",
         note=found.note,
         judged=len(found.words),
     )
+
+
+def meaning(found: Detection) -> str:
+    """What a risk is, in a few words."""
+    if found.calibrated:
+        return "the chance of being wrong, as far as other answers are like the labeled ones"
+    if found.scaled:
+        return "the share of the model's own mentions that score lower, no probability"
+    return "the detector's own number, no probability"
 
 
 def _piece(word: JudgedWord) -> _Piece:

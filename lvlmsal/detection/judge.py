@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.detection.base import Detector
 from lvlmsal.detection.columns import Columns, Need
+from lvlmsal.detection.fits import Fit
 from lvlmsal.detection.lens import Lens
+from lvlmsal.detection.regression import Regression
 from lvlmsal.detection.scaling import Scaling
 from lvlmsal.detection.scaling_files import Scalings, read_scalings, shipped_scalings
 from lvlmsal.detection.vocabulary import JudgedWords
@@ -24,10 +25,8 @@ from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.registry import DETECTORS
 
 DEFAULT: Final = "default"
-"""Stands for the best detector that needs no label: `RULE` where a scaling is at hand, else
-`PLAIN`."""
+"""Stands for the best detector that a file of scalings has, and for `PLAIN` without a file."""
 
-RULE: Final = "early-lens"
 PLAIN: Final = "log-probability"
 
 DetectorSpec = str | Mapping[str, Any] | Detector
@@ -41,15 +40,22 @@ class Judge:
 
     Attributes:
         detector: what it computes.
-        scaling: of the model that is judged; None where there is none.
+        scaling: on the own answers of the model that is judged; None where there is none.
         vocabulary: of judged words: those of the scaling, or the objects of COCO.
         note: what a user should know of its risks; empty where there is nothing.
+        regression: on labels, of a detector that is fitted on them.
     """
 
     detector: Detector
     scaling: Scaling | None
     vocabulary: Vocabulary
     note: str = ""
+    regression: Regression | None = None
+
+    @property
+    def fit(self) -> Fit | None:
+        """What makes one number of the features; None where there is a single one as it stands."""
+        return self.scaling or self.regression
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -69,27 +75,24 @@ class Judge:
     def scores(self, columns: Columns) -> Tensor:
         """One number a token, in whatever range; shape (tokens...), nan where it cannot tell."""
         features = self.features(columns)
-        return features.squeeze(-1) if self.scaling is None else self.scaling.score(features)
+        return features.squeeze(-1) if self.fit is None else self.fit.score(features)
 
     def risks(self, columns: Columns) -> Tensor:
         """Risks from 0 to 1, shape (tokens...), nan where it cannot tell.
 
         With a scaling a risk is the share of the model's own mentions that score lower, so that the
-        8 % that score highest have risks from 0.92 on; without one it is the detector's feature as
-        it stands. Neither is a probability of being wrong.
+        8 % that score highest have risks from 0.92 on. Of a detector fitted on labels it is the
+        chance of being wrong, as far as other answers of the model are like those. Without either
+        it is the detector's feature as it stands.
         """
         scores = self.scores(columns)
-        return scores.clamp(0, 1) if self.scaling is None else self.scaling.risk(scores)
+        return scores.clamp(0, 1) if self.fit is None else self.fit.risk(scores)
 
     def reasons(self, columns: Columns) -> dict[str, Tensor]:
-        """What each feature adds to the score, by name: in standard deviations with a scaling."""
+        """What each feature adds to the score, by name; without a fit the feature itself."""
         features = self.features(columns)
-        if self.scaling is not None:
-            mean, deviation = (
-                torch.tensor(values, dtype=features.dtype)
-                for values in (self.scaling.mean, self.scaling.deviation)
-            )
-            features = (features - mean) / deviation
+        if self.fit is not None:
+            features = self.fit.contributions(features)
         return dict(zip(self.detector.feature_names, features.unbind(-1), strict=True))
 
 
@@ -99,10 +102,11 @@ def make_judge(
     """Build a detector and find the scaling that goes with it.
 
     Args:
-        spec: what was asked for; ``"default"`` takes the rule that needs no label where a scaling
-            for the model is shipped, and plain log-probability with a warning where none is.
-            ``scaling`` among the options of a mapping, or a path in place of a name, is a file that
-            ``lvlmsal fit`` wrote.
+        spec: what was asked for; ``"default"`` takes the best detector that a file of scalings has,
+            which is the one fitted on labels or else the rule that needs none, and plain
+            log-probability, with a warning, where no file is given and none is shipped for the
+            model. ``scaling`` among the options of a mapping, or a path in place of a name, is a
+            file that ``lvlmsal fit`` wrote.
         adapter: of the model that is judged.
         stacklevel: of the warning: frames between the user's own and this call.
         options: on top of those of `spec`.
@@ -120,8 +124,8 @@ def make_judge(
     else:
         if name == DEFAULT:
             if given:
-                raise ConfigError([f"detector 'default' has no options: name {RULE!r} to set any"])
-            name = RULE if held is not None else PLAIN
+                raise ConfigError(["detector 'default' has no options: name a detector to set any"])
+            name, given = (PLAIN, {}) if held is None else held.best()
             if held is None:
                 note = (
                     "no scaling for this model, so risks are 1 - p of the token, a weak judge: "
@@ -129,15 +133,22 @@ def make_judge(
                 )
                 warnings.warn(note, stacklevel=stacklevel + 1)
         detector = DETECTORS.build(name, **given)
-    scaling = None if held is None else held.of(detector)
-    if detector.scaled and scaling is None:
+    found = None if held is None else held.of(detector)
+    if found is None and (detector.scaled or detector.supervised):
+        needed, flag = ("fit on labels", " --labels") if detector.supervised else ("scaling", "")
         raise UnsupportedError(
-            f"{detector.name} adds up columns of different kinds and has no scaling for this model "
-            "under these options: make one from answers of the model, type  lvlmsal fit, and hand "
-            f"it over: {{'name': {detector.name!r}, 'scaling': 'FILE.json'}}"
+            f"{detector.name} adds up columns of different kinds and has no {needed} for this "
+            f"model under these options: make one from answers of the model, type  lvlmsal fit"
+            f"{flag}, and hand it over: {{'name': {detector.name!r}, 'scaling': 'FILE.json'}}"
         )
     vocabulary = Vocabulary.coco() if held is None else held.vocabulary()
-    return Judge(detector, scaling, vocabulary, note)
+    return Judge(
+        detector,
+        found if isinstance(found, Scaling) else None,
+        vocabulary,
+        note,
+        found if isinstance(found, Regression) else None,
+    )
 
 
 def _parsed(

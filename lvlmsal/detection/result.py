@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 SHARE: Final = 0.08
 """Share of a model's own mentions that is flagged where nothing else is asked for."""
 
+ALARMS: Final = 0.05
+"""Share of right mentions that is flagged by a detector fitted on labels, likewise."""
+
 HALF: Final = 0.5
-"""Threshold of risks that are not scaled."""
+"""Threshold of risks that are neither scaled nor fitted."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,12 @@ class Detection:
         detector: name of the detector.
         options: its options.
         scaled: whether risks are shares of the model's own mentions that score lower.
+        calibrated: whether they are chances of being wrong, fitted on labeled answers of the model.
         aggregate: how the risk of a word follows from those of its tokens.
         threshold: from which risk on words are flagged.
         note: what should be known of the risks; empty where there is nothing.
+        thresholds: of a detector fitted on labels, by ``"false_positive_rate"`` and
+            ``"precision"`` and the wanted share.
         images: what the model saw, for views.
     """
 
@@ -81,9 +87,11 @@ class Detection:
     detector: str
     options: dict[str, Any]
     scaled: bool
+    calibrated: bool
     aggregate: Aggregate
     threshold: float
     note: str = ""
+    thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     images: Sequence[Image.Image] = ()
 
     @property
@@ -95,38 +103,70 @@ class Detection:
                 found[at] = word.risk
         return found
 
-    def flag(self, *, threshold: float | None = None, share: float | None = None) -> Detection:
-        """The same with other words flagged.
+    def flag(
+        self,
+        *,
+        threshold: float | None = None,
+        share: float | None = None,
+        false_positive_rate: float | None = None,
+        precision: float | None = None,
+    ) -> Detection:
+        """The same with other words flagged; give one of the four.
 
         Args:
             threshold: words of this risk and above it are flagged; at 1 none is.
-            share: flag as many words as lie among this share of the model's own mentions, those of
-                highest score; only of scaled risks, where it is a threshold of ``1 - share``.
+            share: flag what lies among this share of the model's own mentions, those of highest
+                score; only of scaled risks, where it is a threshold of ``1 - share``.
+            false_positive_rate: flag as many words as flagged this share of the right mentions of
+                labeled answers; only of a detector fitted on them.
+            precision: flag as many words that, among labeled answers, this share of what was
+                flagged was wrong; likewise.
 
         Raises:
-            ValueError: both or neither is given, or it is not between 0 and 1.
-            UnsupportedError: a share of risks that are not scaled.
+            ValueError: none or several are given, or one that is not from 0 to 1.
+            UnsupportedError: it is not known for this detector.
 
-        >>> Detection("", "", True, [], [], [], "entropy", {}, True, "first", 0.5).flag(share=0.1)
+        >>> found = Detection("", "", True, [], [], [], "entropy", {}, True, False, "first", 0.5)
+        >>> found.flag(share=0.1)
         Detection('', 0 of 0 judged words flagged at 0.9 by entropy)
         """
-        given = [value for value in (threshold, share) if value is not None]
-        if len(given) != 1 or not 0 <= given[0] <= 1:
-            raise ValueError(
-                f"give a threshold or a share, from 0 to 1: got threshold={threshold}, "
-                f"share={share}"
-            )
-        if share is not None and not self.scaled:
-            raise UnsupportedError(
-                f"a share of the model's own mentions is known only where {self.detector} is "
-                "scaled on them: type  lvlmsal fit, or give a threshold"
-            )
-        bound = given[0] if share is None else 1 - given[0]
+        asked = {
+            "threshold": threshold,
+            "share": share,
+            "false_positive_rate": false_positive_rate,
+            "precision": precision,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        if len(given) != 1 or not all(0 <= value <= 1 for value in given.values()):
+            raise ValueError(f"give one of {', '.join(asked)}, from 0 to 1: got {given}")
+        ((name, value),) = given.items()
+        bound = value if name == "threshold" else self._bound(name, value)
         words = [
             replace(word, flagged=word.risk is not None and word.risk >= bound)
             for word in self.words
         ]
         return replace(self, words=words, threshold=bound)
+
+    def _bound(self, name: str, value: float) -> float:
+        """The threshold that something else stands for."""
+        if name == "share":
+            if not self.scaled:
+                raise UnsupportedError(
+                    f"a share of the model's own mentions is known only where {self.detector} is "
+                    "scaled on them: type  lvlmsal fit, or give a threshold"
+                )
+            return 1 - value
+        if not self.calibrated:
+            raise UnsupportedError(
+                f"{name} is known only of a detector that was fitted on labels, and "
+                f"{self.detector} was not: type  lvlmsal fit CONFIG --labels, or give a threshold"
+            )
+        known = self.thresholds[name]
+        if str(value) not in known:
+            raise UnsupportedError(
+                f"{name}={value} has no threshold: choose one of {', '.join(known) or 'none'}"
+            )
+        return known[str(value)]
 
     def redacted(self, mark: str = "[?]") -> str:
         """The text with a mark in place of each flagged word."""
@@ -157,6 +197,7 @@ class Detection:
             "own": self.own,
             "detector": {"name": self.detector, **self.options},
             "scaled": self.scaled,
+            "calibrated": self.calibrated,
             "aggregate": self.aggregate,
             "threshold": self.threshold,
             "note": self.note,
@@ -200,4 +241,6 @@ class Detection:
 
 def usual_threshold(judge: Judge) -> float:
     """From which risk on words are flagged where nothing else is asked for."""
+    if judge.regression is not None:
+        return judge.regression.false_alarms[str(ALARMS)]
     return HALF if judge.scaling is None else 1 - SHARE

@@ -5,44 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor
 
 from lvlmsal.detection.base import Detector
-from lvlmsal.registry import options_of
+from lvlmsal.detection.fits import LARGEST, Fit, short
 
 KNOTS: Final = 199
 """Scores that a scaling keeps: those below which 0.5 %, 1 %, ... of the own mentions lie."""
 
-LARGEST: Final = 1 - 1e-6
-"""Largest risk, so that a threshold of 1 flags nothing."""
 
-
-@dataclass(frozen=True)
-class Scaling:
+@dataclass(frozen=True, kw_only=True)
+class Scaling(Fit):
     """What a detector makes of a model's own mentions, of which nobody has said what is wrong.
 
     Attributes:
-        detector: its name.
-        options: its options.
-        features: names of its features, in their order.
-        mean: of each feature.
-        deviation: standard deviation of each.
         scores: ascending, evenly spaced quantiles of the score; see `KNOTS`.
-        mentions: how many own mentions it was made from.
-        answers: in how many answers.
     """
 
-    detector: str
-    options: dict[str, Any]
-    features: tuple[str, ...]
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    kind: ClassVar[str] = "scaling"
+
     scores: tuple[float, ...]
-    mentions: int
-    answers: int
 
     @classmethod
     def fitted(cls, detector: Detector, features: Tensor, answers: int) -> Self:
@@ -61,28 +46,15 @@ class Scaling:
         scores = ((values - mean) / deviation).sum(-1)
         shares = torch.arange(1, KNOTS + 1, dtype=torch.float64) / (KNOTS + 1)
         return cls(
-            detector.name,
-            options_of(detector),
-            detector.feature_names,
-            tuple(map(_short, mean.tolist())),
-            tuple(map(_short, deviation.tolist())),
-            tuple(map(_short, torch.quantile(scores, shares).tolist())),
-            len(values),
-            answers,
+            **cls.described(detector, mean, deviation),
+            scores=tuple(map(short, torch.quantile(scores, shares).tolist())),
+            mentions=len(values),
+            answers=answers,
         )
 
-    def fits(self, detector: Detector) -> bool:
-        """Whether it is one of this detector under these options."""
-        return (self.detector, self.options, self.features) == (
-            detector.name,
-            options_of(detector),
-            detector.feature_names,
-        )
-
-    def score(self, features: Tensor) -> Tensor:
-        """The sum of the scaled features, shape (tokens..., features) to (tokens...)."""
-        mean, deviation = (features.new_tensor(v) for v in (self.mean, self.deviation))
-        return ((features - mean) / deviation).sum(-1)
+    def contributions(self, features: Tensor) -> Tensor:
+        """The features in standard deviations, which add up to the score."""
+        return self.standardized(features)
 
     def risk(self, scores: Tensor) -> Tensor:
         """The share of own mentions that score lower, from 0 to `LARGEST`; ties count half.
@@ -107,18 +79,7 @@ class Scaling:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        columns = {
-            name: {"mean": mean, "deviation": deviation}
-            for name, mean, deviation in zip(self.features, self.mean, self.deviation, strict=True)
-        }
-        return {
-            "detector": self.detector,
-            "options": self.options,
-            "columns": columns,
-            "scores": list(self.scores),
-            "mentions": self.mentions,
-            "answers": self.answers,
-        }
+        return {**super().to_dict(), "scores": list(self.scores)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -127,28 +88,7 @@ class Scaling:
         Raises:
             ValueError: something is missing, or of another kind.
         """
-        try:
-            columns = values["columns"]
-            found = cls(
-                str(values["detector"]),
-                dict(values["options"]),
-                tuple(map(str, columns)),
-                tuple(float(column["mean"]) for column in columns.values()),
-                tuple(float(column["deviation"]) for column in columns.values()),
-                _ascending(values["scores"]),
-                int(values["mentions"]),
-                int(values["answers"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"an entry is not whole: {error!r}") from error
-        if not all(math.isfinite(d) and d > 0 for d in found.deviation):
-            raise ValueError(f"{found.detector}: deviations must be positive numbers")
-        return found
-
-
-def _short(value: float) -> float:
-    """A number with as many digits as are worth a line of a file."""
-    return float(f"{value:.7g}")
+        return cls(**cls.parsed(values), scores=_ascending(values.get("scores", ())))
 
 
 def _ascending(scores: Sequence[Any]) -> tuple[float, ...]:

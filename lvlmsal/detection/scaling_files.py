@@ -13,13 +13,18 @@ from typing import Any, Final
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.detection.base import Detector
+from lvlmsal.detection.fits import Fit
 from lvlmsal.detection.model_mark import ModelMark
+from lvlmsal.detection.regression import Regression
 from lvlmsal.detection.scaling import Scaling
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 FORMAT: Final = "lvlmsal.Scalings"
 VERSION: Final = 1
+
+RULE: Final = "early-lens"
+"""The detector that needs no label."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Scalings:
     name: str
     source: str
     words: Mapping[str, Sequence[str]] | None
-    entries: tuple[Scaling, ...]
+    entries: tuple[Fit, ...]
 
     def vocabulary(self) -> Vocabulary:
         """The judged words: a lens compares the tokens with which they begin."""
@@ -47,7 +52,17 @@ class Scalings:
         forms = {form: name for name, words in self.words.items() for form in words}
         return Vocabulary(tuple(self.words), forms, "none", f"judged words of {self.name}")
 
-    def of(self, detector: Detector) -> Scaling | None:
+    def best(self) -> tuple[str, dict[str, Any]]:
+        """The detector that is taken where none is named, and its options.
+
+        One that was fitted on labels, or else the rule that needs none.
+        """
+        fitted = [entry for entry in self.entries if isinstance(entry, Regression)]
+        ruled = [entry for entry in self.entries if entry.detector == RULE]
+        first = next(iter([*fitted, *ruled]), None)
+        return (RULE, {}) if first is None else (first.detector, first.options)
+
+    def of(self, detector: Detector) -> Fit | None:
         """That of a detector under its options; None where there is none."""
         return next((entry for entry in self.entries if entry.fits(detector)), None)
 
@@ -112,10 +127,17 @@ def read_scalings(path: str | os.PathLike[str]) -> Scalings:
             str(content["name"]),
             str(content["source"]),
             None if words is None else {str(k): [str(w) for w in v] for k, v in words.items()},
-            tuple(Scaling.from_dict(entry) for entry in content["detectors"]),
+            tuple(_entry(entry) for entry in content["detectors"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"is damaged: {error}", path=path) from error
+
+
+def _entry(values: Any) -> Fit:
+    kinds: dict[str, type[Fit]] = {kind.kind: kind for kind in (Scaling, Regression)}
+    if not isinstance(values, dict) or values.get("kind") not in kinds:
+        raise ValueError(f"an entry is not whole: its kind is none of {', '.join(kinds)}")
+    return kinds[values["kind"]].from_dict(values)
 
 
 def _json(value: object) -> str:

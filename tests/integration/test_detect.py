@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from lvlmsal.detection.scaling_files import read_scalings, shipped_scalings
 from lvlmsal.pocket import POCKET
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import DETECTORS
+from tests.unit.statistics.by_hand import auroc
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +53,7 @@ def test_words_are_colored_written_and_printed(run: Run, image: Path, tmp_path: 
     page = tmp_path / "page.html"
     code, out, err = run("detect", image, PROMPT, "--share", "0.1", "--html", page)
     assert code == 0, err
-    assert "risk by early-lens, share of the model's own mentions" in out
+    assert "risk by early-lens, the share of the model's own mentions" in out
     assert "judged words, from 0.9 on" in out
     assert "lvlmsal-judged" in page.read_text()
     code, out, err = run("detect", image, PROMPT, "--json", "--detector", "entropy")
@@ -84,6 +86,42 @@ def test_wrong_words_are_errors(run: Run, image: Path, tmp_path: Path) -> None:
     assert "absent.png" in err
 
 
+def test_detectors_are_compared(run: Run, tmp_path: Path) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "world": {"root": str(tmp_path / "world"), "images": 8, "seed": 5, "shifted": True},
+        "models": ["pocket-llava"],
+        "methods": ["greedy"],
+        "benchmarks": [{"name": "chair", "max_new_tokens": 96}],
+        "bootstrap": {"samples": 100},
+        "batch_size": 8,
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    code, out, err = run("detect", "compare", path)
+    assert code == 0, err
+    for word in ("early-lens", "repetition", "log-probability", "+ 1 backward", "base rate"):
+        assert word in out
+    folder = tmp_path / "run" / "analysis" / "detectors"
+    with (folder / "mentions.csv").open(newline="") as file:
+        mentions = list(csv.DictReader(file))
+    # the mentions are those that CHAIR counts
+    cells = json.loads((tmp_path / "run" / "results.json").read_text())["cells"]
+    figures = {name: figure["value"] for name, figure in cells[0]["figures"].items()}
+    assert len(mentions) == figures["n_mentions"]
+    assert sum(row["wrong"] == "1" for row in mentions) == figures["n_hallucinated"]
+    (summary,) = json.loads((folder / "summary.json").read_text())
+    first = [row for row in mentions if row["earlier"] == "0"]
+    assert summary["mentions"] == len(first)
+    # and the AUROC is that of the scores that are written
+    kinds = [[float(row["entropy"]) for row in first if row["wrong"] == k] for k in ("1", "0")]
+    (entropy,) = [one for one in summary["detectors"] if one["detector"] == "entropy"]
+    assert entropy["auroc"]["value"] == pytest.approx(auroc(*kinds), abs=1e-6)
+    code, _, err = run("detect", "compare", path, "--detector", "entropie")
+    assert code == 2
+    assert "Did you mean 'entropy'" in err
+
+
 def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -> None:
     config = {
         "output": str(tmp_path / "run"),
@@ -99,7 +137,8 @@ def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -
     assert code == 0, err
     assert "pocket-llava.json" in out
     made = read_scalings(tmp_path / "made" / "pocket-llava.json")
-    assert {entry.detector for entry in made.entries} == set(DETECTORS)
+    unlabeled = {name for name in DETECTORS if not DETECTORS.get(name).supervised}
+    assert {entry.detector for entry in made.entries} == unlabeled
     assert made.words is not None
     assert "stars" in made.words["star"]
     assert made.entries[0].answers == 16

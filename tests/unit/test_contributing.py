@@ -27,6 +27,7 @@ EXAMPLES = {
     "adapter": "GlmMoeAdapter(Glm4vMoeForConditionalGeneration, 2 layers)",
     "intervention": "torch.Size([2, ",
     "decoder": "[[",
+    "detector": "['dog']\nTrue 1",
     "metric": "{'repetition': 0.",
     "benchmark": "{'accuracy': 0.5, 'recall': 1.0, 'n': 2}",
 }
@@ -36,6 +37,7 @@ REGISTERED = {
     ("ADAPTERS", "Glm4vMoeForConditionalGeneration"): "adapter",
     ("INTERVENTIONS", "image-boost"): "intervention",
     ("DECODERS", "min-p"): "decoder",
+    ("DETECTORS", "typicality"): "detector",
     ("METRICS", "repetition"): "metric",
     ("METRICS", "night"): "benchmark",
     ("BENCHMARKS", "night"): "benchmark",

@@ -57,7 +57,8 @@ def found(*risks: float | None, **others: Any) -> Detection:
     ]  # fmt: skip
     made = Detection(
         prompt="What?", text=TEXT, own=True, token_ids=list(range(len(TOKENS))), tokens=TOKENS,
-        words=words, detector="entropy", options={}, scaled=True, aggregate="first", threshold=0.5,
+        words=words, detector="entropy", options={}, scaled=True,
+        calibrated=False, aggregate="first", threshold=0.5,
     )  # fmt: skip
     return replace(made, **others).flag(threshold=0.5)
 
@@ -89,7 +90,7 @@ def test_flags() -> None:
     assert not any(word.flagged for word in one.flag(threshold=1).words)
     assert one.flag(threshold=0).redacted("_") == "A _ & a _. A <bus> is there."
     for wrong in ({}, {"threshold": 0.1, "share": 0.1}, {"threshold": 2}, {"share": -0.1}):
-        with pytest.raises(ValueError, match="give a threshold or a share"):
+        with pytest.raises(ValueError, match="give one of threshold, share"):
             one.flag(**wrong)
     with pytest.raises(UnsupportedError, match="lvlmsal fit"):
         replace(one, scaled=False).flag(share=0.1)

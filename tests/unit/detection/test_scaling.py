@@ -30,7 +30,16 @@ NUMBERS = st.floats(-50, 50, allow_nan=False)
 
 
 def scaling(*scores: float, **others: Any) -> Scaling:
-    made = Scaling("entropy", {}, ("entropy",), (0.0,), (1.0,), scores, 100, 10)
+    made = Scaling(
+        detector="entropy",
+        options={},
+        features=("entropy",),
+        mean=(0.0,),
+        deviation=(1.0,),
+        scores=scores,
+        mentions=100,
+        answers=10,
+    )
     return replace(made, **others)
 
 

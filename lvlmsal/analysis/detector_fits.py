@@ -1,0 +1,106 @@
+"""Detectors that are fitted on labels: on all images, and in turn on those that are not judged."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lvlmsal.analysis.detector_mentions import DetectedMention
+from lvlmsal.analysis.mlp import FOLDS, image_folds
+from lvlmsal.detection.base import Detector
+from lvlmsal.detection.regression import Regression
+from lvlmsal.errors import UnsupportedError
+from lvlmsal.statistics.bootstrap import group_numbers
+from lvlmsal.statistics.logistic import fit_logistic
+
+
+def out_of_fold_logits(
+    features: Tensor,
+    wrong: Tensor,
+    images: Sequence[Hashable],
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> Tensor:
+    """The logit of each mention under a regression on the mentions of other images.
+
+    Args:
+        features: Shape (N, F).
+        wrong: Labels, shape (N,).
+        images: What each mention belongs to; all of one image are in one fold.
+        folds: In how many parts the images are cut.
+        seed: Of the folds.
+
+    Returns:
+        Shape (N,), float64.
+
+    Raises:
+        UnsupportedError: Fewer than `folds` images have mentions of a kind.
+    """
+    index, count = group_numbers(images)
+    for kind, name in ((wrong, "wrong"), (~wrong, "right")):
+        found = len(set(index[kind].tolist()))
+        if found < folds:
+            raise UnsupportedError(
+                f"{found} images have {name} mentions; {folds} are needed to fit on some and "
+                "judge on others: take more images"
+            )
+    owner = torch.tensor(image_folds(index, ~wrong, count, folds, seed))[index]
+    logits = torch.empty(len(wrong), dtype=torch.float64)
+    for fold in range(folds):
+        test = owner == fold
+        logits[test] = fit_logistic(features[~test], wrong[~test]).logits(features[test])
+    return logits
+
+
+def with_fitted(mentions: Sequence[DetectedMention], *, seed: int = 0) -> list[DetectedMention]:
+    """The mentions with scores of detectors that were fitted on other images of theirs.
+
+    Args:
+        mentions: Of one model, method and benchmark.
+        seed: Of the folds.
+
+    Raises:
+        UnsupportedError: There are too few images with mentions of a kind.
+    """
+    names = mentions[0].features if mentions else ()
+    wrong = torch.tensor([mention.wrong for mention in mentions])
+    images = [mention.image for mention in mentions]
+    columns = {
+        f"{name} (fitted)": out_of_fold_logits(
+            torch.tensor([mention.features[name] for mention in mentions]), wrong, images, seed=seed
+        ).tolist()
+        for name in names
+    }
+    return [
+        replace(
+            mention,
+            scores={**mention.scores, **{name: column[at] for name, column in columns.items()}},
+        )
+        for at, mention in enumerate(mentions)
+    ]
+
+
+def fit_on_labels(
+    detector: Detector, mentions: Sequence[DetectedMention], *, seed: int = 0
+) -> Regression:
+    """Fit a detector on all mentions of a model; its chances and thresholds come from other images.
+
+    Args:
+        detector: Whose features the mentions hold.
+        mentions: Of one model, repeated ones included.
+        seed: Of the folds.
+
+    Raises:
+        UnsupportedError: There are too few images with mentions of a kind.
+    """
+    features = torch.tensor([mention.features[detector.name] for mention in mentions])
+    wrong = torch.tensor([mention.wrong for mention in mentions])
+    images = [mention.image for mention in mentions]
+    others = out_of_fold_logits(features, wrong, images, seed=seed)
+    made = fit_logistic(features, wrong)
+    answers = len({(mention.method, mention.sample) for mention in mentions})
+    return Regression.fitted(detector, made, others, wrong, answers)
