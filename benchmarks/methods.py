@@ -80,7 +80,7 @@ def answer(
     """The tokens of one answer of that many."""
     options: dict[str, Any] = {"do_sample": False, "streamer": clock}
     if method.decoder is not None:
-        options = method.decoder.generate_kwargs()
+        options = method.decoder.bind(lvlm.adapter).generate_kwargs()
     edits, generative = method.interventions, lvlm.model
     with lvlmsal.intervene(lvlm.adapter, *edits) if edits else nullcontext():
         output = generative.generate(**inputs, **options, max_new_tokens=length)

@@ -118,6 +118,7 @@ def check_sgrs(adapter: ModelAdapter) -> None:
     start = inputs["input_ids"].shape[1]
     answer = output.sequences[:, start:]
     options = decoder.saliency_options()
+    assert options is not None
     rows = full_graph_rows(exact, inputs, answer, options)[options.fusion][0]
     spans = exact.spans(inputs["input_ids"], inputs["attention_mask"])
     stops = range(start, start + answer.shape[1])

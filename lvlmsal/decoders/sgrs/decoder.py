@@ -94,9 +94,8 @@ class SGRS(Decoder):
             ``"uniform"`` each as likely as the other (the listing's ``Sample(C)`` read literally);
             the latter needs a temperature above 0.
         loss: only ``"token"`` is known while decoding: later tokens have no loss yet.
-        judge: a detector in the place of saliency, as in :class:`~lvlmsal.decoders.Guided`: a
-            candidate that begins a judged word has 1 - risk for S and ``share`` for tau, whatever
-            ``alpha`` and the history are, and all others are accepted. Nothing is recorded then.
+        judge: a detector in saliency's place, as in :class:`~lvlmsal.decoders.Guided`: what begins
+            a judged word has 1 - risk for S and ``share`` for tau; all else is accepted.
         share: of the model's own mentions that a judge rejects, 0.08 by default.
 
     >>> SGRS(alpha=0.6).max_tries
@@ -157,8 +156,7 @@ class SGRS(Decoder):
             )
         if self.share is not None and (self.judge is None or not 0 < self.share < 1):
             raise ValueError(
-                f"share is what a judge rejects, above 0 and below 1; got {self.share} with "
-                f"judge={self.judge!r}"
+                f"share is what a judge rejects, 0 to 1; got {self.share}, judge={self.judge!r}"
             )
         check_choices(self)
         self.saliency_options()
@@ -199,8 +197,10 @@ class SGRS(Decoder):
     def _find(self, adapter: ModelAdapter) -> Guide:
         return Guide.of(adapter, self.judge or "default", None, None, self.share)
 
-    def saliency_options(self) -> SaliencyOptions:
-        """What its records hold, and what an answer's own diagnosis shows again."""
+    def saliency_options(self) -> SaliencyOptions | None:
+        """What its records hold, and an answer's own diagnosis shows again; none under a judge."""
+        if self.judge is not None:
+            return None
         names = ("row", "norm", "loss", "heads", "fusion", "context", "layers")
         return SaliencyOptions(**{name: getattr(self, name) for name in names})
 
@@ -269,7 +269,7 @@ class SGRS(Decoder):
             session = scope.enter_context(AttentionSession(model, [watcher]))
             if guide is not None:
                 scope.enter_context(watcher.watching(session.adapter))
-            options = self.saliency_options()
+            options = self.saliency_options() or SaliencyOptions()
             layers = resolve_layers(self.layers, session.adapter.num_layers)
             stream = RecordingStream(session.model, session, input_ids, model_kwargs, layers)
             saliency: CandidateSaliency

@@ -95,10 +95,15 @@ def test_a_batch_is_walked_as_each_sample_by_hand() -> None:
     assert rejected > fallbacks
 
 
+def test_under_a_judge_records_hold_no_saliency() -> None:
+    assert SGRS(judge="default").saliency_options() is None
+    assert SGRS().saliency_options() is not None
+
+
 def test_a_share_needs_a_judge_and_a_judge_a_scaling() -> None:
     with pytest.raises(ValueError, match="share is what a judge rejects"):
         SGRS(share=0.1)
-    with pytest.raises(ValueError, match=r"got 1\.5 with judge='default'"):
+    with pytest.raises(ValueError, match=r"got 1\.5, judge='default'"):
         SGRS(judge="default", share=1.5)
     lvlm = load(tiny_lvlm("llava"))
     with pytest.raises(UnsupportedError, match="no scaling"):
