@@ -55,8 +55,8 @@ def main() -> int:
     """Write the page of a run, and its picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--run", default="runs/demo", help="run folder of configs/demo.yaml")
-    parser.add_argument("--question", default="STICKERS_000000000004", help="its title in the list")
-    parser.add_argument("--token", type=int, default=19, help="index into the right answer")
+    parser.add_argument("--question", default="STICKERS_000000000009", help="its title in the list")
+    parser.add_argument("--token", type=int, default=20, help="index into the right answer")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images/explorer.png"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

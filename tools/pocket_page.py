@@ -16,12 +16,12 @@ from PIL import Image
 
 import lvlmsal
 from lvlmsal.metrics.text.vocabulary import Vocabulary
-from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS
+from lvlmsal.pocket.scenes.language import CAPTION_PROMPTS, with_article
 from lvlmsal.pocket.stickers.draw import draw
 from lvlmsal.pocket.stickers.places import PLACES
 from lvlmsal.pocket.stickers.questions import exists_question
 from lvlmsal.pocket.stickers.scene import Scene
-from lvlmsal.pocket.stickers.words import with_article, word
+from lvlmsal.pocket.stickers.words import word
 from lvlmsal.pocket.stickers.world import WORLD
 
 ROOT = Path(__file__).resolve().parents[1]
