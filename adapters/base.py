@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from lvlmsal.adapters.encoding import Encoding
 from lvlmsal.adapters.parts import ModelParts
@@ -41,8 +41,8 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     url: ClassVar[str] = ""
-    auto_class: ClassVar[Any] = AutoModelForImageTextToText
-    """Class of transformers that reads its checkpoints."""
+    auto_class: ClassVar[str] = "AutoModelForImageTextToText"
+    """Name of the class of transformers that reads its checkpoints."""
     wraps_images: ClassVar[bool] = False
     """Whether a mark stands before the visual tokens of each image, and one behind them."""
 

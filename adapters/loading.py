@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
@@ -152,7 +153,8 @@ def _load_model(
 ) -> PreTrainedModel:
     """Read the weights, and refuse a checkpoint that leaves some of them to chance."""
     try:
-        model, report = family.auto_class.from_pretrained(
+        auto_class: Any = getattr(transformers, family.auto_class)
+        model, report = auto_class.from_pretrained(
             source.location,
             revision=source.revision,
             dtype="auto" if dtype is None else dtype,

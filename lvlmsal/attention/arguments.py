@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -204,3 +204,22 @@ class LastColumn:
             self._seen, column = mask, mask[:, :, :-1, -1]
             hides = torch.finfo(mask.dtype).min / 2 if mask.is_floating_point() else 0
             self.found = (column > hides).any() | self.found
+
+
+def check_no_weights(asked: bool | None, configs: Sequence[Any]) -> None:
+    """Refuse to return attention weights.
+
+    Args:
+        asked: what the pass was told; ``None`` where its configs decide.
+        configs: these; none where they do not count.
+
+    Raises:
+        UnsupportedError: the weights were asked for.
+    """
+    if any(config.output_attentions for config in configs) if asked is None else asked:
+        raise UnsupportedError(
+            "attention weights are not returned inside of an intervene(...) scope, under SGRS "
+            "or in a diagnosis: drop output_attentions=True, or set it to False in the model's "
+            "config; lvlmsal.load(...).diagnose(...) holds the edited weights, and outside of "
+            "the scope there are the plain ones"
+        )

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.attention.context import AttentionContext
+from lvlmsal.attention.context import AttentionContext, check_batch
 from lvlmsal.attention.editor import Editor
-from lvlmsal.attention.passes import check_batch
 from lvlmsal.attention.place import is_aside
 from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.scopes import acting

@@ -241,3 +241,9 @@ class LogitsContext:
             UnsupportedError: the prompt was run outside of the intervention's scope.
         """
         return state_of(self.states, owner)
+
+
+def check_batch(spans: Sequence[TokenSpans], rows: int) -> None:
+    """Raise ``UnsupportedError`` where spans are those of another batch."""
+    if len(spans) != rows:
+        raise UnsupportedError(f"spans of {len(spans)} samples were given for a batch of {rows}")

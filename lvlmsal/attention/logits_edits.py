@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lvlmsal.attention.aside import aside
-from lvlmsal.attention.context import LogitsContext
+from lvlmsal.attention.context import LogitsContext, check_batch
 from lvlmsal.attention.editor import LogitsEditor, returned
-from lvlmsal.attention.passes import Passes, check_batch
+from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.second_stream import follow
 from lvlmsal.errors import UnsupportedError

@@ -14,7 +14,7 @@ from transformers import Cache
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.spans import TokenSpans
-from lvlmsal.attention.context import AttentionContext, Columns
+from lvlmsal.attention.context import AttentionContext, Columns, check_batch
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
 from lvlmsal.attention.pixels import EncodedImages, of_rows
 from lvlmsal.attention.place import PerThread, Place, is_aside
@@ -295,9 +295,3 @@ class Passes:
             return self.images.inputs(self.adapter, ids, spans, encoded)
         beams, rest = divmod(len(ids), len(self._inputs["input_ids"]))
         return {} if rest else of_rows(self.adapter, self._inputs, ids, spans, beams)
-
-
-def check_batch(spans: Sequence[TokenSpans], rows: int) -> None:
-    """Raise ``UnsupportedError`` where spans are those of another batch."""
-    if len(spans) != rows:
-        raise UnsupportedError(f"spans of {len(spans)} samples were given for a batch of {rows}")

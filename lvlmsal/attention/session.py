@@ -13,7 +13,7 @@ from transformers import Cache, PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.spans import TokenSpans
-from lvlmsal.attention.arguments import LastColumn
+from lvlmsal.attention.arguments import LastColumn, check_no_weights
 from lvlmsal.attention.aside import aside
 from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor, fitted
 from lvlmsal.attention.hooks import (
@@ -200,22 +200,13 @@ class AttentionSession:
             )
         if not knows(self):
             join(self)
-        if self._holds and self._gives_weights(kwargs.get("output_attentions")):
-            raise UnsupportedError(
-                "attention weights are not returned inside of an intervene(...) scope, under SGRS "
-                "or in a diagnosis: drop output_attentions=True, or set it to False in the model's "
-                "config; lvlmsal.load(...).diagnose(...) holds the edited weights, and outside of "
-                "the scope there are the plain ones"
-            )
+        if self._holds:
+            # Nobody reads those of the library's own passes.
+            configs = (self.model.config, self.adapter.text_config) if self.shared else ()
+            check_no_weights(kwargs.get("output_attentions"), configs)
         if self.recording is not None and not is_aside():
             self.recording.clear()
         self.passes.begin(module, args, kwargs)
-
-    def _gives_weights(self, asked: bool | None) -> bool:
-        """Whether a pass is to return attention weights, by its argument or by the config."""
-        if asked is not None or not self.shared:  # nobody reads those of the library's own passes
-            return bool(asked)
-        return any(c.output_attentions for c in (self.model.config, self.adapter.text_config))
 
     @property
     def is_open(self) -> bool:

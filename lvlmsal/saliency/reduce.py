@@ -123,3 +123,33 @@ def layer_rows(
     # Layers of a model that is spread over devices meet on the first one.
     stacked = torch.stack([layer.to(layers[0].device) for layer in layers], dim=1)
     return normalize(stacked)
+
+
+def over_earlier(
+    values: Tensor, intervals: Sequence[tuple[int, int]], first: int, reduce: str
+) -> Tensor:
+    """What each row has in some intervals of the positions before its own.
+
+    Args:
+        values: rows of an answer, shape (T, L, n).
+        intervals: of positions, end excluded; what overlaps counts once.
+        first: position of the first row; the others follow it.
+        reduce: ``"mean"`` or ``"sum"`` over the positions.
+
+    Returns:
+        Shape (T, L); ``nan`` where no position is left.
+
+    Raises:
+        ValueError: another ``reduce``.
+    """
+    if reduce not in ("mean", "sum"):
+        raise ValueError(f"reduce={reduce!r} is unknown: choose 'mean' or 'sum'")
+    position = torch.arange(values.shape[-1])
+    inside = torch.zeros(values.shape[-1], dtype=torch.bool)
+    for start, end in intervals:
+        inside[start:end] = True
+    own = torch.arange(len(values))[:, None] + first
+    members = (inside & (position < own))[:, None].to(values)
+    count = members.sum(-1)
+    total = (values * members).sum(-1)
+    return torch.where(count > 0, total / count if reduce == "mean" else total, torch.nan)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from lvlmsal.escaping import shortened
 from lvlmsal.frames import data_frame
 from lvlmsal.saliency.options import FusionName, SaliencyOptions
 from lvlmsal.saliency.raster import raster
+from lvlmsal.saliency.reduce import over_earlier
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ class SaliencyReport:
             context: as in :meth:`token_saliency`.
         """
         start = self.spans.context_start(context or self.options.context)
-        return self._mean_over(self._values(of, fusion), [(start, self.spans.length)], "mean")
+        return self._over(self._values(of, fusion), [(start, self.spans.length)], "mean")
 
     def groups(
         self,
@@ -142,7 +142,7 @@ class SaliencyReport:
         }
         values = self._values(of, fusion)
         return {
-            name: self._mean_over(values, intervals, reduce).mean(1)
+            name: self._over(values, intervals, reduce).mean(1)
             for name, intervals in members.items()
         }
 
@@ -281,6 +281,9 @@ class SaliencyReport:
             raise ValueError(f"of={of!r} is unknown: choose 'saliency' or 'attention'")
         return self.maps[fusion or self.options.fusion]
 
+    def _over(self, values: Tensor, intervals: Sequence[tuple[int, int]], reduce: str) -> Tensor:
+        return over_earlier(values, intervals, self.spans.output_start, reduce)
+
     def _places(self, layers: int | Sequence[int] | None) -> list[int]:
         """Indices into the second dimension."""
         if layers is None:
@@ -292,19 +295,3 @@ class SaliencyReport:
         if missing:
             raise ValueError(f"layers {missing} are not in this report: it holds {self.layers}")
         return [self.layers.index(layer) for layer in wanted]
-
-    def _mean_over(
-        self, values: Tensor, intervals: Sequence[tuple[int, int]], reduce: str
-    ) -> Tensor:
-        """Mean or sum over the positions before each token in some intervals, (T, L)."""
-        if reduce not in ("mean", "sum"):
-            raise ValueError(f"reduce={reduce!r} is unknown: choose 'mean' or 'sum'")
-        position = torch.arange(self.spans.length)
-        inside = torch.zeros(self.spans.length, dtype=torch.bool)
-        for start, end in intervals:
-            inside[start:end] = True
-        own = torch.arange(len(self.tokens))[:, None] + self.spans.output_start
-        members = (inside & (position < own))[:, None].to(values)
-        count = members.sum(-1)
-        total = (values * members).sum(-1)
-        return torch.where(count > 0, total / count if reduce == "mean" else total, torch.nan)
