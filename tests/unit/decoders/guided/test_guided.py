@@ -22,6 +22,7 @@ from lvlmsal.detection.vocabulary import judged_vocabulary
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.model.loading import load
+from lvlmsal.registry import DETECTORS
 from lvlmsal.testing.decoder import check_decoder
 from lvlmsal.testing.tiny import IMAGE, VIDEO, collate, tiny_lvlm, tiny_model, tiny_samples
 from lvlmsal.tiny.processors import tiny_processor
@@ -33,14 +34,14 @@ STEPS = 24
 BANNED = [0, 1, 2, 3, IMAGE, VIDEO]
 LAYERS = 4
 SCALING = Scaling(
-    "early-lens",
-    {"layers": "0.0:0.5"},
-    ("minus logit p", "mean log lens"),
-    (1.0, -3.0),
-    (2.0, 1.5),
-    tuple(torch.linspace(-4, 4, KNOTS).tolist()),
-    100,
-    20,
+    detector="early-lens",
+    options={"layers": "0.0:0.5"},
+    features=("minus logit p", "mean log lens"),
+    mean=(1.0, -3.0),
+    deviation=(2.0, 1.5),
+    scores=tuple(torch.linspace(-4, 4, KNOTS).tolist()),
+    mentions=100,
+    answers=20,
 )
 
 
@@ -243,6 +244,24 @@ def test_an_answer_is_streamed_as_it_stands() -> None:
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Guided(**options)
+
+
+STREAMING = [name for name in DETECTORS.names() if DETECTORS.get(name).streams]
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_every_streaming_detector_can_guide(name: str) -> None:
+    """All that it reads is handed to it; one that adds up columns has to be fitted first."""
+    lvlm = load(tiny_lvlm("llava"))
+    guided = Guided(**{**Guided.strong, "detector": name, "threshold": 0.3})
+    detector = DETECTORS.build(name)
+    if detector.scaled or detector.supervised:
+        with pytest.raises(UnsupportedError, match="lvlmsal fit"):
+            guided.bind(lvlm.adapter)
+        return
+    answer = lvlm.generate([], "What is it?", decoder=guided, max_new_tokens=30)
+    records: list[Any] = answer.tokens
+    assert any(record.risk is not None for record in records)
 
 
 def test_what_cannot_guide_this_model_is_refused() -> None:
