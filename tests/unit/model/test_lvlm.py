@@ -217,10 +217,17 @@ def test_a_report_is_of_the_answer_that_it_came_from(family: str) -> None:
         for kind in ("saliency", "attention"):
             heat = report.image_map(1, index, of=kind)
             assert heat.shape == report.grids[index]
-            assert heat.numel() == end - start
+            values = (report.rows if kind == "saliency" else report.attention)[1].mean(0)[start:end]
+            boxes = report.boxes[index] if report.boxes else None
+            if boxes is None:
+                assert heat.numel() == end - start
+            else:  # the corner is the first token of the first tile, and that of the whole image
+                corner = boxes[:, :2].sum(1) == 0
+                assert int(corner.sum()) == 2
+                assert torch.isclose(heat[0, 0], values[corner].mean())
     rows, columns = report.grids[1]
     cell = report.spans.images[1][0] + columns  # the first cell of the second row of patches
-    if rows > 1:
+    if rows > 1 and not report.boxes:
         assert report.image_map(0, 1)[1, 0] == report.rows[0].mean(0)[cell]
 
 
