@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.resources
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,15 @@ def image(world: Path) -> Path:
     return sorted((world / "images").glob("*.png"))[0]
 
 
-@pytest.mark.parametrize("name", sorted(POCKET))
+SHIPPED = Path(str(importlib.resources.files("lvlmsal.detection"))) / "scalings"
+SCALED = sorted(path.stem for path in SHIPPED.glob("*.json"))
+
+
+def test_scalings_are_those_of_shipped_models() -> None:
+    assert {"pocket-llava", "pocket-qwen2vl"} <= set(SCALED) <= set(POCKET)
+
+
+@pytest.mark.parametrize("name", SCALED)
 def test_shipped_models_have_their_scalings(name: str) -> None:
     lvlm = load(name)
     found = shipped_scalings(lvlm.adapter)
