@@ -6,6 +6,7 @@
 # make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
 # make docs: the documentation as a site, in site/; broken links and references are errors.
 # make guided: measure guided decoding next to other methods, in an hour.
+# make models: try every model family on a tiny random model, and write docs/models.md.
 # make methods: ask the shipped models with every method, and write docs/methods.md.
 #
 # On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
@@ -27,7 +28,7 @@ STAMP := $(VENV)/.installed
 # Compiling every module of every package takes longer than downloading them; imports compile theirs.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: env demo test test-fast test-full check bench compat methods guided docs clean
+.PHONY: env demo test test-fast test-full check bench compat methods guided models docs clean
 .DEFAULT_GOAL := demo
 
 env: $(STAMP)
@@ -105,6 +106,9 @@ methods: env
 
 guided: env
 	$(BIN)/lvlmsal evaluate configs/guided.yaml
+
+models: env
+	$(BIN)/python tools/families.py -o docs/models.md
 
 clean:
 	rm -rf build dist runs .compat .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from lvlmsal.adapters.loading import Loaded, load_checkpoint
     from lvlmsal.adapters.lookup import adapter_for
+    from lvlmsal.adapters.ovis2 import Ovis2Adapter
     from lvlmsal.adapters.paligemma import PaliGemmaAdapter
     from lvlmsal.adapters.pixtral import Mistral3Adapter, PixtralAdapter
     from lvlmsal.adapters.qwen_vl import (
@@ -55,6 +56,7 @@ __all__ = [
     "Loaded",
     "Mistral3Adapter",
     "ModelAdapter",
+    "Ovis2Adapter",
     "PaliGemmaAdapter",
     "PixtralAdapter",
     "Qwen2VLAdapter",
@@ -94,6 +96,7 @@ __getattr__, __dir__ = lazy_names(
         "Loaded": ".loading",
         "Mistral3Adapter": ".pixtral",
         "ModelAdapter": ".base",
+        "Ovis2Adapter": ".ovis2",
         "PaliGemmaAdapter": ".paligemma",
         "PixtralAdapter": ".pixtral",
         "Qwen25OmniAdapter": ".qwen_vl",

@@ -9,11 +9,11 @@ from lvlmsal.registry import ADAPTERS
 
 @ADAPTERS.register("InternVLForConditionalGeneration")
 class InternVLAdapter(TiledAdapter):
-    """InternVL 2.5 and 3: tiles and a thumbnail in one run of visual tokens."""
+    """InternVL 2.5, 3 and 3.5: tiles and a thumbnail in one run of visual tokens."""
 
     architectures = ("InternVLForConditionalGeneration",)
     family = "InternVL"
-    summary = "InternVL 2.5 and 3 in the format of transformers: several tiles for an image"
+    summary = "InternVL 2.5, 3 and 3.5 in transformers' format: several tiles for an image"
     paper = "Expanding Performance Boundaries of Open-Source Multimodal Models (InternVL 2.5)"
     url = "https://arxiv.org/abs/2412.05271"
     image_only_processor = ImageOnlyInternVLProcessor

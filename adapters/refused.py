@@ -31,6 +31,11 @@ _INTERNVL: Final = _OWN_CODE.format(
     "OpenGVLab/InternVL3-8B-hf)"
 )
 _DEEPSEEK: Final = _OWN_CODE.format(sibling="which deepseek-community has on the hub")
+_OMNI: Final = (
+    "it holds a model that speaks next to the one that writes: hand over the latter with its "
+    "processor, lvlmsal.load((model, processor)), which transformers reads from the same "
+    "checkpoint as Qwen2_5OmniThinkerForConditionalGeneration"
+)
 _VIDEOLLAMA2: Final = (
     "VideoLLaMA2 exists in code of its own only, which is not transformers'; VideoLLaMA3 has an "
     "adapter here"
@@ -50,6 +55,8 @@ REFUSED: Final = {
         "its latent attention caches neither the keys nor the values that it attends to, by which "
         "saliency is computed, and its image processor does not run without torchvision"
     ),
+    "Qwen2_5OmniForConditionalGeneration": _OMNI,
+    "Qwen2_5OmniModel": _OMNI,
     "LlavaLlamaForCausalLM": _ORIGINAL_LLAVA,
     "LlavaMistralForCausalLM": _ORIGINAL_LLAVA,
     "LlavaMptForCausalLM": _ORIGINAL_LLAVA,

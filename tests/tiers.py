@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.testing.tiny import TINY
+from lvlmsal.testing import tiny
 
 
 def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
@@ -24,4 +24,7 @@ def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
 
 # The one with positions of its own and a varying number of image tokens; most tests that try one
 # family only try llava.
-FAMILIES = in_full(sorted(TINY), but="qwen2_vl")
+FAMILIES = in_full(sorted(tiny.TINY), but="qwen2_vl")
+
+FURTHER = sorted({*tiny.FURTHER} - {"cohere2_vision", "mistral3", "pixtral"})
+"""Families beyond these whose processors can be built without torchvision."""

@@ -24,6 +24,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    SmolVLMConfig,
 )
 
 from lvlmsal.adapters.processors import without_advice
@@ -128,15 +129,24 @@ def _internvl(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
     return InternVLForConditionalGeneration(config)
 
 
+def _idefics3_parts(layers: int, kv_heads: int, heads: int) -> dict[str, Any]:
+    return {
+        "vision_config": vision_config(image_size=IDEFICS_SIDE, patch_size=QWEN_PATCH),
+        "text_config": text_config(layers, kv_heads, heads, model_type="llama"),
+        "image_token_id": IMAGE,
+        "scale_factor": 2,
+        "tie_word_embeddings": False,
+    }
+
+
 def _idefics3(layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
-    config = Idefics3Config(
-        vision_config=vision_config(image_size=IDEFICS_SIDE, patch_size=QWEN_PATCH),
-        text_config=text_config(layers, kv_heads, heads, model_type="llama"),
-        image_token_id=IMAGE,
-        scale_factor=2,
-        tie_word_embeddings=False,
+    return Idefics3ForConditionalGeneration(
+        Idefics3Config(**_idefics3_parts(layers, kv_heads, heads))
     )
-    return Idefics3ForConditionalGeneration(config)
+
+
+def _smolvlm(layers: int, kv_heads: int, heads: int) -> Any:
+    return SmolVLMConfig(**_idefics3_parts(layers, kv_heads, heads))
 
 
 TINY: Final[dict[str, Callable[[int, int, int], PreTrainedModel]]] = {
@@ -150,6 +160,9 @@ TINY: Final[dict[str, Callable[[int, int, int], PreTrainedModel]]] = {
 tests run on them: name -> what builds the model from (layers, key-value heads, heads)."""
 
 FURTHER: Final[dict[str, TinyFamily]] = {
+    "smolvlm": TinyFamily(
+        "SmolVLMForConditionalGeneration", _smolvlm, partial(tiny_processor, "idefics3")
+    ),
     **LLAVA_LIKE,
     **QWEN_LIKE,
     **TILE_LIKE,
@@ -163,7 +176,6 @@ FAMILIES: Final = {
     "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl",
     "InternVLForConditionalGeneration": "internvl",
     "Idefics3ForConditionalGeneration": "idefics3",
-    "SmolVLMForConditionalGeneration": "idefics3",
     **{family.adapter or family.architecture: name for name, family in FURTHER.items()},
 }
 """Name of an adapter, which is mostly that of the architecture in `config.json` -> family."""

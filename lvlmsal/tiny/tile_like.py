@@ -222,6 +222,39 @@ def _pixtral_processor(merge: int) -> Any:
     )
 
 
+_OVIS: Final = (
+    *("<IMG_ATOM>", "<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"),
+    "<image>",
+)
+
+
+def _ovis2(layers: int, kv_heads: int, heads: int) -> Any:
+    text = text_config(layers, kv_heads, heads, marks=len(_OVIS), model_type="qwen2")
+    return _hf.Ovis2Config(
+        vision_config=vision_config(
+            vocab_size=2 * WIDTH, hidden_stride=_MERGE, num_visual_indicator_tokens=5
+        ),
+        text_config=text,
+        image_token_id=WORDS,
+        visual_indicator_token_ids=list(range(WORDS + 1, WORDS + 6)),
+        vocab_size=text["vocab_size"],
+        hidden_size=WIDTH,
+        tie_word_embeddings=False,
+    )
+
+
+def _ovis2_processor() -> Any:
+    pixels = _hf.Ovis2ImageProcessor(
+        size=SQUARE, crop_to_patches=True, min_patches=1, max_patches=_TILES
+    )
+    return _hf.Ovis2Processor(
+        pixels,
+        byte_tokenizer(*_OVIS),
+        image_seq_length=(SIDE // PATCH // _MERGE) ** 2,
+        chat_template=chat_template("<image>"),
+    )
+
+
 def _check_torchvision(family: str) -> None:
     if not is_torchvision_available():
         raise UnsupportedError(
@@ -249,6 +282,7 @@ TILE_LIKE: Final = {
     "cohere2_vision": TinyFamily(
         "Cohere2VisionForConditionalGeneration", _cohere2_vision, _cohere2_vision_processor
     ),
+    "ovis2": TinyFamily("Ovis2ForConditionalGeneration", _ovis2, _ovis2_processor),
     "mistral3": TinyFamily(
         "Mistral3ForConditionalGeneration", _mistral3, lambda: _pixtral_processor(_MERGE)
     ),

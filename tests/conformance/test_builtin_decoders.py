@@ -15,7 +15,7 @@ from lvlmsal.registry import DECODERS
 from lvlmsal.testing.decoder import check_decoder
 from lvlmsal.testing.decoder_case import PAD
 from lvlmsal.versions import CACHE
-from tests.tiers import FAMILIES, in_full
+from tests.tiers import FAMILIES, FURTHER, in_full
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +36,14 @@ def test_built_in(name: str, family: str) -> None:
     greedy = None if options is None else DECODERS.build(name, **options)
     strong = DECODERS.get(name).strong
     check_decoder(DECODERS.build(name, **strong), greedy=greedy, families=[family])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FURTHER)
+@pytest.mark.parametrize("name", ["greedy", "sgrs"])
+def test_further_families(name: str, family: str) -> None:
+    """`make models` tries every decoder."""
+    test_built_in(name, family)
 
 
 @pytest.mark.parametrize("options", in_full(VARIANTS, but=VARIANTS[0]))

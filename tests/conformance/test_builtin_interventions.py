@@ -24,7 +24,7 @@ from lvlmsal.interventions.base import (
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import collate, tiny_lvlm, tiny_samples
-from tests.tiers import FAMILIES, in_full
+from tests.tiers import FAMILIES, FURTHER, in_full
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +43,17 @@ def test_built_in(name: str, family: str) -> None:
         identity=INTERVENTIONS.build(name, **cls.off),
         families=[family],
     )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FURTHER)
+@pytest.mark.parametrize(
+    "name",
+    [name for name in BUILT_IN if INTERVENTIONS.get(name).has_second_stream or name == "locore"],
+)
+def test_further_families(name: str, family: str) -> None:
+    """Edits of attention, and second streams; `make models` tries every method."""
+    test_built_in(name, family)
 
 
 @pytest.mark.parametrize(

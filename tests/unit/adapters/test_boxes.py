@@ -26,7 +26,7 @@ def ramp(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("family", ["internvl", "aya_vision", "cohere2_vision"])
+@pytest.mark.parametrize("family", ["internvl", "aya_vision", "cohere2_vision", "ovis2"])
 def test_tiles_lie_where_the_processor_cuts_them_out(family: str, size: tuple[int, int]) -> None:
     if family == "cohere2_vision":
         pytest.importorskip("torchvision")

@@ -10,10 +10,13 @@ from torch import nn
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
     LlavaForConditionalGeneration,
 )
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.adapters.internvl import InternVLAdapter
 from lvlmsal.adapters.llava import LlavaAdapter
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter, Qwen25VLAdapter
 from lvlmsal.adapters.spans import TokenSpans
@@ -21,6 +24,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 from lvlmsal.testing.adapter import ADAPTER_CHECKS, check_adapter
 from lvlmsal.testing.tiny import FURTHER, TINY, tiny_lvlm
+from lvlmsal.tiny import parts
 from lvlmsal.tiny.models import FAMILIES
 
 pytestmark = pytest.mark.slow
@@ -43,12 +47,24 @@ def test_every_built_in_adapter_has_a_tiny_model() -> None:
     assert set(FAMILIES.values()) == {*TINY, *FURTHER}
 
 
-# SmolVLM has no tiny model of its own: tests/unit/adapters/test_idefics3.py makes one.
-@pytest.mark.parametrize("name", sorted(set(built_in()) - {"SmolVLMForConditionalGeneration"}))
+@pytest.mark.parametrize("name", built_in())
 def test_built_in(name: str) -> None:
     if name in NEED_TORCHVISION:
         pytest.importorskip("torchvision")
     check_adapter(ADAPTERS.get(name), *tiny_lvlm(FAMILIES[name]))
+
+
+def test_internvl_3_5_has_another_decoder() -> None:
+    older, processor = tiny_lvlm("internvl")
+    config = InternVLConfig(
+        vision_config=older.config.vision_config.to_dict(),
+        text_config=parts.text_config(model_type="qwen3", head_dim=8),
+        image_token_id=parts.IMAGE,
+        image_seq_length=older.config.image_seq_length,
+        tie_word_embeddings=False,
+    )
+    model = parts.random_model(lambda: InternVLForConditionalGeneration(config))
+    check_adapter(InternVLAdapter, model, processor)
 
 
 @pytest.mark.parametrize("name", built_in())
