@@ -25,7 +25,6 @@ from support.results import Claim, Result, Sheet, Spread, arguments, finish
 from transformers import CLIPImageProcessor
 
 from lvlmsal.adapters import open_image
-from lvlmsal.adapters.prompts import render
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.schema import ModelConfig
@@ -119,7 +118,7 @@ def measure(
     """Questions a second of each way, turn by turn, and how many answers differ from the first."""
     few = tasks_of(asked)
     few = random.Random(0).sample(few, min(plan.plain, len(few)))
-    prompts = {t.key: render(lvlm.processor, t.sample.prompt, 1) for t in few}
+    prompts = {t.key: lvlm.adapter.render(t.sample.prompt, 1) for t in few}
 
     def one_by_one(count: int | None = None) -> Answered:
         found = {}

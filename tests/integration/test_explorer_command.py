@@ -174,7 +174,7 @@ def test_reports_and_mistakes(
     (tmp_path / "notes.txt").write_text("x")
     for words, message in (
         ([tmp_path / "notes.txt", "-o", page_file], "neither a run folder nor a report"),
-        ([tmp_path / "none.safetensors", "-o", page_file], "no such file"),
+        ([tmp_path / "none.safetensors", "-o", page_file], "Invalid value for 'RUN_OR_REPORT'"),
         ([tmp_path, "-o", page_file], "is not a run folder"),
         ([first, "-o", tmp_path / "page.htm"], "ends in .html"),
         ([first, "-o", tmp_path / "no/page.html"], "there is no folder"),

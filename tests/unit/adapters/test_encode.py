@@ -17,7 +17,7 @@ from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.prompts import token_texts
 from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.testing.tiny import IMAGE, IMAGE_END, IMAGE_START, TINY, tiny_lvlm, tiny_model
-from lvlmsal.tiny.processors import tiny_processor, tiny_tokenizer
+from lvlmsal.tiny.processors import tiny_tokenizer
 
 
 @functools.cache
@@ -270,10 +270,3 @@ def test_token_texts_of_a_tokenizer_that_swallows_the_first_blank(
     ids = [vocabulary[token] for token in tokens]
     assert token_texts(fast, ids) == pieces
     assert "".join(pieces) == fast.decode(ids)
-
-
-def test_pixtral_tower_is_refused() -> None:
-    model = tiny_model("llava")
-    model.config.vision_config.model_type = "pixtral"
-    with pytest.raises(UnsupportedError, match="Pixtral"):
-        adapter_for(model, tiny_processor("llava"))

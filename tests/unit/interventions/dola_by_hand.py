@@ -55,6 +55,7 @@ def edited(
     """Edited rows (B, V) of a model whose layers hold logits already."""
     parts: dict[str, Any] = {
         "num_layers": 8,
+        "text_config": None,
         "lm_head": nn.Identity(),
         "model": SimpleNamespace(get_input_embeddings=nn.Identity),
     }

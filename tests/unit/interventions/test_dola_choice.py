@@ -93,7 +93,10 @@ def test_the_mean_over_the_vocabulary_does_not_vanish() -> None:
         assert torch.tensor(average, dtype=torch.float16) == 0 < average
     exits = {2: near[:, None], 6: farther[:, None]}
     adapter: Any = SimpleNamespace(
-        num_layers=8, lm_head=nn.Identity(), model=SimpleNamespace(get_input_embeddings=nn.Identity)
+        num_layers=8,
+        text_config=None,
+        lm_head=nn.Identity(),
+        model=SimpleNamespace(get_input_embeddings=nn.Identity),
     )
     context = LogitsContext(adapter, (), 0, None, exits)
     found = DoLa(candidates=[2, 6], relative_top=0.0).logits(mature[:, None].float(), context)
@@ -204,7 +207,10 @@ HEADS = [nn.Linear(4, 9, bias=False), Wide(4, 9, bias=False), Whole(9, 4)]
 def test_states_come_in_the_dtype_that_the_projection_takes(head: nn.Module) -> None:
     states = torch.tensor([[[1.0, -2.0, 0.5, 3.0]]], dtype=torch.bfloat16)
     adapter: Any = SimpleNamespace(
-        num_layers=8, lm_head=head, model=SimpleNamespace(get_input_embeddings=nn.Identity)
+        num_layers=8,
+        text_config=None,
+        lm_head=head,
+        model=SimpleNamespace(get_input_embeddings=nn.Identity),
     )
     context = LogitsContext(adapter, (), 0, None, {1: states})
     logits = torch.arange(9.0)[None, None]
