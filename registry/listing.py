@@ -33,7 +33,7 @@ def list_methods(
 
     Example:
         >>> list_methods(kind="decoder")
-        ['beam', 'greedy', 'opera', 'sample', 'sgrs']
+        ['beam', 'greedy', 'guided', 'guided-beam', 'opera', 'sample', 'sgrs']
         >>> list_methods("v*")
         ['vaf', 'vcd', 'vissink']
     """
@@ -47,8 +47,8 @@ def list_adapters(pattern: str = "*") -> list[str]:
     """Names of the model classes of transformers that can be loaded; arguments as `list_methods`.
 
     Example:
-        >>> list_adapters("Llava*")
-        ['LlavaForConditionalGeneration']
+        >>> list_adapters("LlavaNext*")
+        ['LlavaNextForConditionalGeneration', 'LlavaNextVideoForConditionalGeneration']
     """
     return ADAPTERS.names(pattern)
 

@@ -66,7 +66,7 @@ def byte_tokenizer(*marks: str, **named: str) -> PreTrainedTokenizerFast:
 
     >>> tokenizer = byte_tokenizer("<image>")
     >>> tokenizer("<image>é")["input_ids"], len(tokenizer)
-    ([260, 131, 105], 261)
+    ([260, 131, 106], 261)
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     entries = [*SPECIALS, *alphabet, *marks]
