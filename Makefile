@@ -106,6 +106,7 @@ methods: env
 
 guided: env
 	$(BIN)/lvlmsal evaluate configs/guided.yaml
+	$(BIN)/lvlmsal evaluate configs/stickers/guided.yaml
 
 models: env
 	$(BIN)/python tools/families.py -o docs/models.md
