@@ -43,6 +43,8 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
     url: ClassVar[str] = ""
     auto_class: ClassVar[str] = "AutoModelForImageTextToText"
     """Name of the class of transformers that reads its checkpoints."""
+    shares_prefix: ClassVar[bool] = True
+    """Whether questions about one image may go on from one cache of it."""
     wraps_images: ClassVar[bool] = False
     """Whether a mark stands before the visual tokens of each image, and one behind them."""
 

@@ -70,9 +70,11 @@ class SharedPrefix:
         Returns:
             The prefix, or None where prompts share no image: no image was given, a question has
             its own text before the last one, the processor writes another sequence than its
-            tokenizer would, so that only running it on each question would tell, or the tokens of a
-            prompt see those that follow (a prefix-LM).
+            tokenizer would, so that only running it on each question would tell, the tokens of a
+            prompt see those that follow (a prefix-LM), or the family shares none.
         """
+        if not adapter.shares_prefix:
+            return None
         mark = adapter.image_mark
         texts = [adapter.render(prompt, len(images)) for prompt in prompts]
         parts = [text.rpartition(mark) for text in texts] if mark and images else []

@@ -16,8 +16,7 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.testing.checks import Check, Failures, check_caches, other_pixels
 from lvlmsal.testing.decoder_case import PAD, STEPS, DecoderCase
 from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
-from lvlmsal.testing.tiny import TINY, tiny_model, tiny_samples
-from lvlmsal.tiny.processors import tiny_processor
+from lvlmsal.testing.tiny import TINY, tiny_lvlm, tiny_samples
 
 
 def check_decoder(
@@ -41,9 +40,9 @@ def check_decoder(
     for family in families:
 
         def make(family: str = family) -> DecoderCase:
-            model = tiny_model(family, dtype=torch.float64)
+            model, processor = tiny_lvlm(family, dtype=torch.float64)
             samples = tiny_samples(family, (1, 2, 0, 1), dtype=torch.float64)
-            adapter = adapter_for(model, tiny_processor(family))
+            adapter = adapter_for(model, processor)
             plain = None if greedy is None else greedy.bind(adapter)
             return DecoderCase(decoder.bind(adapter), plain, model, samples, family)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lvlmsal.adapters import adapter_for
 from lvlmsal.decoders.guided import Guided, GuidedBeam
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.interventions.base import AttentionIntervention
@@ -189,3 +190,10 @@ def test_a_diagnosis_after_sharing_is_that_of_the_answer_alone() -> None:
         options=lvlm.build_decoder("sgrs").saliency_options(),
     )
     assert answer.diagnose().token_saliency() == pytest.approx(alone.token_saliency(), nan_ok=True)
+
+
+@pytest.mark.parametrize(("family", "shares"), [("ovis2", False), ("llava", True)])
+def test_a_family_that_shares_none_is_asked_question_by_question(family: str, shares: bool) -> None:
+    adapter = adapter_for(*tiny_lvlm(family))
+    found = SharedPrefix.of(adapter, [Image.new("RGB", (28, 28))], ["ab?", "ac?"])
+    assert (found is not None) == shares
