@@ -53,7 +53,9 @@ def test_built_in(name: str, family: str) -> None:
 )
 def test_further_families(name: str, family: str) -> None:
     """Edits of attention, and second streams; `make models` tries every method."""
-    test_built_in(name, family)
+    # ICD writes a system message, and is refused where a family's prompts have none.
+    if (name, family) not in {("icd", "chameleon"), ("icd", "paligemma")}:
+        test_built_in(name, family)
 
 
 @pytest.mark.parametrize(
