@@ -51,13 +51,23 @@ def test_notebook(path: Path, tmp_path: Path) -> None:
 
 
 def outputs(notebook: Any) -> list[list[tuple[str, str]]]:
-    """Kind and text of what each cell shows; what it says on stderr depends on the machine."""
-    return [
-        [
-            (each.output_type, each.get("text") or each.get("data", {}).get("text/plain", ""))
-            for each in cell.outputs
-            if each.get("name") != "stderr"
-        ]
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    ]
+    """Kind and text of what each cell shows.
+
+    What a cell says on stderr depends on the machine, and so does in how many pieces the text of
+    one stream arrives: pieces that follow one another are one.
+    """
+    cells: list[list[tuple[str, str]]] = []
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        shown: list[tuple[str, str]] = []
+        for each in cell.outputs:
+            if each.get("name") == "stderr":
+                continue
+            text = each.get("text") or each.get("data", {}).get("text/plain", "")
+            if each.output_type == "stream" and shown and shown[-1][0] == "stream":
+                shown[-1] = ("stream", shown[-1][1] + text)
+            else:
+                shown.append((each.output_type, text))
+        cells.append(shown)
+    return cells
