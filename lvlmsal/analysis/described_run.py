@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlmsal.analysis.labels import chair_vocabulary
+from lvlmsal.analysis.output import made_folder
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.evaluation.config.plan import make_plan
 from lvlmsal.evaluation.config.source import ConfigSource
@@ -35,12 +36,7 @@ class DescribedRun:
         Raises:
             ConfigError: It cannot be made.
         """
-        folder = out or self.folder / "analysis" / name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError([f"--out: {folder} cannot be made: {error.strerror}"]) from error
-        return folder
+        return made_folder(out or self.folder / "analysis" / name)
 
 
 def describe(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from lvlmsal.analysis.detector_sets import ReadyDetectors
+from lvlmsal.analysis.expectations import Expectations
 from lvlmsal.analysis.labels import object_mentions
 from lvlmsal.analysis.output import Cell, write_csv
 from lvlmsal.evaluation.run.replay import RecordedAnswer
@@ -29,6 +30,7 @@ class DetectedMention:
         wrong: Whether it is not in the image.
         scores: Of each detector, larger is worse.
         features: Of each detector that has to be fitted on labels first.
+        expected: Whether habits suggest the object there; None where nothing is known of them.
     """
 
     model: str
@@ -42,6 +44,7 @@ class DetectedMention:
     wrong: bool
     scores: Mapping[str, float]
     features: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
+    expected: bool | None = None
 
     @property
     def cell(self) -> Cell:
@@ -58,7 +61,10 @@ class _Spelled:
 
 
 def detected_mentions(
-    answer: RecordedAnswer, vocabulary: Vocabulary, ready: ReadyDetectors
+    answer: RecordedAnswer,
+    vocabulary: Vocabulary,
+    ready: ReadyDetectors,
+    habits: Expectations | None = None,
 ) -> list[DetectedMention]:
     """The mentions of one answer, from one pass that serves all detectors.
 
@@ -66,6 +72,7 @@ def detected_mentions(
         answer: A recorded one; it is judged under the interventions that made it.
         vocabulary: That of the benchmark.
         ready: The detectors of its model.
+        habits: Those of the world that the image is of.
     """
     adapter, ids = answer.lvlm.adapter, list(answer.record["token_ids"])
     spelled = _Spelled(adapter.decode(ids), adapter.token_texts(ids))
@@ -87,6 +94,7 @@ def detected_mentions(
                 mention.hallucinated,
                 {name: values[mention.start] for name, values in scores.items()},
                 {name: values[mention.start] for name, values in features.items()},
+                None if habits is None else habits.suggests(answer.sample, mention.name),
             )
         )
     return found

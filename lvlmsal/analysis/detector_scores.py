@@ -44,6 +44,9 @@ class DetectorScores:
         recall: Share of wrong mentions that is flagged where `FALSE_ALARMS` of the right ones are.
         ece: Expected calibration error of chances that were fitted on other images (isotonic, five
             folds); nan where there are too few.
+        expecting: AUROC of the wrong mentions of what habits suggest, against all right ones; None
+            where nothing is known of habits, or there are no such mentions.
+        seeing: The same of the other wrong mentions.
     """
 
     detector: str
@@ -55,6 +58,8 @@ class DetectorScores:
     ratio: float
     recall: float
     ece: float
+    expecting: Interval | None = None
+    seeing: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class CellScores:
         images: In how many images.
         left_out: First mentions that some detector cannot judge.
         best: AURC of a perfect order.
+        expected: How many of the wrong ones are of what habits suggest; None where nothing is known
+            of habits.
         detectors: Their scores, the highest AUROC first.
     """
 
@@ -76,6 +83,7 @@ class CellScores:
     left_out: int
     best: float
     detectors: list[DetectorScores]
+    expected: int | None = None
 
     @property
     def base_rate(self) -> float:
@@ -109,6 +117,9 @@ def score_detectors(
     of_all = auroc_intervals(
         _columns(every), [m.wrong for m in every], [m.image for m in every], draws=draws, seed=seed
     )
+    kinds = {
+        kind: _of_kind(judged, expected=kind, draws=draws, seed=seed) for kind in (True, False)
+    }
     labels = torch.tensor(wrong, dtype=torch.bool)
     found = [
         DetectorScores(
@@ -117,13 +128,34 @@ def score_detectors(
             _turned(gains.get(name)),
             of_all[name],
             *_figures(torch.tensor(values, dtype=torch.float64), labels, images, seed),
+            expecting=kinds[True].get(name),
+            seeing=kinds[False].get(name),
         )
         for name, values in scores.items()
     ]
     found.sort(key=lambda entry: -entry.auroc.value)
     best = aurc(labels.double(), labels)
+    known = any(m.expected is not None for m in judged)
     return CellScores(
-        len(judged), sum(wrong), len(set(images)), len(first) - len(judged), best, found
+        len(judged),
+        sum(wrong),
+        len(set(images)),
+        len(first) - len(judged),
+        best,
+        found,
+        sum(bool(m.expected) for m in judged if m.wrong) if known else None,
+    )
+
+
+def _of_kind(
+    mentions: Sequence[DetectedMention], *, expected: bool, draws: int, seed: int
+) -> Mapping[str, Interval]:
+    """AUROC of one kind of wrong mentions against all right ones; empty without any."""
+    part = [m for m in mentions if not m.wrong or m.expected is expected]
+    if not any(m.wrong for m in part):
+        return {}
+    return auroc_intervals(
+        _columns(part), [m.wrong for m in part], [m.image for m in part], draws=draws, seed=seed
     )
 
 

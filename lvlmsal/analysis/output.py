@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lvlmsal.errors import ConfigError
 from lvlmsal.escaping import csv_cell
 from lvlmsal.statistics.intervals import Interval
 from lvlmsal.tables.table import Cell as TableCell
@@ -16,6 +17,19 @@ Cell = tuple[str, str, str]
 
 Line = list[str | TableCell]
 """A row of a table."""
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder that an analysis writes into, made if need be.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError([f"--out: {folder} cannot be made: {error.strerror}"]) from error
+    return folder
 
 
 def title_of(cell: Cell) -> str:

@@ -16,7 +16,8 @@ from lvlmsal.cli.compare import compare
 from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.cli.data import data_app
 from lvlmsal.cli.describe import describe
-from lvlmsal.cli.detect import detect_app, fit
+from lvlmsal.cli.detect import detect_app
+from lvlmsal.cli.detectors import fit
 from lvlmsal.cli.explore import explore
 from lvlmsal.cli.judge import judge
 from lvlmsal.cli.score import score_app

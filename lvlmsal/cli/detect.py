@@ -1,4 +1,4 @@
-"""``lvlmsal detect`` and ``lvlmsal fit``: words that are probably wrong."""
+"""``lvlmsal detect IMAGE PROMPT``: words that are probably wrong."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from lvlmsal.cli.commands import Commands, WithSettings, whole_number
-from lvlmsal.cli.console import new_console, print_json, print_report, say
+from lvlmsal.cli.commands import Commands, whole_number
+from lvlmsal.cli.console import new_console, print_json, say
 from lvlmsal.errors import ConfigError, DataError, UnknownName, close_matches
 from lvlmsal.escaping import visible
 from lvlmsal.model import MAX_NEW_TOKENS
@@ -33,19 +33,6 @@ class _DetectCommands(Commands):
 
 
 detect_app = typer.Typer(cls=_DetectCommands, no_args_is_help=True, pretty_exceptions_enable=False)
-
-Config = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG",
-        help="Config of a run with the benchmark chair: YAML file, name of a packaged one, or run "
-        "folder.",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Such as benchmarks.chair.limit=50"),
-]
 
 
 @detect_app.command("image", epilog="lvlmsal detect photo.jpg 'Describe this image.' --share 0.05")
@@ -142,109 +129,6 @@ def detect_image(
     console.print(colored(found, colors=seen))
     if html is not None:
         say(f"written: {html}")
-
-
-@detect_app.command("compare", cls=WithSettings, epilog="lvlmsal detect compare detect")
-def detect_compare(
-    config: Config,
-    overrides: Overrides = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
-    ] = None,
-    detector: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Detector; may be given repeatedly. All by default."),
-    ] = None,
-    scalings: Annotated[
-        Path | None,
-        typer.Option(help="Folder that lvlmsal fit wrote; by default the shipped scalings."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Model that reads the answers of a file LABELS.jsonl."),
-    ] = None,
-) -> None:
-    """Judge the objects in a run's descriptions by every detector, and score these by CHAIR.
-
-    All detectors share one pass an answer. An existing run is read; missing answers are generated
-    first. In place of a config LABELS.jsonl may stand, answers with labels of one's own.
-    """
-    if config.endswith(".jsonl"):
-        _compare_on_labels(Path(config), model, out, detector or [], scalings)
-        return
-    if model is not None:
-        raise ConfigError(["--model goes with a file LABELS.jsonl: write  models=[NAME]"])
-    from lvlmsal.evaluation.config.stated import refuse_misstated
-
-    refuse_misstated(config, overrides or [])
-    _refuse_unknown(detector or [])  # a plugin that the config names may have brought it
-    from lvlmsal.analysis.detectors import compare_detectors
-
-    found = compare_detectors(
-        config, overrides or [], out=out, detectors=detector or (), scalings=scalings
-    )
-    print_report(found.tables(), found.folder, found.files, found.notes)
-
-
-def fit(
-    config: Config,
-    overrides: Overrides = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
-    ] = None,
-    detector: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Detector to scale; may be given repeatedly. All by default."
-        ),
-    ] = None,
-    labels: Annotated[
-        bool, typer.Option("--labels", help="Fit detectors that need labels too, on CHAIR's.")
-    ] = False,
-) -> None:
-    """Scale detectors on the answers of models, which needs no labels: one JSON file a model.
-
-    An existing run is read; missing answers are generated first.
-    """
-    from lvlmsal.evaluation.config.stated import refuse_misstated
-
-    refuse_misstated(config, overrides or [])
-    _refuse_unknown(detector or [])  # a plugin that the config names may have brought it
-    from lvlmsal.analysis.scalings import fit_scalings
-
-    made = fit_scalings(config, overrides or [], out=out, detectors=detector or (), labels=labels)
-    for path in made:
-        say(f"written: {path}")
-
-
-def _compare_on_labels(
-    path: Path, model: str | None, out: Path | None, detectors: list[str], scalings: Path | None
-) -> None:
-    if model is None:
-        raise ConfigError([f"{path}: say which model reads the answers: --model NAME"])
-    _refuse_unknown(detectors)
-    from lvlmsal.analysis.labeled_answers import compare_on_labels, read_labeled
-    from lvlmsal.model.loading import load
-
-    read_labeled(path)  # before a model is loaded
-    name = Path(model).name
-    found = compare_on_labels(
-        path,
-        load(model),
-        model=name,
-        out=out or path.with_suffix(".detectors"),
-        detectors=detectors,
-        scaling=None if scalings is None else scalings / f"{name}.json",
-    )
-    print_report(found.tables(), found.folder, found.files, found.notes)
-
-
-def _refuse_unknown(names: list[str]) -> None:
-    for name in names:
-        if name not in DETECTORS:
-            raise UnknownName("detector", name, list(DETECTORS))
 
 
 def colored(found: Detection, *, colors: bool = True) -> Text:

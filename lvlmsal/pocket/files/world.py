@@ -128,6 +128,13 @@ class World(ABC):
     def other_words(self, name: str) -> list[str]:
         """What else a class is called, plurals among them."""
 
+    @abstractmethod
+    def suggested(self, scene: Any) -> frozenset[str]:
+        """Classes that the habits of training would lead one to expect in a scene, absent or not.
+
+        A wrong mention of one of them may be an error of expecting; any other is one of seeing.
+        """
+
     @cached_property
     def statistics(self) -> tuple[Counter[str], Counter[tuple[str, str]]]:
         """Frequencies and co-occurrences in the distribution that the models are trained on.

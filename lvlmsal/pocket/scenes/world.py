@@ -15,6 +15,7 @@ from lvlmsal.pocket.scenes import draw as drawing
 from lvlmsal.pocket.scenes import language
 from lvlmsal.pocket.scenes.scene import (
     COLORS,
+    KITS,
     SHAPES,
     Scene,
     Thing,
@@ -67,6 +68,11 @@ class ShapeWorld(World):
     def side(self, of: Thing, seen_from: Thing) -> str:
         """See the base class."""
         return language.side(of, seen_from)
+
+    def suggested(self, scene: Scene) -> frozenset[str]:
+        """The shapes that keep company with one that is there."""
+        there = set(scene.present)
+        return frozenset(shape for kit in KITS if there.intersection(kit) for shape in kit)
 
     def other_words(self, name: str) -> list[str]:
         """See the base class."""

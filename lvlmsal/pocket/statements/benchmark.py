@@ -8,11 +8,8 @@ from typing import Any, ClassVar
 
 from lvlmsal.benchmarks.chair.benchmark import Chair
 from lvlmsal.benchmarks.sample import Sample
-from lvlmsal.errors import DataError
 from lvlmsal.metrics.base import CountMetric
-from lvlmsal.pocket.files.folder import NOTE, note_problem
-from lvlmsal.pocket.worlds import WORLDS
-from lvlmsal.readers.rows import read_json_object
+from lvlmsal.pocket.worlds import read_world
 from lvlmsal.registry import BENCHMARKS, METRICS
 
 
@@ -39,21 +36,10 @@ class Statements(Chair):
 
     def read(self, problems: list[str]) -> list[Sample]:
         """One sample per annotated image, with the colors of its objects."""
-        path = Path(self.root) / NOTE
-        note = read_json_object(path, "the note of a scene world")
-        if problem := note_problem(note):
-            raise DataError(problem, path=path)
-        world = WORLDS.get(note["kind"])
-        if world is None or note.get("version") != world.version:
-            raise DataError(
-                f"is of the world {note['kind']!r}, version {note.get('version')!r}; expected "
-                f"{', '.join(f'{name} {known.version}' for name, known in WORLDS.items())}",
-                path=path,
-            )
+        _, scene_of = read_world(Path(self.root))
         samples = []
         for sample in super().read(problems):
-            index = int(sample.id) - 1
-            scene = world.scene_number(index, seed=note["seed"], shifted=note["shifted"])
+            scene = scene_of(int(sample.id))
             colors = {thing.name: thing.color for thing in scene.things if thing.color}
             target = {"objects": sample.target, "colors": dict(sorted(colors.items()))}
             samples.append(replace(sample, target=target))

@@ -73,6 +73,10 @@ class StickerWorld(World):
         """See the base class."""
         return words.side(of, seen_from)
 
+    def suggested(self, scene: Scene) -> frozenset[str]:
+        """The classes that belong to its place."""
+        return frozenset(PLACES[scene.place].habits)
+
     def other_words(self, name: str) -> list[str]:
         """See the base class."""
         forms = [form for pair in NOUNS[name].forms for form in pair]

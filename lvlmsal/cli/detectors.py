@@ -1,0 +1,181 @@
+"""``lvlmsal detect compare`` and ``lvlmsal fit``: detectors side by side, scaled and fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvlmsal.analysis.label_files import FORMATS
+from lvlmsal.cli.commands import WithSettings
+from lvlmsal.cli.console import print_report, say
+from lvlmsal.cli.detect import detect_app
+from lvlmsal.errors import ConfigError, UnknownName
+from lvlmsal.registry import DETECTORS
+
+Config = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG",
+        help="Config of a run with the benchmark chair: YAML file, name of a packaged one, or run "
+        "folder.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Such as benchmarks.chair.limit=50"),
+]
+
+
+LabelFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help=f"Format of a file of labels in place of a config: {', '.join(FORMATS)}.",
+    ),
+]
+LabelImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of its images; by default that of the file."),
+]
+LabelModel = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Model that reads its answers.")
+]
+
+
+@detect_app.command("compare", cls=WithSettings, epilog="lvlmsal detect compare detect")
+def detect_compare(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Detector; may be given repeatedly. All by default."),
+    ] = None,
+    scalings: Annotated[
+        Path | None,
+        typer.Option(help="Folder that lvlmsal fit wrote; by default the shipped scalings."),
+    ] = None,
+    model: LabelModel = None,
+    format: LabelFormat = "",
+    images: LabelImages = None,
+) -> None:
+    """Judge the objects in a run's descriptions by every detector, and score these by CHAIR.
+
+    All detectors share one pass an answer. An existing run is read; missing answers are generated
+    first. In place of a config a file of labeled answers may stand (LABELS.jsonl, or --format).
+    """
+    if path := _label_file(config, model, format, images):
+        from lvlmsal.analysis.label_files.comparing import compare_on_labels
+        from lvlmsal.analysis.label_files.formats import read_labeled
+        from lvlmsal.model.loading import load
+
+        _refuse_unknown(detector or [])
+        answers = read_labeled(path, format or "own", images)  # before a model is loaded
+        name = Path(str(model)).name
+        found = compare_on_labels(
+            answers,
+            load(str(model)),
+            model=name,
+            source=path.name,
+            out=out or path.with_suffix(".detectors"),
+            detectors=detector or (),
+            scaling=None if scalings is None else scalings / f"{name}.json",
+        )
+    else:
+        _refuse_misstated(config, overrides, detector)
+        from lvlmsal.analysis.detectors import compare_detectors
+
+        found = compare_detectors(
+            config, overrides or [], out=out, detectors=detector or (), scalings=scalings
+        )
+    print_report(found.tables(), found.folder, found.files, found.notes)
+
+
+def fit(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Detector to scale; may be given repeatedly. All by default."
+        ),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Fit detectors that need labels too, on CHAIR's.")
+    ] = False,
+    model: LabelModel = None,
+    format: LabelFormat = "",
+    images: LabelImages = None,
+) -> None:
+    """Scale detectors on the answers of models, which needs no labels: one JSON file a model.
+
+    An existing run is read; missing answers are generated first. On a file of labeled answers in
+    place of a config (LABELS.jsonl, or --format) the detectors that need labels are fitted.
+    """
+    if path := _label_file(config, model, format, images):
+        from lvlmsal.analysis.label_files.comparing import fit_labeled
+        from lvlmsal.analysis.label_files.formats import read_labeled
+        from lvlmsal.analysis.output import made_folder
+        from lvlmsal.model.loading import load
+
+        _refuse_unknown(detector or [])
+        answers = read_labeled(path, format or "own", images)  # before a model is loaded
+        name = Path(str(model)).name
+        scalings = fit_labeled(
+            answers, load(str(model)), model=name, source=path.name, detectors=detector or ()
+        )
+        folder = made_folder(out or path.with_suffix(".scalings"))
+        scalings.save(folder / f"{name}.json")
+        made = [folder / f"{name}.json"]
+    else:
+        _refuse_misstated(config, overrides, detector)
+        from lvlmsal.analysis.scalings import fit_scalings
+
+        made = fit_scalings(
+            config, overrides or [], out=out, detectors=detector or (), labels=labels
+        )
+    for written in made:
+        say(f"written: {written}")
+
+
+def _label_file(config: str, model: str | None, format: str, images: Path | None) -> Path | None:
+    """The file of labels that stands in place of a config; None for a config."""
+    if not format and not config.endswith(".jsonl"):
+        if model is not None or images is not None:
+            raise ConfigError(
+                [
+                    "--model and --images go with a file of labels (LABELS.jsonl, or --format): "
+                    "in a config write  models=[NAME]"
+                ]
+            )
+        return None
+    if format and format not in FORMATS:
+        raise UnknownName("format of labels", format, list(FORMATS))
+    if model is None:
+        raise ConfigError([f"{config}: say which model reads the answers: --model NAME"])
+    return Path(config)
+
+
+def _refuse_misstated(
+    config: str, overrides: list[str] | None, detectors: list[str] | None
+) -> None:
+    from lvlmsal.evaluation.config.stated import refuse_misstated
+
+    refuse_misstated(config, overrides or [])
+    _refuse_unknown(detectors or [])  # a plugin that the config names may have brought it
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    for name in names:
+        if name not in DETECTORS:
+            raise UnknownName("detector", name, list(DETECTORS))
