@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from lvlmsal.analysis.answer_labels import AnswerLabels
 from lvlmsal.analysis.detector_sets import ReadyDetectors
 from lvlmsal.analysis.expectations import Expectations
-from lvlmsal.analysis.labels import object_mentions
 from lvlmsal.analysis.output import Cell, write_csv
 from lvlmsal.evaluation.run.replay import RecordedAnswer
-from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class DetectedMention:
 
 @dataclass(frozen=True)
 class _Spelled:
-    """An answer as `object_mentions` reads it."""
+    """An answer as labels read it."""
 
     text: str
     tokens: Sequence[str]
@@ -62,7 +61,7 @@ class _Spelled:
 
 def detected_mentions(
     answer: RecordedAnswer,
-    vocabulary: Vocabulary,
+    labels: AnswerLabels,
     ready: ReadyDetectors,
     habits: Expectations | None = None,
 ) -> list[DetectedMention]:
@@ -70,13 +69,13 @@ def detected_mentions(
 
     Args:
         answer: A recorded one; it is judged under the interventions that made it.
-        vocabulary: That of the benchmark.
+        labels: Of the benchmark.
         ready: The detectors of its model.
         habits: Those of the world that the image is of.
     """
     adapter, ids = answer.lvlm.adapter, list(answer.record["token_ids"])
     spelled = _Spelled(adapter.decode(ids), adapter.token_texts(ids))
-    mentions = object_mentions(spelled, answer.sample.target, vocabulary)
+    mentions = labels.mentions(spelled, answer.sample.target)
     if not mentions:
         return []
     inputs = adapter.encode([list(answer.sample.images)], [answer.sample.prompt])

@@ -6,38 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lvlmsal.analysis.described_run import describe
+from lvlmsal.analysis.answer_labels import ObjectLabels, labels_of
+from lvlmsal.analysis.described_run import answered_run
 from lvlmsal.analysis.detector_fits import with_fitted
 from lvlmsal.analysis.detector_mentions import (
     DetectedMention,
     detected_mentions,
     write_detected,
 )
-from lvlmsal.analysis.detector_scores import (
-    FALSE_ALARMS,
-    REFERENCE,
-    CellScores,
-    DetectorScores,
-    score_detectors,
-)
+from lvlmsal.analysis.detector_scores import CellScores, score_detectors
 from lvlmsal.analysis.detector_sets import ReadyDetectors
+from lvlmsal.analysis.detector_tables import detector_table, write_summary
+from lvlmsal.analysis.expectations import Expectations
 from lvlmsal.analysis.labels import listed_words
-from lvlmsal.analysis.output import (
-    Cell,
-    Line,
-    interval_cell,
-    new_table,
-    numbers,
-    title_of,
-    write_csv,
-)
+from lvlmsal.analysis.output import Cell, made_folder, title_of
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.results.folder import write_json
 from lvlmsal.evaluation.results.records import finite
 from lvlmsal.evaluation.run.replay import recorded_answers
 from lvlmsal.model.lvlm import Lvlm
-from lvlmsal.registry import DETECTORS
 from lvlmsal.tables.table import Table
 
 
@@ -61,7 +49,7 @@ class DetectorComparison:
 
     def tables(self) -> list[Table]:
         """One table for each model, method and benchmark, for a terminal."""
-        return [_table(cell, found) for cell, found in self.cells.items()]
+        return [detector_table(cell, found) for cell, found in self.cells.items()]
 
 
 def compare_detectors(
@@ -74,10 +62,11 @@ def compare_detectors(
     lvlms: Mapping[str, Lvlm] | None = None,
     draws: int = 2000,
 ) -> DetectorComparison:
-    """Judge the objects in a run's descriptions by every detector, and score these by CHAIR.
+    """Judge the labeled words of a run's answers by every detector, and score the detectors.
 
     Args:
-        config: An ordinary config with a CHAIR benchmark; answers that are missing are given.
+        config: An ordinary config with descriptions (``chair``, AMBER) or yes-no questions (POPE,
+            MME, AMBER), see `lvlmsal.analysis.answer_labels`; answers that are missing are given.
         overrides: Texts ``key=value``.
         out: Folder for tables; by default ``analysis/detectors`` in the run folder.
         detectors: Names; all by default.
@@ -90,19 +79,25 @@ def compare_detectors(
         ConfigError: The config is wrong or asks for no descriptions.
         DataError, UnsupportedError: A file of scalings is missing, damaged or another model's.
     """
-    run = describe(config, overrides, lvlms=lvlms)
-    folder = run.output("detectors", out)
+    run, labels = answered_run(config, overrides, labels_of, lvlms=lvlms)
+    folder = made_folder(out or run / "analysis" / "detectors")
+    # a lens compares the words of descriptions, also where questions stand next to them
+    described = [held for held in labels.values() if isinstance(held, ObjectLabels)]
+    words = listed_words([*described, *labels.values()][0].words)
     ready: dict[str, ReadyDetectors] = {}
+    habits: dict[str, Expectations | None] = {}
     mentions: list[DetectedMention] = []
-    for answer in recorded_answers(run.folder, benchmarks=list(run.vocabularies), lvlms=lvlms):
-        vocabulary = run.vocabularies[answer.record["benchmark"]]
+    for answer in recorded_answers(run, benchmarks=list(labels), lvlms=lvlms):
+        label = answer.cell[2]
+        if label not in habits:
+            is_described = isinstance(labels[label], ObjectLabels)
+            habits[label] = Expectations.of(answer.benchmark) if is_described else None
         if answer.model not in ready:
             file = None if scalings is None else scalings / f"{answer.model}.json"
-            ready[answer.model] = ReadyDetectors.of(
-                detectors, answer.lvlm, file, listed_words(vocabulary)
-            )
-        mentions += detected_mentions(answer, vocabulary, ready[answer.model])
+            ready[answer.model] = ReadyDetectors.of(detectors, answer.lvlm, file, words)
+        mentions += detected_mentions(answer, labels[label], ready[answer.model], habits[label])
     notes = [f"{model}: {note}" for model, found in ready.items() for note in found.notes]
+    notes += [f"{label}: {known.note()}" for label, known in habits.items() if known is not None]
     return compared(mentions, notes, folder, draws=draws)
 
 
@@ -142,60 +137,6 @@ def compared(
             ]
         ),
     )
-    _write_summary(folder / "summary.csv", cells)
+    write_summary(folder / "summary.csv", cells)
     files = ["mentions.csv", "summary.json", "summary.csv"]
     return DetectorComparison(folder, mentions, cells, files, notes)
-
-
-def _write_summary(path: Path, cells: Mapping[Cell, CellScores]) -> None:
-    figures = ("precision", "aurc", "ratio", "recall", "ece")
-    write_csv(
-        path,
-        [
-            *("model", "method", "benchmark", "mentions", "wrong", "images", "detector"),
-            *("auroc", "auroc_low", "auroc_high", "gain", "gain_low", "gain_high"),
-            *figures,
-            *("auroc_all", "auroc_all_low", "auroc_all_high"),
-        ],
-        (
-            [
-                *cell,
-                *(found.mentions, found.wrong, found.images, entry.detector),
-                *numbers(entry.auroc),
-                *numbers(entry.gain),
-                *(getattr(entry, name) for name in figures),
-                *numbers(entry.every),
-            ]
-            for cell, found in cells.items()
-            for entry in found.detectors
-        ),
-    )
-
-
-def _table(cell: Cell, found: CellScores) -> Table:
-    title = (
-        f"{title_of(cell)}: {found.mentions} first mentions in {found.images} images, "
-        f"{found.wrong} wrong (base rate {found.base_rate:.3f}, best AURC {found.best:.4f})"
-    )
-    heads = (
-        *("detector", "AUROC", f"minus {REFERENCE}", "AP", "AURC"),
-        *(f"recall at {FALSE_ALARMS:.0%} false alarms", "ECE", "AUROC, all mentions", "cost"),
-    )
-    return new_table(title, heads, [_line(entry) for entry in found.detectors])
-
-
-def _line(entry: DetectorScores) -> Line:
-    known = entry.detector in DETECTORS
-    return [
-        entry.detector,
-        interval_cell(entry.auroc),
-        interval_cell(entry.gain, "+"),
-        f"{entry.precision:.3f}",
-        f"{entry.aurc:.4f}",
-        f"{entry.recall:.3f}",
-        f"{entry.ece:.3f}",
-        f"{entry.every.value:.3f}",
-        (f"+ {passes}" if (passes := DETECTORS.get(entry.detector).passes) else "")
-        if known
-        else "",
-    ]

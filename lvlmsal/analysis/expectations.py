@@ -42,6 +42,11 @@ class Expectations:
             chance[sample.id] = sum(name in suggested[sample.id] for name in absent) / len(absent)
         return cls(suggested, chance)
 
+    def note(self) -> str:
+        """What the split of wrong mentions has to be compared with."""
+        share = sum(self.chance.values()) / len(self.chance)
+        return f"habits suggest {share:.0%} of the classes that are absent, mean over images"
+
     def suggests(self, sample: Sample, name: str) -> bool:
         """Whether they suggest an object on the image of a sample."""
         return name in self.suggested[sample.id]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,7 +53,7 @@ def object_mentions(
     Args:
         answer: A saliency report, or anything else with `text` and `tokens`.
         truth: Names of the objects that are in the image: the target of a sample of the CHAIR
-            benchmark.
+            benchmark, or that of its descendant ``statements``, which has more than these.
         vocabulary: The one that the answers are scored with, see `chair_vocabulary`.
 
     Raises:
@@ -68,6 +68,8 @@ def object_mentions(
     """
     if isinstance(truth, str):
         raise TypeError(f"a truth must be a collection of names, got one text: {truth!r}")
+    if isinstance(truth, Mapping):
+        truth = truth["objects"]
     return [
         Mention(span.name, span.words, *span.tokens, span.name not in truth)
         for span in judged_spans(answer.text, answer.tokens, vocabulary)

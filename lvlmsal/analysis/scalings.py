@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from lvlmsal.analysis.answer_labels import ObjectLabels
 from lvlmsal.analysis.described_run import describe
 from lvlmsal.analysis.detector_fits import fit_on_labels
 from lvlmsal.analysis.detector_mentions import detected_mentions
@@ -83,7 +84,7 @@ def fit_scalings(
             mentions = [
                 mention
                 for answer in answers
-                for mention in detected_mentions(answer, vocabulary, ready)
+                for mention in detected_mentions(answer, ObjectLabels(vocabulary), ready)
             ]
             made = [fit_on_labels(detector, mentions) for detector in fitted]
             scalings = replace(scalings, entries=(*scalings.entries, *made))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from threading import get_ident
@@ -22,6 +22,7 @@ from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.answer import Answer, Diagnosis
+from lvlmsal.model.risk_stream import TokenRiskStreamer
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.versions import CACHE
@@ -61,6 +62,11 @@ def generate_answers(
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
     decoder = decoder.bind(adapter)
     edits: list[Any] = list(interventions)
+    listening: AbstractContextManager[None] = nullcontext()
+    if isinstance(streamer, TokenRiskStreamer):
+        streamer.check(adapter.model)
+        listening = streamer.watcher.watching(adapter)
+        edits += [] if streamer.watcher.is_identity else [streamer.watcher]
     passes = _Passes()
     # Passes that an intervention ends behind the layer that it looks at are counted, too.
     counter = adapter.model.register_forward_hook(passes, always_call=True)
@@ -70,7 +76,7 @@ def generate_answers(
             if edits
             else nullcontext()
         )
-        with scope as session:
+        with scope as session, listening:
             if session is not None and cache is not None:
                 rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
                 session.use_spans(rows, cache)

@@ -61,10 +61,14 @@ class RowWatcher:
 
     Args:
         layers: whose outputs are kept.
+
+    Attributes:
+        passes: how many it has seen.
     """
 
     def __init__(self, layers: Sequence[int]) -> None:
         self.layers = frozenset(layers)
+        self.passes = 0
         self._logits: Tensor | None = None
         self._states: dict[int, Tensor] = {}
 
@@ -82,6 +86,7 @@ class RowWatcher:
         def keep(_module: object, _args: object, output: Any) -> None:
             if get_ident() == thread and not is_aside():
                 self._logits = output.logits[:, -1].detach()
+                self.passes += 1
 
         hook = adapter.model.register_forward_hook(keep, prepend=True)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -129,3 +130,28 @@ def test_calibrated_chances_have_a_small_error() -> None:
         mentions.append(mention(image, rng.random() < score**2, {"d": 100 * score}))
     (entry,) = [e for e in score_detectors(mentions, draws=10).detectors if e.detector == "d"]
     assert entry.ece < 0.08
+
+
+def test_errors_of_expecting_and_of_seeing_by_hand() -> None:
+    values = [
+        (0.1, False, False),
+        (0.4, False, True),
+        (0.2, True, True),  # above one of the two right ones
+        (0.9, True, False),  # above both
+        (0.3, True, False),  # above one
+    ]
+    mentions = [
+        replace(mention(at, wrong, {"d": score}), expected=expected)
+        for at, (score, wrong, expected) in enumerate(values)
+    ]
+    cell = score_detectors(mentions, draws=20)
+    assert (cell.wrong, cell.expected) == (3, 1)
+    (entry,) = [one for one in cell.detectors if one.detector == "d"]
+    assert entry.expecting is not None
+    assert entry.seeing is not None
+    assert entry.expecting.value == pytest.approx(1 / 2)
+    assert entry.seeing.value == pytest.approx(3 / 4)
+    # where nothing is known of habits, nothing is said of them
+    cell = score_detectors([replace(one, expected=None) for one in mentions], draws=20)
+    assert cell.expected is None
+    assert all(one.expecting is None and one.seeing is None for one in cell.detectors)
