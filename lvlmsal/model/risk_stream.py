@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from transformers.generation.streamers import BaseStreamer
 
-from lvlmsal.adapters import adapter_for
 from lvlmsal.decoders.guided.guide import Guide
 from lvlmsal.decoders.guided.predicting_rows import RowWatcher
 from lvlmsal.detection.judge import DEFAULT, DetectorSpec
@@ -95,7 +94,7 @@ class TokenRiskStreamer(BaseStreamer):
         Raises:
             UnsupportedError: it is asked to.
         """
-        if adapter_for(model) is not self._guide.adapter:
+        if model is not self._guide.adapter.model:
             raise UnsupportedError("this streamer was made for another model: make one for this")
         if self._heard_prompt:
             raise UnsupportedError("this streamer has heard an answer: make a new one for the next")

@@ -35,7 +35,7 @@ def image() -> Image.Image:
     [
         ("early-lens", {}),
         ("entropy", {}),
-        ("log-probability", {"decoder": "vcd"}),
+        ("log-probability", {"interventions": ["vcd"]}),
         ("early-lens", {"interventions": ["locore"]}),
     ],
 )
