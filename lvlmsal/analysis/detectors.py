@@ -14,13 +14,14 @@ from lvlmsal.analysis.detector_mentions import (
     detected_mentions,
     write_detected,
 )
+from lvlmsal.analysis.detector_passes import PASSES, PassStore, mark_of
 from lvlmsal.analysis.detector_scores import CellScores, score_detectors
 from lvlmsal.analysis.detector_sets import ReadyDetectors
 from lvlmsal.analysis.detector_tables import detector_table, write_summary
 from lvlmsal.analysis.expectations import Expectations
 from lvlmsal.analysis.labels import listed_words
 from lvlmsal.analysis.output import Cell, made_folder, title_of
-from lvlmsal.errors import UnsupportedError
+from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.results.folder import write_json
 from lvlmsal.evaluation.results.records import finite
@@ -64,6 +65,9 @@ def compare_detectors(
 ) -> DetectorComparison:
     """Judge the labeled words of a run's answers by every detector, and score the detectors.
 
+    What was found of an answer is kept as soon as it is there, so a comparison that was stopped
+    goes on where it was.
+
     Args:
         config: An ordinary config with descriptions (``chair``, AMBER) or yes-no questions (POPE,
             MME, AMBER), see `lvlmsal.analysis.answer_labels`; answers that are missing are given.
@@ -84,7 +88,9 @@ def compare_detectors(
     # a lens compares the words of descriptions, also where questions stand next to them
     described = [held for held in labels.values() if isinstance(held, ObjectLabels)]
     words = listed_words([*described, *labels.values()][0].words)
+    store = PassStore(folder / PASSES)
     ready: dict[str, ReadyDetectors] = {}
+    marks: dict[str, str] = {}
     habits: dict[str, Expectations | None] = {}
     mentions: list[DetectedMention] = []
     for answer in recorded_answers(run, benchmarks=list(labels), lvlms=lvlms):
@@ -95,10 +101,33 @@ def compare_detectors(
         if answer.model not in ready:
             file = None if scalings is None else scalings / f"{answer.model}.json"
             ready[answer.model] = ReadyDetectors.of(detectors, answer.lvlm, file, words)
-        mentions += detected_mentions(answer, labels[label], ready[answer.model], habits[label])
-    notes = [f"{model}: {note}" for model, found in ready.items() for note in found.notes]
+            marks[answer.model] = mark_of(ready[answer.model])
+        key, mark = str(answer.record["key"]), marks[answer.model]
+        found = store.of(key, mark)
+        if found is None:
+            mine = ready[answer.model]
+            found = detected_mentions(answer, labels[label], mine, habits[label])
+            store.add(key, mark, found)
+        mentions += found
+    notes = [f"{model}: {note}" for model, held in ready.items() for note in held.notes]
     notes += [f"{label}: {known.note()}" for label, known in habits.items() if known is not None]
     return compared(mentions, notes, folder, draws=draws)
+
+
+def score_passes(folder: Path, *, draws: int = 2000) -> DetectorComparison:
+    """Score what `compare_detectors` has left in a folder once more, without a model.
+
+    Args:
+        folder: That it wrote into.
+        draws: Number of resamples of the images.
+
+    Raises:
+        DataError: There is no such file, or answers were judged by different detectors.
+    """
+    path = folder / PASSES
+    if not path.is_file():
+        raise DataError("there is no such file: type  lvlmsal detect compare CONFIG", path=path)
+    return compared(PassStore(path).latest(), [], folder, draws=draws)
 
 
 def compared(

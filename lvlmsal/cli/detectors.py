@@ -97,6 +97,19 @@ def detect_compare(
     print_report(found.tables(), found.folder, found.files, found.notes)
 
 
+@detect_app.command("score", epilog="lvlmsal detect score runs/detect/analysis/detectors")
+def detect_score(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="That detect compare wrote into.")
+    ],
+) -> None:
+    """Score the detectors of a comparison once more, from what it has kept; loads no model."""
+    from lvlmsal.analysis.detectors import score_passes
+
+    found = score_passes(folder)
+    print_report(found.tables(), found.folder, found.files, found.notes)
+
+
 def fit(
     config: Config,
     overrides: Overrides = None,

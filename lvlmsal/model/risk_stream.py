@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.decoders.guided.guide import Guide
 from lvlmsal.decoders.guided.predicting_rows import RowWatcher
-from lvlmsal.detection.judge import DEFAULT, DetectorSpec
+from lvlmsal.detection.judge import DEFAULT
 from lvlmsal.detection.result import usual_threshold
 from lvlmsal.detection.vocabulary import Writing
 from lvlmsal.errors import UnsupportedError
@@ -47,7 +47,7 @@ class TokenRiskStreamer(BaseStreamer):
     Args:
         lvlm: the model.
         told: called with each token; what it raises ends the answer.
-        detector: as in ``lvlm.detect``.
+        detector: a name or a mapping, as in ``lvlm.detect``.
         words: likewise; by default those of the scaling.
         threshold: from which risk on words are flagged; by default that of ``lvlm.detect``.
 
@@ -73,7 +73,7 @@ class TokenRiskStreamer(BaseStreamer):
         lvlm: Any,
         told: Callable[[RiskyToken], None] | None = None,
         *,
-        detector: DetectorSpec = DEFAULT,
+        detector: str | Mapping[str, Any] = DEFAULT,
         words: str | Sequence[str] | None = None,
         threshold: float | None = None,
     ) -> None:

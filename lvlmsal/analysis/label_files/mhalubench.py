@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lvlmsal.analysis.label_files.answers import LabeledAnswer, image_file, one_claim
 from lvlmsal.readers.rows import Row, read_json_rows
@@ -35,6 +35,8 @@ def read_mhalubench(path: Path, images: Path) -> list[LabeledAnswer]:
 
 def _claims(row: Row, number: int, images: Path) -> list[LabeledAnswer]:
     image = image_file(images, row.text("image_path"))
+    claims: Any
+    labels: Any
     if "claim_list" in row.data:
         claims, labels = row.data["claim_list"], row.data.get("ref_claim_label")
         is_listed = isinstance(claims, list) and isinstance(labels, list)
