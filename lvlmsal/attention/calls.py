@@ -51,9 +51,13 @@ def active_pass(
     found = [
         (session, layer) for session in acting() if (layer := session.layer_of(module)) is not None
     ]
+    scaled = False
     for session, _ in found:
-        session.passes.place.asked = True
+        place = session.passes.place
+        place.asked, scaled = True, scaled or place.scaled is not None
         session.passes.met()  # layers that are run by themselves, perhaps
+    if scaled:
+        return None
     editors = [edit for session, _ in found for edit in session.editors if not is_aside(edit)]
     recording = next(
         (session.recording for session, _ in reversed(found) if session.recording is not None), None

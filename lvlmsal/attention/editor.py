@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.prompt import Prompt
@@ -53,6 +54,11 @@ class Editor(Bound, Protocol):
 
     def closed_form(self, plain: PlainAttention, context: AttentionContext) -> Tensor:
         """The edited output (B, H, q, d) from the plain one."""
+
+    def key_gains(
+        self, column: int, spans: Sequence[TokenSpans]
+    ) -> tuple[slice, float | Tensor] | None:
+        """Factors on the weights of a single row, where these are all that it edits."""
 
 
 @runtime_checkable

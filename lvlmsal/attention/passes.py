@@ -134,6 +134,7 @@ class Passes:
 
     def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The pass is over, by an error perhaps; neither cache nor states are held any longer."""
+        self.place.unscale()
         place, self.place = self.place, Place()
         if not is_aside():
             self._running.discard(get_ident())

@@ -14,7 +14,8 @@ from transformers import Cache
 
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import Columns
-from lvlmsal.attention.editor import Bound
+from lvlmsal.attention.editor import Bound, Editor
+from lvlmsal.attention.key_gains import ScaledValues, scale_values
 from lvlmsal.attention.pixels import EncodedImages
 from lvlmsal.attention.prompt import Prefill
 
@@ -35,6 +36,7 @@ class Place:
         runs: whether the pass has begun and not ended.
         kept: which rows the model turns into logits, as it was told.
         asked: whether a layer has asked what to do with its attention.
+        scaled: values of the cache that are scaled while it runs, which stands for its edits.
     """
 
     prefill: Prefill | None = None
@@ -48,6 +50,19 @@ class Place:
     runs: bool = False
     kept: Tensor | int = 0
     asked: bool = False
+    scaled: ScaledValues | None = None
+
+    def scale(self, editor: Editor, num_layers: int) -> None:
+        """Let an edit act by way of the values in the cache, where that is all that it takes."""
+        if self.prefill is not None:
+            spans = self.prefill.spans
+            self.scaled = scale_values(editor, self.cache, self.ids, spans, num_layers)
+
+    def unscale(self) -> None:
+        """Leave the values in the cache as they were."""
+        if self.scaled is not None:
+            self.scaled.restore()
+            self.scaled = None
 
 
 class PerThread(local):

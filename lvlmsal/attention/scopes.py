@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from lvlmsal.attention.place import is_aside
 from lvlmsal.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -34,6 +35,21 @@ def acting() -> tuple[AttentionSession, ...]:
         return mine
     own = {id(session.decoder) for session in mine}
     return (*mine, *(session for session in tuple(_SHARED) if id(session.decoder) not in own))
+
+
+def scale_alone(session: AttentionSession) -> None:
+    """Let an edit act by way of values in the cache, where no other one edits or records a pass."""
+    sessions = [other for other in acting() if other.decoder is session.decoder]
+    if any(other.recording is not None for other in sessions):
+        return
+    edits = [
+        edit
+        for other in sessions
+        for edit in other.editors
+        if not edit.is_identity and not is_aside(edit)
+    ]
+    if len(edits) == 1 and any(edit is edits[0] for edit in session.editors):
+        session.passes.place.scale(edits[0], session.adapter.num_layers)
 
 
 def _mine() -> tuple[AttentionSession, ...]:

@@ -41,6 +41,7 @@ from lvlmsal.attention.scopes import (
     join,
     knows,
     leave,
+    scale_alone,
 )
 from lvlmsal.attention.stream import Stream, positions_kept
 from lvlmsal.attention.training import check_mode
@@ -91,9 +92,8 @@ class AttentionSession:
         active = [edit for edit in bound if not edit.is_identity]
         self.editors = [edit for edit in bound if isinstance(edit, Editor)]
         self.layer_editors = [edit for edit in active if isinstance(edit, LayerEditor)]
-        self.logits_editors = [
-            edit for edit in active if edits_logits and isinstance(edit, LogitsEditor)
-        ]
+        acting_last = active if edits_logits else []
+        self.logits_editors = [edit for edit in acting_last if isinstance(edit, LogitsEditor)]
         self.passes = Passes(
             self.adapter,
             active,
@@ -119,15 +119,13 @@ class AttentionSession:
     def __enter__(self) -> AttentionSession:
         if self._undo is not None:
             raise RuntimeError("this session is open already: make a new one for a nested scope")
-        edits = [
-            [edit for edit in self.layer_editors if edit.applies_to(layer)]
-            for layer in range(self.adapter.num_layers)
-        ]
+        layers = range(self.adapter.num_layers)
+        edits = [[edit for edit in self.layer_editors if edit.applies_to(i)] for i in layers]
         self._asks = any(
             edit.applies_to(layer)
             for edit in self.editors
             if not edit.is_identity
-            for layer in range(self.adapter.num_layers)
+            for layer in layers
         )
         self.joined = around(self)
         self.thread, self.told = get_ident(), False
@@ -207,6 +205,8 @@ class AttentionSession:
         if self.recording is not None and not is_aside():
             self.recording.clear()
         self.passes.begin(module, args, kwargs)
+        if self._asks:
+            scale_alone(self)
 
     @property
     def is_open(self) -> bool:
@@ -263,6 +263,7 @@ class AttentionSession:
         self.passes.starts_at(offset)
 
     def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.passes.place.unscale()
         if self._asks and not self.passes.place.asked:
             raise UnsupportedError(
                 f"the attention of this {type(self.model).__name__} is not computed by way of "

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
@@ -166,6 +167,26 @@ class AttentionIntervention(Intervention):
         passes of many rows where no gradient is asked for and no other intervention acts.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no closed form")
+
+    def key_gains(
+        self, column: int, spans: Sequence[TokenSpans]
+    ) -> tuple[slice, float | Tensor] | None:
+        """What the edit comes to in a pass of one row, where it multiplies weights key by key.
+
+        The same edit as :meth:`weights` makes, in all heads and layers where it acts; then decode
+        steps run on the model's own attention kernel. It is used where no gradient is asked for
+        and no other intervention edits attention.
+
+        Args:
+            column: of the row; keys are the columns up to it.
+            spans: one for each sample.
+
+        Returns:
+            Columns before the row, and the factor on their weights: one, or one for each sample and
+            column, (B, number of columns). The weights of all others stay. ``None``, the default,
+            where the edit is something else.
+        """
+        return None
 
 
 class HiddenStateIntervention(Intervention):

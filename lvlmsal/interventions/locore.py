@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lvlmsal.adapters.spans import ContextName
+from lvlmsal.adapters.spans import ContextName, TokenSpans
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.kernel import PlainAttention, scaled_scores
 from lvlmsal.attention.layers import LayerSpec, check_layers
@@ -139,6 +139,28 @@ class LocoRE(AttentionIntervention):
                 edited = edited / (1 + added.sum(-1, keepdim=True))
             output[:, :, rows] = edited.to(output.dtype)
         return output
+
+    def key_gains(
+        self, column: int, spans: Sequence[TokenSpans]
+    ) -> tuple[slice, float | Tensor] | None:
+        """The gain of the window of a single row, in the mode that multiplies weights."""
+        if self.mode != "weights" or self.heads is not None:
+            return None
+        firsts = [
+            max(column - self.window, of.pad + of.context_start(self.context)) for of in spans
+        ]
+        if self.rows == "predicting":
+            prompt = [column < of.output_column - 1 for of in spans]
+            firsts = [
+                column if spared else first for first, spared in zip(firsts, prompt, strict=True)
+            ]
+        first = min(column, *firsts)
+        gain = 1.0 + self.beta
+        if all(each == first for each in firsts):
+            return slice(first, column), gain
+        columns = torch.arange(first, column, dtype=torch.float64)
+        boosted = columns >= torch.tensor(firsts)[:, None]
+        return slice(first, column), torch.where(boosted, gain, 1.0)
 
     def _gain(self, like: Tensor, context: AttentionContext) -> Tensor:
         """gain(q, j), shape (B, 1 or H, q, k)."""

@@ -12,12 +12,14 @@ from typing import Any
 
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt, question_of
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionSession
+from lvlmsal.attention.cache import GrowingLayer
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
@@ -80,8 +82,8 @@ def generate_answers(
             if session is not None and cache is not None:
                 rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
                 session.use_spans(rows, cache)
-            elif edits:
-                cache = whole_cache(adapter)
+            elif cache is None:
+                cache = growing_cache(adapter) or (whole_cache(adapter) if edits else None)
             # `generate` comes from a mixin of the concrete classes. Of the class, never of the
             # instance, on which others may have put a function of their own.
             generative: Any = type(adapter.model)
@@ -105,6 +107,21 @@ def generate_answers(
         _answer(adapter, *parts, seconds=seconds, forwards=passes.count, own=own)
         for parts in zip(questions, records, spans, diagnose, strict=True)
     ]
+
+
+def growing_cache(adapter: ModelAdapter) -> DynamicCache | None:
+    """Transformers' own cache, but for layers that append without copying what they hold.
+
+    ``None`` where another one was chosen, or layers keep a window, a state or nothing.
+    """
+    if getattr(adapter.model.generation_config, "cache_implementation", None):
+        return None
+    cache = DynamicCache(config=adapter.text_config)
+    plain = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
+    if len(plain) < len(cache.layers) or any(type(layer) is not DynamicLayer for layer in plain):
+        return None
+    cache.layers = [GrowingLayer.holding(layer) for layer in plain]
+    return cache
 
 
 _WHOLE = "full_attention"

@@ -22,6 +22,7 @@ from lvlmsal.testing.session_checks import (
     check_every_cache,
     check_faint,
     check_identity,
+    check_key_gains,
     check_nothing_left,
     check_pixels,
     check_recorded,
@@ -239,6 +240,11 @@ INTERVENTION_CHECKS: Final[dict[str, Check[InterventionCase]]] = {
         check_closed_form,
         "`closed_form` leaves out the mask (`plain.visible`), the place of its first row, or what "
         "the row then sums to; or it makes another edit than `scores` and `weights`",
+    ),
+    "key gains": Check(
+        check_key_gains,
+        "`key_gains` counts from another column than that of the row, forgets a sample's padding, "
+        "or makes another edit than `weights`",
     ),
     "batch": Check(
         check_batch,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
+from unittest.mock import patch
 
 import torch
 
 from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.attention.function import EXPLICIT_ROWS
-from lvlmsal.interventions.base import Intervention
+from lvlmsal.interventions.base import AttentionIntervention, Intervention
 from lvlmsal.testing.checks import check_caches, other_pixels
 from lvlmsal.testing.endings import ENDINGS, left_behind
 from lvlmsal.testing.intervention_case import STEPS, InterventionCase
@@ -79,6 +80,22 @@ def check_closed_form(case: InterventionCase) -> None:
         explicit = case.model(**inputs).logits.detach()
     gap = float((closed - explicit)[inputs["attention_mask"].bool()].abs().max())
     assert gap < 1e-3, f"logits of the closed form are off by {gap:.1e} from those of the weights"
+
+
+def check_key_gains(case: InterventionCase) -> None:
+    """Decode steps that scale values of the cache give the logits of edited weights."""
+    kind = type(case.intervention)
+    if getattr(kind, "key_gains", None) in (None, AttentionIntervention.key_gains):
+        return
+    with intervene(case.adapter, case.intervention):
+        scaled = case.step_logits(case.batch)
+    with (
+        patch.object(kind, "key_gains", AttentionIntervention.key_gains),
+        intervene(case.adapter, case.intervention),
+    ):
+        edited = case.step_logits(case.batch)
+    gap = float((scaled - edited).abs().nan_to_num(0.0).max())
+    assert gap < 1e-3, f"logits of `key_gains` are off by {gap:.1e} from those of edited weights"
 
 
 def check_every_cache(case: InterventionCase) -> None:
