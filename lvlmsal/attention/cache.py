@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
-from transformers import Cache, DynamicCache, QuantizedCache
+from transformers import Cache, DynamicCache, PreTrainedConfig, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
 from lvlmsal.attention.recording import Own, Recording
@@ -60,6 +60,11 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # its __init
 
 def _with_room(states: Tensor, positions: int) -> Tensor:
     return states.new_empty(*states.shape[:-2], positions, states.shape[-1])
+
+
+def keeps_all(config: PreTrainedConfig) -> bool:
+    """Whether each layer of a decoder attends to, and keeps, all that came before."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
 
 
 class RecordingCache(DynamicCache):

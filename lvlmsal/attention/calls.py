@@ -77,7 +77,8 @@ def active_pass(
         )
     if spans is not None:
         check_batch(spans, batch)
-    columns = session.passes.columns(rows, keys, device)
+    level = recording is not None and recording.side_by_side
+    columns = session.passes.columns(rows, keys, device, level=level)
     prefills = [s.passes.place.prefill for s, _ in found]
     states = {k: v for p in prefills if p is not None for k, v in p.states.items()}
     context = session.passes.context(layer, columns, spans or (), states)

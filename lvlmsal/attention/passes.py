@@ -150,18 +150,19 @@ class Passes:
         """Told by the mask function at which column the queries start."""
         self.place.offset, self.place.columns, self.place.carried = offset, {}, {}
 
-    def columns(self, rows: int, keys: int, device: torch.device) -> Columns:
-        """The columns of the current pass."""
+    def columns(self, rows: int, keys: int, device: torch.device, *, level: bool) -> Columns:
+        """The columns of the current pass, whose rows are level with the first or behind it."""
         place = self.place
         # A static cache has more keys than there are columns so far: layers and attention differ.
         if (device, rows, keys) not in place.columns:
             memos = [known.memo for (where, *_), known in place.columns.items() if where == device]
             # Without a mask call (a model that was handed a ready mask) the keys end at the query.
             offset = keys - rows if place.offset is None else place.offset
+            last = offset if level else keys
             place.columns[device, rows, keys] = Columns(
                 offset,
-                torch.arange(offset, offset + rows, device=device),
-                torch.arange(keys, device=device),
+                torch.arange(offset, offset + rows, device=device).clamp(max=last),
+                torch.arange(keys, device=device).clamp(max=last),
                 memo=memos[0] if memos else {},
                 carried=place.carried,
             )
@@ -185,7 +186,7 @@ class Passes:
                 "prompt inside of the same intervene(...) scope"
             )
         check_batch(prefill.spans, len(states))
-        columns = self.columns(rows, self.place.past + rows, states.device)
+        columns = self.columns(rows, self.place.past + rows, states.device, level=False)
         return self.context(layer, columns, prefill.spans, prefill.states)
 
     def context(

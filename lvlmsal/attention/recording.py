@@ -56,6 +56,8 @@ class Recording:
         weights: per layer, the weights that the model used, shape (B, H, q, k), detached.
         values: per layer, shape (B, Hkv, k, d), detached (row and block only).
         probes: per layer, the tensor whose gradient is asked for.
+        side_by_side: whether all rows of the pass stand at one position, candidates of it, and each
+            sees what is before it and itself.
         own: per layer, new key and value of the pass, from
             :class:`~lvlmsal.attention.cache.RecordingCache`.
         edited_logits: what interventions made of the pass's logits (B, r, V), from which tokens are
@@ -64,6 +66,7 @@ class Recording:
 
     layers: Sequence[int]
     full: bool = False
+    side_by_side: bool = False
     weights: dict[int, Tensor] = field(default_factory=dict, repr=False)
     values: dict[int, Tensor] = field(default_factory=dict, repr=False)
     probes: dict[int, Tensor] = field(default_factory=dict, repr=False)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters.spans import TokenSpans
-from lvlmsal.attention.cache import RecordingCache
+from lvlmsal.attention.cache import RecordingCache, keeps_all
 from lvlmsal.attention.recording import Recording
+from lvlmsal.attention.scopes import acting
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import Mark, Stream
 from lvlmsal.attention.training import check_mode
@@ -21,6 +23,10 @@ NO_IDS = (
     "this prompt came as inputs_embeds, in which no image can be found: hand input_ids (and "
     "pixel_values) over, without inputs_embeds"
 )
+
+
+PER_TOKEN = {"position_ids", "token_type_ids", "mm_token_type_ids"}
+"""Inputs whose last dimension counts tokens."""
 
 
 class RecordingStream(Stream):
@@ -89,6 +95,69 @@ class RecordingStream(Stream):
                 return self.commit(tokens), recording
             finally:
                 self.cache.recording, self._with_graph = None, False
+
+    @property
+    def takes_candidates(self) -> bool:
+        """Whether candidates of the next position can be run side by side, in one pass.
+
+        Each of them sees what is before it and itself. That is not to be had where layers see a
+        window or keep a state, where positions are counted inside of the model, and under edits
+        that go by anything but positions.
+        """
+        acting_here = [s for s in acting() if s.decoder is self.session.decoder]
+        edits = [edit for s in acting_here for edit in s.passes.edits]
+        ready = self._ready(self.input_ids[:, -1:], self._kwargs)
+        placed = isinstance(ready.get("position_ids"), Tensor)
+        return (
+            placed
+            and keeps_all(self.session.adapter.text_config)
+            and all(getattr(edit, "by_position", False) for edit in edits)
+        )
+
+    def record_candidates(self, tokens: Tensor) -> tuple[Tensor, Recording]:
+        """Run candidates (B, m) of the next position side by side; none of them is committed.
+
+        Returns:
+            Raw logits (B, m, V) with their graph, and the recording, from which :meth:`take` goes.
+        """
+        count, columns = tokens.shape[1], self.input_ids.shape[1]
+        inputs = self._ready(tokens[:, :1], self._kwargs)
+        mask = self._kwargs.get("attention_mask")
+        seen = torch.ones_like(self.input_ids) if mask is None else mask[:, :columns]
+        own = torch.eye(count, dtype=torch.bool, device=tokens.device)
+        shape = (len(tokens), 1, count, -1)
+        inputs["attention_mask"] = torch.cat(
+            [seen[:, None, None].bool().expand(shape), own.expand(shape)], dim=-1
+        )
+        inputs["input_ids"] = tokens
+        for name in PER_TOKEN & inputs.keys():
+            if inputs[name] is not None:
+                inputs[name] = inputs[name].expand(*inputs[name].shape[:-1], count)
+        if "logits_to_keep" in inputs:
+            inputs["logits_to_keep"] = count
+        with self.session.record(self.layers) as recording:
+            self.cache.recording, recording.side_by_side = recording, True
+            try:
+                outputs = self.model(**inputs, return_dict=True)
+            finally:
+                self.cache.recording = None
+        self.forwards += 1
+        self.cache.crop(-count)
+        return self._logits(outputs), recording
+
+    def take(self, recording: Recording, places: Sequence[int], tokens: Tensor) -> None:
+        """Commit one of the candidates of each sample (B,), given their places among them."""
+        rows = torch.arange(len(places), device=tokens.device)
+        for layer, own in recording.own.items():
+            key, value = (states.detach()[rows, :, list(places)] for states in own[:2])
+            self.cache.update(key[:, :, None], value[:, :, None], layer)
+        self.input_ids = torch.cat([self.input_ids, tokens[:, None].to(self.input_ids)], dim=1)
+        self._kwargs = self._extended(self._kwargs, {}, 1)
+
+    def _ready(self, tokens: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What the model is given for a step with these tokens (B, 1)."""
+        ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
+        return dict(self.model.prepare_inputs_for_generation(ids, next_sequence_length=1, **kwargs))
 
     @property
     def before_last(self) -> Mark:

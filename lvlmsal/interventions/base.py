@@ -129,12 +129,18 @@ class AttentionIntervention(Intervention):
     Override :meth:`scores`, :meth:`weights` or both; they run on the text decoder's attention only,
     in prefill and in decode steps alike. ``context`` tells positions, spans and layer.
 
+    Attributes:
+        by_position: whether a row's edit goes by ``context.query_positions`` and ``key_positions``
+            alone, so that SGRS may run the candidates of one position side by side in one pass.
+
     >>> class Flat(AttentionIntervention):
     ...     def scores(self, scores, context):
     ...         return scores * 0.5
     >>> Flat.hooks()
     ('attention scores',)
     """
+
+    by_position: ClassVar[bool] = False
 
     def first_row(self, context: AttentionContext) -> int:
         """Index of the first query row that the edit can change; rows before it stay on sdpa."""

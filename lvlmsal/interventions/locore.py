@@ -69,6 +69,7 @@ class LocoRE(AttentionIntervention):
     heads: Sequence[int] | None = None
     rows: Literal["all", "predicting"] = "all"
 
+    by_position: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"beta": 1.0}
     off: ClassVar[Mapping[str, Any]] = {"beta": 0.0}
     summary: ClassVar[str] = "multiplies the attention to the most recent context by 1 + beta"
@@ -158,9 +159,8 @@ class LocoRE(AttentionIntervention):
         gain = 1.0 + self.beta
         if all(each == first for each in firsts):
             return slice(first, column), gain
-        columns = torch.arange(first, column, dtype=torch.float64)
-        boosted = columns >= torch.tensor(firsts)[:, None]
-        return slice(first, column), torch.where(boosted, gain, 1.0)
+        boosted = torch.arange(first, column) >= torch.tensor(firsts)[:, None]
+        return slice(first, column), 1.0 + self.beta * boosted.double()
 
     def _gain(self, like: Tensor, context: AttentionContext) -> Tensor:
         """gain(q, j), shape (B, 1 or H, q, k)."""

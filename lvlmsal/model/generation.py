@@ -12,14 +12,13 @@ from typing import Any
 
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt, question_of
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionSession
-from lvlmsal.attention.cache import GrowingLayer
+from lvlmsal.attention.cache import GrowingLayer, keeps_all
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.interventions.base import Intervention
@@ -114,13 +113,11 @@ def growing_cache(adapter: ModelAdapter) -> DynamicCache | None:
 
     ``None`` where another one was chosen, or layers keep a window, a state or nothing.
     """
-    if getattr(adapter.model.generation_config, "cache_implementation", None):
+    chosen = getattr(adapter.model.generation_config, "cache_implementation", None)
+    if chosen or not keeps_all(adapter.text_config):
         return None
-    cache = DynamicCache(config=adapter.text_config)
-    plain = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
-    if len(plain) < len(cache.layers) or any(type(layer) is not DynamicLayer for layer in plain):
-        return None
-    cache.layers = [GrowingLayer.holding(layer) for layer in plain]
+    cache = DynamicCache()
+    cache.layer_class_to_replicate = GrowingLayer
     return cache
 
 

@@ -23,6 +23,8 @@ def row_saliency(
 ) -> Tensor:
     """S(c) of each row of a recorded pass, the last one of its sequence (Eq. 6).
 
+    Rows follow one another, or stand side by side behind the same tokens.
+
     Args:
         recording: of the pass.
         loss: of its m rows; one backward pass serves them all.
@@ -44,7 +46,8 @@ def row_saliency(
     # The column before which J ends: a row that predicts may look at its own column, a candidate's
     # row is the candidate's own.
     own = 1 if options.row == "predicting" else 0
-    stops = range(keys - count + own, keys + own)
+    first = keys - count + own
+    stops = [first] * count if recording.side_by_side else range(first, keys + own)
     members = context_mask(spans, keys, stops, options.context)
     found = token_saliency(rows, members.to(rows.device)).cpu()
     check_finite(found[members.any(-1)])

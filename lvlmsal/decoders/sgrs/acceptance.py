@@ -39,6 +39,11 @@ class Acceptance:
         return self.record.id if self.decided else self.tokens[len(self.values)]
 
     @property
+    def may_come(self) -> list[int]:
+        """The candidates that may have to be judged, or the one that was taken."""
+        return [self.record.id] if self.decided else self.tokens
+
+    @property
     def took_first(self) -> bool:
         """Whether the first candidate was taken."""
         return self.decided and self.record.id == self.tokens[0]

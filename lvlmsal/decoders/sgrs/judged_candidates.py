@@ -32,7 +32,7 @@ class JudgedCandidates(CandidateSaliency):
         self._writing = [Writing() for _ in stream.spans]
         self._start = stream.input_ids.shape[1]
 
-    def judge(self, tokens: Sequence[int]) -> list[float]:
+    def judge(self, tokens: Sequence[int], candidates: Sequence[Sequence[int]]) -> list[float]:
         """Read the row that predicts them, which is there already."""
         rows, words = self.watcher.rows, self.guide.words
         position = self.stream.input_ids.shape[1] - self._start

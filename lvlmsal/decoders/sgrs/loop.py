@@ -165,7 +165,10 @@ class SgrsLoop:
     def _decide(self, position: _Position, acceptances: list[Acceptance]) -> None:
         """Walk each sample's candidates until one is taken, all samples side by side; move on."""
         while any(not acceptance.decided for acceptance in acceptances):
-            values = self.saliency.judge([acceptance.current for acceptance in acceptances])
+            values = self.saliency.judge(
+                [acceptance.current for acceptance in acceptances],
+                [acceptance.may_come for acceptance in acceptances],
+            )
             for acceptance, value in zip(acceptances, values, strict=True):
                 acceptance.judged(value)
         self._adapt(accepted=all(acceptance.record.tries == 1 for acceptance in acceptances))
