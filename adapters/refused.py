@@ -5,6 +5,8 @@ Nothing heavy is imported: configs of runs are checked with this, too.
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ _ORIGINAL_LLAVA: Final = (
     "this checkpoint is in the form of LLaVA's own code; take the same weights in the form of "
     "transformers, which llava-hf has on the hub (names that end in -hf)"
 )
+_CONVERTIBLE: Final = f"{_ORIGINAL_LLAVA}, or convert it with `lvlmsal convert FOLDER -o OUTPUT`"
 _OWN_CODE: Final = (
     "this checkpoint runs code of its own, which is not transformers'; take the same weights in "
     "the form of transformers, {sibling}"
@@ -57,8 +60,8 @@ REFUSED: Final = {
     ),
     "Qwen2_5OmniForConditionalGeneration": _OMNI,
     "Qwen2_5OmniModel": _OMNI,
-    "LlavaLlamaForCausalLM": _ORIGINAL_LLAVA,
-    "LlavaMistralForCausalLM": _ORIGINAL_LLAVA,
+    "LlavaLlamaForCausalLM": _CONVERTIBLE,
+    "LlavaMistralForCausalLM": _CONVERTIBLE,
     "LlavaMptForCausalLM": _ORIGINAL_LLAVA,
     "LlavaQwenForCausalLM": _ORIGINAL_LLAVA,
     "LlavaQwen2ForCausalLM": _OWN_CODE.format(sibling="such as KamilaMila/FastVLM-7B of FastVLM"),
@@ -76,9 +79,34 @@ REFUSED: Final = {
 }
 """Architectures, as `config.json` names them, and why there is no adapter for them."""
 
-_CCA: Final = (
+CCA: Final = (
     "CCA-LLaVA has LLaVA's config and weights, but other positions and another mask for its visual "
     "tokens, which only its own code has: loaded as LLaVA its answers would be wrong"
+)
+
+
+MADE_OF: Final = "take the checkpoint that it was made of, in safetensors"
+
+# What reads quantized weights; transformers itself names what others need.
+_QUANTIZED: Final = {
+    "awq": ("AWQ", "gptqmodel"),
+    "gptq": ("GPTQ", "gptqmodel"),
+    "aqlm": ("AQLM", "aqlm"),
+    "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
+    "compressed-tensors": ("compressed-tensors", "compressed_tensors"),
+    "eetq": ("EETQ", "eetq"),
+    "hqq": ("HQQ", "hqq"),
+    "quanto": ("Quanto", "optimum"),
+    "torchao": ("torchao", "torchao"),
+    "vptq": ("VPTQ", "vptq"),
+}
+
+# What the keys of a config have in them where a model takes images.
+_SEES: Final = ("vision", "visual", "image", "mm_", "vq")
+_WRITES: Final = ("ForCausalLM", "LMHeadModel")
+_ENCODERS: Final = re.compile(
+    r"(AltCLIP|Align|Beit|CLIP|ConvNext|Dinov2|DINOv3ViT|Siglip2?|Swin|ViT|ViTMAE)(Vision)?Model"
+    r"|\w+(ForImageClassification|VisionModelWithProjection)"
 )
 
 
@@ -94,14 +122,52 @@ def refusal(config: Mapping[str, Any], name: str = "") -> str | None:
     """
     known = {name.rstrip("/"), str(config.get("_name_or_path", "")).rstrip("/")}
     if any("cca-llava" in entry.lower().replace("_", "-") for entry in known):
-        return _CCA
+        return CCA
     names = config.get("architectures")
     names = [str(entry) for entry in names] if isinstance(names, list) else []
     if any(entry in ADAPTERS for entry in names):
-        return None
+        return _quantized(config)
     for entry in names:
         if entry in REFUSED:
             cards = [card.name for card in map(CATALOG.get, CATALOG) if card.original in known]
             here = f": {cards[0]} is that" if cards else ""
             return f"{entry} is not supported: {REFUSED[entry]}{here}"
+    return _quantized(config) or (_kind(names[0], config) if names else None)
+
+
+def _quantized(config: Mapping[str, Any]) -> str | None:
+    settings = config.get("quantization_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    if method is None and isinstance(config.get("quantization"), dict):
+        return f"its weights are quantized for MLX: {MADE_OF}"
+    what, package = _QUANTIZED.get(str(method), ("", ""))
+    if package and importlib.util.find_spec(package) is None:
+        return (
+            f"its weights are quantized by {what}, which needs the package {package}, and that is "
+            f"not installed: install it, or {MADE_OF}"
+        )
+    return None
+
+
+def _kind(name: str, config: Mapping[str, Any]) -> str | None:
+    """What a model without an adapter is, where it is none that answers questions about images."""
+    if "model_type" not in config:  # not all of a config
+        return None
+    if _ENCODERS.fullmatch(name):
+        return f"{name} encodes images and writes no text: give a vision-language model"
+    if "auto_map" in config:
+        return (
+            f"{name} runs code of its own (`auto_map` in its config), which is not transformers' "
+            "and for which there is no adapter: take the same weights in the form of transformers, "
+            "whose names on the hub often end in -hf, or write an adapter "
+            "(docs/contributing/adapter.md)"
+        )
+    if config.get("is_encoder_decoder"):
+        return (
+            f"{name} is an encoder-decoder, whose images are no tokens of the sequence that it "
+            "writes, so there are no visual tokens to edit or to draw a map of"
+        )
+    sees = any(part in key for key in config for part in _SEES)
+    if name.endswith(_WRITES) and not sees:
+        return f"{name} is a language model that takes no images: give a vision-language model"
     return None

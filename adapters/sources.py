@@ -7,11 +7,11 @@ import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from lvlmsal.adapters.refused import refusal
+from lvlmsal.adapters.forms import unread
 from lvlmsal.errors import DataError, LvlmsalError, UnknownName, UnsupportedError
 from lvlmsal.readers.connection import asking, silence
 from lvlmsal.registry import CATALOG, CheckpointCard
@@ -117,7 +117,8 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
     if folder.is_dir():
         return Source(str(_check_folder(folder)), None, None, local=True)
     if folder.exists():
-        raise DataError("expected a folder with a checkpoint; this is a file", path=folder)
+        said = unread(folder) or "this is a file"
+        raise DataError(f"expected a folder with a checkpoint: {said}", path=folder)
     if isinstance(source, str) and _HUB_ID.fullmatch(text):
         return Source(text, revision, None, local=False)
     if isinstance(source, Path) or "/" in text or "\\" in text:
@@ -129,33 +130,22 @@ def _check_folder(folder: Path) -> Path:
     """Check that a folder has a configuration and all files of its weights, as safetensors."""
     if not folder.is_dir():
         raise DataError("the folder of this checkpoint is missing", path=folder)
+    said = unread(folder)
+    if said:
+        raise UnsupportedError(f"{folder}: {said}")
     if not (folder / _CONFIG).is_file():
         raise DataError(
             "there is no config.json: expected the folder of a model as transformers saves it",
             path=folder,
         )
-    said = refusal(_config(folder), str(folder))
-    if said:
-        raise UnsupportedError(said)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         missing = [name for name in _shards(index) if not (folder / name).is_file()]
         if missing:
             raise DataError(f"files of the weights are missing: {', '.join(missing)}", path=folder)
     elif not (folder / "model.safetensors").is_file():
-        others = sorted(path.name for path in [*folder.glob("*.bin"), *folder.glob("*.pt*")])
-        also = f"; {', '.join(others)} is not read, since it can run code" if others else ""
-        raise DataError(f"there are no weights: expected model.safetensors{also}", path=folder)
+        raise DataError("there are no weights: expected model.safetensors", path=folder)
     return folder
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """The configuration of a folder; empty where it cannot be read, which transformers tells."""
-    try:
-        found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _shards(index: Path) -> list[str]:

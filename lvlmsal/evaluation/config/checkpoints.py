@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.adapters.backends import backend_problem
-from lvlmsal.adapters.refused import refusal
+from lvlmsal.adapters.forms import unread
 from lvlmsal.errors import UnknownName, close_matches
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
@@ -106,6 +106,9 @@ def is_file(path: str | Path) -> bool:
 def _folder_problems(folder: Path) -> list[str]:
     """What keeps a local folder from being loaded as a checkpoint."""
     config = folder / "config.json"
+    said = unread(folder)
+    if said:
+        return [f"{folder}: {said}"]
     if not config.is_file():
         return [f"the folder {folder} is not a checkpoint: it has no config.json"]
     problems = []
@@ -119,9 +122,6 @@ def _folder_problems(folder: Path) -> list[str]:
     except (ValueError, RecursionError, OSError) as error:
         return [*problems, f"{config}: not valid JSON ({error})"]
     architectures = content.get("architectures") if isinstance(content, dict) else None
-    refused = refusal(content, str(folder)) if isinstance(content, dict) else None
-    if refused:
-        return [f"{config}: {refused}"]
     if not isinstance(architectures, list) or not architectures:
         problems.append(f"{config}: has no list `architectures`, which says which adapter to take")
     elif not isinstance(architectures[0], str) or architectures[0] not in ADAPTERS:

@@ -1,0 +1,144 @@
+"""Models in a form that is not read here: one sentence each says what it is and what to do.
+
+Nothing heavy is imported: configs of runs are checked with this, too.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from lvlmsal.adapters.refused import CCA, MADE_OF, refusal
+
+WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
+"""What one of a checkpoint of transformers has."""
+
+_PICKLE: Final = (
+    "pickled weights, which can run code when they are read and are not: where you trust them, "
+    "load the model with its class of transformers once and write it with save_pretrained(FOLDER), "
+    "which makes safetensors"
+)
+# Names, folders with a slash behind; the first that fits.
+_FILES: Final = (
+    (("*.gguf",), f"weights for llama.cpp (GGUF): {MADE_OF}"),
+    (("weights.npz",), f"weights for MLX: {MADE_OF}"),
+    (("*.onnx", "onnx/"), f"a graph for ONNX, inside of which nothing can be hooked: {MADE_OF}"),
+    (("openvino_*",), f"a graph for OpenVINO, inside of which nothing can be hooked: {MADE_OF}"),
+    (("*.engine", "*.plan"), f"an engine of TensorRT, which has no layers to hook: {MADE_OF}"),
+    (
+        ("zero_to_fp32.py", "global_step*/", "*_zero_pp_rank_*", "zero_pp_rank_*"),
+        "a checkpoint of DeepSpeed, in pieces by process: put them together with `python "
+        "zero_to_fp32.py FOLDER OUTPUT --safe_serialization`, and give OUTPUT with the configs and "
+        "the tokenizer of the model copied into it",
+    ),
+    (
+        ("*.distcp", ".metadata", "pytorch_model_fsdp*/", "pytorch_model_fsdp*"),
+        "a checkpoint of FSDP (torch.distributed.checkpoint), in pieces by process: put them "
+        "together with `accelerate merge-weights FOLDER OUTPUT`, and give OUTPUT with the configs "
+        "and the tokenizer of the model copied into it",
+    ),
+    (
+        ("latest_checkpointed_iteration.txt", "iter_*/", "mp_rank_*/", "model_optim_rng.pt"),
+        "a checkpoint of Megatron: convert it to the form of transformers with the tools of the "
+        "project that trained it",
+    ),
+    (("*.nemo",), "an archive of NeMo: convert it to the form of transformers with NeMo's tools"),
+    (
+        ("*.ckpt", "*.ckpt/"),
+        "a checkpoint of a training (Lightning or TensorFlow), not a model: write the model with "
+        "save_pretrained(FOLDER) where it was trained",
+    ),
+    (
+        ("consolidated*.pth", "consolidated*.safetensors", "params.json"),
+        "weights in the form of the authors' own code: take the same weights in the form of "
+        "transformers, which most hub repositories have next to them",
+    ),
+    (
+        ("*.h5", "*.msgpack"),
+        "weights for TensorFlow or Flax, which transformers does not read any more: take those of "
+        "PyTorch, in safetensors",
+    ),
+    (("model_index.json",), "a pipeline of diffusers, which makes images: give a model that reads"),
+    (
+        ("snapshots/",),
+        "an entry of the hub's cache: give its hub id, or the folder snapshots/COMMIT inside of it",
+    ),
+    (
+        ("checkpoint-*/",),
+        "the output of a training: give one of the folders checkpoint-N inside of it",
+    ),
+    (("*.zip", "*.tar", "*.tar.gz", "*.tgz"), "an archive: unpack it, and give the folder"),
+    (("adapter_model.bin", "adapter_model.pt"), f"an adapter (LoRA) of {_PICKLE}"),
+    (("*.bin", "*.pt", "*.pth", "*.pkl"), _PICKLE),
+    (("*.safetensors",), "weights alone: give the folder, with config.json and the processor"),
+)
+
+_PROCESSORS: Final = ("processor_config.json", "preprocessor_config.json")
+
+
+def unread(path: Path) -> str | None:
+    """Say in which form a model is, where that is not one of transformers that is read here.
+
+    Args:
+        path: A folder, or a file.
+
+    Returns:
+        What it is and what to do, to stand behind its path; None where nothing is known against it.
+    """
+    if not path.is_dir():
+        return _by_names([path.name])
+    names = [entry.name + "/" * entry.is_dir() for entry in path.iterdir()]
+    weights = fnmatch.filter(names, "*.safetensors")
+    if "config.json" not in names:
+        return _by_names(set(names) - set(weights))
+    config = read_config(path)
+    said = _by_card(path) or refusal(config, str(path)) or _pointers(path)
+    if said:
+        return said
+    if not set(WEIGHTS) & set(names):
+        return _by_names(set(names) - set(weights))
+    if config and not set(_PROCESSORS) & set(names):
+        return (
+            "there is no processor (processor_config.json or preprocessor_config.json): copy it "
+            "and the tokenizer from the checkpoint that this one was trained from"
+        )
+    return None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a folder; empty where it cannot be read, which transformers tells."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _by_names(names: Iterable[str]) -> str | None:
+    ordered = sorted(names)
+    for patterns, said in _FILES:
+        found = [name for pattern in patterns for name in fnmatch.filter(ordered, pattern)]
+        if found:
+            return f"{found[0].rstrip('/')} is {said}"
+    return None
+
+
+def _by_card(folder: Path) -> str | None:
+    """CCA-LLaVA by the model card in its folder, for its config is that of LLaVA."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    with card.open(encoding="utf-8", errors="replace") as lines:
+        text = lines.read(2000).lower().replace("_", "-")
+    return CCA if "cca-llava" in text or "concentric causal attention" in text else None
+
+
+def _pointers(folder: Path) -> str | None:
+    """Files that git leaves in place of large ones."""
+    for path in folder.glob("*.safetensors"):
+        if path.stat().st_size < 1024 and path.read_bytes().startswith(b"version https://git-lfs"):
+            return f"{path.name} is a pointer of Git LFS: fetch the files with `git lfs pull`"
+    return None
