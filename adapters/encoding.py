@@ -59,7 +59,7 @@ class Encoding:
             LvlmsalError: A batch is empty, or lists are of different length.
             UnsupportedError: The processor lacks a chat template or a padding token.
         """
-        return self.place(_build_inputs(self, images, prompts, template=template))
+        return self.place(build_inputs(self, images, prompts, template=template))
 
     @property
     def image_mark(self) -> str:
@@ -186,7 +186,7 @@ class Encoding:
         return self.processor
 
 
-def _build_inputs(
+def build_inputs(
     adapter: Encoding,
     images: Sequence[Sequence[ImageLike]],
     prompts: Sequence[Prompt],

@@ -6,12 +6,13 @@ Nothing heavy is imported: configs of runs are checked with this, too.
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lvlmsal.adapters.refused import CCA, MADE_OF, refusal
+from lvlmsal.adapters.refused import CCA, MADE_OF, is_cca, refusal
 
 WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 """What one of a checkpoint of transformers has."""
@@ -76,6 +77,10 @@ _FILES: Final = (
     (("*.safetensors",), "weights alone: give the folder, with config.json and the processor"),
 )
 
+ADAPTER: Final = "adapter_config.json"
+"""What a folder of PEFT has."""
+
+_ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
 _PROCESSORS: Final = ("processor_config.json", "preprocessor_config.json")
 
 
@@ -91,11 +96,15 @@ def unread(path: Path) -> str | None:
     if not path.is_dir():
         return _by_names([path.name])
     names = [entry.name + "/" * entry.is_dir() for entry in path.iterdir()]
+    if base_of(path) is not None:
+        return _adapter(path, names)
     weights = fnmatch.filter(names, "*.safetensors")
     if "config.json" not in names:
         return _by_names(set(names) - set(weights))
     config = read_config(path)
-    said = _by_card(path) or refusal(config, str(path)) or _pointers(path)
+    if is_concentric(path, config):
+        return CCA
+    said = refusal(config, str(path)) or _pointers(path)
     if said:
         return said
     if not set(WEIGHTS) & set(names):
@@ -108,13 +117,64 @@ def unread(path: Path) -> str | None:
     return None
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a folder; empty where it cannot be read, which transformers tells."""
+def is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a folder holds CCA-LLaVA, by names and its model card: its config is LLaVA's.
+
+    Args:
+        folder: Of a model.
+        config: What its ``config.json`` holds.
+    """
+    if is_cca(str(folder)) or is_cca(str(config.get("_name_or_path", ""))):
+        return True
+    card = folder / "README.md"
+    if not card.is_file():
+        return False
+    with card.open(encoding="utf-8", errors="replace") as lines:
+        text = lines.read(2000)
+    return is_cca(text) or "concentric causal attention" in text.lower()
+
+
+def base_of(folder: Path) -> str | None:
+    """What the adapter (LoRA) in a folder of PEFT was trained on; empty where it does not say.
+
+    Args:
+        folder: Of anything.
+
+    Returns:
+        A name, a hub id or a path; None where the folder holds no adapter, or all weights as well.
+    """
+    if not (folder / ADAPTER).is_file() or any((folder / name).exists() for name in WEIGHTS):
+        return None
+    return str(read_config(folder, ADAPTER).get("base_model_name_or_path") or "")
+
+
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """A configuration in a folder; empty where it cannot be read, which transformers tells."""
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _adapter(folder: Path, names: Collection[str]) -> str | None:
+    """What is wrong with a folder of PEFT."""
+    said = refusal({}, str(folder))
+    if said:
+        return said
+    if "non_lora_trainables.bin" in names:
+        return (
+            "a LoRA of LLaVA's own code: merge it with `lvlmsal convert FOLDER --base BASE "
+            "--allow-bin -o OUTPUT`"
+        )
+    if _ADAPTER_WEIGHTS not in names:
+        return _by_names(names) or f"there are no weights: expected {_ADAPTER_WEIGHTS}"
+    if importlib.util.find_spec("peft") is None:
+        return (
+            "an adapter (LoRA), which needs the package peft, and that is not installed: "
+            "pip install 'lvlmsal[peft]'"
+        )
+    return None
 
 
 def _by_names(names: Iterable[str]) -> str | None:
@@ -124,16 +184,6 @@ def _by_names(names: Iterable[str]) -> str | None:
         if found:
             return f"{found[0].rstrip('/')} is {said}"
     return None
-
-
-def _by_card(folder: Path) -> str | None:
-    """CCA-LLaVA by the model card in its folder, for its config is that of LLaVA."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return None
-    with card.open(encoding="utf-8", errors="replace") as lines:
-        text = lines.read(2000).lower().replace("_", "-")
-    return CCA if "cca-llava" in text or "concentric causal attention" in text else None
 
 
 def _pointers(folder: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isqrt
 
+from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedConfig
 
@@ -77,6 +78,18 @@ class LlavaAdapter(SquareImagesAdapter):
         # "default" drops the first feature, whatever it is.
         patches = int(vision.image_size // vision.patch_size) ** 2
         return patches + int(has_class_token) - int(not full)
+
+    def seen_part(self, picture: Image.Image) -> Image.Image:
+        """All of it, on a square, where the processor pads images; see the base class."""
+        processor = self.require_processor().image_processor
+        if not getattr(processor, "do_pad", False):
+            return super().seen_part(picture)
+        width, height = picture.size
+        side = max(width, height)
+        color = tuple(int(share * 255) for share in processor.image_mean)
+        square = Image.new("RGB", (side, side), color)
+        square.paste(picture, ((side - width) // 2, (side - height) // 2))
+        return square
 
     @property
     def processor_options(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lvlmsal.adapters.backends import backend_problem
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
 from lvlmsal.adapters.lookup import adapter_class, adapter_for
+from lvlmsal.adapters.peft_folders import merged
 from lvlmsal.adapters.processors import load_processor
 from lvlmsal.adapters.refused import refusal
 from lvlmsal.adapters.sources import Source, find_source
@@ -50,6 +52,7 @@ def load_checkpoint(
     device_map: Any | None = None,
     image_backend: str = "auto",
     max_image_pixels: int | None = None,
+    base: str | Path | None = None,
 ) -> Loaded:
     """Load a model and its processor, or take those that are given.
 
@@ -59,7 +62,8 @@ def load_checkpoint(
     Args:
         source: Name in the catalog, id on the model hub (``"owner/name"``), folder, or a
             (model, processor) pair, which is taken as it is. The model may be inside of a PEFT,
-            ``torch.compile``, DataParallel or DDP wrapper.
+            ``torch.compile``, DataParallel or DDP wrapper. Of a folder of PEFT the adapter (LoRA)
+            is merged into the weights of what it was trained on.
         dtype: Of the weights, such as ``"bfloat16"``; None: as saved.
         device: Where the model goes; None: the CPU.
         revision: Branch, tag or commit on the hub; None: that of the catalog, else the newest.
@@ -69,6 +73,7 @@ def load_checkpoint(
         image_backend: What resizes images: ``"pil"``, ``"torchvision"``, or ``"auto"`` for what
             transformers chooses.
         max_image_pixels: Of the largest image that the model is shown; None: 100 million.
+        base: What the adapter of a folder of PEFT goes into; None: what its config names.
 
     Returns:
         What was loaded.
@@ -88,33 +93,84 @@ def load_checkpoint(
     if limit < 1:
         raise UnsupportedError(f"max_image_pixels must be at least 1, got {limit}")
     if not isinstance(source, str | Path):
-        given = (dtype, device, revision, device_map)
+        given = (dtype, device, revision, device_map, base)
         chosen = trust_remote_code or image_backend != "auto"
         if chosen or any(option is not None for option in given):
             raise UnsupportedError(
-                "dtype, device, revision, trust_remote_code, device_map and image_backend are for "
-                "loading; a (model, processor) pair is taken as it is"
+                "dtype, device, revision, trust_remote_code, device_map, image_backend and base "
+                "are for loading; a (model, processor) pair is taken as it is"
             )
         pair = _take_pair(source)
         pair.adapter.max_image_pixels = limit
         return pair
-    found = find_source(source, revision).looked_up()
+    found = find_source(source, revision, base).looked_up()
     with found.loading():
-        config = _read_config(found, trust_remote_code)
-        family = adapter_class(config.architectures or (), config)
-        processor = load_processor(
-            found,
-            config,
-            family.image_only_processor,
-            trust_remote_code=trust_remote_code,
-            image_backend=image_backend,
-        )
+        family, processor, _ = _read(found, trust_remote_code, image_backend)
         model = _load_model(found, family, dtype, device_map, trust_remote_code)
+    if found.adapter is not None:
+        model = _at_rest(merged(model, found.adapter))
     if device is not None:
         torch.nn.Module.to(model, device)
     adapter = adapter_for(model, processor)
     adapter.max_image_pixels = limit
     return Loaded(model, processor, adapter, found.card)
+
+
+def load_outline(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    image_backend: str = "auto",
+    base: str | Path | None = None,
+) -> tuple[Loaded, Source, bool]:
+    """Load everything of a checkpoint but its weights.
+
+    Args:
+        source: As for :func:`load_checkpoint`, no pair.
+        revision: As there.
+        trust_remote_code: As there.
+        image_backend: As there.
+        base: As there.
+
+    Returns:
+        What was loaded, with a model on the device ``meta``; where it comes from; and whether its
+        weights were found to be those of the model, by name and shape. Those on the hub are not
+        looked at, nor are any without the package accelerate.
+
+    Raises:
+        LvlmsalError: As there.
+    """
+    problem = backend_problem(image_backend)
+    if problem:
+        raise UnsupportedError(problem)
+    found = find_source(source, revision, base).looked_up()
+    compared = found.local and importlib.util.find_spec("accelerate") is not None
+    with found.loading():
+        family, processor, config = _read(found, trust_remote_code, image_backend)
+        if compared:
+            model = _load_model(found, family, None, "meta", trust_remote_code)
+        else:
+            with torch.device("meta"):
+                auto_class: Any = getattr(transformers, family.auto_class)
+                model = auto_class.from_config(config, trust_remote_code=trust_remote_code)
+    return Loaded(model, processor, adapter_for(model, processor), found.card), found, compared
+
+
+def _read(
+    source: Source, trust_remote_code: bool, image_backend: str
+) -> tuple[type[ModelAdapter], Any, PreTrainedConfig]:
+    """The adapter, the processor and the configuration of a checkpoint."""
+    config = _read_config(source, trust_remote_code)
+    family = adapter_class(config.architectures or (), config)
+    processor = load_processor(
+        source,
+        config,
+        family.image_only_processor,
+        trust_remote_code=trust_remote_code,
+        image_backend=image_backend,
+    )
+    return family, processor, config
 
 
 def _take_pair(pair: Any) -> Loaded:
@@ -173,7 +229,11 @@ def _load_model(
             f"{source.location} lacks {len(missing)} of the weights of its model, among them "
             f"{', '.join(missing[:3])}; without them it would answer at random"
         )
-    loaded: PreTrainedModel = model
-    loaded.requires_grad_(False)
-    loaded.train(False)
-    return loaded
+    return _at_rest(model)
+
+
+def _at_rest(model: PreTrainedModel) -> PreTrainedModel:
+    """A model in evaluation mode, without gradients of its weights."""
+    model.requires_grad_(False)
+    model.train(False)
+    return model

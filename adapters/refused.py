@@ -110,6 +110,11 @@ _ENCODERS: Final = re.compile(
 )
 
 
+def is_cca(name: str) -> bool:
+    """Whether a name is that of a CCA-LLaVA."""
+    return "cca-llava" in name.lower().replace("_", "-")
+
+
 def refusal(config: Mapping[str, Any], name: str = "") -> str | None:
     """Say why a checkpoint is not loaded, by its ``config.json`` alone.
 
@@ -121,7 +126,7 @@ def refusal(config: Mapping[str, Any], name: str = "") -> str | None:
         A sentence; None where nothing is known against it.
     """
     known = {name.rstrip("/"), str(config.get("_name_or_path", "")).rstrip("/")}
-    if any("cca-llava" in entry.lower().replace("_", "-") for entry in known):
+    if any(map(is_cca, known)):
         return CCA
     names = config.get("architectures")
     names = [str(entry) for entry in names] if isinstance(names, list) else []

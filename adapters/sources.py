@@ -11,7 +11,7 @@ from typing import Self
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from lvlmsal.adapters.forms import unread
+from lvlmsal.adapters.forms import base_of, unread
 from lvlmsal.errors import DataError, LvlmsalError, UnknownName, UnsupportedError
 from lvlmsal.readers.connection import asking, silence
 from lvlmsal.registry import CATALOG, CheckpointCard
@@ -29,6 +29,7 @@ class Source:
         revision: On the hub; None: the newest.
         card: Entry of the catalog, if it was named so.
         local: Whether it is a folder.
+        adapter: Folder of PEFT whose adapter (LoRA) goes into the model; None for none.
         offline: Why the hub is not asked, only its cache; empty: it is asked.
     """
 
@@ -36,6 +37,7 @@ class Source:
     revision: str | None
     card: CheckpointCard | None
     local: bool
+    adapter: Path | None = None
     offline: str = ""
 
     def looked_up(self) -> Self:
@@ -91,13 +93,16 @@ class Source:
         )
 
 
-def find_source(source: str | Path, revision: str | None = None) -> Source:
+def find_source(
+    source: str | Path, revision: str | None = None, base: str | Path | None = None
+) -> Source:
     """Tell names, folders and hub ids apart, and check a folder before anything is loaded.
 
     Args:
         source: Name in the catalog, existing folder, or ``"owner/name"``; tried in this order.
             A `Path` is always a folder.
         revision: On the hub; None: that of the catalog, else the newest.
+        base: Of a folder of PEFT: what its adapter goes into; None: what it was trained on.
 
     Returns:
         The place.
@@ -105,15 +110,20 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
     Raises:
         UnknownName: It is none of them.
         DataError: It is a folder without a model, or a path to nothing.
-        UnsupportedError: It is known that the model of the folder cannot be done right.
+        UnsupportedError: It is known that the model of the folder cannot be done right, or is not
+            read in this form.
     """
-    text = str(source)
+    text, folder = str(source), Path(source).expanduser()
+    trained_on = base_of(folder) if text not in CATALOG else None
+    if trained_on is not None:
+        return _adapted(folder, base or trained_on, revision)
+    if base is not None:
+        raise UnsupportedError(f"{text} is no folder with an adapter (LoRA): leave `base` out")
     if isinstance(source, str) and source in CATALOG:
         card = CATALOG.get(source)
         if card.folder is None:
             return Source(card.source, revision or card.revision, card, local=False)
         return Source(str(_check_folder(card.folder)), None, card, local=True)
-    folder = Path(source).expanduser()
     if folder.is_dir():
         return Source(str(_check_folder(folder)), None, None, local=True)
     if folder.exists():
@@ -124,6 +134,32 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
     if isinstance(source, Path) or "/" in text or "\\" in text:
         raise DataError("there is no such folder", path=folder)
     raise UnknownName("checkpoint (and there is no folder of this name)", text, CATALOG.names())
+
+
+def _adapted(folder: Path, base: str | Path, revision: str | None) -> Source:
+    """The place of the model that an adapter goes into, with the adapter."""
+    said = unread(folder)
+    if said:
+        raise UnsupportedError(f"{folder}: {said}")
+    if not str(base):
+        raise DataError(
+            "adapter_config.json does not say what the adapter was trained on: give `base`, a "
+            "catalog name, a folder or a hub id",
+            path=folder,
+        )
+    try:
+        found = find_source(base, revision)
+    except LvlmsalError as error:
+        raise UnsupportedError(
+            f"{folder}: the adapter goes into {str(base)!r}, and that is not to be had ({error}): "
+            "give another `base`, a catalog name, a folder or a hub id"
+        ) from error
+    if found.adapter is not None:
+        raise UnsupportedError(
+            f"{folder}: the adapter goes into {base}, which is an adapter itself: merge that one "
+            "first (`merge_and_unload` of peft), and give the result as `base`"
+        )
+    return replace(found, adapter=folder)
 
 
 def _check_folder(folder: Path) -> Path:

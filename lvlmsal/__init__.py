@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.sgrs.decoder import SGRS
     from lvlmsal.evaluation import evaluate, score
     from lvlmsal.interventions.locore import LocoRE
+    from lvlmsal.model.conversion import convert
+    from lvlmsal.model.load_check import load_check
     from lvlmsal.model.loading import load
     from lvlmsal.model.lvlm import Lvlm
     from lvlmsal.registry import (
@@ -60,6 +62,7 @@ __all__ = [
     "UnknownName",
     "UnsupportedError",
     "compare",
+    "convert",
     "evaluate",
     "find_spans",
     "intervene",
@@ -68,6 +71,7 @@ __all__ = [
     "list_checkpoints",
     "list_methods",
     "load",
+    "load_check",
     "score",
     "sweep",
 ]
@@ -88,6 +92,7 @@ _HOMES = {
     "Lvlm": ".model.lvlm",
     "TokenSpans": ".adapters.spans",
     "compare": ".comparisons.comparing",
+    "convert": ".model.conversion",
     "evaluate": ".evaluation",
     "find_spans": ".adapters.spans",
     "intervene": ".attention",
@@ -96,6 +101,7 @@ _HOMES = {
     "list_checkpoints": ".registry.listing",
     "list_methods": ".registry.listing",
     "load": ".model.loading",
+    "load_check": ".model.load_check",
     "score": ".evaluation",
     "sweep": ".sweeps.run",
 }

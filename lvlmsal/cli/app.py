@@ -11,6 +11,7 @@ import typer
 
 from lvlmsal.cli.analyze import analyze_app
 from lvlmsal.cli.check import check_app
+from lvlmsal.cli.checkpoints import add_commands
 from lvlmsal.cli.commands import Commands, WithSettings, whole_number
 from lvlmsal.cli.compare import compare
 from lvlmsal.cli.console import new_console, print_json, say
@@ -189,9 +190,8 @@ def evaluate(
     console.print(visible(f"run folder: {result.folder}"), highlight=False, soft_wrap=True)
 
 
-app.command(
-    rich_help_panel=COUNT, epilog="lvlmsal compare runs/a runs/b -o table.tex --style paper"
-)(compare)
+add_commands(app, FIND)
+app.command(rich_help_panel=COUNT, epilog="lvlmsal compare runs/a runs/b -o table.tex")(compare)
 app.command(rich_help_panel=FIND, epilog="lvlmsal describe sgrs")(describe)
 app.command(cls=WithSettings, rich_help_panel=RUN, epilog="lvlmsal fit fit -o scalings")(fit)
 app.command(rich_help_panel=LOOK, epilog="lvlmsal explore runs/demo -o page.html")(explore)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.adapters.backends import backend_problem
-from lvlmsal.adapters.forms import unread
+from lvlmsal.adapters.forms import base_of, unread
 from lvlmsal.errors import UnknownName, close_matches
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
@@ -51,6 +51,13 @@ def model_problems(model: ModelConfig) -> list[str]:
         return problems + (_folder_problems(card.folder) if card.folder else [])
     if len(model.source) > LONGEST_PATH:
         return [*problems, f"the source has {len(model.source)} characters, which is not a path"]
+    base = _base(model.source)
+    if base and not unread(Path(model.source)):
+        found = model_problems(ModelConfig(source=base))
+        return [
+            *problems,
+            *(f"{model.source}: what the adapter goes into: {problem}" for problem in found),
+        ]
     if Path(model.source).is_dir():
         return problems + _folder_problems(Path(model.source))
     converted = next(
@@ -69,8 +76,9 @@ def model_problems(model: ModelConfig) -> list[str]:
 
 
 def card_of(model: ModelConfig) -> CheckpointCard | None:
-    """The catalog's card of a checkpoint; a hub id or a folder has none."""
-    return CATALOG.get(model.source) if model.source in CATALOG else None
+    """The catalog's card of a checkpoint, or of what its adapter goes into; others have none."""
+    name = model.source if model.source in CATALOG else _base(model.source)
+    return CATALOG.get(name) if name in CATALOG else None
 
 
 def architecture_of(model: ModelConfig) -> str | None:
@@ -85,7 +93,7 @@ def architecture_of(model: ModelConfig) -> str | None:
 def config_of(model: ModelConfig) -> dict[str, Any]:
     """A checkpoint's ``config.json``; empty where it is not available."""
     card = card_of(model)
-    folder = Path(model.source) if card is None else card.folder
+    folder = Path(_base(model.source) or model.source) if card is None else card.folder
     if folder is None or not is_file(folder / "config.json"):
         return {}
     try:
@@ -93,6 +101,14 @@ def config_of(model: ModelConfig) -> dict[str, Any]:
     except (ValueError, RecursionError, OSError):  # told of by `model_problems`
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _base(source: str) -> str:
+    """What the adapter (LoRA) of a folder goes into; empty for any other source."""
+    try:
+        return base_of(Path(source).expanduser()) or ""
+    except OSError:  # a part of it is longer than names can be
+        return ""
 
 
 def is_file(path: str | Path) -> bool:

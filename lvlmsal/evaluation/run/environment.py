@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lvlmsal.adapters.backends import image_backend
+from lvlmsal.adapters.forms import base_of
 from lvlmsal.adapters.sources import find_source
 from lvlmsal.evaluation.config.plan import Plan
 from lvlmsal.evaluation.config.world import made_with
@@ -21,6 +22,7 @@ from lvlmsal.evaluation.results.folder import SUBSETS, per_benchmark, write_text
 from lvlmsal.evaluation.results.manifests import Manifest
 from lvlmsal.progress import track
 from lvlmsal.readers.digests import file_digest
+from lvlmsal.registry import CATALOG
 from lvlmsal.secrets import hide
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def describe_model(lvlm: Lvlm, source: str) -> dict[str, Any]:
         "processor": type(lvlm.processor).__name__,
         "image_processor": type(getattr(lvlm.processor, "image_processor", None)).__name__,
         "image_backend": image_backend(lvlm.processor),
-        **_files(folder),
+        **_files(folder, source),
     }
 
 
@@ -104,13 +106,18 @@ def describe_unloaded(model: ModelConfig, ready: Any = None) -> dict[str, Any]:
         config = getattr(given, "config", None)
         folder = Path(str(getattr(config, "_name_or_path", "") or ""))
     # of what comes from the hub or from memory nothing is known
-    return _files(folder) if folder != Path() and folder.is_dir() else {}
+    found = _files(folder, model.source if ready is None else "")
+    return found if any(found.values()) else {}
 
 
-def _files(folder: Path) -> dict[str, dict[str, str]]:
+def _files(folder: Path, source: str) -> dict[str, dict[str, str]]:
+    """Digests of a checkpoint, and of the adapter (LoRA) that went into it, if there is one."""
+    folders = [folder]
+    if source and source not in CATALOG and base_of(Path(source)) is not None:
+        folders.append(Path(source))
     return {
-        "weights": _digests(folder, ("*.safetensors",)),
-        "files": _digests(folder, _FILES),
+        kind: {name: digest for each in folders for name, digest in _digests(each, names).items()}
+        for kind, names in (("weights", ("*.safetensors",)), ("files", _FILES))
     }
 
 

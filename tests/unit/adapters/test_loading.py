@@ -253,7 +253,9 @@ def test_folder_without_weights(folder: Path) -> None:
     with pytest.raises(DataError, match=r"there are no weights: expected model\.safetensors$"):
         load_checkpoint(folder)
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(UnsupportedError, match=r"pytorch_model\.bin is pickled weights, which can run code"):
+    with pytest.raises(
+        UnsupportedError, match=r"pytorch_model\.bin is pickled weights, which can run code"
+    ):
         load_checkpoint(folder)
 
 
