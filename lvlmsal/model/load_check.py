@@ -42,8 +42,8 @@ class LoadCheck:
         adapter: Class that knows the family.
         parameters: Number of weights.
         dtype: As stored, in which they are loaded by default.
-        weights: Whether they were found to be those of the model, by name and shape; None where
-            that was not looked at: on the hub, and without the package accelerate.
+        weights: Whether they were compared with the model, by name and shape, and are all there;
+            those on the hub are not looked at, nor any without the package accelerate.
         processor: Class for images and text.
         image_processor: Class for images.
         image_backend: ``"torchvision"``, which is the fast one, or ``"pil"``.
@@ -68,7 +68,7 @@ class LoadCheck:
     adapter: str
     parameters: int
     dtype: str
-    weights: bool | None
+    weights: bool
     processor: str
     image_processor: str
     image_backend: str | None
@@ -88,18 +88,19 @@ class LoadCheck:
         return asdict(self)
 
     def __str__(self) -> str:
-        gigabytes = self.parameters * getattr(torch, self.dtype).itemsize / 1e9
-        named = {True: "; all are there", False: "", None: "; not compared with the model"}
-        backends = {"torchvision": "torchvision (fast)", "pil": "Pillow (torchvision is the fast)"}
+        megabytes = self.parameters * getattr(torch, self.dtype).itemsize / 1e6
+        size = f"{megabytes:.3g} MB" if megabytes < 1000 else f"{megabytes / 1000:.3g} GB"
+        compared = "all are there" if self.weights else "not compared with the model"
+        backends = {
+            "torchvision": "torchvision (fast)",
+            "pil": "Pillow (the fast one takes torchvision)",
+        }
         pieces = ", ".join(f"{name} {start}-{end}" for name, start, end in self.segments)
         lines = [
             ("", f"{self.name}: {self.family}, {self.architecture}, read by {self.adapter}"),
             ("location", self.location),
             ("adapter", f"{self.adapter_folder}, merged at load" if self.adapter_folder else ""),
-            (
-                "weights",
-                f"{self.parameters:,}, {gigabytes:.3g} GB in {self.dtype}{named[self.weights]}",
-            ),
+            ("weights", f"{self.parameters:,}, {size} in {self.dtype}; {compared}"),
             ("processor", self.processor),
             (
                 "images by",
@@ -178,7 +179,7 @@ def load_check(
         adapter=type(adapter).__name__,
         parameters=sum(weight.numel() for weight in adapter.model.parameters()),
         dtype=str(adapter.model.dtype).removeprefix("torch."),
-        weights=True if compared else None,
+        weights=compared,
         processor=type(processor).__name__,
         image_processor=type(processor.image_processor).__name__,
         image_backend=backend_of(processor),

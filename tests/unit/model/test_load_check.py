@@ -54,6 +54,7 @@ def test_what_is_said_is_what_loading_and_encoding_give(
         type(lvlm.model).__name__,
     )
     assert found.parameters == sum(weight.numel() for weight in lvlm.model.parameters())
+    assert found.seen == adapter.seen_part(image).size
     assert found.dtype == "float32"
     assert found.weights is True
     assert not found.works["SGRS"]
@@ -79,7 +80,7 @@ def test_no_weights_are_held(saved: dict[str, Path], monkeypatch: pytest.MonkeyP
     assert devices == ["meta"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     without = lvlmsal.load_check(saved["llava"])
-    assert (found.weights, without.weights) == (True, None)
+    assert (found.weights, without.weights) == (True, False)
     assert without.segments == found.segments
     assert "not compared" in str(without)
 
@@ -91,8 +92,9 @@ def test_a_shipped_checkpoint_at_80_columns_and_as_json(capsys: pytest.CaptureFi
     for words in (
         "pocket-llava: LLaVA-1.5, LlavaForConditionalGeneration, read by LlavaAdapter",
         "a grid of 8 x 8",
-        "640 x 480 pixels, shown as 480 x 480",
-        "Pillow (torchvision is the fast)",
+        "2,087,264, 8.35 MB in float32; all are there",
+        "picture      640 x 480 pixels\n",
+        "Pillow (the fast one takes torchvision)",
         "works        greedy, LocoRE, SGRS, diagnosis, second streams",
         "sgrs: alpha=0.6",
     ):
