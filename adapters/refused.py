@@ -20,6 +20,10 @@ _INNER_MODEL: Final = (
     "its generate runs a language model inside of it on ready embeddings, where neither hooks nor "
     "the places of the image tokens would be found"
 )
+_LATENT: Final = (
+    "its latent attention caches neither the keys nor the values that it attends to, by which "
+    "saliency is computed"
+)
 _ORIGINAL_LLAVA: Final = (
     "this checkpoint is in the form of LLaVA's own code; take the same weights in the form of "
     "transformers, which llava-hf has on the hub (names that end in -hf)"
@@ -55,9 +59,9 @@ REFUSED: Final = {
         "be told from text"
     ),
     "Kimi_K25ForConditionalGeneration": (
-        "its latent attention caches neither the keys nor the values that it attends to, by which "
-        "saliency is computed, and its image processor does not run without torchvision"
+        f"{_LATENT}, and its image processor does not run without torchvision"
     ),
+    "KimiVLForConditionalGeneration": f"{_LATENT}, and it runs code of its own",
     "Qwen2_5OmniForConditionalGeneration": _OMNI,
     "Qwen2_5OmniModel": _OMNI,
     "LlavaLlamaForCausalLM": _CONVERTIBLE,

@@ -191,8 +191,9 @@ def _tower(tower: str, config: Mapping[str, Any]) -> tuple[CLIPVisionConfig, Any
 
 
 def _tower_weights(tower: str, allow_bin: bool) -> dict[str, Tensor]:
+    clip: Any = CLIPVisionModel
     try:
-        model, report = CLIPVisionModel.from_pretrained(
+        model, report = clip.from_pretrained(
             tower,
             dtype="auto",
             use_safetensors=None if allow_bin else True,
@@ -258,17 +259,20 @@ def _llava_config(
     text = {key: value for key, value in config.items() if key in known and key != "dtype"}
     text["vocab_size"] = len(embeddings)
     full = config.get("mm_vision_select_feature") == "cls_patch"
+    size: Any = vision  # of squares
+    side = size.image_size // size.patch_size
     made: Any = LlavaConfig
-    return made(
+    found: LlavaConfig = made(
         vision_config=vision,
         text_config=kind(**text),
         image_token_index=image_id,
-        image_seq_length=(vision.image_size // vision.patch_size) ** 2 + int(full),
+        image_seq_length=side * side + int(full),
         vision_feature_layer=config.get("mm_vision_select_layer", -2),
         vision_feature_select_strategy="full" if full else "default",
         tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
         dtype=embeddings.dtype,
     )
+    return found
 
 
 def _fill(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: Path) -> None:
