@@ -121,10 +121,11 @@ def convert(
     found = renamed(weights, model)
     prefix = "model.vision_tower."
     if not any(name.startswith(prefix) for name in found):
-        dtype = weights["model.embed_tokens.weight"].dtype
         own = _tower_weights(tower, allow_bin)
-        found |= {prefix + name: value.to(dtype) for name, value in own.items()}
-    _fill(model, found, folder)
+        found |= {prefix + name: value for name, value in own.items()}
+    # as the original casts its tower, and a projector that was trained in another dtype
+    dtype = weights["model.embed_tokens.weight"].dtype
+    _fill(model, {name: value.to(dtype) for name, value in found.items()}, folder)
     processor: Any = LlavaProcessor
     made = processor(
         image_processor=image_processor,

@@ -146,6 +146,26 @@ def test_logits_are_those_of_the_original(
     check(output, folders / "original", folders / "tower", picture)
 
 
+def test_dtype_positions_and_ends_of_answers_are_kept(folders: Path, tmp_path: Path) -> None:
+    weights = load_file(folders / "original/model.safetensors")
+    half = {name: value.to(torch.float16) for name, value in weights.items()}
+    config = json.loads((folders / "original/config.json").read_text())
+    del config["rope_parameters"]
+    # as older releases of transformers wrote it
+    config |= {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}
+    source = write(tmp_path / "m", half, config | {"mm_vision_select_feature": "cls_patch"})
+    lvlm = lvlmsal.load(lvlmsal.convert(source, tmp_path / "out"))
+    assert {weight.dtype for weight in lvlm.model.parameters()} == {torch.float16}
+    text = lvlm.model.config.get_text_config()
+    rope = text.rope_parameters
+    assert (rope["rope_theta"], rope["rope_type"], rope["factor"]) == (5e5, "linear", 2.0)
+    assert lvlm.model.generation_config.eos_token_id == 2
+    inputs = lvlm.adapter.encode([[Image.new("RGB", (40, 20))]], ["What?"])
+    image = int((inputs["input_ids"] == lvlm.model.config.image_token_id).sum())
+    assert image == (SIDE // PATCH) ** 2 + 1  # the class token is kept
+    assert lvlm.model.config.vision_feature_select_strategy == "full"
+
+
 def test_pixels_and_prompt_are_those_of_the_original(
     folders: Path, picture: Image.Image, tmp_path: Path
 ) -> None:
