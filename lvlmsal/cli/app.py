@@ -92,7 +92,6 @@ app.add_typer(
     help="The paper's analyses, on the answers of a run.",
     rich_help_panel=LOOK,
 )
-
 app.add_typer(
     detect_app,
     name="detect",
