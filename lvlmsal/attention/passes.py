@@ -18,8 +18,16 @@ from lvlmsal.attention.context import AttentionContext, Columns, check_batch
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
 from lvlmsal.attention.pixels import EncodedImages, of_rows
 from lvlmsal.attention.place import PerThread, Place, is_aside
-from lvlmsal.attention.prompt import TWO_STREAMS, Prefill, Prompt, prompt_inputs
-from lvlmsal.attention.second_stream import SecondStream, leave
+from lvlmsal.attention.prompt import (
+    Prefill,
+    Prompt,
+    check_no_images,
+    continued,
+    first_draft,
+    prompt_inputs,
+)
+from lvlmsal.attention.second_prompts import bring_second
+from lvlmsal.attention.second_stream import leave
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.versions import CACHE, given_cache
 
@@ -114,7 +122,8 @@ class Passes:
         if cache is not None and past > 0:
             # Methods with a second stream (guidance, contrast) alternate between caches.
             self.place.prefill = self._of_cache.get(cache)
-            self._check_images(kwargs)
+            if self.edits and self.place.prefill is not None:
+                check_no_images(self.adapter, kwargs)
         elif ids is None:
             self._here.uncached = None
         elif cache is not None:
@@ -122,7 +131,7 @@ class Passes:
             self._of_cache[cache] = self._prefill(ids, kwargs)
         elif is_aside():
             self._prefill(ids, kwargs)
-        elif (going_on := self._continued(ids)) is not None:
+        elif (going_on := continued(self._here.uncached, ids)) is not None:
             self.place.prefill, self._here.uncached = going_on, (going_on, ids.shape[1])
         else:
             self._here.uncached = self._prefill(ids, kwargs), ids.shape[1]
@@ -145,6 +154,38 @@ class Passes:
     def use_spans(self, spans: Sequence[TokenSpans], cache: Cache) -> None:
         """Go by these spans in passes on a cache whose prefill was not seen."""
         self._of_cache[cache] = Prefill(spans)
+
+    def go_on(
+        self,
+        spans: Sequence[TokenSpans],
+        cache: Cache,
+        inputs: Mapping[str, Tensor],
+        second: Cache | None,
+    ) -> None:
+        """Go by prompts whose first columns another scope has run.
+
+        Args:
+            spans: of the prompts.
+            cache: holds their first columns.
+            inputs: of the prompts, without their pixels.
+            second: holds those of the second stream, where it has the same tokens.
+        """
+        prefill = self._of_cache[cache] = Prefill(spans, inputs["input_ids"])
+        if second is not None:
+            self._of_cache[second] = Prefill(spans, inputs["input_ids"])
+        prompt = Prompt(self.adapter, spans, inputs, self._look)
+        for edit in self.edits:
+            if getattr(edit, "brings_second_stream", False) and isinstance(edit, LogitsEditor):
+                bring_second(edit, prompt, prefill, taken=bool(prefill.second), cache=second)
+
+    def of_cache(self, cache: Cache) -> Prefill | None:
+        """What is known of the prompt that a cache holds."""
+        return self._of_cache.get(cache)
+
+    def adopt(self, given: Cache, cache: Cache, width: int) -> None:
+        """Let a cache stand for a given one, which was for a prompt of so many columns."""
+        if (prefill := self._of_cache.get(given)) is not None and prefill.width == width:
+            self._of_cache[cache] = prefill
 
     def starts_at(self, offset: int) -> None:
         """Told by the mask function at which column the queries start."""
@@ -219,50 +260,13 @@ class Passes:
                 self._of_cache[cache].second = None
         self._here, self._running = PerThread(self._given), set()
 
-    def _check_images(self, kwargs: Mapping[str, Any]) -> None:
-        """Refuse images behind a prompt: they belong to a chunk of it, or to another turn.
-
-        Raises:
-            UnsupportedError: spans, states and second streams would not know of them.
-        """
-        names = (*self.adapter.pixel_inputs.values(), "mm_encoder_outputs")
-        known = self.edits and self.place.prefill is not None
-        given = [value for value in map(kwargs.get, names) if value is not None]
-        if known and any(len(value) for value in given):  # encoded is empty where nothing was
-            raise UnsupportedError(
-                "images came after the prompt of this cache, of which interventions know nothing: "
-                "run the whole prompt in one pass, without prefill_chunk_size, and a turn with "
-                "other images on a cache of its own"
-            )
-
-    def _continued(self, ids: Tensor) -> Prefill | None:
-        """The prompt of an uncached pass that is the last one and one more token."""
-        if self._here.uncached is None:
-            return None
-        prefill, seen = self._here.uncached
-        if prefill.ids is None or ids.shape[1] != seen + 1:
-            return None
-        return prefill if torch.equal(ids[:, : prefill.ids.shape[1]], prefill.ids) else None
-
-    def _first_draft(self, ids: Tensor) -> int | None:
-        """Column of the first drafted token, where some stand behind the prompt.
-
-        Assisted decoding runs the prompt and its first drafts in one pass, and asks for the logits
-        of the rows that predict these and one more.
-        """
-        kept = self.place.kept
-        if self.place.cache is None or isinstance(kept, Tensor) or not 1 < kept < ids.shape[1]:
-            return None
-        first: int = ids.shape[1] - kept + 1
-        visual = ids.new_tensor(self.adapter.image_token_ids)
-        return None if bool(torch.isin(ids[:, first:], visual).any()) else first
-
     def _prefill(self, ids: Tensor, kwargs: Mapping[str, Any]) -> Prefill:
         """Look at a prompt, and let the edits prepare for it."""
         inputs = prompt_inputs(ids, kwargs)
-        spans = self.fixed_spans or self.adapter.spans(
-            ids, inputs["attention_mask"], output_start=self._first_draft(ids)
-        )
+        kept = 0 if self.place.cache is None else self.place.kept
+        start = first_draft(ids, kept, self.adapter.image_token_ids)
+        mask = inputs["attention_mask"]
+        spans = self.fixed_spans or self.adapter.spans(ids, mask, output_start=start)
         encoded = kwargs.get("mm_encoder_outputs") or None
         if encoded is not None:
             inputs = {**inputs, **self._pixels(ids, spans, encoded)}
@@ -281,12 +285,8 @@ class Passes:
             prompt = Prompt(self.adapter, spans, inputs, run, encoded)
             prefill.states[id(edit)] = edit.prepare(prompt)
             if self._edits_logits and isinstance(edit, LogitsEditor) and not is_aside():
-                second = edit.second_inputs(prompt)
-                streams = [other for other in self._others() if other.has_second_stream]
-                if second is not None and streams:
-                    raise UnsupportedError(TWO_STREAMS)
-                if second is not None:
-                    prefill.second = SecondStream(self.adapter.model, second, edit, prefill.width)
+                taken = any(other.has_second_stream for other in self._others())
+                bring_second(edit, prompt, prefill, taken=taken)
         return prefill
 
     def _pixels(

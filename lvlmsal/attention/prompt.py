@@ -24,6 +24,23 @@ TWO_STREAMS = (
 )
 
 
+def first_draft(ids: Tensor, kept: Tensor | int, visual: Sequence[int]) -> int | None:
+    """Column of the first drafted token, where some stand behind the prompt.
+
+    Assisted decoding runs the prompt and its first drafts in one pass, and asks for the logits
+    of the rows that predict these and one more.
+
+    Args:
+        ids: of the pass, (B, q).
+        kept: which rows the model turns into logits, as it was told.
+        visual: ids of the image tokens, of which none is drafted.
+    """
+    if isinstance(kept, Tensor) or not 1 < kept < ids.shape[1]:
+        return None
+    first: int = ids.shape[1] - kept + 1
+    return None if bool(torch.isin(ids[:, first:], ids.new_tensor(visual)).any()) else first
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A prompt that is about to be run.
@@ -157,3 +174,34 @@ class Prefill:
     def width(self) -> int:
         """Columns of the prompt; where given spans differ in that, of the first sample's."""
         return self.spans[0].output_column
+
+
+def continued(last: tuple[Prefill, int] | None, ids: Tensor) -> Prefill | None:
+    """The prompt of a pass without a cache that is the last one and one more token.
+
+    Args:
+        last: the prompt of the last pass without a cache, and how many columns that had.
+        ids: of this one, (B, q).
+    """
+    if last is None:
+        return None
+    prefill, seen = last
+    if prefill.ids is None or ids.shape[1] != seen + 1:
+        return None
+    return prefill if torch.equal(ids[:, : prefill.ids.shape[1]], prefill.ids) else None
+
+
+def check_no_images(adapter: ModelAdapter, kwargs: Mapping[str, Any]) -> None:
+    """Refuse images behind a prompt: they belong to a chunk of it, or to another turn.
+
+    Raises:
+        UnsupportedError: spans, states and second streams would not know of them.
+    """
+    names = (*adapter.pixel_inputs.values(), "mm_encoder_outputs")
+    given = [value for value in map(kwargs.get, names) if value is not None]
+    if any(len(value) for value in given):  # encoded is empty where nothing was
+        raise UnsupportedError(
+            "images came after the prompt of this cache, of which interventions know nothing: "
+            "run the whole prompt in one pass, without prefill_chunk_size, and a turn with "
+            "other images on a cache of its own"
+        )

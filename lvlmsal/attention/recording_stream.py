@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.cache import RecordingCache, keeps_all
 from lvlmsal.attention.recording import Recording
-from lvlmsal.attention.scopes import acting
+from lvlmsal.attention.scopes import acting, adopted
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import Mark, Stream
 from lvlmsal.attention.training import check_mode
@@ -66,7 +66,7 @@ class RecordingStream(Stream):
         check_mode(session.adapter, recorded=True)
         if model_kwargs.get("use_cache") is False:
             raise UnsupportedError("this decoder needs the KV cache: drop use_cache=False")
-        cache = RecordingCache.adopt(given_cache(model_kwargs))
+        cache = adopted(given_cache(model_kwargs), input_ids.shape[1])
         super().__init__(model, input_ids, model_kwargs, cache)
         self.session, self.layers = session, list(layers)
         self.spans: list[TokenSpans] = session.adapter.spans(

@@ -11,6 +11,9 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from transformers import Cache
+
+from lvlmsal.attention.cache import RecordingCache
 from lvlmsal.attention.place import is_aside
 from lvlmsal.errors import UnsupportedError
 
@@ -50,6 +53,23 @@ def scale_alone(session: AttentionSession) -> None:
     ]
     if len(edits) == 1 and any(edit is edits[0] for edit in session.editors):
         session.passes.place.scale(edits[0], session.adapter.num_layers)
+
+
+def adopted(given: Cache | None, width: int) -> RecordingCache:
+    """A recording cache in place of a given one, also for the scopes that know its prompt.
+
+    Args:
+        given: goes on from a prompt; none, or an empty one, begins with it.
+        width: columns of the prompt.
+
+    Raises:
+        UnsupportedError: as :meth:`RecordingCache.adopt`.
+    """
+    cache = RecordingCache.adopt(given)
+    if given is not None:
+        for session in acting():
+            session.passes.adopt(given, cache, width)
+    return cache
 
 
 def _mine() -> tuple[AttentionSession, ...]:

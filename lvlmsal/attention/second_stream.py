@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from lvlmsal.attention.stream import Stream
 from lvlmsal.errors import UnsupportedError
@@ -26,22 +26,39 @@ class SecondStream:
         inputs: of the second prompt, as ``generate`` takes them.
         owner: the edit that brings it.
         width: columns of the first prompt.
+        cache: that holds the first columns of the second prompt; an empty one by default.
 
     Attributes:
         length: columns of the first sequence that it was told of.
     """
 
     def __init__(
-        self, model: PreTrainedModel, inputs: Mapping[str, Any], owner: object, width: int
+        self,
+        model: PreTrainedModel,
+        inputs: Mapping[str, Any],
+        owner: Any,
+        width: int,
+        cache: Cache | None = None,
     ) -> None:
         self.owner, self.length = owner, width
-        self._model, self._inputs, self._width = model, inputs, width
+        self._model, self._inputs, self._width, self._cache = model, inputs, width, cache
         self._stream: Stream | None = None
         self._waiting: list[Tensor] = []
 
     def again(self) -> SecondStream:
         """The same prompt once more, for passes without a cache."""
         return SecondStream(self._model, self._inputs, self.owner, self._width)
+
+    def cached(self, ids: Tensor) -> DynamicCache | None:
+        """Keys and values of the second prompt, where its tokens are these of the first one.
+
+        ``None`` for another text, which is run with each question.
+        """
+        stream = Stream.of(self._model, self._inputs)
+        if not torch.equal(stream.input_ids, ids):
+            return None
+        stream.prefill()
+        return stream.cache if isinstance(stream.cache, DynamicCache) else None
 
     def hear(self, ids: Tensor, past: int) -> None:
         """Take note of the tokens of a pass of the first sequence.
@@ -67,7 +84,7 @@ class SecondStream:
         """Run what waits; raw logits of the last rows, shape (B, count, V)."""
         parts = []
         if self._stream is None:
-            self._stream = Stream.of(self._model, self._inputs)
+            self._stream = Stream.of(self._model, self._inputs, self._cache)
             parts.append(self._stream.prefill()[:, None])
             if self._waiting and self.length - self._heard() < self._width:
                 # The prompt's last token was taken back and told again: it has been run just now.

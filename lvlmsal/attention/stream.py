@@ -93,10 +93,15 @@ class Stream:
         self._with_graph = False
 
     @classmethod
-    def of(cls, model: PreTrainedModel, inputs: Mapping[str, Any]) -> Stream:
-        """A stream of its own over inputs as ``generate`` takes them."""
+    def of(
+        cls, model: PreTrainedModel, inputs: Mapping[str, Any], cache: Cache | None = None
+    ) -> Stream:
+        """A stream of its own over inputs of ``generate``; a cache may hold their first columns."""
+        known = {} if cache is None else {CACHE: cache}
         with positions_kept(model):
-            return prepared(model, inputs, lambda ids, kwargs: cls(model, ids, kwargs))
+            return prepared(
+                model, {**inputs, **known}, lambda ids, kwargs: cls(model, ids, kwargs, cache)
+            )
 
     def prefill(self) -> Tensor:
         """Run the prompt, or what the cache lacks of it; raw logits of its last row, (B, V)."""

@@ -29,9 +29,10 @@ class Intervention:
         url: where to read it.
         supports_beam: whether it is right under beam search.
         supports_sgrs: whether saliency can be computed on the attention that it changes.
-        shares_prefix: whether what it does to a row of the prompt depends on the keys before it
-            alone: not on the prompt's length or end, nor on which row is the last. Questions about
-            one image can then share its keys and values.
+        shares_prefix: whether what it does to a row of the prompt depends on the keys before it,
+            and on whether the row predicts a generated token, alone: not on the prompt's length or
+            end. Questions about one image can then share its keys and values, and those of a second
+            stream that has the same tokens; another second prompt must do without pixels.
         looks_ahead: whether it edits rows of the prompt by what stands behind them in the prompt.
         has_second_stream: whether it runs a second sequence next to the first; only one can.
         strong: options under which it changes a random model clearly, for the test kit.

@@ -70,6 +70,7 @@ class LocoRE(AttentionIntervention):
     rows: Literal["all", "predicting"] = "all"
 
     by_position: ClassVar[bool] = True
+    shares_prefix: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"beta": 1.0}
     off: ClassVar[Mapping[str, Any]] = {"beta": 0.0}
     summary: ClassVar[str] = "multiplies the attention to the most recent context by 1 + beta"
@@ -90,11 +91,6 @@ class LocoRE(AttentionIntervention):
     def is_identity(self) -> bool:
         """Whether beta is zero."""
         return self.beta == 0
-
-    @property
-    def shares_prefix(self) -> bool:  # type: ignore[override]  # depends on an option here
-        """Whether it edits rows without asking which of them is the prompt's last one."""
-        return self.rows == "all"
 
     def first_row(self, context: AttentionContext) -> int:
         """Rows before the context begins have no key to boost."""

@@ -11,7 +11,7 @@ from threading import get_ident
 from typing import Any
 
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import ModelAdapter
@@ -42,6 +42,7 @@ def generate_answers(
     sample_ids: Sequence[str],
     streamer: BaseStreamer | None = None,
     cache: DynamicCache | None = None,
+    second: Cache | None = None,
 ) -> list[Answer]:
     """Answer a batch that is encoded already.
 
@@ -58,6 +59,7 @@ def generate_answers(
         sample_ids: one for each question, or none.
         streamer: told each token; one question at a time.
         cache: keys and values of the first columns of the inputs, a row for each beam.
+        second: those of a second stream that has the same tokens.
     """
     began = time.perf_counter()
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
@@ -80,7 +82,8 @@ def generate_answers(
         with scope as session, listening:
             if session is not None and cache is not None:
                 rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
-                session.use_spans(rows, cache)
+                beams = {k: v.repeat_interleave(decoder.num_beams, 0) for k, v in inputs.items()}
+                session.passes.go_on(rows, cache, beams, second)
             elif cache is None:
                 cache = growing_cache(adapter) or (whole_cache(adapter) if edits else None)
             # `generate` comes from a mixin of the concrete classes. Of the class, never of the

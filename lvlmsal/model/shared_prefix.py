@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -16,7 +16,9 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt
 from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.prompts import behind_mark
+from lvlmsal.attention.aside import aside
 from lvlmsal.attention.hooks import first_layers
+from lvlmsal.attention.scopes import acting
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.base import Intervention
@@ -101,12 +103,28 @@ class SharedPrefix:
             return None
         return cls(adapter, cut, [tail[shared:] for tail in tails], length - last[-1][1])
 
-    def run(self, interventions: Sequence[Intervention]) -> DynamicCache:
-        """Keys and values of the shared tokens, shape (1, heads, n, d) a layer."""
-        cache = DynamicCache()
-        with torch.no_grad(), AttentionSession(self.adapter, interventions, records=False):
+    def run(
+        self, interventions: Sequence[Intervention]
+    ) -> tuple[DynamicCache, DynamicCache | None]:
+        """Keys and values of the shared tokens, shape (1, heads, n, d) a layer.
+
+        The second ones are those of a second stream with the same tokens; another second prompt is
+        run with each question.
+        """
+        cache, ids = DynamicCache(), self.inputs["input_ids"]
+        # the prompt goes on, so none of these rows predicts a token of the answer
+        spans = [
+            replace(each, output_start=each.length + 1, length=each.length + 1)
+            for each in self.adapter.spans(ids)
+        ]
+        session = AttentionSession(self.adapter, interventions, spans=spans, records=False)
+        with torch.no_grad(), session:
             self.adapter.model(**self.inputs, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
-        return cache
+            prefill = session.passes.of_cache(cache)
+            if prefill is None or prefill.second is None:
+                return cache, None
+            with aside(prefill.second.owner, [each.passes for each in acting()]):
+                return cache, prefill.second.cached(ids)
 
     def answers(
         self,
@@ -121,7 +139,7 @@ class SharedPrefix:
         seed: int,
     ) -> list[Answer]:
         """Answer all questions, see :func:`~lvlmsal.model.generation.generate_answers`."""
-        prefix = self.run(interventions)
+        prefix, second = self.run(interventions)
         answers: dict[int, Answer] = {}
         for batch in self.batches(batch_size):
             found = generate_answers(
@@ -135,9 +153,10 @@ class SharedPrefix:
                 seed=seed,
                 sample_ids=[sample_ids[index] for index in batch],
                 cache=self.expanded(prefix, batch, decoder.num_beams),
+                second=None if second is None else self.expanded(second, batch, decoder.num_beams),
             )
             for answer in found:
-                answer.forwards += 1  # the shared tokens' pass
+                answer.forwards += 1 + (second is not None)  # the shared tokens' passes
             answers.update(zip(batch, found, strict=True))
         return [answers[index] for index in range(len(questions))]
 

@@ -16,7 +16,7 @@ from transformers import (
 from transformers.generation.streamers import BaseStreamer
 from transformers.generation.utils import GenerateBeamDecoderOnlyOutput
 
-from lvlmsal.attention.cache import RecordingCache
+from lvlmsal.attention.scopes import adopted
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.base import Decoder, check_outputs
@@ -257,7 +257,7 @@ class OPERA(Beam):
         watcher = LastLayer()
         watchers = [watcher] if self.looks else []
         with AttentionSession(model, watchers, records=False) as session:
-            cache = RecordingCache.adopt(given_cache(model_kwargs))
+            cache = adopted(given_cache(model_kwargs), input_ids.shape[1])
             if cache.get_seq_length():
                 spans = session.adapter.spans(input_ids, model_kwargs.get("attention_mask"))
                 session.use_spans(spans, cache)

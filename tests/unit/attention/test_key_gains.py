@@ -80,7 +80,7 @@ def test_the_window_of_each_sample_is_scaled_and_put_back_to_the_bit(
                 spared = rows == "predicting" and columns < pad + 7
                 inside = max(first, columns - window) <= column and not spared
                 wanted = was[sample, :, column] * (1 + beta if inside else 1)
-                assert torch.equal(layer.values[sample, :, column], wanted), (sample, column)
+                assert torch.allclose(layer.values[sample, :, column], wanted), (sample, column)
     if grows:
         for index in range(2):
             cache.update(*torch.randn(2, 2, 3, 1, 4), index)

@@ -10,9 +10,14 @@ from PIL import Image
 
 from lvlmsal.adapters import adapter_for
 from lvlmsal.decoders.guided import Guided, GuidedBeam
-from lvlmsal.decoders.search import Greedy
+from lvlmsal.decoders.opera.decoder import OPERA
+from lvlmsal.decoders.search import Beam, Greedy
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.interventions.m3id import M3ID
+from lvlmsal.interventions.pai import PAI
+from lvlmsal.interventions.vcd import VCD
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
@@ -100,6 +105,36 @@ def test_rows_of_a_batch_are_padded_and_the_image_is_read_once(family: str) -> N
     reads = Prefills(lvlm)
     lvlm.ask(picture(), QUESTIONS, max_new_tokens=1)
     assert reads.columns < 2 * (end - start) + sum(len(q) + 30 for q in QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [VCD(**VCD.strong)],
+        [M3ID(**M3ID.strong)],
+        [PAI(**PAI.strong)],
+        [LocoRE(beta=1.0, rows="predicting"), VCD(**VCD.strong)],
+    ],
+    ids=lambda edits: "+".join(edit.name for edit in edits),
+)
+@pytest.mark.parametrize("decoder", [Greedy(), Beam(3), SGRS(alpha=1.0), OPERA()], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_second_streams_and_edits_of_predicting_rows_share(
+    family: str, decoder: Any, edits: list[Any]
+) -> None:
+    assert can_share(decoder, edits)
+    check_sharing(decoder, edits, [family])
+
+
+def test_a_noised_image_is_read_once_for_all_questions() -> None:
+    """The tokens of an image twice, once for each stream; those of a question each time."""
+    lvlm = loaded("llava")
+    image = lvlm.adapter.spans(lvlm.adapter.encode([[picture()]], QUESTIONS[:1])["input_ids"])[0]
+    (start, end) = image.images[0]
+    reads = Prefills(lvlm)
+    lvlm.ask(picture(), QUESTIONS, interventions=VCD(beta=0.0), max_new_tokens=1)
+    read = sum(len(question) + 30 for question in QUESTIONS)
+    assert 2 * (end - start) < reads.columns < 3 * (end - start) + 2 * read
 
 
 def test_questions_without_a_common_image_are_generated_as_usual() -> None:
