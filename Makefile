@@ -19,6 +19,8 @@ PYTEST_ARGS ?=
 # Worker processes of the tests; 0 runs them in one, for a debugger.
 WORKERS ?= 2
 TRANSFORMERS ?=
+# of each world, for make guided
+GUIDED_IMAGES ?= 400
 
 # Containers often set it. Tests start dozens of processes, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -104,9 +106,14 @@ methods: env
 	$(BIN)/python tools/methods.py runs/stickers/methods runs/methods --costs benchmarks/results/methods.json \
 		--control 'sample + cut only' --command 'make methods' -o docs/methods.md
 
+# Detectors are fitted on answers to other images first. What was answered already is read.
 guided: env
-	$(BIN)/lvlmsal evaluate configs/guided.yaml
-	$(BIN)/lvlmsal evaluate configs/stickers/guided.yaml
+	$(BIN)/lvlmsal fit fit --labels -o runs/fits
+	$(BIN)/lvlmsal fit stickers/fit --labels -o runs/fits
+	$(BIN)/lvlmsal evaluate guided world.images=$(GUIDED_IMAGES) \
+		output=runs/guided-$(GUIDED_IMAGES) world.root=runs/guided-world-$(GUIDED_IMAGES)
+	$(BIN)/lvlmsal evaluate stickers/guided world.images=$(GUIDED_IMAGES) \
+		output=runs/stickers/guided-$(GUIDED_IMAGES) world.root=runs/stickers/guided-world-$(GUIDED_IMAGES)
 
 models: env
 	$(BIN)/python tools/families.py -o docs/models.md

@@ -57,7 +57,9 @@ def fit_scalings(
     folder = run.output("scalings", out)
     chosen = [DETECTORS.build(name) for name in (detectors or DETECTORS)]
     plain = [detector for detector in chosen if not detector.supervised]
-    fitted = [detector for detector in chosen if detector.supervised] if labels else []
+    learners = [detector for detector in chosen if detector.supervised] if labels else []
+    controls = [detector.control for detector in learners]
+    fitted = [*learners, *(control for control in controls if control is not None)]
     found = recorded_answers(run.folder, benchmarks=list(run.vocabularies), lvlms=lvlms)
     files = []
     for model, group in groupby(found, key=lambda answer: answer.model):
@@ -80,13 +82,15 @@ def fit_scalings(
         )
         if fitted:
             lens = Lens(adapter, JudgedWords(adapter.tokenizer, scalings.vocabulary()).tokens)
-            ready = ReadyDetectors(answers[0].lvlm, {}, fitted, lens)
-            mentions = [
-                mention
-                for answer in answers
-                for mention in detected_mentions(answer, ObjectLabels(vocabulary), ready)
-            ]
-            made = [fit_on_labels(detector, mentions) for detector in fitted]
+            made, labels_of = [], ObjectLabels(vocabulary)
+            for detector in fitted:  # one by one, for a detector and its control share their name
+                ready = ReadyDetectors(answers[0].lvlm, {}, [detector], lens)
+                mentions = [
+                    mention
+                    for answer in answers
+                    for mention in detected_mentions(answer, labels_of, ready)
+                ]
+                made.append(fit_on_labels(detector, mentions))
             scalings = replace(scalings, entries=(*scalings.entries, *made))
         files.append(folder / f"{model}.json")
         scalings.save(files[-1])

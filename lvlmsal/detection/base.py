@@ -70,6 +70,11 @@ class Detector(ABC):
         """What each feature is called in files."""
         return (self.name,)
 
+    @property
+    def control(self) -> Detector | None:
+        """What it has to be better than to be worth its labels; it is fitted on them as well."""
+        return None
+
 
 @dataclass(frozen=True)
 class ReadingDetector(Detector):

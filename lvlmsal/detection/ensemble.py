@@ -22,6 +22,8 @@ _FEATURES: Final[dict[str, tuple[str, ...]]] = {
     "position": ("log position",),
 }
 
+_CONTROL: Final = ("confidence", "position")
+
 _LEAST: Final = 1e-6  # nats; an entropy of 0 has no logarithm
 
 
@@ -55,8 +57,14 @@ class Ensemble(Detector):
 
     @property
     def streams(self) -> bool:  # type: ignore[override]  # the options decide
-        """Whether it can judge candidates: without attention and position."""
-        return set(self.parts) <= {"confidence", "lens"}
+        """Whether it can judge candidates: without attention, which other rows may have a part in."""
+        return "attention" not in self.parts
+
+    @property
+    def control(self) -> Detector | None:
+        """Confidence and position, which nobody has to look inside a model for."""
+        control = Ensemble(_CONTROL)
+        return None if list(self.parts) == control.parts else control
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor
@@ -18,7 +17,7 @@ from lvlmsal.detection.fits import Fit
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.regression import Regression
 from lvlmsal.detection.scaling import Scaling
-from lvlmsal.detection.scaling_files import Scalings, read_scalings, shipped_scalings
+from lvlmsal.detection.scaling_files import Scalings, scalings_at, shipped_scalings
 from lvlmsal.detection.vocabulary import JudgedWords
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
@@ -106,7 +105,7 @@ def make_judge(
             which is the one fitted on labels or else the rule that needs none, and plain
             log-probability, with a warning, where no file is given and none is shipped for the
             model. ``scaling`` among the options of a mapping, or a path in place of a name, is a
-            file that ``lvlmsal fit`` wrote.
+            file that ``lvlmsal fit`` wrote, or a folder of them, of which the model's is taken.
         adapter: of the model that is judged.
         stacklevel: of the warning: frames between the user's own and this call.
         options: on top of those of `spec`.
@@ -167,7 +166,5 @@ def _parsed(
     if path is None:
         return shipped_scalings(adapter), name, given
     if not isinstance(path, str | os.PathLike):
-        raise ConfigError([f"scaling must be the path of a file, got {path!r}"])
-    held = read_scalings(Path(path))
-    held.refuse_another(adapter, path)
-    return held, name, given
+        raise ConfigError([f"scaling must be the path of a file or folder, got {path!r}"])
+    return scalings_at(path, adapter), name, given

@@ -133,6 +133,24 @@ def read_scalings(path: str | os.PathLike[str]) -> Scalings:
         raise DataError(f"is damaged: {error}", path=path) from error
 
 
+def scalings_at(path: str | os.PathLike[str], adapter: ModelAdapter) -> Scalings:
+    """Those of a model: a file, or the model's own in a folder that ``lvlmsal fit`` wrote.
+
+    Raises:
+        DataError: the file cannot be read, or the folder holds none.
+        UnsupportedError: what is there was made from other models.
+    """
+    place = Path(path)
+    files = sorted(place.glob("*.json")) if place.is_dir() else [place]
+    if not files:
+        raise DataError("holds no file of scalings, as  lvlmsal fit  writes them", path=place)
+    found = [read_scalings(file) for file in files]
+    mark = ModelMark.of(adapter)
+    own = next((held for held in found if not held.model.differences(mark)), found[0])
+    own.refuse_another(adapter, files[0] if len(files) == 1 else place)
+    return own
+
+
 def _entry(values: Any) -> Fit:
     kinds: dict[str, type[Fit]] = {kind.kind: kind for kind in (Scaling, Regression)}
     if not isinstance(values, dict) or values.get("kind") not in kinds:

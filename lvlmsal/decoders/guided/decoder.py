@@ -74,11 +74,13 @@ class Guided(Decoder):
 
     Args:
         detector: what judges, as in :meth:`lvlmsal.Lvlm.detect`: a name, a mapping with options, or
-            the file of scalings that ``lvlmsal fit`` wrote. It must stream.
+            the file of scalings that ``lvlmsal fit`` wrote. It must stream. A mapping's
+            ``scaling`` may be a folder of such files, of which the model's is taken.
         k: candidates, the first one among them.
         threshold: risks from which a word is too risky. 1 judges nothing: that is the plain search.
         share: of the model's own mentions that are too risky, in place of a threshold; 0.08 by
-            default. Only a detector that is scaled for the model knows it.
+            default. Only a detector that is scaled for the model knows it. Of one fitted on labels
+            it is the share of right mentions, 0.02 by default.
         back_up: how often an answer may take a sentence back.
         words: which words are judged: ``coco``, a vocabulary file, or the words themselves; by
             default those of the scaling.

@@ -24,6 +24,9 @@ from lvlmsal.errors import UnsupportedError
 SHARE: Final = 0.08
 """Of a model's own mentions, those that are too risky unless a decoder is told otherwise."""
 
+FALSE_ALARMS: Final = 0.02
+"""Of the right mentions, likewise, where a detector was fitted on labels."""
+
 _SENTENCE_END: Final = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\]]*\s*$|\n")
 
 _WORDS: WeakKeyDictionary[ModelAdapter, dict[tuple[tuple[str, str], ...], JudgedWords]]
@@ -62,7 +65,8 @@ class Guide:
             detector: as in ``lvlm.detect``.
             words: likewise; those of the scaling by default.
             threshold: in place of a share.
-            share: of the model's own mentions that are too risky; `SHARE` by default.
+            share: of the model's own mentions that are too risky, `SHARE` by default; of a
+                detector fitted on labels, of the right ones among them, `FALSE_ALARMS` by default.
 
         Raises:
             ConfigError: an unknown name or option, or words that the model cannot write.
@@ -81,13 +85,7 @@ class Guide:
         if key not in known:
             known[key] = JudgedWords(adapter.tokenizer, vocabulary)
         if threshold is None:
-            if judge.scaling is None:
-                raise UnsupportedError(
-                    f"detector {judge.detector.name!r} has no scaling for this model, so it is not "
-                    f"known how risky a share of {SHARE if share is None else share} of its own "
-                    "words is: make one, type  lvlmsal fit, or give a threshold on the risk itself"
-                )
-            threshold = 1 - (SHARE if share is None else share)
+            threshold = _threshold(judge, share)
         return cls(adapter, judge, known[key], threshold)
 
     @cached_property
@@ -148,6 +146,28 @@ class Guide:
     def _text(self, token: int) -> str:
         text: str = self.adapter.tokenizer.decode([token], clean_up_tokenization_spaces=False)
         return text
+
+
+def _threshold(judge: Judge, share: float | None) -> float:
+    """The risk from which on a word is among the share that is too risky."""
+    name = judge.detector.name
+    if judge.regression is not None:
+        wanted, known = str(FALSE_ALARMS if share is None else share), judge.regression.false_alarms
+        if wanted not in known:
+            raise UnsupportedError(
+                f"detector {name!r} was fitted on labels, and from which risk on a share of "
+                f"{wanted} of the right words is flagged is not in its file: choose one of "
+                f"{', '.join(known)}, or give a threshold on the risk itself"
+            )
+        return known[wanted]
+    wanted_share = SHARE if share is None else share
+    if judge.scaling is None:
+        raise UnsupportedError(
+            f"detector {name!r} has no scaling for this model, so it is not known how risky a "
+            f"share of {wanted_share} of its own words is: make one, type  lvlmsal fit, or give a "
+            "threshold on the risk itself"
+        )
+    return 1 - wanted_share
 
 
 def guide_for(
