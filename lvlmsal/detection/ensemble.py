@@ -57,7 +57,7 @@ class Ensemble(Detector):
 
     @property
     def streams(self) -> bool:  # type: ignore[override]  # the options decide
-        """Whether it can judge candidates: without attention, which other rows may have a part in."""
+        """Whether it can judge candidates: without attention."""
         return "attention" not in self.parts
 
     @property
