@@ -8,48 +8,25 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from torch import LongTensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessorList,
-    PreTrainedModel,
-    StoppingCriteriaList,
-)
+from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
-from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.decoders.base import Decoder, check_one_sequence, check_outputs
+from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.guided.guide import Guide, guide_for
 from lvlmsal.decoders.guided.loop import GuidedLoop
 from lvlmsal.decoders.guided.predicting_rows import RowWatcher
 from lvlmsal.decoders.guided.records import GuidedRecord
-from lvlmsal.decoders.randomness import sample_names
+from lvlmsal.decoders.one_sequence import GenerateCall, OneSequence
 from lvlmsal.decoders.search import Greedy, Sample
-from lvlmsal.decoders.streaming import streaming
 from lvlmsal.registry import DECODERS
-from lvlmsal.versions import CACHE
-
-
-@dataclass
-class GuidedOutput(GenerateDecoderOnlyOutput):
-    """What ``generate(..., return_dict_in_generate=True)`` returns under guided decoding.
-
-    Attributes:
-        records: for each sample, one :class:`GuidedRecord` a generated token.
-        forwards: forward passes of the whole batch, the prefill included.
-        cache: the decoder's own cache (``past_key_values`` before transformers 5.24); one that was
-            passed in is left as it was.
-    """
-
-    records: list[list[GuidedRecord]] | None = None
-    forwards: int | None = None
 
 
 @DECODERS.register("guided")
 @dataclass(frozen=True)
-class Guided(Decoder):
+class Guided(OneSequence):
     """Greedy search or sampling in which risky words are replaced before they are said.
 
     Where the first candidate begins a judged word, a detector reads its risk from the row that
@@ -108,6 +85,7 @@ class Guided(Decoder):
         "words": list("abcdefghijklmnopqrstuvwxyz"),
     }
     shares_prefix: ClassVar[bool] = True
+    keeps_no_passes: ClassVar[str] = "sentences may be taken back"
 
     _guide: ClassVar[Guide | None] = None
 
@@ -164,76 +142,18 @@ class Guided(Decoder):
         sample_ids: Sequence[str] = (),
         streamer: BaseStreamer | None = None,
     ) -> dict[str, Any]:
-        """This object as ``custom_generate``, with the arguments of its own; else the twin's."""
-        if not self.mitigates:
-            return self.twin().generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer)
-        return {
-            "custom_generate": self,
-            "do_sample": False,
-            "num_beams": 1,
-            "seed": seed,
-            "sample_ids": list(sample_ids),
-            "token_streamer": streamer,
-        }
+        """This object as ``custom_generate``, or the arguments of its twin if nothing is judged."""
+        plain = super() if self.mitigates else self.twin()
+        return plain.generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer)
 
-    def __call__(
-        self,
-        model: PreTrainedModel,
-        input_ids: LongTensor,
-        logits_processor: LogitsProcessorList,
-        stopping_criteria: StoppingCriteriaList,
-        generation_config: GenerationConfig,
-        seed: int = 0,
-        sample_ids: Sequence[str] = (),
-        token_streamer: BaseStreamer | None = None,
-        **model_kwargs: Any,
-    ) -> GuidedOutput | LongTensor:
-        """The decoding loop; ``generate`` calls it.
-
-        Args:
-            model: the model.
-            input_ids: prompts, left-padded, shape (B, L).
-            logits_processor: applied to the logits before candidates are taken.
-            stopping_criteria: end of sequence and ``max_new_tokens`` among them.
-            generation_config: its pad token fills finished samples.
-            seed: of the run.
-            sample_ids: one for each sample, so that its random numbers do not depend on the batch.
-            token_streamer: told the prompt and then each token; ``generate`` does not hand on its
-                own ``streamer``, which is told as well.
-            **model_kwargs: as ``generate`` prepared them.
-
-        Returns:
-            Sequences (B, L + T), or :class:`GuidedOutput` with ``return_dict_in_generate=True``.
-
-        Raises:
-            UnsupportedError: beams or several return sequences were asked for, or what is kept of
-                passes (scores, logits, hidden states, attention weights).
-        """
-        with streaming(token_streamer, input_ids) as streamers:
-            check_one_sequence(generation_config, "guided decoding")
-            check_outputs(generation_config, type(self).__name__, "sentences may be taken back")
-            guide = guide_for(model, self._guide, self._find)
-            watcher = RowWatcher(guide.layers)
-            session = AttentionSession(guide.adapter, [watcher], records=False)
-            with session, watcher.watching(guide.adapter):
-                stream = RecordingStream(session.model, session, input_ids, model_kwargs, [])
-                loop = GuidedLoop(
-                    self,
-                    guide,
-                    stream,
-                    stream.prefill(),
-                    watcher,
-                    sample_names(sample_ids, input_ids.shape[0]),
-                    seed,
-                    logits_processor,
-                    stopping_criteria,
-                    generation_config,
-                    streamers,
-                )
-                ids = loop.run()
-        if generation_config.return_dict_in_generate:
-            cached: dict[str, Any] = {CACHE: stream.cache}
-            return GuidedOutput(
-                sequences=ids, records=loop.records, forwards=stream.forwards, **cached
-            )
-        return ids
+    def decode(
+        self, model: PreTrainedModel, call: GenerateCall
+    ) -> tuple[LongTensor, list[list[GuidedRecord]], RecordingStream]:
+        """Decode under the guide."""
+        guide = guide_for(model, self._guide, self._find)
+        watcher = RowWatcher(guide.layers)
+        session = AttentionSession(guide.adapter, [watcher], records=False)
+        with session, watcher.watching(guide.adapter):
+            stream = RecordingStream(session.model, session, call.input_ids, call.model_kwargs, [])
+            loop = GuidedLoop(self, guide, stream, watcher, call)
+            return loop.run(), loop.records, stream

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import LongTensor, Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.decoders.guided.choice import Candidate, Choice, choose
@@ -16,6 +15,7 @@ from lvlmsal.decoders.guided.guide import Guide
 from lvlmsal.decoders.guided.predicting_rows import Rows, RowWatcher
 from lvlmsal.decoders.guided.records import GuidedRecord
 from lvlmsal.decoders.guided.sample import Piece, Said, Sample, Start
+from lvlmsal.decoders.one_sequence import GenerateCall
 from lvlmsal.decoders.randomness import vocabulary_gumbel
 from lvlmsal.detection.vocabulary import Found
 from lvlmsal.errors import UnsupportedError
@@ -49,15 +49,9 @@ class GuidedLoop:
     Args:
         guided: the decoder.
         guide: what judges candidates.
-        stream: at the end of the prompt.
-        logits: that its prefill gave, shape (B, V).
+        stream: at the start of the prompt.
         watcher: of the stream's passes.
-        names: of the samples.
-        seed: of the run.
-        logits_processor: from ``generate``.
-        stopping_criteria: likewise.
-        config: its pad token fills finished samples.
-        streamers: told each token when it is final.
+        call: of ``generate``.
     """
 
     def __init__(
@@ -65,24 +59,16 @@ class GuidedLoop:
         guided: Guided,
         guide: Guide,
         stream: RecordingStream,
-        logits: Tensor,
         watcher: RowWatcher,
-        names: Sequence[str],
-        seed: int,
-        logits_processor: LogitsProcessorList,
-        stopping_criteria: StoppingCriteriaList,
-        config: GenerationConfig,
-        streamers: Sequence[Any],  # their base class is untyped
+        call: GenerateCall,
     ) -> None:
         self.guided, self.guide, self.stream, self.watcher = guided, guide, stream, watcher
-        self.seed, self.streamers = seed, streamers
-        self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
-        pad = config._pad_token_tensor
-        self.filler = 0 if pad is None else int(pad)
+        self.call = call
         self.ids = cast(LongTensor, stream.input_ids)
         self.prompt_columns = self.released = self.ids.shape[1]
-        self.samples = [Sample(name) for name in names]
-        self.logits, self.rows = logits, watcher.rows
+        self.samples = [Sample(name) for name in call.names]
+        self.logits = stream.prefill()
+        self.rows = watcher.rows
         self.judges = guide.threshold < 1
 
     @property
@@ -93,7 +79,7 @@ class GuidedLoop:
     def run(self) -> LongTensor:
         """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
         while any(sample.running or sample.replay for sample in self.samples):
-            scores = self.logits_processor(self.ids, self.logits.detach().clone())
+            scores = self.call.logits_processor(self.ids, self.logits.detach().clone())
             keys = self._keys(scores)
             decided = [self._decide(row, scores, keys) for row in range(len(self.samples))]
             if any(one.lost is not None for one in decided):
@@ -110,7 +96,7 @@ class GuidedLoop:
         if temperature:
             noise = [
                 vocabulary_gumbel(
-                    scores.shape[1], seed=self.seed, sample_id=sample.name, position=index
+                    scores.shape[1], seed=self.call.seed, sample_id=sample.name, position=index
                 )
                 for sample in self.samples
             ]
@@ -132,7 +118,7 @@ class GuidedLoop:
         if sample.replay:
             return _Decided(sample.replay[0])
         if not sample.running:
-            return _Decided(self.filler)
+            return _Decided(self.call.filler)
         column = self.ids.shape[1]
         if sample.start is None and self.judges:
             rows, logits = self.rows.at(row), self.logits[row].clone()
@@ -239,7 +225,7 @@ class GuidedLoop:
         """Take one token of each sample and move on."""
         tokens = torch.tensor([one.token for one in decided], device=self.ids.device)
         self.ids = cast(LongTensor, torch.cat([self.ids, tokens[:, None]], dim=1))
-        stopped = self.stopping_criteria(self.ids, cast(Any, scores)).tolist()
+        stopped = self.call.stopping_criteria(self.ids, cast(Any, scores)).tolist()
         for sample, one, stops in zip(self.samples, decided, stopped, strict=True):
             if one.said is not None:
                 sample.said, sample.running = one.said, not stops
@@ -282,7 +268,7 @@ class GuidedLoop:
         columns = [start.column for start in open_ if start is not None]
         final = min([self.ids.shape[1], *columns])
         for column in range(self.released, final):
-            for streamer in self.streamers:
+            for streamer in self.call.streamers:
                 streamer.put(self.ids[:, column].cpu())
         self.released = max(self.released, final)
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from torch import LongTensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessorList,
-    PreTrainedModel,
-    StoppingCriteriaList,
-)
-from transformers.generation.streamers import BaseStreamer
+from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.spans import ContextName
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
-from lvlmsal.decoders.base import Decoder, check_one_sequence, check_outputs
+from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.guided.guide import Guide, guide_for
 from lvlmsal.decoders.guided.predicting_rows import RowWatcher
-from lvlmsal.decoders.randomness import sample_names
+from lvlmsal.decoders.one_sequence import GenerateCall, OneSequence
+from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.decoders.sgrs.candidate_saliency import (
     CandidateRow,
@@ -36,16 +31,13 @@ from lvlmsal.decoders.sgrs.candidate_saliency import (
 from lvlmsal.decoders.sgrs.candidates import OrderName
 from lvlmsal.decoders.sgrs.judged_candidates import JudgedCandidates
 from lvlmsal.decoders.sgrs.loop import SgrsLoop
-from lvlmsal.decoders.sgrs.output import SGRSOutput
-from lvlmsal.decoders.streaming import streaming
 from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
-from lvlmsal.versions import CACHE
 
 
 @DECODERS.register("sgrs")
 @dataclass(frozen=True)
-class SGRS(Decoder):
+class SGRS(OneSequence):
     """Saliency-guided rejection sampling (Algorithm 1, Eq. 6-7).
 
     At each position the top K tokens of softmax(logits / temperature) are tried in an order that is
@@ -60,8 +52,9 @@ class SGRS(Decoder):
     Use it as ``model.generate(**inputs, custom_generate=SGRS(...))``, through
     :meth:`lvlmsal.Lvlm.generate`, or by name in a config. ``streamer=`` is told tokens once they
     are final, up to ``block_size`` of them at a time. What ``generate`` returns besides sequences
-    is :class:`SGRSOutput`; ``output_scores``, ``output_logits``, ``output_hidden_states`` and
-    ``output_attentions`` are refused, for a position may be decided by several passes.
+    is a :class:`~lvlmsal.decoders.one_sequence.RecordedOutput`; ``output_scores``,
+    ``output_logits``, ``output_hidden_states`` and ``output_attentions`` are refused, for a
+    position may be decided by several passes.
 
     Args:
         alpha: share of the recent mean that a token must reach; 0 rejects nothing.
@@ -128,6 +121,7 @@ class SGRS(Decoder):
     uses_saliency: ClassVar[bool] = True
     greedy_options: ClassVar[Mapping[str, Any]] = {"k": 1}
     shares_prefix: ClassVar[bool] = True
+    keeps_no_passes: ClassVar[str] = "a position may be decided by several passes"
 
     _guide: ClassVar[Guide | None] = None
 
@@ -204,74 +198,23 @@ class SGRS(Decoder):
         names = ("row", "norm", "loss", "heads", "fusion", "context", "layers")
         return SaliencyOptions(**{name: getattr(self, name) for name in names})
 
-    def generate_kwargs(
-        self,
-        *,
-        seed: int = 0,
-        sample_ids: Sequence[str] = (),
-        streamer: BaseStreamer | None = None,
-    ) -> dict[str, Any]:
-        """This object as ``custom_generate``, with the arguments of its own."""
-        return {
-            "custom_generate": self,
-            "do_sample": False,
-            "num_beams": 1,
-            "seed": seed,
-            "sample_ids": list(sample_ids),
-            "token_streamer": streamer,
-        }
-
-    def __call__(
-        self,
-        model: PreTrainedModel,
-        input_ids: LongTensor,
-        logits_processor: LogitsProcessorList,
-        stopping_criteria: StoppingCriteriaList,
-        generation_config: GenerationConfig,
-        seed: int = 0,
-        sample_ids: Sequence[str] = (),
-        token_streamer: BaseStreamer | None = None,
-        **model_kwargs: Any,
-    ) -> SGRSOutput | LongTensor:
-        """The decoding loop; ``generate`` calls it.
-
-        Args:
-            model: the model.
-            input_ids: prompts, left-padded, shape (B, L).
-            logits_processor: applied to the logits before candidates are taken.
-            stopping_criteria: end of sequence and ``max_new_tokens`` among them.
-            generation_config: its pad token fills finished samples.
-            seed: of the run.
-            sample_ids: one for each sample, so that its random numbers do not depend on the batch.
-            token_streamer: told the prompt and then each token; ``generate`` does not hand on its
-                own ``streamer``, which is told as well.
-            **model_kwargs: as ``generate`` prepared them.
-
-        Returns:
-            Sequences (B, L + T), or :class:`SGRSOutput` with ``return_dict_in_generate=True``.
-
-        Raises:
-            UnsupportedError: beams or several return sequences were asked for, or what is kept of
-                passes (scores, logits, hidden states, attention weights).
-        """
+    def decode(
+        self, model: PreTrainedModel, call: GenerateCall
+    ) -> tuple[LongTensor, list[list[TokenRecord]], RecordingStream]:
+        """Decode under the judge that the options name."""
+        guide = None
+        if self.judge is not None and self.rejection:
+            guide = guide_for(model, self._guide, self._find)
+        watcher = RowWatcher([] if guide is None else guide.layers)
         with ExitStack() as scope:
-            streamers = scope.enter_context(streaming(token_streamer, input_ids))
-            check_one_sequence(generation_config, "SGRS")
-            check_outputs(
-                generation_config,
-                type(self).__name__,
-                "a position may be decided by several passes",
-            )
-            guide = None
-            if self.judge is not None and self.rejection:
-                guide = guide_for(model, self._guide, self._find)
-            watcher = RowWatcher([] if guide is None else guide.layers)
             session = scope.enter_context(AttentionSession(model, [watcher]))
             if guide is not None:
                 scope.enter_context(watcher.watching(session.adapter))
             options = self.saliency_options() or SaliencyOptions()
             layers = resolve_layers(self.layers, session.adapter.num_layers)
-            stream = RecordingStream(session.model, session, input_ids, model_kwargs, layers)
+            stream = RecordingStream(
+                session.model, session, call.input_ids, call.model_kwargs, layers
+            )
             saliency: CandidateSaliency
             if not self.rejection:
                 saliency = NoSaliency(stream, options)
@@ -281,20 +224,5 @@ class SGRS(Decoder):
                 saliency = PredictingRow(stream, options)
             else:
                 saliency = CandidateRow(stream, options)
-            loop = SgrsLoop(
-                self,
-                saliency,
-                sample_names(sample_ids, input_ids.shape[0]),
-                seed,
-                logits_processor,
-                stopping_criteria,
-                generation_config,
-                streamers,
-            )
-            ids = loop.run()
-        if generation_config.return_dict_in_generate:
-            cached: dict[str, Any] = {CACHE: stream.cache}
-            return SGRSOutput(
-                sequences=ids, records=loop.records, forwards=stream.forwards, **cached
-            )
-        return ids
+            loop = SgrsLoop(self, saliency, call)
+            return loop.run(), loop.records, stream

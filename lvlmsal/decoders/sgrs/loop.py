@@ -6,13 +6,13 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import LongTensor, Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from lvlmsal.attention.recording_stream import RecordingStream
+from lvlmsal.decoders.one_sequence import GenerateCall
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.sgrs.acceptance import Acceptance
 from lvlmsal.decoders.sgrs.candidate_saliency import BlockSaliency, CandidateSaliency
@@ -80,38 +80,21 @@ class SgrsLoop:
     Args:
         sgrs: the decoder.
         saliency: where S is read, at the end of the prompt.
-        names: of the samples.
-        seed: of the run.
-        logits_processor: from ``generate``.
-        stopping_criteria: likewise.
-        config: its pad token fills finished samples.
-        streamers: told each token when it is final.
+        call: of ``generate``.
     """
 
-    def __init__(
-        self,
-        sgrs: SGRS,
-        saliency: CandidateSaliency,
-        names: list[str],
-        seed: int,
-        logits_processor: LogitsProcessorList,
-        stopping_criteria: StoppingCriteriaList,
-        config: GenerationConfig,
-        streamers: Sequence[Any],  # their base class is untyped
-    ) -> None:
-        self.sgrs, self.saliency, self.names, self.seed = sgrs, saliency, names, seed
-        self.logits_processor, self.stopping_criteria = logits_processor, stopping_criteria
-        self.streamers = streamers
-        pad = config._pad_token_tensor
-        self.filler = 0 if pad is None else int(pad)
+    def __init__(self, sgrs: SGRS, saliency: CandidateSaliency, call: GenerateCall) -> None:
+        self.sgrs, self.saliency, self.call = sgrs, saliency, call
         self.stream: RecordingStream = saliency.stream
         self.ids = cast(LongTensor, self.stream.input_ids)
         self.prompt_columns = self.ids.shape[1]
-        self.history = [deque[float](maxlen=sgrs.window) for _ in names]
-        self.records: list[list[TokenRecord]] = [[] for _ in names]
-        self.running = [True] * len(names)
+        self.history = [deque[float](maxlen=sgrs.window) for _ in call.names]
+        self.records: list[list[TokenRecord]] = [[] for _ in call.names]
+        self.running = [True] * len(call.names)
         self.longest = sgrs.block_size if isinstance(saliency, BlockSaliency) else 1
-        if self.longest > 1 and (kept := state_keepers(logits_processor, stopping_criteria)):
+        if self.longest > 1 and (
+            kept := state_keepers(call.logits_processor, call.stopping_criteria)
+        ):
             logger.info("SGRS goes token by token: %s may keep state between calls", kept)
             self.longest = 1
         self.block_size = min(FIRST_BLOCK, self.longest)
@@ -179,24 +162,24 @@ class SgrsLoop:
 
     def _position(self, ids: LongTensor, running: list[bool]) -> _Position:
         """The candidates of the next position, in their order."""
-        scores = self.logits_processor(ids, self.saliency.logits.detach().clone())
+        scores = self.call.logits_processor(ids, self.saliency.logits.detach().clone())
         step = ids.shape[1] - self.prompt_columns
         candidates = ordered_candidates(
             scores,
             k=self.sgrs.k,
             temperature=self.sgrs.temperature,
             plausibility=self.sgrs.plausibility,
-            seed=self.seed,
-            sample_ids=self.names,
+            seed=self.call.seed,
+            sample_ids=self.call.names,
             positions=[spans.length + step for spans in self.stream.spans],
             order=self.sgrs.order,
         )
         for row, runs in enumerate(running):
             if not runs:
-                candidates[row] = {self.filler: 1.0}
+                candidates[row] = {self.call.filler: 1.0}
             elif not candidates[row]:
                 raise UnsupportedError(
-                    f"no token is left for sample {self.names[row]!r}: the logits processors "
+                    f"no token is left for sample {self.call.names[row]!r}: the logits processors "
                     f"ban the whole vocabulary, or the logits are not finite"
                 )
         return _Position(candidates, scores, running)
@@ -207,7 +190,7 @@ class SgrsLoop:
         """The sequences with one more token each, and which samples run on."""
         new = torch.tensor(tokens, device=ids.device)
         longer = cast(LongTensor, torch.cat([ids, new[:, None]], dim=1))
-        stopped = self.stopping_criteria(longer, position.scores).tolist()
+        stopped = self.call.stopping_criteria(longer, position.scores).tolist()
         runs = [was and not stop for was, stop in zip(position.running, stopped, strict=True)]
         return longer, runs
 
@@ -235,5 +218,5 @@ class SgrsLoop:
                 if record.saliency is not None and remembered:
                     self.history[row].append(record.saliency)
         self.ids, self.running = ids, running
-        for streamer in self.streamers:
+        for streamer in self.call.streamers:
             streamer.put(ids[:, -1].cpu())

@@ -24,7 +24,8 @@ from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters.spans import find_spans
 from lvlmsal.attention import intervene
-from lvlmsal.decoders.sgrs.decoder import SGRS, SGRSOutput
+from lvlmsal.decoders.one_sequence import RecordedOutput
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
@@ -37,14 +38,16 @@ F64 = torch.float64
 STEPS = 12
 
 
-def run(model: PreTrainedModel, batch: dict[str, Tensor], sgrs: SGRS, **kwargs: Any) -> SGRSOutput:
+def run(
+    model: PreTrainedModel, batch: dict[str, Tensor], sgrs: SGRS, **kwargs: Any
+) -> RecordedOutput:
     output = model.generate(
         **batch,
         custom_generate=sgrs,
         return_dict_in_generate=True,
         **{"max_new_tokens": STEPS, **kwargs},
     )
-    assert isinstance(output, SGRSOutput)
+    assert isinstance(output, RecordedOutput)
     return output
 
 
@@ -52,7 +55,7 @@ def near(value: float | None) -> object:
     return None if value is None else pytest.approx(value, rel=1e-9)
 
 
-def assert_same(one_by_one: SGRSOutput, blocks: SGRSOutput) -> None:
+def assert_same(one_by_one: RecordedOutput, blocks: RecordedOutput) -> None:
     assert torch.equal(one_by_one.sequences, blocks.sequences)
     for wanted, found in zip(one_by_one.records or [], blocks.records or [], strict=True):
         assert len(wanted) == len(found)
@@ -141,7 +144,7 @@ def test_blocks_choose_what_the_loop_chooses(
     if cache == "static":
         kwargs["cache_implementation"] = "static"
 
-    def decode(size: int, listener: Listener | None) -> SGRSOutput:
+    def decode(size: int, listener: Listener | None) -> RecordedOutput:
         extra = {CACHE: DynamicCache()} if cache == "dynamic" else {}
         with nullcontext() if locore is None else intervene(model, locore):
             return run(

@@ -12,8 +12,9 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.attention import intervene
+from lvlmsal.decoders.one_sequence import RecordedOutput
 from lvlmsal.decoders.sgrs.acceptance import Acceptance
-from lvlmsal.decoders.sgrs.decoder import SGRS, SGRSOutput
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.saliency import SaliencyOptions
@@ -30,18 +31,20 @@ MARKS = [260, 261, 262, 263]
 """Ids that stand for pixels: the reference, which runs without a cache, cannot take them."""
 
 
-def run(model: PreTrainedModel, batch: dict[str, Tensor], sgrs: SGRS, **kwargs: Any) -> SGRSOutput:
+def run(
+    model: PreTrainedModel, batch: dict[str, Tensor], sgrs: SGRS, **kwargs: Any
+) -> RecordedOutput:
     output = model.generate(
         **batch,
         custom_generate=sgrs,
         return_dict_in_generate=True,
         **{"max_new_tokens": STEPS, "suppress_tokens": MARKS, **kwargs},
     )
-    assert isinstance(output, SGRSOutput)
+    assert isinstance(output, RecordedOutput)
     return output
 
 
-def new_tokens(output: SGRSOutput, batch: dict[str, Tensor]) -> Tensor:
+def new_tokens(output: RecordedOutput, batch: dict[str, Tensor]) -> Tensor:
     return output.sequences[:, batch["input_ids"].shape[1] :]
 
 
