@@ -77,6 +77,7 @@ def run_answers(
     *,
     limit: int | None = None,
     options: SaliencyOptions | None = None,
+    detector: str | None = None,
     lvlms: Mapping[str, Lvlm] | None = None,
 ) -> Iterator[ShownAnswer]:
     """Diagnose the recorded answers of run folders, all by one definition of S.
@@ -87,6 +88,7 @@ def run_answers(
         runs: run folders, each with what is taken from it.
         limit: at most this many samples of a benchmark: the first ones.
         options: which saliency.
+        detector: whose risks the words get as well, as in ``lvlm.detect``.
         lvlms: models that are already loaded, by name.
 
     Raises:
@@ -135,7 +137,19 @@ def run_answers(
                 hallucinated=_labels(found, vocabularies[key]),
                 records=found.record["tokens"] or None,
                 own=found.own,
+                detection=None if detector is None else _detected(found, detector),
             )
+
+
+def _detected(found: Replayed, detector: str) -> dict[str, Any]:
+    """The risks of its words, under the interventions that it was given under."""
+    return found.lvlm.detect(
+        list(found.sample.images),
+        found.sample.prompt,
+        found.record["token_ids"],
+        detector=detector,
+        interventions=found.interventions,
+    ).to_dict()
 
 
 def report_answers(

@@ -47,23 +47,36 @@ def explore(
             "or candidate, whatever the decoders read.",
         ),
     ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Color words of runs by a detector's risks, too: default, a name (lvlmsal list "
+            "detectors) or a file of lvlmsal fit.",
+        ),
+    ] = None,
 ) -> None:
     """Write answers and what their tokens depend on as one page, for any browser, offline.
 
     Answers to one question about one image stand side by side: those of two methods, two runs or
     two reports. All of them are judged by one definition of S, which the page names; what SGRS saw
-    itself is in the records of its tokens.
+    itself is in the records of its tokens. Risks that a guided decoder recorded are shown as well.
     """
     from lvlmsal.analysis.explored import Choice, choose, report_answers, run_answers, split_sources
     from lvlmsal.cli.ask import saliency_options
     from lvlmsal.cli.console import say
-    from lvlmsal.errors import ConfigError
+    from lvlmsal.errors import ConfigError, UnknownName
     from lvlmsal.explorer import write_page
+    from lvlmsal.registry import DETECTORS
 
     if output.suffix != ".html":
         raise ConfigError([f"--output {output}: expected a name that ends in .html"])
     if not output.absolute().parent.is_dir():
         raise ConfigError([f"--output {output}: there is no folder {output.absolute().parent}"])
+    if detector is not None and not detector.endswith(".json"):
+        known = ["default", *DETECTORS]
+        if detector not in known:
+            raise UnknownName("detector", detector, known)
     wanted = Choice(tuple(model or ()), tuple(method or ()), tuple(benchmark or ()))
     try:
         options = saliency_options({} if row is None else {"row": row})
@@ -76,7 +89,7 @@ def explore(
         choice, more = choose(run, wanted)
         chosen.append((run, choice))
         notes += more
-    answers = [*run_answers(chosen, limit=limit, options=options), *saved]
+    answers = [*run_answers(chosen, limit=limit, options=options, detector=detector), *saved]
     written = write_page(output, answers, title=_title(runs, reports))
     for note in (*notes, *written.notes):
         say(f"note: {note}")

@@ -36,7 +36,9 @@ LADDER = (
 )
 """What is given up, step by step, where a page would be too large."""
 
-SCRIPTS = ("base", "data", "scale", "tokens", "maps", "charts", "panel", "side", "app")
+SCRIPTS = (
+    *("base", "data", "scale", "risks", "tokens", "maps", "charts", "panel", "side", "help", "app"),
+)
 """Parts of the script, in their order in the page."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class ShownAnswer:
             image; ``None`` where it belongs to no object's name.
         records: how each token was chosen, as :meth:`TokenRecord.to_dict` has it.
         own: which saliency the decoder computed while it chose them, that of the records.
+        detection: risks of its words, as :meth:`lvlmsal.detection.Detection.to_dict` has them; by
+            default those that a guided decoder recorded.
 
     Raises:
         ValueError: labels or records are not as many as tokens.
@@ -47,6 +49,7 @@ class ShownAnswer:
     hallucinated: Sequence[bool | None] | None = None
     records: Sequence[dict[str, Any]] | None = None
     own: SaliencyOptions | None = None
+    detection: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("hallucinated", "records"):
@@ -140,6 +143,7 @@ def encode_answer(shown: ShownAnswer, detail: Detail) -> dict[str, Any]:
         "entropy": [_rounded(value) for value in report.entropies],
         "hallucinated": None if shown.hallucinated is None else list(shown.hallucinated),
         "records": None if shown.records is None else [_record(one) for one in shown.records],
+        "detection": _detection(shown),
         "positions": [report.position_texts[at] for at in texts],
         "groups": [GROUPS[groups[at]] for at in texts],
         "groupSizes": counts,
@@ -244,6 +248,40 @@ def _record(record: dict[str, Any]) -> dict[str, Any]:
                 "probability": _rounded(one.get("probability")),
             }
             for one in record.get("rejected", ())
+        ],
+    }
+
+
+def _detection(shown: ShownAnswer) -> dict[str, Any] | None:
+    """Risks of words: of the detector that was asked, or of the one that guided the decoder."""
+    if shown.detection is not None:
+        found = shown.detection
+        return {
+            "detector": found["detector"]["name"],
+            "kind": "chance" if found["calibrated"] else "share" if found["scaled"] else "number",
+            "threshold": _rounded(found["threshold"]),
+            "words": [
+                {
+                    "tokens": list(word["tokens"]),
+                    "risk": _rounded(word["risk"]),
+                    "reasons": {name: _rounded(one) for name, one in word["reasons"].items()},
+                }
+                for word in found["words"]
+                if word["risk"] is not None
+            ],
+        }
+    judged = [
+        (at, one) for at, one in enumerate(shown.records or ()) if one.get("risk") is not None
+    ]
+    if not judged:
+        return None
+    return {
+        "detector": None,
+        "kind": "decoder",
+        "threshold": _rounded(judged[0][1].get("threshold")),
+        "words": [
+            {"tokens": [at, at + 1], "risk": _rounded(one["risk"]), "reasons": {}}
+            for at, one in judged
         ],
     }
 

@@ -1,24 +1,12 @@
 // What is shown now, the controls, the keyboard and the list of answers.
 
-const KEYS = [
-  ["← →", "previous and next token"],
-  ["Home End", "first and last token"],
-  ["↑ ↓ or k j", "previous and next answer"],
-  ["n", "next word that names an absent object"],
-  ["a", "attention or saliency"],
-  ["l, L", "next and previous layer; m for the mean"],
-  ["s", "the other side"],
-  ["o", "images without overlay"],
-  ["t", "light or dark"],
-  ["?", "this help"],
-];
-
 const state = {
   sample: 0,
   left: undefined, // label of the answer; undefined: the first there is
   right: undefined, // undefined: the second there is, null: none
   active: 0,
   kind: "saliency",
+  threshold: usualThreshold(), // from which risk on words are flagged
   fusion: null,
   layer: null, // number of a layer; null: their mean
   bare: false,
@@ -31,13 +19,18 @@ const app = document.getElementById("app");
 const list = el("nav", { class: "answers", "aria-label": "Answers" });
 const main = el("main", {});
 const legendBox = el("div", { class: "legend-box" });
-const help = makeHelp();
-const kindButtons = MAPS.map((kind) =>
+const help = new Help();
+const kindButtons = [...MAPS, ...(hasRisks() ? ["risk"] : [])].map((kind) =>
   el("button", { type: "button", text: kind, data: { kind }, on: { click: () => setKind(kind) } }),
 );
 const fusionMenu = menu("Fusion", (value) => {
   state.fusion = value;
   refresh();
+});
+const slider = new Slider(state.threshold, (value) => {
+  state.threshold = value;
+  updateSides(); // the legend stays, or the slider would be let go of
+  slider.update(value, answersOnPage());
 });
 const leftMenu = menu("Left", (value) => setSide("left", value));
 const rightMenu = menu("Right", (value) => setSide("right", value || null));
@@ -57,29 +50,9 @@ function offer(menu, values, chosen) {
   menu.hidden = values.length < 2;
 }
 
-function makeHelp() {
-  const rows = KEYS.map(([keys, text]) => [el("dt", { text: keys }), el("dd", { text })]).flat();
-  const close = el("button", { type: "button", text: "Close", on: { click: () => help.close() } });
-  const texts = [
-    "The color of a word is its S: the mean saliency, over layers and over the words before it that count as its context. Words that name an object that is not in the image have a wavy line and a triangle; words that name one that is there have a plain line.",
-    "Choose a word: its record stands next to the answer, arcs lead to the earlier words that it rests on most, and the bar under each word, and the maps of the image, show the whole row. Each map has a scale of its own, from 0 (dark) to its largest value (pale).",
-    "Attention is the mean over heads of the same row, before any gradient.",
-    `All answers of this page are judged by one definition of S: ${DATA.definition}. What a decoder computed itself, and the threshold that it compared it with, stand in the record of a word and nowhere else.`,
-  ];
-  return el(
-    "dialog",
-    { class: "help", "aria-label": "Help" },
-    el("h2", { text: "How to read this page" }),
-    ...texts.map((text) => el("p", { text })),
-    el("h2", { text: "Keys" }),
-    el("dl", {}, ...rows),
-    close,
-  );
-}
-
 function header() {
   const theme = el("button", { type: "button", class: "plain-button", text: "◐", title: "light or dark", "aria-label": "Light or dark", on: { click: toggleTheme } });
-  const ask = el("button", { type: "button", class: "plain-button", text: "?", "aria-label": "Help", on: { click: showHelp } });
+  const ask = el("button", { type: "button", class: "plain-button", text: "?", "aria-label": "Help", on: { click: () => help.toggle() } });
   return el(
     "header",
     { class: "top" },
@@ -132,25 +105,56 @@ async function draw() {
 
 /** Show the state in what is drawn. */
 function refresh() {
-  const name = state.kind === "saliency" ? "S" : "attention";
-  const answers = sides.map((side) => side.answer);
-  const scale = new Scale(answers.flatMap((answer) => scoresOf(answer, state.layer)));
-  const shared = { kind: state.kind, fusion: state.fusion, layer: state.layer, bare: state.bare, scale, name };
-  sides.forEach((side, at) => {
-    side.update(shared);
-    side.node.classList.toggle("active", sides.length > 1 && at === state.active);
-  });
-  const layer = state.layer === null ? "mean over layers" : `layer ${state.layer}`;
-  const quantity = state.kind === "saliency" ? "S of a word" : "attention of a word to its context";
-  const verb = state.kind === "saliency" ? "rests on" : "attends to";
-  const meaning = `Dark: a word ${verb} little of ${DATA.context}; pale: ${verb} much. The outlined word is chosen: arcs and bars lead to what it ${verb}.`;
-  legendBox.replaceChildren(scale.legend(`${quantity}, ${DATA.row} row, ${layer}`), marks(), el("p", { class: "meaning", text: meaning }));
+  const scale = updateSides();
+  const verb = rowKind() === "saliency" ? "rests on" : "attends to";
+  const rest = `The outlined word is chosen: arcs and bars lead to what it ${verb}.`;
+  if (state.kind === "risk") {
+    slider.update(state.threshold, answersOnPage());
+    showLegend(scale.legend("risk of a word"), slider.node, `${riskMeaning(sides.map((side) => side.answer))} ${rest}`);
+  } else {
+    const layer = state.layer === null ? "mean over layers" : `layer ${state.layer}`;
+    const quantity = state.kind === "saliency" ? "S of a word" : "attention of a word to its context";
+    const meaning = `Dark: a word ${verb} little of ${DATA.context}; pale: ${verb} much.`;
+    showLegend(scale.legend(`${quantity}, ${DATA.row} row, ${layer}`), null, `${meaning} ${rest}`);
+  }
   kindButtons.forEach((button) => button.setAttribute("aria-pressed", button.dataset.kind === state.kind));
   drawList();
 }
 
+/** Words are colored by risk; arcs, bars and maps show the saliency of the chosen one all the same. */
+function rowKind() {
+  return state.kind === "attention" ? "attention" : "saliency";
+}
+
+/** The scale of their colors. */
+function updateSides() {
+  const { kind, fusion, layer, bare, threshold } = state;
+  const scale = scaleOf(sides.map((side) => side.answer), layer);
+  const shared = { kind, fusion, layer, bare, threshold, scale, name: NAMES[kind], rowKind: rowKind(), rowName: NAMES[rowKind()] };
+  sides.forEach((side, at) => {
+    side.update(shared);
+    side.node.classList.toggle("active", sides.length > 1 && at === state.active);
+  });
+  return scale;
+}
+
+function showLegend(legend, control, meaning) {
+  legendBox.replaceChildren();
+  fill(legendBox, {}, [legend, control, marks(), el("p", { class: "meaning", text: meaning })]);
+}
+
 function scoresOf(answer, layer) {
-  return answer.scores(answer.measure(state.kind, state.fusion), answer.layerAt(layer));
+  return answer.colored(state.kind, answer.measure(state.kind, state.fusion), answer.layerAt(layer));
+}
+
+function scaleOf(answers, layer) {
+  if (state.kind === "risk") return new Scale([1], true);
+  return new Scale(answers.flatMap((answer) => scoresOf(answer, layer)));
+}
+
+/** The answers of all samples that stand, or would stand, on the sides. */
+function answersOnPage() {
+  return SAMPLES.flatMap((sample) => shownOf(sample));
 }
 
 function marks() {
@@ -164,7 +168,7 @@ function drawList() {
   const now = JSON.stringify([state.sample, state.kind, state.fusion, state.left, state.right, isDark()]);
   if (listed === now) return;
   listed = now;
-  const scale = new Scale(SAMPLES.flatMap((sample) => sample.answers.flatMap((answer) => scoresOf(answer, null))));
+  const scale = scaleOf(SAMPLES.flatMap((sample) => sample.answers), null);
   const entries = SAMPLES.map((sample, at) => {
     const current = at === state.sample;
     const lines = shownOf(sample).map((answer) => barcode(answer, scoresOf(answer, null), scale));
@@ -195,7 +199,7 @@ function choose(side, token) {
 function announce(side) {
   const { answer, token } = side;
   const score = scoresOf(answer, state.layer)[token];
-  announcer.textContent = `${label(answer.tokens[token])}, ${state.kind === "saliency" ? "S" : "attention"} ${shown(score)}`;
+  announcer.textContent = `${label(answer.tokens[token])}, ${NAMES[state.kind]} ${shown(score)}`;
 }
 
 function activate(side) {
@@ -236,11 +240,6 @@ function toggleTheme() {
   refresh();
 }
 
-function showHelp() {
-  if (help.open) help.close();
-  else help.showModal();
-}
-
 function move(step) {
   const side = sides[state.active];
   side.move(step);
@@ -262,6 +261,9 @@ const ACTIONS = {
     if (next >= 0) choose(side, next);
   },
   a: () => setKind(state.kind === "saliency" ? "attention" : "saliency"),
+  r: () => {
+    if (hasRisks()) setKind(state.kind === "risk" ? "saliency" : "risk");
+  },
   l: () => stepLayer(1),
   L: () => stepLayer(-1),
   m: () => setLayer(null),
@@ -274,13 +276,13 @@ const ACTIONS = {
     refresh();
   },
   t: toggleTheme,
-  "?": showHelp,
+  "?": () => help.toggle(),
 };
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !sides.length) return;
   const within = event.target instanceof Element ? event.target : document.body;
-  if (within.closest("select, dialog") && event.key !== "?") return;
+  if (within.closest("select, dialog, input") && event.key !== "?") return;
   if (within.closest(".layers") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
     // within the layers the arrows go from layer to layer, as in any group of radio buttons
     event.preventDefault();
@@ -293,5 +295,5 @@ document.addEventListener("keydown", (event) => {
 });
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
-app.append(header(), el("div", { class: "layout" }, list, el("div", { class: "stage" }, legendBox, main, footer())), help, announcer);
+app.append(header(), el("div", { class: "layout" }, list, el("div", { class: "stage" }, legendBox, main, footer())), help.node, announcer);
 draw();

@@ -30,7 +30,7 @@ class Strips {
     for (const row of this.rows) {
       const values = row.values();
       const known = values.filter((value) => value !== null);
-      if (row.name === "S") row.title.textContent = view.name;
+      if (row.name === "S") row.title.textContent = view.rowName;
       const top = Math.max(1e-9, ...known.map(Math.abs));
       const shapes = [svg("rect", { class: "cursor", x: view.token * step, y: 0, width: step, height: row.height })];
       values.forEach((value, at) => {

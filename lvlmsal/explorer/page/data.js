@@ -16,6 +16,10 @@ class Answer {
     this.first = this.positions.length - this.tokens.length; // text position of the first token
     this.arrays = null;
     this.loading = null;
+    // the judged word that each token belongs to
+    this.judged = this.tokens.map(() => null);
+    for (const word of this.detection?.words ?? []) this.judged.fill(word, ...word.tokens);
+    this.risks = this.judged.map((word) => word?.risk ?? null);
   }
 
   ready() {
@@ -64,6 +68,11 @@ class Answer {
       for (let column = 0; column < width; column++) mean[column] += row[column] / depth;
     }
     return mean;
+  }
+
+  /** What colors every token: its risk, or S, null where there is none. */
+  colored(kind, measure, layer) {
+    return kind === "risk" ? this.risks : this.scores(measure, layer);
   }
 
   /** S of every token, null where the context is empty. */

@@ -12,8 +12,9 @@ class Panel {
     this.groupTitle = el("h3");
     this.title = el("h3");
     this.ownNote = el("p", { class: "own quiet" });
+    this.reasons = el("div", { class: "reasons" });
     // next to the words, or below them and in sight as long as they are
-    this.aside = el("section", { class: "panel aside", "aria-label": "Chosen word" }, this.title, this.record, this.ownNote, this.rejections);
+    this.aside = el("section", { class: "panel aside", "aria-label": "Chosen word" }, this.title, this.record, this.ownNote, this.rejections, this.reasons);
     this.details = el(
       "div",
       { class: "panel details" },
@@ -42,6 +43,7 @@ class Panel {
       el("span", { class: "token-name", text: label(answer.tokens[view.token]) }),
       el("span", { class: "quiet", text: `token ${view.token + 1} of ${answer.tokens.length}` }),
     );
+    this.reasons.replaceChildren(...reasonsOf(answer, view.token, view.threshold));
     const lines = [
       ["S", shown(score), `mean saliency of its context: ${DATA.definition}`],
       judged && ["S of the decoder", shown(record.saliency), `what it compared with τ: ${reading}`],
@@ -114,7 +116,7 @@ class Panel {
     const top = Math.max(1e-9, ...values);
     const mean = answer.scores(view.measure, null)[view.token];
     this.layerTitle.replaceChildren(
-      el("span", { text: `${view.name} by layer` }),
+      el("span", { text: `${view.rowName} by layer` }),
       el("span", { class: "quiet", text: view.layer === null ? "mean shown" : `layer ${answer.layers[view.layer]} shown` }),
     );
     const make = (text, value, layer) => {
@@ -127,7 +129,7 @@ class Panel {
           role: "radio",
           "aria-checked": chosen,
           tabindex: chosen ? 0 : -1,
-          "aria-label": `${layer === null ? "mean over layers" : `layer ${text}`}, ${view.name} ${shown(value)}`,
+          "aria-label": `${layer === null ? "mean over layers" : `layer ${text}`}, ${view.rowName} ${shown(value)}`,
           title: `${layer === null ? "mean" : `layer ${text}`}: ${shown(value)}`,
           data: { layer: layer === null ? "mean" : text },
           vars: { "--share": mean === null ? 0 : ((value ?? 0) / top).toFixed(4) },
@@ -150,7 +152,7 @@ class Panel {
   showGroups(view) {
     const groups = this.answer.groupsOf(view.measure, view.token, view.layer);
     this.groupTitle.replaceChildren(
-      el("span", { text: `${view.kind} by context group` }),
+      el("span", { text: `${view.rowKind} by context group` }),
       el("span", { class: "quiet", text: "share of the row, mean per position" }),
     );
     const rows = groups.map((group) =>

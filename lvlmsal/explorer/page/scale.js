@@ -34,9 +34,10 @@ function inkOn(rgb) {
   return (light + 0.05) / 0.05 > 1.05 / (light + 0.05) ? "#111" : "#fff";
 }
 
-/** A scale from 0 to a top. */
+/** A scale from 0 to a top; of risks it is turned round, so that what is suspicious is dark. */
 class Scale {
-  constructor(values) {
+  constructor(values, turned = false) {
+    this.turned = turned;
     const known = values.filter((value) => value !== null).sort((a, b) => a - b);
     // the few largest values would take the scale for themselves
     const top = known.length ? known[Math.floor(0.98 * (known.length - 1))] : 1;
@@ -49,14 +50,18 @@ class Scale {
   }
 
   rgb(value) {
-    return color(this.share(value));
+    return this.at(this.share(value));
+  }
+
+  at(share) {
+    return color(this.turned ? 1 - share : share);
   }
 
   legend(title) {
     const bar = el("canvas", { class: "legend-bar", width: 128, height: 1, "aria-hidden": "true" });
     const pen = bar.getContext("2d");
     for (let x = 0; x < 128; x++) {
-      pen.fillStyle = css(color(x / 127));
+      pen.fillStyle = css(this.at(x / 127));
       pen.fillRect(x, 0, 1, 1);
     }
     const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) =>

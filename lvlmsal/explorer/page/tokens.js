@@ -72,7 +72,7 @@ class TokenText {
   update(view) {
     const { answer } = this;
     const { token, scale, measure, layer } = view;
-    const scores = answer.scores(measure, layer);
+    const scores = answer.colored(view.kind, measure, layer);
     const row = answer.row(`text/${measure}`, token, layer);
     this.links = this.strongest(row, token);
     const largest = this.links.length ? this.links[0].value : 0;
@@ -94,7 +94,10 @@ class TokenText {
     const chosen = place === view.token;
     node.setAttribute("aria-selected", chosen);
     node.tabIndex = chosen ? 0 : -1;
-    const mark = { absent: ", not in the image", present: ", in the image" }[node.dataset.mark] ?? "";
+    const flagged = view.kind === "risk" && score !== null && score >= view.threshold;
+    node.dataset.flag = flagged ? "flagged" : "";
+    const truth = { absent: ", not in the image", present: ", in the image" }[node.dataset.mark] ?? "";
+    const mark = (flagged ? ", flagged" : "") + truth;
     node.setAttribute("aria-label", `${label(this.answer.tokens[place])}, ${view.name} ${shown(score)}${mark}`);
     node.title = `${view.name} ${shown(score)}${mark}`;
     if (score === null) {

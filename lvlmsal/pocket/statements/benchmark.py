@@ -23,25 +23,31 @@ class Statements(Chair):
         root/world.json     root/annotations/{instances,captions}.json     root/images
 
     What is asked and how objects are found is that of the benchmark ``chair``, with the same
-    options. The colors of the objects are drawn again from the seed that ``world.json`` notes.
+    options. Scenes are drawn again from the seed that ``world.json`` notes, for the colors of their
+    objects and for what they suggest.
     """
 
     summary: ClassVar[str] = "Descriptions of a scene world: CHAIR, and wrong introductions."
     paper: ClassVar[str] = ""
     url: ClassVar[str] = ""
     examples: ClassVar[tuple[tuple[str, Any], ...]] = (
-        ("", {"objects": ["star"], "colors": {"star": "red"}}),
-        ("", {"objects": ["car", "person"], "colors": {"car": "red"}}),
+        ("", {"objects": ["star"], "colors": {"star": "red"}, "suggested": ["moon"], "absent": 15}),
+        ("", {"objects": ["car"], "colors": {"car": "red"}, "suggested": ["bus"], "absent": 66}),
     )
 
     def read(self, problems: list[str]) -> list[Sample]:
-        """One sample per annotated image, with the colors of its objects."""
-        _, scene_of = read_world(Path(self.root))
+        """One sample per annotated image, with colors, and what the scene suggests."""
+        world, scene_of = read_world(Path(self.root))
         samples = []
         for sample in super().read(problems):
             scene = scene_of(int(sample.id))
             colors = {thing.name: thing.color for thing in scene.things if thing.color}
-            target = {"objects": sample.target, "colors": dict(sorted(colors.items()))}
+            target = {
+                "objects": sample.target,
+                "colors": dict(sorted(colors.items())),
+                "suggested": sorted(world.suggested(scene).intersection(scene.absent)),
+                "absent": len(scene.absent),
+            }
             samples.append(replace(sample, target=target))
         return samples
 

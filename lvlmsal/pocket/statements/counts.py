@@ -22,9 +22,13 @@ COUNT_NAMES: Final = (
     "repeated",
     "miscolored",
     "two_colors",
+    "suggested",
+    "suggestible",
+    "absent_classes",
 )
 """What is counted of one description: CHAIR's counts, introductions, those that are wrong by the
-first reason that holds, and whether two colors stand in a row."""
+first reason that holds, whether two colors stand in a row, the absent introductions that the scene
+suggests; and of the scene the absent classes that it suggests, and all absent ones."""
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 _DETERMINERS: Final = frozenset(
@@ -95,24 +99,27 @@ def statement_counts(
 
     Args:
         texts: One for each scene.
-        truths: ``objects``, the names of what is there, and ``colors``, by name the color of what
-            has one.
+        truths: ``objects``, the names of what is there, ``colors``, by name the color of what has
+            one, ``suggested``, the absent classes that the scene suggests, and ``absent``, how many
+            classes are absent.
         vocabulary: Finds the objects.
         colors: Words for colors.
 
     Returns:
-        float64 tensor of shape (texts, 14); the columns are those of `COUNT_NAMES`.
+        float64 tensor of shape (texts, 17); the columns are those of `COUNT_NAMES`.
     """
     spoken = {color for color in colors if color not in vocabulary.synonyms}
     rows = []
     for text, truth in zip(texts, truths, strict=True):
         seen: set[str] = set()
         wrong = dict.fromkeys(("absent", "repeated", "miscolored"), 0)
+        suggested = 0
         found = introductions(text, vocabulary, spoken)
         for one in found:
             known = truth["colors"].get(one.name, "")
             if one.name not in truth["objects"]:
                 wrong["absent"] += 1
+                suggested += one.name in truth["suggested"]
             elif one.name in seen:
                 wrong["repeated"] += 1
             elif one.color and known and one.color != known:
@@ -120,7 +127,8 @@ def statement_counts(
             seen.add(one.name)
         words = [word.lower() for word in _WORD.findall(text)]
         in_a_row = any(a in spoken and b in spoken for a, b in pairwise(words))
-        rows.append((len(found), *wrong.values(), in_a_row))
+        of_scene = len(truth["suggested"]), truth["absent"]
+        rows.append((len(found), *wrong.values(), in_a_row, suggested, *of_scene))
     own = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(COUNT_NAMES) - len(OF_CHAIR))
     objects = [truth["objects"] for truth in truths]
     return torch.cat([chair_counts(texts, objects, vocabulary), own], dim=1)
@@ -130,15 +138,19 @@ def statement_figures(counts: Tensor) -> dict[str, Tensor]:
     """The figures from summed counts.
 
     Args:
-        counts: Tensor of shape (..., 14) with sums of rows of `statement_counts`.
+        counts: Tensor of shape (..., 17) with sums of rows of `statement_counts`.
 
     Returns:
         Those of `chair_figures`; and the fractions ``wrong_statements`` (W: introductions that are
         wrong for any reason), ``absent_introductions`` and ``repeated_introductions`` of all
-        introductions, ``wrong_colors`` of those that are not wrong otherwise, and ``two_colors``,
-        the share of descriptions in which two colors stand in a row.
+        introductions, ``wrong_colors`` of those that are not wrong otherwise, ``two_colors``, the
+        share of descriptions in which two colors stand in a row; ``expected_absent`` and
+        ``unexpected_absent``, the introductions of what is absent and suggested by the scene, and
+        of what is absent and not, of all introductions; ``suggested``, the former of both, and
+        ``suggested_by_chance``, what this would be for one who names any absent class.
     """
-    made, absent, repeated, miscolored, two = counts[..., len(OF_CHAIR) :].unbind(-1)
+    own = counts[..., len(OF_CHAIR) :].unbind(-1)
+    made, absent, repeated, miscolored, two, expected, suggestible, classes = own
     return {
         **chair_figures(counts[..., : len(OF_CHAIR)]),
         "wrong_statements": (absent + repeated + miscolored) / made,
@@ -146,4 +158,8 @@ def statement_figures(counts: Tensor) -> dict[str, Tensor]:
         "repeated_introductions": repeated / made,
         "wrong_colors": miscolored / (made - absent - repeated),
         "two_colors": two / counts[..., OF_CHAIR.index("captions")],
+        "expected_absent": expected / made,
+        "unexpected_absent": (absent - expected) / made,
+        "suggested": expected / absent,
+        "suggested_by_chance": suggestible / classes,
     }

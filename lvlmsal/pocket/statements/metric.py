@@ -23,8 +23,9 @@ class StatementsMetric(ChairMetric):
     """Introductions of objects that are absent, were introduced before, or have a wrong color.
 
     CHAIR falls where a method says right words again in place of wrong ones; W does not. Targets
-    are mappings with ``objects``, the names of what is there, and ``colors``, by name the color of
-    what has one. The figures are those of
+    are mappings with ``objects``, the names of what is there, ``colors``, by name the color of what
+    has one, ``suggested``, the absent classes that the scene suggests to one who knows the habits
+    of its world, and ``absent``, how many classes are absent. The figures are those of
     `lvlmsal.pocket.statements.counts.statement_figures`, as fractions.
 
     Args:
@@ -34,8 +35,8 @@ class StatementsMetric(ChairMetric):
     Example:
         >>> metric = StatementsMetric()
         >>> text = "A red dog. A dog is below it, next to two cats."
-        >>> found = metric.score([text], [{"objects": ["dog"], "colors": {"dog": "blue"}}])
-        >>> found["wrong_statements"].item()
+        >>> truth = {"objects": ["dog"], "colors": {"dog": "blue"}, "suggested": [], "absent": 79}
+        >>> metric.score([text], [truth])["wrong_statements"].item()
         1.0
     """
 
@@ -50,6 +51,10 @@ class StatementsMetric(ChairMetric):
         "repeated_introductions": False,
         "wrong_colors": False,
         "two_colors": False,
+        "expected_absent": False,
+        "unexpected_absent": False,
+        "suggested": None,
+        "suggested_by_chance": None,
     }
     columns: ClassVar[tuple[Column, ...]] = (
         Column("chair_s", "CHAIR_S"),
@@ -59,6 +64,8 @@ class StatementsMetric(ChairMetric):
         Column("repeated_introductions", "repeated"),
         Column("wrong_colors", "wrong color"),
         Column("two_colors", "two colors"),
+        Column("expected_absent", "expected"),
+        Column("unexpected_absent", "unexpected"),
         Column("length", "length", percent=False),
     )
     rates: ClassVar[dict[str, tuple[str, str]]] = {

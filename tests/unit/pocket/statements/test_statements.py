@@ -11,6 +11,7 @@ import pytest
 from lvlmsal.detection.vocabulary import judged_vocabulary
 from lvlmsal.errors import DataError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
+from lvlmsal.pocket.scenes.scene import KITS
 from lvlmsal.pocket.statements.benchmark import Statements
 from lvlmsal.pocket.statements.counts import COUNT_NAMES, introductions, statement_counts
 from lvlmsal.pocket.statements.metric import StatementsMetric
@@ -43,7 +44,12 @@ def test_each_introduction_is_wrong_by_one_reason_at_most() -> None:
         " A blue cross is below it. Below the cross there is a yellow cross."  # absent, twice
         " There is a red moon at the top. There is a blue moon."  # repeated, twice
     )
-    truth = {"objects": ["moon", "ring"], "colors": {"moon": "red", "ring": "orange"}}
+    truth = {
+        "objects": ["moon", "ring"],
+        "colors": {"moon": "red", "ring": "orange"},
+        "suggested": ["cross", "heart"],
+        "absent": 14,
+    }
     found = own_counts(text, truth, WORDS)
     assert found["introductions"] == 6
     assert (found["absent"], found["repeated"], found["miscolored"]) == (2, 2, 1)
@@ -56,6 +62,10 @@ def test_each_introduction_is_wrong_by_one_reason_at_most() -> None:
     assert figures["absent_introductions"] == pytest.approx(2 / 6)
     assert figures["repeated_introductions"] == pytest.approx(2 / 6)
     assert figures["wrong_colors"] == pytest.approx(1 / 2)
+    assert figures["expected_absent"] == pytest.approx(2 / 6)
+    assert figures["unexpected_absent"] == 0
+    assert figures["suggested"] == 1
+    assert figures["suggested_by_chance"] == pytest.approx(2 / 14)
 
 
 def test_stickers_come_in_pairs_and_some_have_no_color() -> None:
@@ -66,10 +76,13 @@ def test_stickers_come_in_pairs_and_some_have_no_color() -> None:
     truth = {
         "objects": ["scissors", "dog", "car", "teddy bear"],
         "colors": {"scissors": "red", "car": "red"},
+        "suggested": ["bowl"],
+        "absent": 63,
     }
     found = own_counts(text, truth, Vocabulary.coco())
     # of a dog no color is known; in the world of stickers an orange is a fruit
     assert (found["introductions"], found["absent"], found["repeated"]) == (5, 1, 0)
+    assert found["suggested"] == 0  # a kitchen suggests no orange here
     assert (found["miscolored"], found["two_colors"]) == (1, 1)
 
 
@@ -87,7 +100,8 @@ def test_the_worlds_own_captions_hold_no_wrong_statement(kind: str, shifted: boo
         objects = set(scene.present)
         if kind == "shapes":  # here every form is an object of its own
             objects |= {form for name in scene.present for form in world.other_words(name)}
-        found = own_counts(text, {"objects": objects, "colors": colors}, words)
+        truth = {"objects": objects, "colors": colors, "suggested": [], "absent": 1}
+        found = own_counts(text, truth, words)
         assert found["introductions"] == len(scene.present), text
         wrong = found["absent"], found["repeated"], found["miscolored"], found["two_colors"]
         assert wrong == (0, 0, 0, 0), text
@@ -107,6 +121,11 @@ def test_a_world_is_described_and_scored(tmp_path: Path) -> None:
     assert len(samples) == 6
     assert figures["wrong_statements"] == 0
     assert figures["recall"] == 1
+    for sample in samples:  # a kit of shapes keeps company
+        there = [kit for kit in KITS if set(kit) & set(sample.target["objects"])]
+        wanted = {shape for kit in there for shape in kit} - set(sample.target["objects"])
+        assert sample.target["suggested"] == sorted(wanted)
+        assert sample.target["absent"] == 16 - len(sample.target["objects"])
     plain = BENCHMARKS.build("chair", root=str(root)).samples()
     assert [sample.prompt for sample in plain] == [sample.prompt for sample in samples]
     assert [sample.target for sample in plain] == [sample.target["objects"] for sample in samples]
