@@ -141,6 +141,8 @@ def scalings_at(path: str | os.PathLike[str], adapter: ModelAdapter) -> Scalings
         UnsupportedError: what is there was made from other models.
     """
     place = Path(path)
+    if not place.exists():
+        raise DataError("is not there: type  lvlmsal fit  to make scalings", path=place)
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
     if not files:
         raise DataError("holds no file of scalings, as  lvlmsal fit  writes them", path=place)

@@ -143,8 +143,9 @@ class Guided(OneSequence):
         streamer: BaseStreamer | None = None,
     ) -> dict[str, Any]:
         """This object as ``custom_generate``, or the arguments of its twin if nothing is judged."""
-        plain = super() if self.mitigates else self.twin()
-        return plain.generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer)
+        if self.mitigates:
+            return super().generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer)
+        return self.twin().generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer)
 
     def decode(
         self, model: PreTrainedModel, call: GenerateCall

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
 from lvlmsal.benchmarks.base import Benchmark, Sample
-from lvlmsal.errors import ConfigError, LvlmsalError, UnsupportedError
+from lvlmsal.errors import ConfigError, DataError, LvlmsalError, UnsupportedError
 from lvlmsal.escaping import visible
 from lvlmsal.evaluation.config.checkpoints import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
@@ -174,10 +174,10 @@ class _Rehearsal:
         return DryRun(tuple(dict.fromkeys(tried)), self.models, self.data, tuple(self.notes))
 
     def _try(self, lvlm: Lvlm, cells: Sequence[Cell], plan: Plan) -> list[Tried]:
-        """Try one method; the tiny model need not have what a method finds in the real one."""
+        """Try one method; a tiny model may lack what the method finds in or for the real one."""
         try:
             return _try(lvlm, cells, plan)
-        except UnsupportedError as error:
+        except (DataError, UnsupportedError) as error:
             easier = [eased(cell) for cell in cells]
             if easier == list(cells):
                 raise
@@ -280,6 +280,7 @@ def _try(lvlm: Lvlm, cells: Sequence[Cell], plan: Plan) -> list[Tried]:
     The figures mean nothing and go no further.
     """
     first, config = cells[0], plan.config
+    first.decoder.bind(lvlm.adapter)
     share = config.share_images and can_share(first.decoder, first.interventions)
     batches = list(make_batches(cells, frozenset(), size=config.batch_size, share=share))
     module = AnswerModule(lvlm, batches, config.batch_size)

@@ -194,6 +194,8 @@ class _Run:
                 lvlm = load_model(entry, ready)
                 if notes is not None:
                     notes.add_model(model.name, describe_model(lvlm, model.source))
+                for part in unfinished:  # what they lack is told before hours of answers
+                    part[0].decoder.bind(lvlm.adapter)
                 for part in unfinished:
                     with progress.part(self._title(part[0])):
                         self._predict(lvlm, part, known, progress)

@@ -201,7 +201,7 @@ def test_wrong_names_and_options(adapter: ModelAdapter) -> None:
         make_judge({"name": "default", "layers": [1]}, adapter)
     with pytest.raises(ConfigError, match="half must be at least 1"):
         make_judge({"name": "position", "half": 0}, adapter)
-    with pytest.raises(ConfigError, match="path of a file, got 3"):
+    with pytest.raises(ConfigError, match="path of a file or folder, got 3"):
         make_judge({"name": "entropy", "scaling": 3}, adapter)
     detector = Entropy()
     assert make_judge(detector, adapter).detector is detector

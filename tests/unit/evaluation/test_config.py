@@ -257,8 +257,10 @@ def test_a_value_that_is_left_open_is_asked_for_once() -> None:
 
 
 # those that span a sweep have a test next to the sweeps
-# and those of the paper's tables, which need more data than the world has, in test_paper_configs.py
-RUNS = [n for n in packaged_configs() if n not in SWEEPS and not n.startswith("paper/")]
+# and those that need more data than the world has, in test_{paper,guided}_configs.py
+RUNS = [
+    n for n in packaged_configs() if n not in SWEEPS and not n.startswith(("paper/", "guided-coco"))
+]
 
 
 @pytest.mark.parametrize("name", RUNS)
