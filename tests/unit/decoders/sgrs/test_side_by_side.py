@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lvlmsal.attention import intervene
 from lvlmsal.attention.recording_stream import RecordingStream
-from lvlmsal.decoders.sgrs.decoder import SGRS, SGRSOutput
+from lvlmsal.decoders.one_sequence import RecordedOutput
+from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.vaf import VAF
 from lvlmsal.testing.tiny import TINY, VOCABULARY, collate, tiny_model, tiny_samples
@@ -29,7 +30,7 @@ def both(
     edit: LocoRE | VAF | None = None,
     seed: int = 0,
     ends: int = 1000,
-) -> tuple[SGRSOutput, SGRSOutput]:
+) -> tuple[RecordedOutput, RecordedOutput]:
     """One by one, and as it is."""
     model = tiny_model(family, layers=3, dtype=F64)
     batch = collate(tiny_samples(family, images, dtype=F64))
