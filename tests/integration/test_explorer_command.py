@@ -159,6 +159,24 @@ def test_the_row_of_a_page_is_an_option(
         assert message in capfd.readouterr().err
 
 
+def test_words_of_a_run_get_the_risks_of_a_detector(
+    show: Open, pocket_run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    words = ["--limit", "2", "--detector", "log-probability", "-o", str(path)]
+    assert main(["explore", str(pocket_run), *words]) == 0
+    page = show(path)
+    page.keyboard.press("r")
+    colored = "all => all.filter(word => word.style.getPropertyValue('--fill')).length"
+    # the same words are judged that CHAIR finds, by the file of words of this world
+    named = page.locator(".token[data-mark=present], .token[data-mark=absent]").count()
+    assert page.locator(".token").evaluate_all(colored) == named > 0
+    page.locator(".token[data-mark=present]").first.click()
+    told = page.inner_text(".reasons p").split()
+    assert 0 <= float(told[1]) < 1
+    assert told[3] == "log-probability,"
+
+
 def test_reports_and_mistakes(
     show: Open, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +197,7 @@ def test_reports_and_mistakes(
         ([first, "-o", tmp_path / "page.htm"], "ends in .html"),
         ([first, "-o", tmp_path / "no/page.html"], "there is no folder"),
         ([first, "--method", "greedy", "-o", page_file], "choose from run folders"),
+        ([first, "--detector", "entropie", "-o", page_file], "Did you mean 'entropy'"),
     ):
         assert main(["explore", *map(str, words)]) == 2
         assert message in capfd.readouterr().err
