@@ -15,7 +15,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.evaluation.run.answering import AnswerModule
 from lvlmsal.evaluation.run.loading import OpenedBatches, Task, make_batches
+from lvlmsal.interventions.base import Intervention
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.interventions.m3id import M3ID
+from lvlmsal.interventions.pai import PAI
+from lvlmsal.interventions.vcd import VCD
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.pocket.scenes.world import write_world
@@ -62,7 +67,16 @@ PLANS = {"pocket-llava": Plan(20, 360, 5), "200M": Plan(1, 6, 3)}
 SMALL_PLANS = {"small": Plan(1, 6, 1)}
 
 
-def cells(world: Path, images: int) -> list[Cell]:
+EDITS = {
+    "LocoRE": LocoRE(rows="predicting"),
+    "PAI": PAI(),
+    "M3ID": M3ID(),
+    "VCD": VCD(),
+}
+"""Methods that change no row of the prompt but those that predict, by how they are printed."""
+
+
+def cells(world: Path, images: int, *edits: Intervention) -> list[Cell]:
     """The three splits of the world's POPE."""
     model = ModelConfig("measured", "measured")
     return [
@@ -70,7 +84,7 @@ def cells(world: Path, images: int) -> list[Cell]:
             model,
             "greedy",
             Greedy(),
-            (),
+            edits,
             f"pope/{split}",
             BENCHMARKS.build(
                 "pope", root=str(world), split=split, max_new_tokens=TOKENS, limit=images
@@ -113,7 +127,7 @@ def tasks_of(asked: Sequence[Cell]) -> list[Task]:
 
 
 def measure(
-    lvlm: Lvlm, asked: list[Cell], plan: Plan, seconds: float
+    lvlm: Lvlm, asked: list[Cell], plan: Plan, seconds: float, *, every_way: bool = True
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Questions a second of each way, turn by turn, and how many answers differ from the first."""
     few = tasks_of(asked)
@@ -124,12 +138,17 @@ def measure(
         found = {}
         for task in few[:count]:
             pictures = [open_image(path) for path in task.sample.images]
-            answer = lvlm.generate(pictures, task.sample.prompt, max_new_tokens=TOKENS)
+            answer = lvlm.generate(
+                pictures,
+                task.sample.prompt,
+                interventions=task.cell.interventions,
+                max_new_tokens=TOKENS,
+            )
             found[task.key] = answer.text
         return found
 
     ways: dict[str, Callable[[], Answered]] = {PLAIN: one_by_one}
-    if version():
+    if every_way and version():
         loop = lmms_loop(lvlm, TOKENS)
         ways[LMMS] = lambda: dict(
             zip(
@@ -138,10 +157,11 @@ def measure(
                 strict=True,
             )
         )
-    ways[f"batches of {BATCH}"] = lambda: library(lvlm, BATCH, share=False)(
-        asked if plan.plain >= len(tasks_of(asked)) else asked[:1]
-    )
-    for size in (BATCH, 18):
+    if every_way:
+        ways[f"batches of {BATCH}"] = lambda: library(lvlm, BATCH, share=False)(
+            asked if plan.plain >= len(tasks_of(asked)) else asked[:1]
+        )
+    for size in (BATCH, 18) if every_way else (18,):
         ways[f"{SHARED}, {size} at once"] = lambda size=size: library(lvlm, size, share=True)(asked)
     rates: dict[str, list[float]] = {name: [] for name in ways}
     differ = dict.fromkeys(ways, 0)
@@ -163,6 +183,29 @@ def measure(
     return rates, differ
 
 
+def shared_under_edits(name: str, lvlm: Lvlm, world: Path, plan: Plan, result: Result) -> Sheet:
+    """One turn of each method in :data:`EDITS`, against its own plain loop."""
+    rows, way = [], f"{SHARED}, 18 at once"
+    for title, edit in EDITS.items():
+        asked = cells(world, plan.images, edit)
+        rates, differ = measure(lvlm, asked, replace(plan, rounds=1), 0.0, every_way=False)
+        ratio = Spread.of([rates[way][0] / rates[PLAIN][0]])
+        rows.append(
+            [
+                title,
+                f"{rates[PLAIN][0]:.2f}",
+                f"{rates[way][0]:.2f}",
+                ratio.text(2),
+                str(differ[way]),
+            ]
+        )
+        if name == "200M":
+            claim = f"shared images, 18 questions, {title}, to one by one (200M)"
+            result.claims.append(Claim(claim, 5.0, ratio, True, 2))
+    head = ["", "one by one, questions/s", "shared", "ratio", "answers that differ"]
+    return Sheet(f"{name}: shared images under methods", head, rows, "One turn each.")
+
+
 def main() -> None:
     """Measure and report."""
     began, options = time.perf_counter(), arguments(__doc__)
@@ -178,8 +221,8 @@ def main() -> None:
         "Questions a second",
         "POPE of the scene world, 18 questions an image over its three splits, two tokens an "
         f"answer. {beside} Ratios are to the turn of the plain loop next to it. Ways without "
-        "sharing answer a part of the questions where the model is slow; their rate does not hang "
-        "on how many.",
+        "sharing answer a part of the questions where the model is slow; their rate does not "
+        "depend on how many.",
     )
     plans = SMALL_PLANS if options.small else PLANS
     with tempfile.TemporaryDirectory() as folder:
@@ -214,6 +257,8 @@ def main() -> None:
                     f"{len(rates[PLAIN])} turns.",
                 )
             )
+            if name in ("200M", "small"):
+                result.sheets.append(shared_under_edits(name, lvlm, Path(world), plan, result))
             if name == "200M":
                 best = Spread.of(ratios[f"{SHARED}, 18 at once"])
                 result.claims.append(

@@ -14,8 +14,11 @@ from transformers import PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
 import lvlmsal
+from lvlmsal.adapters import adapter_for
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.sgrs.decoder import SGRS
+from lvlmsal.model.generation import growing_cache
+from lvlmsal.versions import CACHE
 from support.prefix import Prefills
 
 STOCK = "generate"
@@ -30,11 +33,13 @@ class Method:
         name: as it is printed.
         interventions: edits under which it decodes.
         decoder: greedy ``generate`` where there is none.
+        growing: whether it decodes on the cache that this library's own ``generate`` brings.
     """
 
     name: str
     interventions: Sequence[Any] = ()
     decoder: Decoder | None = None
+    growing: bool = False
 
 
 @dataclass
@@ -104,6 +109,8 @@ def decode(
     if method.decoder is not None:
         # transformers drops its own `streamer` for custom loops; SGRS has one of its own
         options = {"custom_generate": method.decoder, "token_streamer": clock}
+    if method.growing:
+        options[CACHE] = growing_cache(adapter_for(model))
     with lvlmsal.intervene(model, *method.interventions) if method.interventions else nullcontext():
         output = model.generate(
             **inputs,
