@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -12,7 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from lvlmsal.adapters.encoding import Encoding
 from lvlmsal.adapters.parts import ModelParts
 from lvlmsal.adapters.pixels import PixelInputs
-from lvlmsal.adapters.runs import Interval
+from lvlmsal.adapters.runs import Interval, cut_frames
 from lvlmsal.adapters.spans import TokenSpans, find_spans
 from lvlmsal.adapters.unwrapping import check_generate
 from lvlmsal.errors import UnsupportedError
@@ -100,7 +102,33 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
             output_start=output_start,
             split=self.tokens_per_image,
             within=self.within_image,
+            video=getattr(self.model.config, "video_token_id", None),
+            within_video=self.within_video,
         )
+
+    def spans_by_frame(self, inputs: Mapping[str, Tensor]) -> list[TokenSpans]:
+        """The spans of a batch, in which each frame of a video has runs of its own.
+
+        Args:
+            inputs: As from :meth:`encode`.
+        """
+        spans = self.spans(inputs["input_ids"], inputs.get("attention_mask"))
+        if not self.takes_videos:
+            return spans
+        panels = iter(self.panels(inputs, spans))
+        found = []
+        for ids, sample in zip(inputs["input_ids"], spans, strict=True):
+            counts = list(islice(panels, len(sample.images)))
+            frames = {owner: counts[owner] for owner in self.videos_among(ids, sample)}
+            found.append(replace(sample, runs=cut_frames(sample.runs, frames)))
+        return found
+
+    def within_video(self, gap: Sequence[int], closing: Collection[int]) -> bool:
+        """Whether visual tokens of videos on both sides of some others are of one video.
+
+        As :meth:`within_image`, for families that write text between the frames of a video.
+        """
+        return False
 
     def within_image(self, gap: Sequence[int], closing: Collection[int]) -> bool:
         """Whether visual tokens on both sides of some others are of one and the same image.
@@ -144,7 +172,7 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
         """
 
     def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
-        """How many tiles or frames are stacked in the grid of each image of a batch."""
+        """How many tiles of each image, or frames of each video, there are in a batch."""
         return [1 for sample in spans for _ in sample.images]
 
     def patch_boxes(

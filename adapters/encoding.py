@@ -1,43 +1,41 @@
-"""From questions and images to the inputs of a model, and from its tokens back to text."""
+"""From questions and images to the inputs of a model."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedModel, ProcessorMixin
 
-from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, open_image, seen_part
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, seen_part
 from lvlmsal.adapters.messages import Prompt, texts_of
-from lvlmsal.adapters.processors import own_processor
 from lvlmsal.adapters.prompts import (
     append_tokens,
     begins,
-    check_placeholders,
     check_text,
-    render,
-    token_texts,
 )
+from lvlmsal.adapters.videos import (
+    Clip,
+    Opened,
+    VisualLike,
+    clips_among,
+    images_among,
+    open_visual,
+)
+from lvlmsal.adapters.writing import Writing
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError, is_out_of_memory
 
 
-class Encoding:
+class Encoding(Writing):
     """How a family writes prompts and images, through its processor."""
-
-    model: PreTrainedModel
-    processor: Any
-
-    image_only_processor: ClassVar[type[ProcessorMixin] | None] = None
-    """What stands in where the processor of transformers cannot be built for its video part."""
 
     max_image_pixels: int = MAX_IMAGE_PIXELS  # images of more pixels are refused
 
     def encode(
         self,
-        images: Sequence[Sequence[ImageLike]],
+        images: Sequence[Sequence[VisualLike]],
         prompts: Sequence[Prompt],
         *,
         template: bool = True,
@@ -45,7 +43,7 @@ class Encoding:
         """Turn images and questions into the inputs of `model.generate`, padded at the left.
 
         Args:
-            images: The images of each sample.
+            images: The images and videos of each sample.
             prompts: The question of each sample, or messages. The chat template puts the images in
                 front of it; a prompt that holds the placeholder keeps it where it is.
             template: False takes each prompt as it is, placeholders and turn marks included.
@@ -57,44 +55,10 @@ class Encoding:
             DataError: An image cannot be read, a question cannot be tokenized, the numbers of
                 images and placeholders differ, or the processor refuses a sample.
             LvlmsalError: A batch is empty, or lists are of different length.
-            UnsupportedError: The processor lacks a chat template or a padding token.
+            UnsupportedError: The processor lacks a chat template or a padding token, or there are
+                videos and the family or the processor takes none.
         """
         return self.place(build_inputs(self, images, prompts, template=template))
-
-    @property
-    def image_mark(self) -> str:
-        """What stands for an image in the text that the processor is given."""
-        mark = getattr(self.require_processor(), "image_token", None)
-        if mark is None:
-            raise UnsupportedError(
-                f"{type(self.processor).__name__} has no `image_token`, so it is not known what "
-                "stands for an image in a prompt: override `image_mark` in the adapter"
-            )
-        return str(mark)
-
-    def render(self, prompt: Prompt, count: int, *, system: str | None = None) -> str:
-        """Write one question, or a conversation, as the text that the processor is given.
-
-        Args:
-            prompt: The question, or messages. One that holds the mark of an image or parts of type
-                `image` keeps them where they are; in others the images stand in front.
-            count: Number of images.
-            system: A system message to begin with; None: whatever is written without one.
-
-        Returns:
-            The text up to where the answer begins, with :attr:`image_mark` for each image.
-
-        Raises:
-            LvlmsalError: As `lvlmsal.adapters.prompts.render`, which puts it into the chat
-                template, does.
-        """
-        processor = self.require_processor()
-        return render(processor, prompt, count, system=system, mark=self.image_mark)
-
-    def check_marks(self, text: str, count: int, *, sample: int) -> None:
-        """Raise DataError where a rendered prompt has not one mark for each of its images."""
-        video = getattr(self.require_processor(), "video_token", None)
-        check_placeholders(text, count, mark=self.image_mark, video=video, sample=sample)
 
     def arrange(self, images: Sequence[Sequence[Image.Image]]) -> Any:
         """The images of a batch as the processor takes them: by default all in one list.
@@ -105,21 +69,30 @@ class Encoding:
         return [picture for pictures in images for picture in pictures] or None
 
     def process(
-        self, texts: Sequence[str], images: Sequence[Sequence[Image.Image]]
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Image.Image]],
+        videos: Sequence[Sequence[Clip]] = (),
     ) -> Mapping[str, Any]:
         """Run the processor on rendered prompts and their images, padded at the left.
 
         Args:
             texts: Of each sample, as :meth:`render` writes them.
             images: Of each sample.
+            videos: Of each sample; left out where no sample has any. Their frames are chosen
+                already.
 
         Returns:
             Tensors by name; other values are dropped.
+
+        Raises:
+            DataError: The model is told the time of frames, and it is not known.
         """
         processor = self.require_processor()
         found: Mapping[str, Any] = processor(
             text=list(texts),
             images=self.arrange(images),
+            **self.video_arguments([clip for of_sample in videos for clip in of_sample]),
             padding=len(texts) > 1,
             padding_side="left",
             add_special_tokens=not begins(processor.tokenizer, texts[0]),
@@ -134,8 +107,11 @@ class Encoding:
     def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete inputs, drop what the model does not take, move them to its device and dtype."""
         device, dtype = self.model.device, self.model.dtype
+        exact = self.video_inputs  # such as times, which become positions
         return {
-            name: value.to(device, dtype if value.is_floating_point() else None)
+            name: value.to(
+                device, dtype if value.is_floating_point() and name not in exact else None
+            )
             for name, value in self.fitting(inputs).items()
         }
 
@@ -158,37 +134,10 @@ class Encoding:
         """
         return append_tokens(self.model, inputs, ids)
 
-    def decode(self, ids: Tensor | Sequence[int]) -> str:
-        """Text of generated ids, shape (n,), without special tokens."""
-        numbers = [int(token) for token in ids]
-        text: str = self.tokenizer.decode(
-            numbers, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    def token_texts(self, ids: Tensor | Sequence[int]) -> list[str]:
-        """Text of each id, special tokens included; joined, the text of them all.
-
-        A character whose bytes are spread over several tokens belongs to the last of them.
-        """
-        return token_texts(self.tokenizer, [int(token) for token in ids])
-
-    @property
-    def tokenizer(self) -> Any:
-        """The processor's tokenizer."""
-        processor = self.require_processor()
-        return getattr(processor, "tokenizer", processor)
-
-    def require_processor(self) -> Any:
-        """The processor, or that of the model's folder; raises UnsupportedError without either."""
-        if self.processor is None:
-            self.processor = own_processor(self.model, self.image_only_processor)
-        return self.processor
-
 
 def build_inputs(
     adapter: Encoding,
-    images: Sequence[Sequence[ImageLike]],
+    images: Sequence[Sequence[VisualLike]],
     prompts: Sequence[Prompt],
     *,
     template: bool = True,
@@ -197,7 +146,7 @@ def build_inputs(
 
     Args:
         adapter: With a processor for images and text.
-        images: The images of each sample.
+        images: The images and videos of each sample.
         prompts: The question of each sample, or messages.
         template: False takes the prompts, which are texts then, as they are.
 
@@ -220,9 +169,7 @@ def build_inputs(
     for number, (prompt, pictures) in enumerate(zip(prompts, images, strict=True)):
         for part in texts_of(prompt):
             check_text(part, f"the prompt of sample {number}")
-        text = adapter.render(prompt, len(pictures)) if template else _whole(prompt)
-        adapter.check_marks(text, len(pictures), sample=number)
-        texts.append(text)
+        texts.append(adapter.write(prompt, pictures, sample=number, template=template))
     tokenizer = processor.tokenizer
     if len(texts) > 1 and tokenizer.pad_token is None:
         raise UnsupportedError(
@@ -230,9 +177,9 @@ def build_inputs(
             "for a batch set one: processor.tokenizer.pad_token = processor.tokenizer.eos_token"
         )
     limit = adapter.max_image_pixels
-    opened = [[open_image(entry, max_pixels=limit) for entry in entries] for entries in images]
+    opened = [[open_visual(entry, max_pixels=limit) for entry in entries] for entries in images]
     try:
-        inputs = adapter.process(texts, opened)
+        inputs = _processed(adapter, texts, opened)
     # What a processor raises for an image or a text that it does not take is of any kind.
     except Exception as error:
         if isinstance(error, LvlmsalError) or is_out_of_memory(error):
@@ -241,14 +188,22 @@ def build_inputs(
     return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
 
 
+def _processed(
+    adapter: Encoding, texts: Sequence[str], visuals: Sequence[Sequence[Opened]]
+) -> Mapping[str, Any]:
+    images, videos = ([of(mine) for mine in visuals] for of in (images_among, clips_among))
+    # adapters from elsewhere may know nothing of videos
+    return adapter.process(texts, images, *([videos] if any(videos) else []))
+
+
 def _refusal(
-    adapter: Encoding, texts: Sequence[str], images: Sequence[Sequence[Any]], error: Exception
+    adapter: Encoding, texts: Sequence[str], images: Sequence[Sequence[Opened]], error: Exception
 ) -> DataError:
     """Name the sample that a processor refuses, by running it on each of them alone."""
     number, cause = -1, str(error) or type(error).__name__
     for candidate, (text, pictures) in enumerate(zip(texts, images, strict=True)):
         try:
-            adapter.process([text], [pictures])
+            _processed(adapter, [text], [pictures])
         # of any kind, as above
         except Exception as own:
             number, cause = candidate, str(own) or type(own).__name__
@@ -256,12 +211,6 @@ def _refusal(
     reason = f"{type(adapter.processor).__name__} refuses it: {cause}"
     if number < 0:
         return DataError(f"the batch of {len(texts)} samples: {reason}")
-    sizes = ", ".join(f"{picture.width} x {picture.height}" for picture in images[number])
+    sizes = ", ".join("{} x {}".format(*picture.size) for picture in images[number])
     what = f"with images of {sizes} pixels" if sizes else "without images"
     return DataError(f"sample {number} ({what}): {reason}")
-
-
-def _whole(prompt: Prompt) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    raise DataError("messages need the chat template: leave template=False out, or give a text")

@@ -17,6 +17,7 @@ class Glm4vAdapter(Qwen2VLAdapter):
     paper = "GLM-4.5V and GLM-4.1V-Thinking: Towards Versatile Multimodal Reasoning"
     url = "https://arxiv.org/abs/2507.01006"
     image_only_processor = ImageOnlyGlm4vProcessor
+    takes_videos = False
 
 
 @ADAPTERS.register("Glm46VForConditionalGeneration")

@@ -44,6 +44,21 @@ class LlavaNextAdapter(ModelAdapter):
         """None: two grids follow one another; see :meth:`patch_boxes`."""
         return [None for sample in spans for _ in sample.images]
 
+    def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
+        """The frames of videos, all of which have as many in a batch; 1 for an image."""
+        frames = inputs["pixel_values_videos"].shape[1] if "pixel_values_videos" in inputs else 1
+        return [
+            frames if image in self.videos_among(ids, sample) else 1
+            for ids, sample in zip(inputs["input_ids"], spans, strict=True)
+            for image in range(len(sample.images))
+        ]
+
+    @property
+    def frame_side(self) -> int:
+        """Side of the grid of visual tokens of a frame, whose patches are pooled 2 x 2."""
+        vision = self.model.config.vision_config
+        return int(vision.image_size // vision.patch_size) // 2
+
     def seen_part(self, picture: Image.Image) -> Image.Image:
         """All of it, whatever the processor's settings for a crop are."""
         return picture
@@ -57,7 +72,14 @@ class LlavaNextAdapter(ModelAdapter):
         side = vision.image_size // vision.patch_size
         whole = grid_boxes(side, side)
         boxes: list[Tensor | None] = []
+        videos = self.videos_among(inputs["input_ids"][row], sample)
         for image, (width, height) in enumerate(sizes[: len(sample.images)]):
+            if image in videos:
+                frame = grid_boxes(self.frame_side, self.frame_side)
+                count = len(sample.positions(image))
+                ends = frame.new_full((count % len(frame), 4), torch.nan)
+                boxes.append(torch.cat([*[frame] * (count // len(frame)), ends]))
+                continue
             if len(sample.positions(image)) == len(whole) + 1:  # it was not cut into tiles
                 boxes.append(torch.cat([whole, whole.new_full((1, 4), torch.nan)]))
                 continue
@@ -78,12 +100,13 @@ class LlavaNextAdapter(ModelAdapter):
 
 @ADAPTERS.register("LlavaNextVideoForConditionalGeneration")
 class LlavaNextVideoAdapter(LlavaNextAdapter):
-    """LLaVA-NeXT-Video: as LLaVA-NeXT for images."""
+    """LLaVA-NeXT-Video: as LLaVA-NeXT for images; frames of videos are pooled."""
 
     architectures = ("LlavaNextVideoForConditionalGeneration",)
     family = "LLaVA-NeXT-Video"
-    summary = "LLaVA-NeXT-Video: images as in LLaVA-NeXT"
+    summary = "LLaVA-NeXT-Video: images as in LLaVA-NeXT, a pooled square for each frame of a video"
     image_only_processor = ImageOnlyLlavaNextVideoProcessor
+    takes_videos = True
 
 
 @ADAPTERS.register("LlavaOnevisionForConditionalGeneration")
@@ -96,6 +119,7 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
     paper = "LLaVA-OneVision: Easy Visual Task Transfer"
     url = "https://arxiv.org/abs/2408.03326"
     image_only_processor = ImageOnlyLlavaOnevisionProcessor
+    takes_videos = True
 
     def arrange(self, images: Sequence[Sequence[Image.Image]]) -> Any:
         """Sample by sample: a lone image is cut into tiles, several are not."""
@@ -106,7 +130,14 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
     ) -> dict[str, list[int]]:
         """`batch_num_images` has an entry for each sample with images; see the base class."""
         counts = super().input_rows(inputs, spans)
-        return counts | {"batch_num_images": [min(1, len(sample.images)) for sample in spans]}
+        images, _ = self._of_kind(inputs, spans, "image")
+        return counts | {"batch_num_images": [min(1, count) for count in images]}
+
+    @property
+    def frame_side(self) -> int:
+        """Odd sides are rounded up; see the base class."""
+        vision = self.model.config.vision_config
+        return -(-int(vision.image_size // vision.patch_size) // 2)
 
     def _unpadded(self, side: int, size: tuple[int, int]) -> tuple[int, int]:
         """Grids that are too large are scaled down."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from lvlmsal.adapters.images import ImageLike
+from lvlmsal.adapters.videos import Clip, Video, VisualLike
 from lvlmsal.errors import DataError, UnknownName
 
 Messages = Sequence[Mapping[str, Any]]
 """Turns of a conversation, the last one the user's: ``{"role": "user", "content": ...}`` with a
-text or a list of parts ``{"type": "text", "text": ...}`` and ``{"type": "image"}``."""
+text or a list of parts ``{"type": "text", "text": ...}``, ``{"type": "image"}`` and
+``{"type": "video"}``."""
 
 Prompt = str | Messages
 """A question, or the conversation that it ends."""
 
 _ROLES = ("system", "user", "assistant")
-_PARTS = ("text", "image")
-# Where a part of type "image" may hold its image, as for the processors of transformers.
-_HOLDERS = ("image", "path", "url")
+_VISUALS = ("image", "video")
+# Where a part may hold its image or video, as for the processors of transformers.
+_HOLDERS = (*_VISUALS, "path", "url")
 
 
 def is_single(prompts: Prompt | Sequence[Prompt]) -> TypeGuard[Prompt]:
@@ -32,7 +33,9 @@ def is_single(prompts: Prompt | Sequence[Prompt]) -> TypeGuard[Prompt]:
     )
 
 
-def normal_messages(prompt: Prompt, *, mark: str = "", count: int = 0) -> list[dict[str, Any]]:
+def normal_messages(
+    prompt: Prompt, *, mark: str = "", count: int = 0, kinds: Sequence[str] = (), video: str = ""
+) -> list[dict[str, Any]]:
     """A prompt as messages whose content is a list of parts.
 
     Args:
@@ -40,6 +43,8 @@ def normal_messages(prompt: Prompt, *, mark: str = "", count: int = 0) -> list[d
         mark: The placeholder of an image. A prompt that holds it keeps it where it is.
         count: Images that stand in front of the first message of the user, unless the prompt says
             where they belong.
+        kinds: In place of a count, ``"image"`` or ``"video"`` for each that stands there.
+        video: The placeholder of a video, as `mark` is that of an image.
 
     Raises:
         DataError: Messages of another form; it says which, and what is expected.
@@ -59,9 +64,11 @@ def normal_messages(prompt: Prompt, *, mark: str = "", count: int = 0) -> list[d
             + (f"; it is one of the {messages[-1]['role']}" if messages else "")
         )
     parts = [part for message in messages for part in message["content"]]
-    if not any(p["type"] == "image" or (mark and mark in p["text"]) for p in parts):
+    marks = [each for each in (mark, video) if each]
+    if not any(p["type"] != "text" or any(each in p["text"] for each in marks) for p in parts):
         first = next(message for message in messages if message["role"] == "user")
-        first["content"] = [{"type": "image"}] * count + first["content"]
+        front = [{"type": kind} for kind in kinds or ["image"] * count]
+        first["content"] = front + first["content"]
     return messages
 
 
@@ -81,23 +88,32 @@ def question_of(prompt: Prompt) -> str:
     return "\n".join(part["text"] for part in last if part["type"] == "text")
 
 
-def images_within(prompt: Prompt) -> list[ImageLike]:
-    """The images that the parts of messages hold, in their order.
+def images_within(prompt: Prompt) -> list[VisualLike]:
+    """The images and videos that the parts of messages hold, in their order.
 
     Raises:
-        DataError: Some of the images are there and some are not.
+        DataError: Some of them are there and some are not.
     """
     if isinstance(prompt, str):
         return []
-    every = [part for m in prompt for part in _raw_parts(m) if part.get("type") == "image"]
-    held = [part[key] for part in every for key in _HOLDERS if part.get(key) is not None]
+    every = [part for m in prompt for part in _raw_parts(m) if part.get("type") in _VISUALS]
+    held = [
+        _as_video(part[key]) if part["type"] == "video" else part[key]
+        for part in every
+        for key in _HOLDERS
+        if part.get(key) is not None
+    ]
     if held and len(held) != len(every):
         raise DataError(
-            f"{len(every)} parts of the messages are images, and {len(held)} images are in them: "
-            "put every image into its part, {'type': 'image', 'image': ...}, or give all of them "
-            "as images"
+            f"{len(every)} parts of the messages are images or videos, and {len(held)} of them "
+            "hold one: put every image into its part, {'type': 'image', 'image': ...}, or give all "
+            "of them as images"
         )
     return held
+
+
+def _as_video(held: Any) -> Video | Clip:
+    return held if isinstance(held, Video | Clip) else Video(held)
 
 
 def without_images(prompt: Prompt) -> Prompt:
@@ -134,13 +150,14 @@ def _parts(message: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
 
 def _part(part: Mapping[str, Any], number: int) -> dict[str, Any]:
     kind = part.get("type")
-    if kind not in _PARTS:
+    if kind in _VISUALS:
+        return {"type": kind}
+    if kind != "text":
         raise DataError(
             f"message {number}: there is no part of type {kind!r}; expected "
-            "{'type': 'text', 'text': ...} or {'type': 'image', 'image': ...}"
+            "{'type': 'text', 'text': ...}, {'type': 'image', 'image': ...} or "
+            "{'type': 'video', 'video': ...}"
         )
-    if kind == "image":
-        return {"type": "image"}
     if not isinstance(part.get("text"), str):
         raise DataError(f"message {number}: a part of type 'text' must hold a text under 'text'")
     return {"type": "text", "text": part["text"]}

@@ -42,6 +42,7 @@ class PixelInputs:
     image_inputs: ClassVar[tuple[str, ...]] = ()
     """Other inputs with an entry for each image; with `pads_images`, for each sample."""
 
+    video_inputs: ClassVar[tuple[str, ...]]
     pads_images: ClassVar[bool] = False
     """Whether `pixel_values` has a row of images, shorter ones padded, for each sample."""
 
@@ -106,8 +107,10 @@ class PixelInputs:
                     counts = [count // each for count in tokens]
                 _check(kind, counts, total)
                 found[name] = counts
-        every = [1 if self.pads_images else len(sample.images) for sample in spans]
-        return found | {name: every for name in self.image_inputs if name in inputs}
+        counts = {kind: self._of_kind(inputs, spans, kind)[0] for kind in ("image", "video")}
+        every = [1] * len(spans) if self.pads_images else counts["image"]
+        found |= {name: every for name in self.image_inputs if name in inputs}
+        return found | {name: counts["video"] for name in self.video_inputs if name in inputs}
 
     def select_rows(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans], rows: Sequence[int]
@@ -147,19 +150,21 @@ class PixelInputs:
         wide = {*names, *self.image_inputs}
         return {name: v[:, :most] if name in wide else v for name, v in inputs.items()}
 
+    def videos_among(self, ids: Tensor, spans: TokenSpans) -> set[int]:
+        """Which images of a sample are videos, by their index; `ids` are its row of the batch."""
+        video = getattr(self.model.config, "video_token_id", None)
+        starts = enumerate(start for start, _ in spans.images)
+        return {owner for owner, start in starts if int(ids[spans.pad + start]) == video}
+
     def _of_kind(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans], kind: str
     ) -> tuple[list[int], list[int]]:
         """Images or videos of each sample, and the visual tokens of them all."""
-        video = getattr(self.model.config, "video_token_id", None)
         images: list[int] = []
         tokens: list[int] = []
         for ids, sample in zip(inputs["input_ids"], spans, strict=True):
-            mine = [
-                run
-                for run in sample.runs
-                if (int(ids[sample.pad + run.start]) == video) == (kind == "video")
-            ]
+            videos = self.videos_among(ids, sample)
+            mine = [run for run in sample.runs if (run.owner in videos) == (kind == "video")]
             images.append(len({run.owner for run in mine}))
             tokens.append(sum(run.end - run.start for run in mine))
         return images, tokens

@@ -142,8 +142,10 @@ def behind_mark(tokenizer: Any, mark: str, text: str) -> list[int]:
     return found
 
 
-def check_placeholders(text: str, count: int, *, mark: str, video: str | None, sample: int) -> None:
-    """Compare the number of placeholders in a prompt with the number of its images.
+def check_placeholders(
+    text: str, count: int, *, mark: str, video: str | None, sample: int, videos: int = 0
+) -> None:
+    """Compare the number of placeholders in a prompt with the number of its images and videos.
 
     Args:
         text: The rendered prompt.
@@ -151,26 +153,33 @@ def check_placeholders(text: str, count: int, *, mark: str, video: str | None, s
         mark: The placeholder of an image.
         video: That of a video, in families that have one.
         sample: Number of the sample in the batch, for the message.
+        videos: Number of videos.
 
     Raises:
-        DataError: They differ, or the prompt holds the placeholder of a video.
+        DataError: They differ.
     """
-    if video and video != mark and video in text:
-        raise DataError(
-            f"sample {sample} has the placeholder {video!r} of a video in its prompt, and no "
-            "videos are given: take it out of the question"
-        )
+    if video and video != mark:
+        if video in text and not videos:
+            raise DataError(
+                f"sample {sample} has the placeholder {video!r} of a video in its prompt, and no "
+                "videos are given: take it out of the question"
+            )
+        _check_count(text, videos, video, "video", sample)
+    _check_count(text, count, mark, "image", sample)
+
+
+def _check_count(text: str, count: int, mark: str, kind: str, sample: int) -> None:
     found = text.count(mark)
     if found == count:
         return
-    images = f"{count} image{'s' * (count != 1)}"
+    images = f"{count} {kind}{'s' * (count != 1)}"
     places = f"{found} placeholder{'s' * (found != 1)} {mark!r}"
     if found == 0:
-        advice = "the prompt must hold one for each image"
+        advice = f"the prompt must hold one for each {kind}"
     elif found < count:
-        advice = f"give {found} of the images, or write the placeholder once for each"
+        advice = f"give {found} of the {kind}s, or write the placeholder once for each"
     else:
-        advice = f"give {found} images, or take the placeholder out of the question"
+        advice = f"give {found} {kind}s, or take the placeholder out of the question"
     raise DataError(f"sample {sample} has {images} but {places} in its prompt: {advice}")
 
 

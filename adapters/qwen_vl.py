@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from lvlmsal.adapters.processors import (
     ImageOnlyQwen3VLProcessor,
     ImageOnlyQwen25OmniProcessor,
 )
+from lvlmsal.adapters.runs import Interval
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
@@ -31,6 +32,7 @@ class Qwen2VLAdapter(ModelAdapter):
     url = "https://arxiv.org/abs/2409.12191"
     image_only_processor: ClassVar[type[ProcessorMixin] | None] = ImageOnlyQwen2VLProcessor
     wraps_images = True
+    takes_videos = True
 
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Mark images (1) and videos (2), from which the model works out its rotary positions.
@@ -61,12 +63,11 @@ class Qwen2VLAdapter(ModelAdapter):
         images, videos = (
             iter(inputs.get(name, none).tolist()) for name in ("image_grid_thw", "video_grid_thw")
         )
-        video_id = self.model.config.video_token_id
         found: list[tuple[int, int, int]] = []
         for ids, sample in zip(inputs["input_ids"], spans, strict=True):
-            for start, _ in sample.images:
-                is_video = int(ids[sample.pad + start]) == video_id
-                size = next(videos if is_video else images, None)
+            of_video = self.videos_among(ids, sample)
+            for image in range(len(sample.images)):
+                size = next(videos if image in of_video else images, None)
                 if size is None:
                     raise UnsupportedError(
                         "the prompts hold more images or videos than there are sizes of in "
@@ -85,6 +86,8 @@ class Qwen25VLAdapter(Qwen2VLAdapter):
     summary = "Qwen2.5-VL: as Qwen2-VL, windowed vision tower"
     paper = "Qwen2.5-VL Technical Report"
     url = "https://arxiv.org/abs/2502.13923"
+    tells_time = True
+    video_inputs = ("second_per_grid_ts",)
 
 
 @ADAPTERS.register("Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration")
@@ -97,6 +100,25 @@ class Qwen3VLAdapter(Qwen2VLAdapter):
     paper = "Qwen3-VL Technical Report"
     url = "https://arxiv.org/abs/2511.21631"
     image_only_processor = ImageOnlyQwen3VLProcessor
+    tells_time = True
+
+    def within_video(self, gap: Sequence[int], closing: Collection[int]) -> bool:
+        """Each frame is wrapped, behind its time; around a video there is one more pair of marks.
+
+        See the base class.
+        """
+        return gap.count(self.model.config.vision_start_token_id) == 1
+
+    def marked(self, ids: Sequence[int], image: Interval) -> Interval:
+        """A video from the mark before the time of its first frame on; see the base class."""
+        start, end = super().marked(ids, image)
+        config = self.model.config
+        if ids[image[0]] != config.video_token_id:
+            return start, end
+        begin = max(
+            (at for at in range(start) if ids[at] == config.vision_start_token_id), default=0
+        )
+        return begin, end + 1
 
 
 @ADAPTERS.register("Qwen2_5OmniThinkerForConditionalGeneration")
@@ -108,4 +130,5 @@ class Qwen25OmniAdapter(Qwen2VLAdapter):
     summary = "Qwen2.5-Omni's thinker with images: as Qwen2.5-VL; it hears nothing here"
     paper = "Qwen2.5-Omni Technical Report"
     url = "https://arxiv.org/abs/2503.20215"
+    takes_videos = False
     image_only_processor = ImageOnlyQwen25OmniProcessor

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
@@ -56,6 +56,8 @@ def find_runs(
     split: int | None = None,
     closing: Collection[int] = (),
     within: Within | None = None,
+    video: int | None = None,
+    within_video: Within | None = None,
 ) -> tuple[Run, ...]:
     """The runs of visual tokens of one sample, each with its image.
 
@@ -65,13 +67,48 @@ def find_runs(
         split: tokens of one image, where all have the same number: longer runs are cut.
         closing: ids that stand behind the last image of a sample, see :func:`closing_ids`.
         within: whether two runs are of the same image; by default they never are.
+        video: the id that stands for visual tokens of videos, if they have one of their own.
+        within_video: whether two runs of it are of the same video; by default they never are.
     """
     found: list[Run] = []
     owner = -1
     for start, end in _intervals(ids, wanted, split):
         gap = ids[found[-1].end : start].tolist() if found else []
-        owner += not (gap and within is not None and within(gap, closing))
+        of_video = [int(ids[at]) == video for at in (found[-1].start if gap else start, start)]
+        same = within_video if all(of_video) else None if any(of_video) else within
+        owner += not (gap and same is not None and same(gap, closing))
         found.append(Run(start, end, owner))
+    return tuple(found)
+
+
+def cut_frames(runs: Sequence[Run], frames: Mapping[int, int]) -> tuple[Run, ...]:
+    """Runs with one for each frame of a video, all of whose frames have as many visual tokens.
+
+    Args:
+        runs: of a sample.
+        frames: how many frames each video has, by its owner index.
+
+    Returns:
+        Those of videos cut, each with its frame. What is left behind the last frame, such as a
+        token that ends a video, is a run of no frame.
+
+    >>> cut_frames([Run(3, 8, owner=0)], {0: 2})
+    (Run(start=3, end=5, owner=0, frame=0), Run(start=5, end=7, owner=0, frame=1),
+     Run(start=7, end=8, owner=0, frame=None))
+    """
+    found: list[Run] = []
+    for owner, mine in groupby(runs, key=lambda run: run.owner):
+        count = frames.get(owner)
+        if count is None:
+            found += mine
+            continue
+        places = [at for run in mine for at in range(run.start, run.end)]
+        each = max(1, len(places) // count)
+        for number in range(0, len(places), each):
+            part = places[number : number + each]
+            frame = number // each if number // each < count else None
+            edges = [0, *(i for i in range(1, len(part)) if part[i] != part[i - 1] + 1), len(part)]
+            found += (Run(part[a], part[b - 1] + 1, owner, frame) for a, b in pairwise(edges))
     return tuple(found)
 
 

@@ -100,6 +100,24 @@ class TokenSpans:
         """Positions of the visual tokens of one image or video, in order."""
         return [at for r in self.runs if r.owner == image for at in range(r.start, r.end)]
 
+    def frames(self, image: int) -> int:
+        """How many frames a video has, where its runs say so; 1 for an image."""
+        return len({r.frame for r in self.runs if r.owner == image and r.frame is not None}) or 1
+
+    @property
+    def pictures(self) -> list[list[int]]:
+        """Positions of the visual tokens of each picture: an image, or a frame of a video.
+
+        A video whose frames are not known is one picture.
+        """
+        framed = {run.owner for run in self.runs if run.frame is not None}
+        found: dict[tuple[int, int | None], list[int]] = {}
+        for run in self.runs:
+            if run.frame is not None or run.owner not in framed:
+                places = found.setdefault((run.owner, run.frame), [])
+                places += range(run.start, run.end)
+        return list(found.values())
+
     @property
     def prompt(self) -> Interval:
         """Text from the last image to the output; all of it where there is no image."""
@@ -164,6 +182,8 @@ def find_spans(
     output_start: int | None = None,
     split: int | None = None,
     within: Within | None = None,
+    video: int | None = None,
+    within_video: Within | None = None,
 ) -> list[TokenSpans]:
     """Read the spans of each sample off its token ids.
 
@@ -181,6 +201,8 @@ def find_spans(
         split: Tokens of one image, in families where all images take the same number: a run of k
             times as many is k images that touch. None: a run is one image.
         within: Whether two runs are of the same image; None: they never are.
+        video: The one of the ids that stands for visual tokens of videos.
+        within_video: Whether two runs of that are of the same video; None: they never are.
 
     Returns:
         One :class:`TokenSpans` for each row.
@@ -206,7 +228,7 @@ def find_spans(
     closing = closing_ids(prompt, wanted)
     result = []
     for row, pad in zip(prompt, pads, strict=True):
-        runs = find_runs(row[pad:], wanted, split, closing, within)
+        runs = find_runs(row[pad:], wanted, split, closing, within, video, within_video)
         images: dict[int, Interval] = {}
         for run in runs:
             images[run.owner] = (images.get(run.owner, (run.start, 0))[0], run.end)

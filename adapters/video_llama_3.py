@@ -23,6 +23,7 @@ class VideoLlama3Adapter(Qwen2VLAdapter):
     url = "https://arxiv.org/abs/2501.13106"
     image_only_processor = ImageOnlyVideoLlama3Processor
     wraps_images = False
+    takes_videos = False
     image_inputs = ("image_merge_sizes",)
 
     def image_grids(

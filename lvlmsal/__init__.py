@@ -18,6 +18,7 @@ from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lvlmsal.adapters.spans import TokenSpans, find_spans
+    from lvlmsal.adapters.videos import Video
     from lvlmsal.attention import intervene
     from lvlmsal.comparisons.comparing import compare
     from lvlmsal.decoders.sgrs.decoder import SGRS
@@ -61,6 +62,7 @@ __all__ = [
     "TokenSpans",
     "UnknownName",
     "UnsupportedError",
+    "Video",
     "compare",
     "convert",
     "evaluate",
@@ -91,6 +93,7 @@ _HOMES = {
     "LocoRE": ".interventions.locore",
     "Lvlm": ".model.lvlm",
     "TokenSpans": ".adapters.spans",
+    "Video": ".adapters.videos",
     "compare": ".comparisons.comparing",
     "convert": ".model.conversion",
     "evaluate": ".evaluation",

@@ -6,23 +6,20 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
-from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, ImageLike, is_image, open_image
+from lvlmsal.adapters.images import MAX_IMAGE_PIXELS, open_image
 from lvlmsal.adapters.messages import Prompt, images_within
+from lvlmsal.adapters.videos import Opened, VisualLike, is_visual, open_visual
 from lvlmsal.errors import DataError
 
-Images = ImageLike | Sequence[ImageLike] | None
-"""The image or images of one question; ``None`` for a question without any."""
+Images = VisualLike | Sequence[VisualLike] | None
+"""The image or images of one question, videos among them; ``None`` for one without any."""
 
 
-def opened(
-    images: Images, *, max_pixels: int = MAX_IMAGE_PIXELS, sample: str = ""
-) -> list[Image.Image]:
+def opened(images: Images, *, max_pixels: int = MAX_IMAGE_PIXELS, sample: str = "") -> list[Opened]:
     """The images of one question in RGB, as :func:`lvlmsal.adapters.open_image` reads them.
 
     Args:
-        images: One image or a list of them; None for none.
+        images: One image or video, or a list of them; None for none.
         max_pixels: Refuse images of more pixels.
         sample: What a message calls the question; empty where there is only one.
 
@@ -34,11 +31,11 @@ def opened(
     """
     if images is None:
         return []
-    entries: list[Any] = [images] if is_image(images) else _listed(images)
+    entries: list[Any] = [images] if is_visual(images) else _listed(images)
     pictures = []
     for number, entry in enumerate(entries):
         try:
-            pictures.append(open_image(entry, max_pixels=max_pixels))
+            pictures.append(open_visual(entry, max_pixels=max_pixels))
         except DataError as error:
             if error.path is not None:
                 raise
@@ -50,7 +47,7 @@ def opened(
 
 def opened_batch(
     entries: Sequence[Images], *, max_pixels: int, sample_ids: Sequence[str] = ()
-) -> tuple[list[list[Image.Image]], list[Images]]:
+) -> tuple[list[list[Opened]], list[Images]]:
     """The images of several questions, and what they can be read from once more.
 
     Args:
@@ -67,7 +64,7 @@ def opened_batch(
     """
     names = list(sample_ids) or [str(number) for number in range(len(entries))]
     # Once, for there may be a generator among them, or a map of paths.
-    given = [e if e is None or is_image(e) else _listed(e) for e in entries]
+    given = [e if e is None or is_visual(e) else _listed(e) for e in entries]
     pictures = [
         opened(entry, max_pixels=max_pixels, sample=name if len(entries) > 1 else "")
         for entry, name in zip(given, names, strict=True)
@@ -110,7 +107,7 @@ def one_entry_each(images: Any, prompts: Sequence[Prompt]) -> list[Any]:
     """
     if images is None:
         return [None] * len(prompts)
-    if is_image(images):
+    if is_visual(images):
         raise DataError(
             f"one image was given for a list of {len(prompts)} prompts: give a list with an entry "
             "for each prompt, or ask them all about the same image with lvlm.ask(image, prompts)"
@@ -129,5 +126,5 @@ def _listed(images: Any) -> list[Any]:
 
 
 def _is_paths(entry: Any) -> bool:
-    parts = [entry] if is_image(entry) else entry
+    parts = [entry] if is_visual(entry) else entry
     return parts is not None and all(isinstance(part, str | os.PathLike) for part in parts)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Unpack
 
-from PIL import Image
-
 from lvlmsal.adapters.messages import Prompt, question_of, without_images
 from lvlmsal.adapters.prompts import check_text
+from lvlmsal.adapters.videos import Opened, pictures_of
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.detection.answers import detect_answer
 from lvlmsal.detection.judge import DEFAULT, DetectorSpec
@@ -36,7 +35,7 @@ class _Asked(NamedTuple):
         ids: of the answer.
     """
 
-    pictures: list[Image.Image]
+    pictures: list[Opened]
     prompt: Prompt
     ids: list[int]
 
@@ -140,7 +139,7 @@ class Judging(LoadedModel):
             aggregate=aggregate,
             prompt=question_of(found.prompt),
             interventions=edits,
-            images=found.pictures,
+            images=pictures_of(found.pictures),
         )
 
     def _asked(
@@ -172,7 +171,7 @@ class Judging(LoadedModel):
     @abstractmethod
     def _own_answer(
         self,
-        pictures: list[Image.Image],
+        pictures: list[Opened],
         prompt: Prompt,
         interventions: Sequence[Intervention],
         max_new_tokens: int,

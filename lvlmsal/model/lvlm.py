@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Unpack, overload
 
-from PIL import Image
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters.messages import Prompt, is_single, without_images
+from lvlmsal.adapters.videos import Opened
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import UnsupportedError
@@ -69,8 +69,9 @@ class Lvlm(Judging):
 
         Args:
             images: an image or a list of them for one question: paths, Pillow images, arrays,
-                tensors, bytes or open files; for a batch, one such entry a question. None for
-                messages that hold their images, ``{"type": "image", "image": ...}``.
+                tensors, bytes or open files, and :class:`lvlmsal.Video` in the place of any of
+                them; for a batch, one such entry a question. None for messages that hold their
+                images, ``{"type": "image", "image": ...}``.
             prompts: the question, or a list of questions. The chat template is applied. In place of
                 a question messages of one or several turns, ``[{"role": "user", "content": ...}]``.
             decoder: a decoder, its name, or ``{"name": "sgrs", "alpha": 0.6}``.
@@ -203,7 +204,7 @@ class Lvlm(Judging):
 
     def _own_answer(
         self,
-        pictures: list[Image.Image],
+        pictures: list[Opened],
         prompt: Prompt,
         interventions: Sequence[Intervention],
         max_new_tokens: int,

@@ -8,7 +8,6 @@ from itertools import takewhile
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -16,6 +15,7 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt
 from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.prompts import behind_mark
+from lvlmsal.adapters.videos import Opened
 from lvlmsal.attention.aside import aside
 from lvlmsal.attention.hooks import first_layers
 from lvlmsal.attention.scopes import acting
@@ -59,7 +59,7 @@ class SharedPrefix:
     def of(
         cls,
         adapter: ModelAdapter,
-        images: Sequence[Image.Image],
+        images: Sequence[Opened],
         prompts: Sequence[Prompt],
     ) -> SharedPrefix | None:
         """Find what prompts about the same images share.
@@ -77,13 +77,12 @@ class SharedPrefix:
         """
         if not adapter.shares_prefix:
             return None
-        mark = adapter.image_mark
-        texts = [adapter.render(prompt, len(images)) for prompt in prompts]
+        written = enumerate(prompts)
+        texts = [adapter.write(prompt, images, sample=number) for number, prompt in written]
+        mark = _last_mark(adapter, texts[0])
         parts = [text.rpartition(mark) for text in texts] if mark and images else []
         if len({head for head, _, _ in parts}) != 1:
             return None
-        for number, text in enumerate(texts):
-            adapter.check_marks(text, len(images), sample=number)
         whole = adapter.encode([images], prompts[:1])
         ids = whole["input_ids"][0].tolist()
         # Tokenised behind the placeholder: a tokenizer reads what follows a special token by
@@ -200,6 +199,12 @@ class SharedPrefix:
         layers: list[Any] = cache.layers  # of a kind with keys and values
         pairs = [(_shifted(layer.keys, pads), _shifted(layer.values, pads)) for layer in layers]
         return DynamicCache(pairs)
+
+
+def _last_mark(adapter: ModelAdapter, text: str) -> str:
+    """Of an image or a video, whichever stands last."""
+    marks = (adapter.image_mark, adapter.video_mark or adapter.image_mark)
+    return max(marks, key=text.rfind)
 
 
 def _sees_ahead(adapter: ModelAdapter, inputs: Mapping[str, Tensor]) -> bool:

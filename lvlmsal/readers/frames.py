@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvlmsal.errors import DataError, UnsupportedError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif")
@@ -89,29 +94,48 @@ def extract_frames(video: Path, folder: Path, count: int) -> list[Path]:
         raise ValueError(f"the number of frames must be at least 1, got {count}")
     if folder.is_dir() and any(folder.iterdir()):
         raise DataError("is not empty: delete it, or choose another folder", path=folder)
-    av = _av()
-    try:
-        with av.open(str(video)) as container:
-            total = sum(1 for _ in container.decode(_stream(container, video)))
-        if total == 0:
-            raise DataError("the video holds no frame", path=video)
-        wanted = uniform_positions(total, min(count, total))
-        places = {position: number for number, position in enumerate(wanted, start=1)}
-        # the folder appears when it is whole, so that a stopped extraction can be begun again
-        scratch = folder.with_name(f".{folder.name}.part")
-        scratch.mkdir(parents=True, exist_ok=True)
-        with av.open(str(video)) as container:
-            for position, frame in enumerate(container.decode(_stream(container, video))):
-                if position in places:
-                    frame.to_image().save(scratch / f"{places[position]:04}.png")
-                if position == wanted[-1]:
-                    break
-        if folder.is_dir():
-            folder.rmdir()
-        scratch.rename(folder)
-    except (av.error.FFmpegError, OSError) as error:
-        raise DataError(f"cannot be decoded: {error}", path=video) from error
+    total, _ = length_of(video)
+    wanted = uniform_positions(total, min(count, total))
+    # the folder appears when it is whole, so that a stopped extraction can be begun again
+    scratch = folder.with_name(f".{folder.name}.part")
+    scratch.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames_at(video, wanted), start=1):
+        frame.save(scratch / f"{number:04}.png")
+    if folder.is_dir():
+        folder.rmdir()
+    scratch.rename(folder)
     return sorted(folder.iterdir())
+
+
+def length_of(video: Path) -> tuple[int, float | None]:
+    """How many frames a video has, which are decoded to be counted, and how many a second.
+
+    Raises:
+        DataError: The file is not a video, holds no frame or breaks off.
+        UnsupportedError: PyAV is not installed.
+    """
+    with _decoding(video) as stream:
+        rate = stream.average_rate
+        total = sum(1 for _ in stream.container.decode(stream))
+    if total == 0:
+        raise DataError("the video holds no frame", path=video)
+    return total, float(rate) if rate else None
+
+
+def frames_at(video: Path, positions: Sequence[int]) -> Iterator[Image.Image]:
+    """Frames of a video at ascending positions, one after the other.
+
+    Raises:
+        DataError: The file is not a video or breaks off.
+        UnsupportedError: PyAV is not installed.
+    """
+    wanted = set(positions)
+    with _decoding(video) as stream:
+        for position, frame in enumerate(stream.container.decode(stream)):
+            if position in wanted:
+                yield frame.to_image()
+            if position == positions[-1]:
+                break
 
 
 def video_files(folder: Path) -> dict[str, Path]:
@@ -138,12 +162,21 @@ def video_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _stream(container: Any, video: Path) -> Any:
-    if not container.streams.video:
-        raise DataError("the file holds no video", path=video)
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    return stream
+@contextmanager
+def _decoding(video: Path) -> Iterator[Any]:
+    """The stream of pictures of a video file."""
+    av = _av()
+    if not video.is_file():
+        raise DataError("there is no such video file", path=video)
+    try:
+        with av.open(str(video)) as container:
+            if not container.streams.video:
+                raise DataError("the file holds no video", path=video)
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            yield stream
+    except av.error.FFmpegError as error:
+        raise DataError(f"cannot be decoded: {error}", path=video) from error
 
 
 def _av() -> Any:
@@ -152,7 +185,7 @@ def _av() -> Any:
     except ImportError as error:
         raise UnsupportedError(
             "decoding videos needs PyAV: pip install 'lvlmsal[video]', or extract the frames with "
-            "another tool, one folder of images for each video"
+            "another tool, one folder of images for each video, and give them as Video([...])"
         ) from error
     return av
 

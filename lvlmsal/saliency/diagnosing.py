@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.boxes import WHOLE
+from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.videos import Clip, Opened
 from lvlmsal.attention.editor import Bindable
 from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.saliency.block import block_saliency
@@ -29,7 +31,7 @@ def diagnose_response(
     *,
     prompt: str = "",
     interventions: Sequence[Bindable] = (),
-    images: Sequence[Image.Image] = (),
+    images: Sequence[Opened] = (),
 ) -> SaliencyReport:
     """Diagnose one answer.
 
@@ -40,7 +42,7 @@ def diagnose_response(
         options: which saliency; ``norm="matrix"`` and ``loss="sum"`` take the slow full-graph way.
         prompt: the question, for the report.
         interventions: in the order in which they act.
-        images: kept for plots, without margins that the processor cuts off.
+        images: kept for plots, without margins that the processor cuts off; of videos the frames.
     """
     ids = torch.tensor([list(response)])
     found = block_saliency(
@@ -54,8 +56,8 @@ def diagnose_response(
     maps = found.maps
     if options.needs_full_graph:
         maps = full_graph_rows(adapter, inputs, ids, options, interventions=interventions)
-    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
-    boxes, grids = _places(adapter, inputs, images)
+    spans = adapter.spans_by_frame(inputs)[0]
+    boxes, grids = _places(adapter, inputs, spans, images)
     everything = [*inputs["input_ids"][0, spans.pad :].tolist(), *response]
     return SaliencyReport(
         prompt=prompt,
@@ -71,25 +73,47 @@ def diagnose_response(
         spans=replace(spans, pad=0, output_start=spans.length, length=len(everything)),
         grids=grids,
         options=options,
-        images=[adapter.seen_part(image) for image in images],
+        images=_pictures(adapter, spans, images),
         boxes=boxes if any(box is not None for box in boxes) else [],
     )
 
 
 def _places(
-    adapter: ModelAdapter, inputs: Mapping[str, Any], images: Sequence[Image.Image]
+    adapter: ModelAdapter, inputs: Mapping[str, Any], spans: TokenSpans, images: Sequence[Opened]
 ) -> tuple[list[Tensor | None], list[tuple[int, int]]]:
-    """Boxes of the visual tokens of each image, or None for a grid; and the shapes of its maps.
+    """Boxes of the visual tokens of each picture, or None for a grid; and the shapes of its maps.
 
-    Tokens of which neither is known lie over the image as a whole.
+    Tokens of which neither is known lie over the picture as a whole. Frames of a video share the
+    grid or the boxes of the video, one after the other.
     """
     boxes: list[Tensor | None] = []
     shapes: list[tuple[int, int]] = []
-    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))[0]
     placed = adapter.patch_boxes(inputs, 0, [image.size for image in images])
     for index, (box, grid) in enumerate(zip(placed, adapter.patch_grids(inputs, 0), strict=True)):
+        frames = spans.frames(index)
+        count = len(spans.positions(index)) // frames
         if box is None and grid is None:
-            box = torch.tensor([WHOLE] * len(spans.positions(index)))
-        boxes.append(box)
-        shapes.append(raster_shape(box) if box is not None else cast("tuple[int, int]", grid))
+            box = torch.tensor([WHOLE] * (count * frames))
+        for frame in range(frames):
+            own = None if box is None else box[frame * count : (frame + 1) * count]
+            boxes.append(own)
+            rows, columns = grid or (0, 0)
+            shapes.append((rows // frames, columns) if own is None else raster_shape(own))
     return boxes, shapes
+
+
+def _pictures(
+    adapter: ModelAdapter, spans: TokenSpans, images: Sequence[Opened]
+) -> list[Image.Image]:
+    """What the model sees of each image and frame.
+
+    Of frames that become visual tokens together it is the first one.
+    """
+    found: list[Image.Image] = []
+    for index, image in enumerate(images):
+        if isinstance(image, Clip):
+            together = -(-len(image.frames) // spans.frames(index))
+            found += [adapter.seen_frame(frame) for frame in image.frames[::together]]
+        else:
+            found.append(adapter.seen_part(image))
+    return found

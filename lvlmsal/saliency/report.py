@@ -42,7 +42,8 @@ class SaliencyReport:
         position_texts: text of each of the n positions.
         spans: where system prompt, images, question and answer stand.
         grids: (rows, columns) of the map over each image: of its patches or, where these are no
-            grid, of the cells on which their boxes are drawn.
+            grid, of the cells on which their boxes are drawn. Here and below, each frame of a
+            video stands as an image of its own, in the order of ``spans.pictures``.
         options: which saliency.
         images: what the model saw of the images, for plots: the maps lie over them exactly.
         boxes: for each image left, top, right and bottom of its visual tokens as shares of the
@@ -179,7 +180,7 @@ class SaliencyReport:
         Returns:
             Shape (..., rows, columns), that of ``grids``.
         """
-        own = values[..., self.spans.positions(image)]
+        own = values[..., self.spans.pictures[image]]
         boxes = self.boxes[image] if self.boxes else None
         if boxes is not None:
             return raster(own, boxes)

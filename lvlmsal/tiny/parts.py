@@ -46,7 +46,8 @@ _PIECES: Final = (
     "{%%- if message.role == 'system' -%%}{{ %r }}{%%- else -%%}{{ %r }}{%%- endif -%%}"
     "{%%- if message.content is string -%%}{{ message.content }}{%%- else -%%}"
     "{%%- for part in message.content -%%}"
-    "{%%- if part.type == 'image' -%%}{{ %r }}{%%- else -%%}{{ part.text }}{%%- endif -%%}"
+    "{%%- if part.type == 'image' -%%}{{ %r }}{%%- elif part.type == 'video' -%%}{{ %r }}"
+    "{%%- else -%%}{{ part.text }}{%%- endif -%%}"
     "{%%- endfor -%%}{%%- endif -%%}"
     "{%%- if message.role == 'system' -%%}{{ %r }}{%%- endif -%%}{%%- endfor -%%}"
     "{%%- if add_generation_prompt -%%}{{ %r }}{%%- endif -%%}"
@@ -93,6 +94,7 @@ def byte_tokenizer(*marks: str, **named: str) -> PreTrainedTokenizerFast:
 def chat_template(
     image: str,
     *,
+    video: str = "",
     begin: bool = False,
     system: str = "system\n",
     user: str = "user\n",
@@ -103,13 +105,14 @@ def chat_template(
 
     Args:
         image: What stands for an image.
+        video: What stands for a video, in families that take them.
         begin: Whether the text begins with the begin token.
         system: What stands before a system message.
         user: What stands before any other message.
         end: What stands behind a system message.
         answer: What the model's answer follows.
     """
-    return _PIECES % ("bos_token" if begin else "''", system, user, image, end, answer)
+    return _PIECES % ("bos_token" if begin else "''", system, user, image, video, end, answer)
 
 
 def text_config(

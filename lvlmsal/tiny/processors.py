@@ -38,13 +38,14 @@ IDEFICS_SIDE: Final = 24
 """Side of an image of Idefics3, whose patches are those of Qwen-VL, merged 2 x 2."""
 
 _QWEN_IMAGE: Final = "".join([_QWEN[2], _QWEN[0], _QWEN[3]])
+_QWEN_VIDEO: Final = "".join([_QWEN[2], _QWEN[1], _QWEN[3]])
 
 TEMPLATES: Final = {
     "llava": chat_template(
         "<image>\n", begin=True, system="", user="USER: ", end=" ", answer=" ASSISTANT:"
     ),
-    "qwen2_vl": chat_template(_QWEN_IMAGE),
-    "qwen2_5_vl": chat_template(_QWEN_IMAGE),
+    "qwen2_vl": chat_template(_QWEN_IMAGE, video=_QWEN_VIDEO),
+    "qwen2_5_vl": chat_template(_QWEN_IMAGE, video=_QWEN_VIDEO),
     "internvl": chat_template("<IMG_CONTEXT>\n"),
     "idefics3": chat_template(
         "<image>", begin=True, system="System: ", user="User:", answer="\nAssistant:"

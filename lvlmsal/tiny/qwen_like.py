@@ -131,7 +131,9 @@ def _qwen3_vl_processor() -> Any:
     return build(
         _images(_hf.Qwen2VLImageProcessor),
         byte_tokenizer(*_QWEN),
-        chat_template=chat_template(_QWEN[2] + _QWEN[0] + _QWEN[3]),
+        chat_template=chat_template(
+            _QWEN[2] + _QWEN[0] + _QWEN[3], video=_QWEN[2] + _QWEN[1] + _QWEN[3]
+        ),
     )
 
 

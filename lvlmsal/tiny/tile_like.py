@@ -65,7 +65,7 @@ def _llava_next_processor(build: Any, *parts: Any, **options: Any) -> Any:
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=chat_template("<image>\n", begin=True),
+        chat_template=chat_template("<image>\n", video="<video>\n", begin=True),
         **options,
     )
 
@@ -97,7 +97,7 @@ def _llava_onevision_processor() -> Any:
         num_image_tokens=(SIDE // PATCH) ** 2,
         vision_feature_select_strategy="full",
         vision_aspect_ratio="anyres_max_2",
-        chat_template=chat_template("<image>\n"),
+        chat_template=chat_template("<image>\n", video="<video>\n"),
     )
 
 
