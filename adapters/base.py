@@ -120,7 +120,7 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
         for ids, sample in zip(inputs["input_ids"], spans, strict=True):
             counts = list(islice(panels, len(sample.images)))
             frames = {owner: counts[owner] for owner in self.videos_among(ids, sample)}
-            found.append(replace(sample, runs=cut_frames(sample.runs, frames)))
+            found.append(replace(sample, runs=cut_frames(sample.runs, frames, self.video_ends)))
         return found
 
     def within_video(self, gap: Sequence[int], closing: Collection[int]) -> bool:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -69,21 +70,31 @@ class Encoding(Writing):
         return [picture for pictures in images for picture in pictures] or None
 
     def process(
-        self,
-        texts: Sequence[str],
-        images: Sequence[Sequence[Image.Image]],
-        videos: Sequence[Sequence[Clip]] = (),
+        self, texts: Sequence[str], images: Sequence[Sequence[Image.Image]]
     ) -> Mapping[str, Any]:
         """Run the processor on rendered prompts and their images, padded at the left.
 
         Args:
             texts: Of each sample, as :meth:`render` writes them.
             images: Of each sample.
-            videos: Of each sample; left out where no sample has any. Their frames are chosen
-                already.
 
         Returns:
             Tensors by name; other values are dropped.
+        """
+        return self.process_videos(texts, images, ())
+
+    def process_videos(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Image.Image]],
+        videos: Sequence[Sequence[Clip]],
+    ) -> Mapping[str, Any]:
+        """The same where there are videos, whose frames are chosen already.
+
+        Args:
+            texts: As in :meth:`process`.
+            images: As in :meth:`process`.
+            videos: Of each sample.
 
         Raises:
             DataError: The model is told the time of frames, and it is not known.
@@ -107,11 +118,9 @@ class Encoding(Writing):
     def place(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete inputs, drop what the model does not take, move them to its device and dtype."""
         device, dtype = self.model.device, self.model.dtype
-        exact = self.video_inputs  # such as times, which become positions
         return {
-            name: value.to(
-                device, dtype if value.is_floating_point() and name not in exact else None
-            )
+            # times become positions, and are not rounded
+            name: value.to(device, None if name in self.video_inputs else _dtype(value, dtype))
             for name, value in self.fitting(inputs).items()
         }
 
@@ -191,9 +200,14 @@ def build_inputs(
 def _processed(
     adapter: Encoding, texts: Sequence[str], visuals: Sequence[Sequence[Opened]]
 ) -> Mapping[str, Any]:
-    images, videos = ([of(mine) for mine in visuals] for of in (images_among, clips_among))
-    # adapters from elsewhere may know nothing of videos
-    return adapter.process(texts, images, *([videos] if any(videos) else []))
+    images, videos = [images_among(v) for v in visuals], [clips_among(v) for v in visuals]
+    if any(videos):
+        return adapter.process_videos(texts, images, videos)
+    return adapter.process(texts, images)
+
+
+def _dtype(value: Tensor, dtype: torch.dtype) -> torch.dtype | None:
+    return dtype if value.is_floating_point() else None
 
 
 def _refusal(

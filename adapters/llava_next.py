@@ -76,9 +76,9 @@ class LlavaNextAdapter(ModelAdapter):
         for image, (width, height) in enumerate(sizes[: len(sample.images)]):
             if image in videos:
                 frame = grid_boxes(self.frame_side, self.frame_side)
-                count = len(sample.positions(image))
-                ends = frame.new_full((count % len(frame), 4), torch.nan)
-                boxes.append(torch.cat([*[frame] * (count // len(frame)), ends]))
+                count = (len(sample.positions(image)) - self.video_ends) // len(frame)
+                ends = frame.new_full((self.video_ends, 4), torch.nan)
+                boxes.append(torch.cat([*[frame] * count, ends]))
                 continue
             if len(sample.positions(image)) == len(whole) + 1:  # it was not cut into tiles
                 boxes.append(torch.cat([whole, whole.new_full((1, 4), torch.nan)]))
@@ -120,6 +120,7 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
     url = "https://arxiv.org/abs/2408.03326"
     image_only_processor = ImageOnlyLlavaOnevisionProcessor
     takes_videos = True
+    video_ends = 1
 
     def arrange(self, images: Sequence[Sequence[Image.Image]]) -> Any:
         """Sample by sample: a lone image is cut into tiles, several are not."""

@@ -107,10 +107,11 @@ class PixelInputs:
                     counts = [count // each for count in tokens]
                 _check(kind, counts, total)
                 found[name] = counts
-        counts = {kind: self._of_kind(inputs, spans, kind)[0] for kind in ("image", "video")}
-        every = [1] * len(spans) if self.pads_images else counts["image"]
+        every, videos = (self._of_kind(inputs, spans, kind)[0] for kind in ("image", "video"))
+        if self.pads_images:
+            every = [1] * len(spans)
         found |= {name: every for name in self.image_inputs if name in inputs}
-        return found | {name: counts["video"] for name in self.video_inputs if name in inputs}
+        return found | {name: videos for name in self.video_inputs if name in inputs}
 
     def select_rows(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans], rows: Sequence[int]

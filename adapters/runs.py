@@ -81,18 +81,18 @@ def find_runs(
     return tuple(found)
 
 
-def cut_frames(runs: Sequence[Run], frames: Mapping[int, int]) -> tuple[Run, ...]:
+def cut_frames(runs: Sequence[Run], frames: Mapping[int, int], ends: int = 0) -> tuple[Run, ...]:
     """Runs with one for each frame of a video, all of whose frames have as many visual tokens.
 
     Args:
         runs: of a sample.
         frames: how many frames each video has, by its owner index.
+        ends: visual tokens behind the last frame of a video, which are runs of no frame.
 
     Returns:
-        Those of videos cut, each with its frame. What is left behind the last frame, such as a
-        token that ends a video, is a run of no frame.
+        Those of videos cut, each with its frame.
 
-    >>> cut_frames([Run(3, 8, owner=0)], {0: 2})
+    >>> cut_frames([Run(3, 8, owner=0)], {0: 2}, ends=1)
     (Run(start=3, end=5, owner=0, frame=0), Run(start=5, end=7, owner=0, frame=1),
      Run(start=7, end=8, owner=0, frame=None))
     """
@@ -103,7 +103,7 @@ def cut_frames(runs: Sequence[Run], frames: Mapping[int, int]) -> tuple[Run, ...
             found += mine
             continue
         places = [at for run in mine for at in range(run.start, run.end)]
-        each = max(1, len(places) // count)
+        each = max(1, (len(places) - ends) // count)
         for number in range(0, len(places), each):
             part = places[number : number + each]
             frame = number // each if number // each < count else None

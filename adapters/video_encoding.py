@@ -27,6 +27,9 @@ class VideoEncoding:
     video_inputs: ClassVar[tuple[str, ...]] = ()
     """Inputs other than pixels and sizes with an entry for each video."""
 
+    video_ends: ClassVar[int] = 0
+    """Visual tokens behind the last frame of a video, which are of no frame."""
+
     @abstractmethod
     def require_processor(self) -> Any:
         """See `lvlmsal.adapters.encoding.Encoding`."""

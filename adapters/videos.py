@@ -94,9 +94,10 @@ class Video:
             raise DataError(f"num_frames of a video must be at least 1, got {num_frames}")
         if fps is not None and not (fps > 0 and math.isfinite(fps)):
             raise DataError(f"fps, the frames of a second, must be above 0, got {fps}")
-        self.path = Path(source) if isinstance(source, str | os.PathLike) else None
-        if self.path is not None:
-            self.given: list[Any] = []
+        self.path: Path | None = None
+        self.given: list[Any] = []
+        if isinstance(source, str | os.PathLike):
+            self.path = Path(source)
             if fps is not None and num_frames is not None:
                 raise DataError(
                     "both fps and num_frames were given for a video file, which has one number of "
@@ -111,7 +112,7 @@ class Video:
             )
         if not isinstance(source, np.ndarray | Tensor) and is_image(source):
             raise DataError("one image was given as a video: give a list of frames, Video([image])")
-        self.given = list(source)
+        self.given = [*source]
         if not self.given:
             raise DataError("a video without frames was given: it must have at least one")
 

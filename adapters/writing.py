@@ -79,8 +79,8 @@ class Writing(VideoEncoding):
         if videos:
             self.check_videos()
             if template:
-                marks = {"mark": self.image_mark, "video": self.video_mark or ""}
-                prompt = normal_messages(prompt, kinds=kinds, **marks)
+                video = self.video_mark or ""
+                prompt = normal_messages(prompt, mark=self.image_mark, video=video, kinds=kinds)
         text = self.render(prompt, count) if template else _whole(prompt)
         # adapters from elsewhere may know nothing of videos
         more = {"videos": videos} if videos else {}

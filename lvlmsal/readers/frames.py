@@ -167,7 +167,7 @@ def _decoding(video: Path) -> Iterator[Any]:
     """The stream of pictures of a video file."""
     av = _av()
     if not video.is_file():
-        raise DataError("there is no such video file", path=video)
+        raise DataError("cannot be decoded: there is no such file", path=video)
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:

@@ -91,7 +91,7 @@ def _places(
     placed = adapter.patch_boxes(inputs, 0, [image.size for image in images])
     for index, (box, grid) in enumerate(zip(placed, adapter.patch_grids(inputs, 0), strict=True)):
         frames = spans.frames(index)
-        count = len(spans.positions(index)) // frames
+        count = len(spans.pictures[len(shapes)])
         if box is None and grid is None:
             box = torch.tensor([WHOLE] * (count * frames))
         for frame in range(frames):

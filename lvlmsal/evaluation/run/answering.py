@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from PIL import Image
 
+from lvlmsal.adapters.videos import Opened
 from lvlmsal.errors import DataError, is_out_of_memory
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.run.loading import Batch, Pictures, Task
@@ -54,7 +54,7 @@ class AnswerModule(LightningModule):
         number, pictures = loaded
         batch = self.batches[number]
         records: dict[str, Record] = {}
-        good: list[tuple[Task, list[Image.Image]]] = []
+        good: list[tuple[Task, list[Opened]]] = []
         for task, images in zip(batch.tasks, pictures, strict=True):
             if isinstance(images, str):
                 records[task.key] = make_record(task, error=images)
@@ -65,7 +65,7 @@ class AnswerModule(LightningModule):
         return [records[task.key] for task in batch.tasks]
 
     def _answered(
-        self, entries: Sequence[tuple[Task, list[Image.Image]]], *, shared: bool
+        self, entries: Sequence[tuple[Task, list[Opened]]], *, shared: bool
     ) -> dict[str, Record]:
         """Records of samples whose images are there, in as few passes as fit into memory."""
         tasks = [task for task, _ in entries]
@@ -108,7 +108,7 @@ class AnswerModule(LightningModule):
         return self._halves(entries, shared=shared)
 
     def _halves(
-        self, entries: Sequence[tuple[Task, list[Image.Image]]], *, shared: bool
+        self, entries: Sequence[tuple[Task, list[Opened]]], *, shared: bool
     ) -> dict[str, Record]:
         middle = (len(entries) + 1) // 2
         return {
@@ -117,7 +117,7 @@ class AnswerModule(LightningModule):
         }
 
     def _ask(
-        self, tasks: Sequence[Task], images: Sequence[list[Image.Image]], *, shared: bool
+        self, tasks: Sequence[Task], images: Sequence[list[Opened]], *, shared: bool
     ) -> list[Answer]:
         cell = tasks[0].cell
         prompts = [task.sample.prompt for task in tasks]

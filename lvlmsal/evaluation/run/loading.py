@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
+from lvlmsal.adapters.videos import Opened
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.model.inputs import opened
 
-Pictures = list[Image.Image] | str
+Pictures = list[Opened] | str
 """The images of a sample, or why they cannot be opened."""
 
 
