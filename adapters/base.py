@@ -143,6 +143,16 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
         """
         return False
 
+    def goes_on(self, inputs: Mapping[str, Tensor]) -> bool:
+        """Whether positions of what follows the beginning of a prompt do not depend on its length.
+
+        Questions about the same video share a cache of it only then.
+
+        Args:
+            inputs: Of the beginning.
+        """
+        return True
+
     @property
     def tokens_per_image(self) -> int | None:
         """Visual tokens of an image, where they are the same for every image; else None.

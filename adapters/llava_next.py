@@ -107,6 +107,7 @@ class LlavaNextVideoAdapter(LlavaNextAdapter):
     summary = "LLaVA-NeXT-Video: images as in LLaVA-NeXT, a pooled square for each frame of a video"
     image_only_processor = ImageOnlyLlavaNextVideoProcessor
     takes_videos = True
+    stacks_videos = True
 
 
 @ADAPTERS.register("LlavaOnevisionForConditionalGeneration")
@@ -120,6 +121,7 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
     url = "https://arxiv.org/abs/2408.03326"
     image_only_processor = ImageOnlyLlavaOnevisionProcessor
     takes_videos = True
+    stacks_videos = True
     video_ends = 1
 
     def arrange(self, images: Sequence[Sequence[Image.Image]]) -> Any:

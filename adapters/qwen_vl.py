@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers import ProcessorMixin
 
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.processors import (
     ImageOnlyQwen2VLProcessor,
     ImageOnlyQwen3VLProcessor,
@@ -43,6 +44,16 @@ class Qwen2VLAdapter(ModelAdapter):
         images, videos = ids == config.image_token_id, ids == config.video_token_id
         kinds = images.long() + 2 * videos.long()
         return {**inputs, "mm_token_type_ids": inputs.get("mm_token_type_ids", kinds)}
+
+    def goes_on(self, inputs: Mapping[str, Tensor]) -> bool:
+        """Not where a video is so long that it reaches behind the text; see the base class."""
+        if "video_grid_thw" not in inputs:
+            return True
+        names = (*self.size_inputs.values(), *self.video_inputs, *TEXT[:3])
+        given = {name: inputs[name] for name in names if name in inputs}
+        core: Any = self.model.base_model
+        positions = core.get_rope_index(**given)[0]  # in time, height and width, (3, B, L)
+        return bool((positions[..., -1] == positions.amax((0, 2))).all())
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]

@@ -27,6 +27,9 @@ class VideoEncoding:
     video_inputs: ClassVar[tuple[str, ...]] = ()
     """Inputs other than pixels and sizes with an entry for each video."""
 
+    stacks_videos: ClassVar[bool] = False
+    """Whether the pixels of all videos of a batch are one array, frame by frame."""
+
     video_ends: ClassVar[int] = 0
     """Visual tokens behind the last frame of a video, which are of no frame."""
 
@@ -64,7 +67,8 @@ class VideoEncoding:
             clips: All of a batch; nothing is given where there are none.
 
         Raises:
-            DataError: The model is told the time of frames, and it is not known.
+            DataError: The model is told the time of frames, and it is not known; or videos have
+                different numbers of frames, and the family stacks them.
         """
         if not clips:
             return {}
@@ -72,6 +76,13 @@ class VideoEncoding:
             raise DataError(
                 "this model is told when each frame of a video was: give the frames of one second, "
                 "Video(frames, fps=...)"
+            )
+        counts = sorted({len(clip.frames) for clip in clips})
+        if self.stacks_videos and len(counts) > 1:
+            raise DataError(
+                f"this model takes videos of as many frames together, and these have "
+                f"{' and '.join(map(str, counts))} frames: choose one number with "
+                "Video(..., num_frames=...), or ask about one video at a time"
             )
         return {
             "videos": [clip.array for clip in clips],

@@ -78,9 +78,14 @@ class _Patches(_Double):
 
     merge_size = temporal_patch_size = 2
 
+    def __init__(self, least: int) -> None:
+        self.least = least
+
     def inputs(self, videos: list[Tensor]) -> dict[str, Tensor]:
         found, sizes = [], []
         for frames in videos:
+            if len(frames) < self.least:
+                raise ValueError(f"t:{len(frames)} must be larger than temporal_factor:2")
             even = torch.cat([frames, frames[-1:]]) if len(frames) % 2 else frames
             steps, (rows, columns) = (
                 len(even) // 2,
@@ -110,7 +115,8 @@ def tiny_video_lvlm(family: str, **options: Any) -> tuple[PreTrainedModel, Any]:
 
 
 def _double(family: str) -> Any:
-    return _Patches() if family in MERGED else _Double()
+    least = 2 if family == "qwen3_vl" else 1
+    return _Patches(least) if family in MERGED else _Double()
 
 
 def _own_part(family: str) -> Any:

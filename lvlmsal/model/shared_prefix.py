@@ -73,7 +73,8 @@ class SharedPrefix:
             The prefix, or None where prompts share no image: no image was given, a question has
             its own text before the last one, the processor writes another sequence than its
             tokenizer would, so that only running it on each question would tell, the tokens of a
-            prompt see those that follow (a prefix-LM), or the family shares none.
+            prompt see those that follow (a prefix-LM), positions depend on how long the prompt is
+            (behind long videos), or the family shares none.
         """
         if not adapter.shares_prefix:
             return None
@@ -99,6 +100,8 @@ class SharedPrefix:
             return None
         cut = {name: v[:, :length] if name in TEXT else v for name, v in whole.items()}
         if "token_type_ids" in cut and _sees_ahead(adapter, cut):
+            return None
+        if not adapter.goes_on(cut):
             return None
         return cls(adapter, cut, [tail[shared:] for tail in tails], length - last[-1][1])
 

@@ -64,6 +64,10 @@ def given_to(processor: Any, clips: list[Clip], text: str) -> dict[str, Any]:
 def test_inputs_and_logits_are_those_of_the_processor(family: str, count: int) -> None:
     model, processor = tiny_video_lvlm(family)
     shown = video(count, sides=frame_sides(family))
+    if family == "qwen3_vl" and count == 1:
+        with pytest.raises(DataError, match="refuses it: t:1 must be larger"):
+            adapter_for(model, processor).encode([[shown]], [QUESTION])
+        return
     made = adapter_for(model, processor).encode([[shown]], [QUESTION])
     parts = [{"type": "video"}, {"type": "text", "text": QUESTION}]
     text = processor.apply_chat_template(
