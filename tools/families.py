@@ -97,7 +97,7 @@ def page(found: Mapping[str, Found]) -> str:
     """
     families = Table(
         "",
-        [Head(title, words=True) for title in ("family", "class", *COLUMNS, "checkpoints")],
+        [Head(title, words=True) for title in ("family", "class", *COLUMNS, "videos", "checkpoints")],
         [Row.of(_cells(name, outcome)) for name, outcome in found.items()],
     )
     reasons: dict[str, list[str]] = {}
@@ -135,7 +135,8 @@ _LEGEND = (
     "next to the answer; 'shared prefix' about questions that read an image once. 'checkpoints' "
     "are names that `lvlmsal.load` takes; others of the class load by their hub id or "
     "folder. A dash: its processor needs a package that was not there when the page was made "
-    "(torchvision). Videos are shown to every family as frames, which are images."
+    "(torchvision). 'videos' is whether [videos](videos.md) go in as such; elsewhere their frames do, "
+    "as images."
 )
 _REFUSED = (
     "A checkpoint of these classes is refused by its `config.json`, before anything of it is "
@@ -152,6 +153,7 @@ def _cells(architecture: str, outcome: Found) -> Iterator[str]:
         tried = outcome[column]
         known = tried and NOT_TRIED not in tried
         yield ("no" if any(tried.values()) else "yes") if known else "-"
+    yield "yes" if ADAPTERS.get(architecture).takes_videos else "as images"
     cards = [card.name for card in map(CATALOG.get, CATALOG) if card.architecture == architecture]
     yield ", ".join(cards) or "-"
 
