@@ -97,7 +97,10 @@ def page(found: Mapping[str, Found]) -> str:
     """
     families = Table(
         "",
-        [Head(title, words=True) for title in ("family", "class", *COLUMNS, "videos", "checkpoints")],
+        [
+            Head(title, words=True)
+            for title in ("family", "class", *COLUMNS, "videos", "checkpoints")
+        ],
         [Row.of(_cells(name, outcome)) for name, outcome in found.items()],
     )
     reasons: dict[str, list[str]] = {}
@@ -135,8 +138,8 @@ _LEGEND = (
     "next to the answer; 'shared prefix' about questions that read an image once. 'checkpoints' "
     "are names that `lvlmsal.load` takes; others of the class load by their hub id or "
     "folder. A dash: its processor needs a package that was not there when the page was made "
-    "(torchvision). 'videos' is whether [videos](videos.md) go in as such; elsewhere their frames do, "
-    "as images."
+    "(torchvision). 'videos' is whether [videos](videos.md) go in as such; elsewhere their frames "
+    "do, as images."
 )
 _REFUSED = (
     "A checkpoint of these classes is refused by its `config.json`, before anything of it is "
