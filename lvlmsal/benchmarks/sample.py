@@ -23,6 +23,8 @@ class Sample:
         group: What answers have in common that makes them dependent (the image); intervals are
             drawn over groups.
         source: File and line that the sample comes from, for messages.
+        is_video: Whether the images are frames of one video, which is shown as such.
+        fps: Of a video, how many of all frames in their folder are of one second, if it is known.
     """
 
     id: str
@@ -31,6 +33,8 @@ class Sample:
     target: Any
     group: str
     source: str = ""
+    is_video: bool = False
+    fps: float | None = None
 
 
 def repeated_ids(samples: Iterable[Sample]) -> list[str]:

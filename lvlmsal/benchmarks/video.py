@@ -1,10 +1,10 @@
-"""What benchmarks on videos share: a video is shown as some of its frames."""
+"""What benchmarks on videos share: of a video some frames are shown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.errors import DataError
@@ -13,13 +13,16 @@ from lvlmsal.readers.frames import VIDEO_SUFFIXES, frame_files
 
 @dataclass(eq=False, kw_only=True)
 class VideoBenchmark(Benchmark):
-    """A benchmark whose samples show uniformly chosen frames of a video, as so many images.
+    """A benchmark whose samples show uniformly chosen frames of a video.
 
     Frames are files: ``root/frames/VIDEO/*.jpg``, one folder a video. ``lvlmsal data frames``
     writes them, and so does any other tool. `images` is the folder of these folders.
 
     Args:
         frames: How many frames stand for a video.
+        show: As so many ``images``, or as one ``video`` to models that take videos.
+        fps: With ``show="video"``, how many of the frames in a folder are of one second, for models
+            that are told times.
     """
 
     image_folders: ClassVar[tuple[str, ...]] = ("frames",)
@@ -27,16 +30,27 @@ class VideoBenchmark(Benchmark):
     """What may stand before the name of a video in the name of its folder."""
 
     frames: int = 8
+    show: Literal["images", "video"] = "images"
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         """Check the options.
 
         Raises:
-            ValueError: No frame would be shown.
+            ValueError: No frame would be shown, or the rate means nothing.
         """
         super().__post_init__()
         if self.frames < 1:
             raise ValueError(f"frames must be at least 1, got {self.frames}")
+        if self.fps is not None and self.show != "video":
+            raise ValueError("fps is for show='video'; frames that are images have no times")
+        if self.fps is not None and not self.fps > 0:
+            raise ValueError(f"fps must be above 0, got {self.fps}")
+
+    @property
+    def shown_as(self) -> dict[str, Any]:
+        """What samples say about how their frames are shown."""
+        return {"is_video": self.show == "video", "fps": self.fps}
 
     def frame_paths(
         self,

@@ -54,21 +54,30 @@ def frame_files(folder: Path, count: int) -> list[Path]:
     Raises:
         DataError: There is no such folder, or it holds fewer frames than are wanted.
     """
-    if not folder.is_dir():
-        raise DataError(
-            "there is no folder with the frames of this video; "
-            "`lvlmsal data frames VIDEOS FRAMES` writes one for each video",
-            path=folder,
-        )
-    files = [path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES]
+    files = all_frame_files(folder)
     if len(files) < count:
         raise DataError(
             f"holds {len(files)} frames, and {count} are needed: extract more, or set "
             f"frames={max(1, len(files))}",
             path=folder,
         )
-    files.sort(key=_by_number)
     return [files[position] for position in uniform_positions(len(files), count)]
+
+
+def all_frame_files(folder: Path) -> list[Path]:
+    """All frames of a video, in the order of time; see :func:`frame_files`.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            "there is no folder with the frames of this video; "
+            "`lvlmsal data frames VIDEOS FRAMES` writes one for each video",
+            path=folder,
+        )
+    files = (path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES)
+    return sorted(files, key=_by_number)
 
 
 def extract_frames(video: Path, folder: Path, count: int) -> list[Path]:

@@ -116,6 +116,7 @@ class VideoChatGpt(VideoBenchmark):
                 target=benchmark_target(part, item, number),
                 group=item.video,
                 source=source,
+                **self.shown_as,
             )
             for number, text in enumerate(asked, start=1)
         ]

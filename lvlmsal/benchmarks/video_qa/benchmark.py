@@ -60,6 +60,7 @@ class VideoQa(VideoBenchmark):
                     target={"question": item.question, "answer": item.answer},
                     group=item.video,
                     source=source,
+                    **self.shown_as,
                 )
             )
         return samples

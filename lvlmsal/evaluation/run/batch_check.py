@@ -14,7 +14,7 @@ from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.run.answering import AnswerModule
 from lvlmsal.evaluation.run.evaluate import load_model
-from lvlmsal.evaluation.run.loading import OpenedBatches, Task, make_batches
+from lvlmsal.evaluation.run.loading import OpenedBatches, Task, make_batches, shown
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import can_share
 from lvlmsal.progress import Progress
@@ -196,7 +196,7 @@ def _margin(lvlm: Lvlm, task: Task, before: Sequence[int]) -> float | None:
     if task.cell.interventions or task.cell.decoder.is_random:
         return None
     adapter = lvlm.adapter
-    inputs = adapter.encode([task.sample.images], [task.sample.prompt])
+    inputs = adapter.encode([shown(task.sample)], [task.sample.prompt])
     if before:
         ids = torch.tensor([list(before)], device=inputs["input_ids"].device)
         inputs = adapter.append(inputs, ids)

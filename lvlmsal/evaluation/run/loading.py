@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
-from lvlmsal.adapters.videos import Opened
+from lvlmsal.adapters.videos import Opened, Video
 from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.model.inputs import opened
+from lvlmsal.readers.frames import all_frame_files
 
 Pictures = list[Opened] | str
 """The images of a sample, or why they cannot be opened."""
@@ -92,6 +94,14 @@ def make_batches(
         yield Batch(tuple(batch), shared=False)
 
 
+def shown(sample: Sample) -> list[Path | Video]:
+    """What a model is asked about: the images of a sample, or a video of them."""
+    if not sample.is_video:
+        return list(sample.images)
+    every = all_frame_files(sample.images[0].parent)
+    return [Video(every, fps=sample.fps, num_frames=len(sample.images))]
+
+
 def _length(task: Task) -> tuple[int, int, int]:
     """What tasks are sorted by; characters stand in for tokens, which no tokenizer has made yet."""
     return task.max_new_tokens, len(task.sample.images), len(task.sample.prompt)
@@ -108,7 +118,7 @@ class OpenedBatches(Dataset[tuple[int, list[Pictures]]]):
     def __init__(self, batches: Sequence[Batch], max_pixels: int = MAX_IMAGE_PIXELS) -> None:
         self._max_pixels = max_pixels
         # paths only: this object is sent to worker processes
-        self._paths = [[task.sample.images for task in batch.tasks] for batch in batches]
+        self._paths = [[shown(task.sample) for task in batch.tasks] for batch in batches]
         self._shared = [batch.shared for batch in batches]
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from lvlmsal.evaluation.results.provenance import refuse_changes
 from lvlmsal.evaluation.results.records import Record, read_records
 from lvlmsal.evaluation.run.environment import describe_environment, describe_model
 from lvlmsal.evaluation.run.evaluate import load_model
+from lvlmsal.evaluation.run.loading import shown
 from lvlmsal.evaluation.run.notes import as_begun
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.lvlm import Lvlm
@@ -110,7 +111,7 @@ def replay(
 
 def _diagnosed(found: RecordedAnswer, options: SaliencyOptions | None) -> Replayed:
     report = found.lvlm.diagnose(
-        list(found.sample.images),
+        shown(found.sample),
         found.sample.prompt,
         found.record["token_ids"],
         options=options or found.own,

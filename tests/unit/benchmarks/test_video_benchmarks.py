@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from lvlmsal.adapters.videos import Clip, open_visual
 from lvlmsal.benchmarks.hallusionbench.benchmark import HallusionBench
 from lvlmsal.benchmarks.hallusionbench.metric import HallusionBenchMetric as HallusionMetric
 from lvlmsal.benchmarks.video_chatgpt.benchmark import VideoChatGpt
 from lvlmsal.benchmarks.video_qa.benchmark import ActivityNetQa, MsrvttQa
+from lvlmsal.evaluation.run.loading import shown
 from lvlmsal.registry import BENCHMARKS
 from tests.unit.readers.test_video import ANSWERS, BARE, HALLUSION, QUESTIONS, write
 
@@ -114,7 +117,34 @@ def test_msrvtt_finds_the_folder_of_a_numbered_video(tmp_path: Path) -> None:
     assert len(MsrvttQa(root=str(tmp_path)).samples()[0].images) == 8
 
 
-@pytest.mark.parametrize("options", [{"frames": 0}, {"prompt": "Say it."}, {"rule": "oficial"}])
+def test_frames_are_shown_as_one_video(activitynet: Path) -> None:
+    plain = ActivityNetQa(root=str(activitynet), frames=3)
+    benchmark = ActivityNetQa(root=str(activitynet), frames=3, show="video", fps=1.5)
+    for path in (activitynet / "frames/v_abc").iterdir():
+        Image.new("L", (4, 4), int(path.stem) * 20).save(path)
+    assert [(s.is_video, s.fps) for s in plain.samples()] == [(False, None)] * 2
+    first = benchmark.samples()[0]
+    assert (first.is_video, first.fps) == (True, 1.5)
+    assert shown(plain.samples()[0]) == list(first.images)
+    (video,) = shown(first)
+    clip = open_visual(video)
+    assert isinstance(clip, Clip)
+    # those of the images, and where they are among all nine
+    assert (clip.positions, clip.total, clip.fps) == ([1, 4, 7], 9, 1.5)
+    assert [array[0, 0, 0] for array in clip.array] == pytest.approx([20, 80, 140], abs=3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frames": 0},
+        {"prompt": "Say it."},
+        {"rule": "oficial"},
+        {"show": "videos"},
+        {"fps": 2.0},
+        {"fps": 0.0, "show": "video"},
+    ],
+)
 def test_impossible_options(options: dict[str, Any]) -> None:
     (problem,) = BENCHMARKS.problems("activitynet-qa", {"root": "x", **options})
     assert next(iter(options)) in problem
