@@ -105,9 +105,9 @@ def images_within(prompt: Prompt) -> list[VisualLike]:
     ]
     if held and len(held) != len(every):
         raise DataError(
-            f"{len(every)} parts of the messages are images or videos, and {len(held)} of them "
-            "hold one: put every image into its part, {'type': 'image', 'image': ...}, or give all "
-            "of them as images"
+            f"{len(every)} parts of the messages are images, and {len(held)} images are in them: "
+            "put every image into its part, {'type': 'image', 'image': ...}, or give all of them "
+            "as images"
         )
     return held
 

@@ -72,7 +72,7 @@ def test_what_the_template_drops_is_refused() -> None:
         ([], "the last message must be one of the user"),
         ([{"role": "user", "content": 3}], "message 0: the content must be a text, or a list"),
         ([{"role": "user", "content": ["Why?"]}], "message 0: the content must be a text"),
-        ([{"role": "user", "content": [{"type": "video"}]}], "no part of type 'video'"),
+        ([{"role": "user", "content": [{"type": "audio"}]}], "no part of type 'audio'"),
         ([{"role": "user", "content": [{"type": "text"}]}], "must hold a text under 'text'"),
     ],
 )
