@@ -9,19 +9,24 @@ from lvlmsal.lazy import lazy_names
 if TYPE_CHECKING:
     from lvlmsal.detection.attention_detectors import PAS, RAUQ, SVAR, Lookback
     from lvlmsal.detection.base import Detector
+    from lvlmsal.detection.blank_image import BlankImage
     from lvlmsal.detection.columns import READINGS, Columns, Need
     from lvlmsal.detection.confidence import Entropy, LogProbability, Margin, Perplexity, Position
     from lvlmsal.detection.early_lens import EarlyLens
     from lvlmsal.detection.ensemble import Ensemble
     from lvlmsal.detection.lens_detectors import ContextualLens, InternalConfidence, RowLens
+    from lvlmsal.detection.metatoken import MetaToken
+    from lvlmsal.detection.probes import HiddenStateProbe, LookbackLens
     from lvlmsal.detection.result import Detection, JudgedWord
     from lvlmsal.detection.saliency_detectors import Saliency, SaliencyMagnitude
+    from lvlmsal.detection.similarity_detectors import GLSim, InstructionLens
 
 __all__ = [
     "PAS",
     "RAUQ",
     "READINGS",
     "SVAR",
+    "BlankImage",
     "Columns",
     "ContextualLens",
     "Detection",
@@ -29,11 +34,16 @@ __all__ = [
     "EarlyLens",
     "Ensemble",
     "Entropy",
+    "GLSim",
+    "HiddenStateProbe",
+    "InstructionLens",
     "InternalConfidence",
     "JudgedWord",
     "LogProbability",
     "Lookback",
+    "LookbackLens",
     "Margin",
+    "MetaToken",
     "Need",
     "Perplexity",
     "Position",
@@ -46,6 +56,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "BlankImage": ".blank_image",
+        "GLSim": ".similarity_detectors",
+        "InstructionLens": ".similarity_detectors",
+        "HiddenStateProbe": ".probes",
+        "LookbackLens": ".probes",
+        "MetaToken": ".metatoken",
         "Columns": ".columns",
         "ContextualLens": ".lens_detectors",
         "Detection": ".result",

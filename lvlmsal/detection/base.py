@@ -67,7 +67,10 @@ class Detector(ABC):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """What each feature is called in files."""
+        """What each feature is called in files.
+
+        Empty where there is one for each unit of the model, which are numbered.
+        """
         return (self.name,)
 
     @property

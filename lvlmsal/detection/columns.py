@@ -21,9 +21,10 @@ class Reading:
         summary: what it is.
         shape: the names of its dimensions behind those of the tokens; ``layers`` is one of them
             where it is read in several layers.
-        part: what it is computed from, which decides what it costs: ``logits``, ``states`` (of the
-            residual stream), ``patches`` (states of the image), ``attention`` or ``saliency`` (the
-            only one with a backward pass).
+        part: what it is computed from, which decides what it costs: ``logits``, ``tokens`` (ids
+            of the answer), ``states`` and ``rows`` (of the residual stream), ``patches`` (states of
+            the image), ``question`` (states of the text behind it), ``attention``, ``blank`` (one
+            more forward pass) or ``saliency`` (the only one with a backward pass).
         own: whether it is read from the token's own row, which is there once the token was fed
             back, in place of the row that predicts it.
     """
@@ -41,6 +42,7 @@ class Reading:
 
 _BY_LAYER: Final = ("layers",)
 _BY_HEAD: Final = ("layers", "heads")
+_BY_UNIT: Final = ("layers", "units")
 
 READINGS: Final[Mapping[str, Reading]] = MappingProxyType(
     {
@@ -48,7 +50,13 @@ READINGS: Final[Mapping[str, Reading]] = MappingProxyType(
         "odds": Reading("log p - log(1 - p), with all its digits where p is near 1"),
         "entropy": Reading("entropy of the distribution that the token was chosen from, in nats"),
         "margin": Reading("largest probability minus the second one"),
-        "position": Reading("index of the token in the answer"),
+        "largest": Reading("log-probability of the likeliest token, in nats"),
+        "position": Reading("index of the token in the answer", part="tokens"),
+        "occurrence": Reading("how often the token stood in the answer before", part="tokens"),
+        "blank_log_probability": Reading(
+            "log p of the token where the images are blank, in nats", part="blank"
+        ),
+        "state": Reading("the token's own row after so many layers", _BY_UNIT, "rows", own=True),
         "row_lens": Reading(
             "log-probability of the token as read off the row after so many layers",
             _BY_LAYER,
@@ -64,6 +72,26 @@ READINGS: Final[Mapping[str, Reading]] = MappingProxyType(
             _BY_LAYER,
             "patches",
             own=True,
+        ),
+        "grounded_similarity": Reading(
+            "mean cosine of the row and the visual tokens that would most likely say the token",
+            _BY_LAYER,
+            "patches",
+        ),
+        "prompt_similarity": Reading(
+            "cosine of the row and the last one of the prompt, after so many layers",
+            _BY_LAYER,
+            "question",
+        ),
+        "question_lens": Reading(
+            "largest flattened log-probability of the token as read off a token of the question",
+            _BY_LAYER,
+            "question",
+        ),
+        "question_fit": Reading(
+            "nearness of the row and the part of the question that would say the token",
+            _BY_LAYER,
+            "question",
         ),
         "attention_image": Reading("attention to the images, summed", _BY_HEAD, "attention"),
         "attention_prompt": Reading(

@@ -49,10 +49,9 @@ class Fit(ABC):
 
     def fits(self, detector: Detector) -> bool:
         """Whether it is one of this detector under these options."""
-        return (self.detector, self.options, self.features) == (
-            detector.name,
-            options_of(detector),
-            detector.feature_names,
+        named = detector.feature_names
+        return (self.detector, self.options) == (detector.name, options_of(detector)) and (
+            not named or self.features == named
         )
 
     def standardized(self, features: Tensor) -> Tensor:
@@ -78,7 +77,7 @@ class Fit(ABC):
         return {
             "detector": detector.name,
             "options": options_of(detector),
-            "features": detector.feature_names,
+            "features": detector.feature_names or tuple(map(str, range(len(mean)))),
             "mean": tuple(map(short, mean.tolist())),
             "deviation": tuple(map(short, deviation.tolist())),
         }

@@ -88,7 +88,12 @@ class Judge:
         return scores.clamp(0, 1) if self.fit is None else self.fit.risk(scores)
 
     def reasons(self, columns: Columns) -> dict[str, Tensor]:
-        """What each feature adds to the score, by name; without a fit the feature itself."""
+        """What each feature adds to the score, by name; without a fit the feature itself.
+
+        Features without a name give no reasons.
+        """
+        if not self.detector.feature_names:
+            return {}
         features = self.features(columns)
         if self.fit is not None:
             features = self.fit.contributions(features)

@@ -14,6 +14,9 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.heads import inner_logits
 from lvlmsal.adapters.spans import TokenSpans
 
+GROUNDS: Final = 32
+"""So many visual tokens, those that would most likely say a token, are what it rests on."""
+
 CHUNK: Final = 2**24
 """Logits of visual tokens that are held at a time: 64 MB."""
 
@@ -50,13 +53,13 @@ class PatchStates:
     def reading(
         self, name: str, layers: Sequence[int], rows: Mapping[int, Tensor], tokens: Tensor
     ) -> Tensor:
-        """``patch_lens`` or ``image_similarity`` of some tokens.
+        """``patch_lens``, ``image_similarity`` or ``grounded_similarity`` of some tokens.
 
         Args:
             name: which of them.
             layers: in which layers.
-            rows: states of the tokens' rows by layer, shape (B, m, D), for the similarity.
-            tokens: ids, shape (B, m), for the lens.
+            rows: states of the tokens' rows by layer, shape (B, m, D), for the similarities.
+            tokens: ids, shape (B, m), for the lens and for what a token rests on.
 
         Returns:
             Shape (B, m, layers); nan where a prompt has no image.
@@ -64,30 +67,27 @@ class PatchStates:
         samples = []
         for row, held in enumerate(self.states):
             by_layer = [
-                self._lens(held[layer], tokens[row])
-                if name == "patch_lens"
-                else _similarity(held[layer], rows[layer][row])
-                for layer in layers
+                self._of_layer(name, held[layer], rows[layer][row], tokens[row]) for layer in layers
             ]
             samples.append(torch.stack(by_layer, dim=-1))
         return torch.stack(samples)
 
-    def _lens(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """Largest log-probability of each token over all patches."""
-        if not len(states):
+    def _of_layer(self, name: str, patches: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
+        if not len(patches):
             return torch.full(tokens.shape, torch.nan)
-        best: Tensor | None = None
+        if name == "patch_lens":
+            return self._logs(patches, tokens).amax(0)
+        cosines = normalize(rows.float(), dim=-1) @ normalize(patches.float(), dim=-1).T
+        if name == "image_similarity":
+            return cosines.amax(-1)
+        places = self._logs(patches, tokens).topk(min(GROUNDS, len(patches)), dim=0).indices
+        return cosines.gather(-1, places.T.to(cosines.device)).mean(-1)
+
+    def _logs(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """Log-probability of each token at each patch, shape (n, m)."""
         step = max(1, CHUNK // self.adapter.text_config.vocab_size)
+        found = []
         for first in range(0, len(states), step):
             logits = inner_logits(self.adapter, states[first : first + step], norm=True)
-            logs = logits.float().log_softmax(-1)[:, tokens.to(logits.device)].amax(0)
-            best = logs if best is None else torch.maximum(best, logs)
-        assert best is not None  # there is at least one patch
-        return best
-
-
-def _similarity(patches: Tensor, rows: Tensor) -> Tensor:
-    """Largest cosine of each row with a patch."""
-    if not len(patches):
-        return torch.full(rows.shape[:1], torch.nan)
-    return (normalize(rows.float(), dim=-1) @ normalize(patches.float(), dim=-1).T).amax(-1)
+            found.append(logits.float().log_softmax(-1)[:, tokens.to(logits.device)])
+        return torch.cat(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -18,10 +18,13 @@ from lvlmsal.attention.stream import prepared
 from lvlmsal.detection.columns import READINGS, Columns, Need, union
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.patches import PatchStates
+from lvlmsal.detection.questions import QuestionStates
 from lvlmsal.detection.rows import Groups, attention_readings, logit_readings, saliency_readings
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.saliency.block import rows_per_block
 from lvlmsal.saliency.losses import loss_gradient
+
+BLANK: Final = "blank_log_probability"
 
 
 def record(
@@ -52,7 +55,7 @@ def record(
         block_size: rows of a block; by default as many as memory holds.
 
     Returns:
-        Columns of shape (B, T, ...), on the CPU.
+        Columns of shape (B, T, ...), on the CPU. What is read from blank images takes a pass more.
 
     Raises:
         ValueError: ``row_lens`` was asked for without a lens.
@@ -60,20 +63,40 @@ def record(
             that ends in an image.
     """
     wanted = union(needs, adapter.num_layers)
+    asks_blank = wanted.pop(BLANK, None) is not None
     if "row_lens" in wanted and lens is None:
         raise ValueError("row_lens was asked for without a lens: hand over lens=Lens(...)")
-    walk = _Walk(adapter, wanted, response, lens, block_size)
-    watcher = _Watcher(walk.layers_of("states", "patches"))
-    session = AttentionSession(adapter, [*interventions, watcher], edits_logits=False)
 
-    def run(input_ids: Tensor, kwargs: dict[str, Any]) -> Columns:
-        attended = walk.layers_of("attention", "saliency")
-        stream = RecordingStream(adapter.model, session, input_ids, kwargs, attended)
-        return walk.over(stream, watcher.states)
+    def one_pass(inputs: Mapping[str, Any], wanted: Mapping[str, list[int]]) -> Columns:
+        walk = _Walk(adapter, wanted, response, lens, block_size)
+        watcher = _Watcher(walk.layers_of("states", "rows", "patches", "question"))
+        session = AttentionSession(adapter, [*interventions, watcher], edits_logits=False)
 
-    # Open while the images are encoded, for edits that want to see their pixels.
-    with session:
-        return prepared(adapter.model, inputs, run)
+        def run(input_ids: Tensor, kwargs: dict[str, Any]) -> Columns:
+            attended = walk.layers_of("attention", "saliency")
+            stream = RecordingStream(adapter.model, session, input_ids, kwargs, attended)
+            return walk.over(stream, watcher.states)
+
+        # Open while the images are encoded, for edits that want to see their pixels.
+        with session:
+            return prepared(adapter.model, inputs, run)
+
+    columns = one_pass(inputs, wanted)
+    if asks_blank:
+        blank = blank_inputs(adapter, inputs)
+        if blank is None:
+            columns.values[BLANK] = torch.full(response.shape, torch.nan)
+        else:
+            seen = one_pass(blank, {"log_probability": []})
+            columns.values[BLANK] = seen.values["log_probability"]
+    return columns
+
+
+def blank_inputs(adapter: ModelAdapter, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same prompts with blank images, of the mean color; None where there is no image."""
+    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
+    prompt = Prompt(adapter, spans, inputs, run=lambda *_, **__: None)
+    return prompt.with_pixels(torch.zeros_like)
 
 
 class _Watcher:
@@ -149,6 +172,9 @@ class _Walk:
         patches = None
         if self.named("patches"):
             patches = PatchStates.of(self.adapter, stream.spans, states)
+        question = None
+        if self.named("question"):
+            question = QuestionStates.of(self.adapter, stream.spans, states)
         if self.named("saliency") and stream.prefix_sees_last:
             raise UnsupportedError(
                 "the rows of this prompt see one another (a prefix-LM mask), so the row that "
@@ -165,14 +191,22 @@ class _Walk:
         most = self._block_size or rows_per_block(self.adapter, tokens.shape, lowest, prompt)
         for first in range(0, rows, most):
             block = slice(first, min(first + most, rows))
-            self._block(stream, states, patches, inputs[:, block], judged[:, block], groups, first)
+            self._block(
+                stream,
+                states,
+                (patches, question),
+                inputs[:, block],
+                judged[:, block],
+                groups,
+                first,
+            )
         return self._columns(tokens.shape[1])
 
     def _block(
         self,
         stream: RecordingStream,
         states: Mapping[int, Tensor],
-        patches: PatchStates | None,
+        held: tuple[PatchStates | None, QuestionStates | None],
         inputs: Tensor,
         judged: Tensor,
         groups: Groups,
@@ -204,9 +238,13 @@ class _Walk:
         for name in self.named("states"):
             found = [self._lensed(states[layer], judged) for layer in self.wanted[name]]
             self._keep(name, torch.stack(found, dim=-1))
-        for name in self.named("patches"):
-            assert patches is not None  # made where one of them is wanted
-            self._keep(name, patches.reading(name, self.wanted[name], states, judged).cpu())
+        for name in self.named("rows"):
+            rows = [states[layer].cpu() for layer in self.wanted[name]]
+            self._keep(name, torch.stack(rows, dim=2))
+        for part, of in zip(("patches", "question"), held, strict=True):
+            for name in self.named(part):
+                assert of is not None  # made where one of them is wanted
+                self._keep(name, of.reading(name, self.wanted[name], states, judged).cpu())
 
     def _lensed(self, states: Tensor, tokens: Tensor) -> Tensor:
         """What a layer would say of one token a row, from its states (B, m, D)."""
@@ -226,5 +264,8 @@ class _Walk:
         if "position" in self.wanted:
             position = torch.arange(length, dtype=torch.float32)
             values["position"] = position.expand(len(self.response), -1)
+        if "occurrence" in self.wanted:
+            same = self.response[:, :, None] == self.response[:, None, :]
+            values["occurrence"] = same.cpu().tril(-1).sum(-1).float()
         layers = {name: layers for name, layers in self.wanted.items() if layers}
         return Columns(values, layers, self.adapter.num_layers)

@@ -21,7 +21,7 @@ def logit_readings(logits: Tensor, tokens: Tensor) -> dict[str, Tensor]:
         tokens: ids, shape (...).
 
     Returns:
-        ``log_probability``, ``odds``, ``entropy`` and ``margin``, shape (...).
+        ``log_probability``, ``odds``, ``entropy``, ``margin`` and ``largest``, shape (...).
 
     >>> found = logit_readings(torch.tensor([0.0, 0.0]), torch.tensor(1))
     >>> round(float(found["odds"]), 3), round(float(found["entropy"]), 3)
@@ -37,6 +37,7 @@ def logit_readings(logits: Tensor, tokens: Tensor) -> dict[str, Tensor]:
         "odds": logits.gather(-1, index).squeeze(-1) - others,
         "entropy": torch.special.entr(logs.exp()).sum(-1),
         "margin": first.exp() * -torch.expm1(second - first),
+        "largest": first,
     }
 
 
