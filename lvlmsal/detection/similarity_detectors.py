@@ -66,11 +66,11 @@ class InstructionLens(ReadingDetector):
     place, and the lens has the final norm.
 
     Args:
-        layers: that are averaged; from two thirds of the depth on, as the paper's 22 and 24 of 32.
+        layers: that are averaged; around the paper's 22 and 24 of 32.
         weight: w.
     """
 
-    layers: LayerSpec = "0.67:0.75"
+    layers: LayerSpec = "0.6:0.8"
     weight: float = 0.6
 
     summary: ClassVar[str] = "whether the question holds the token, and the row agrees with it"

@@ -9,9 +9,13 @@ import torch
 
 from lvlmsal.detection.attention_detectors import PAS, RAUQ, SVAR, Lookback
 from lvlmsal.detection.base import ReadingDetector
+from lvlmsal.detection.blank_image import BlankImage
 from lvlmsal.detection.columns import READINGS, Columns
 from lvlmsal.detection.lens_detectors import ContextualLens, InternalConfidence, RowLens
+from lvlmsal.detection.metatoken import MetaToken
+from lvlmsal.detection.probes import HiddenStateProbe, LookbackLens
 from lvlmsal.detection.saliency_detectors import Saliency, SaliencyMagnitude
+from lvlmsal.detection.similarity_detectors import GLSim, InstructionLens
 from lvlmsal.registry import DETECTORS, options_of
 
 # Two tokens, four layers, two heads.
@@ -69,6 +73,70 @@ def test_rauq_hands_confidence_on() -> None:
         RAUQ(alpha=2)
 
 
+def test_glsim_by_hand() -> None:
+    values = {
+        "prompt_similarity": torch.tensor([[0.5], [-1.0]]),
+        "grounded_similarity": torch.tensor([[0.25], [-1.0]]),
+    }
+    found = GLSim().features(Columns(values, {name: [2] for name in values}, 4))
+    # 1 - (0.6 * 0.5 + 0.4 * 0.25) = 0.6
+    assert found[:, 0].tolist() == pytest.approx([0.3, 1.0])
+    with pytest.raises(ValueError, match="from 0 to 1, got 2"):
+        GLSim(weight=2)
+
+
+def test_the_instruction_lens_by_hand() -> None:
+    values = {
+        "question_lens": torch.tensor([[0.5, 0.25]]).log(),
+        "grounded_similarity": torch.tensor([[0.5, 1.0]]),
+        "question_fit": torch.tensor([[0.1, 0.3]]),
+    }
+    detector = InstructionLens(layers=[1, 2])
+    found = detector.features(Columns(values, {name: [1, 2] for name in values}, 4))
+    # layer 1: 0.6 * 0.25 + 0.4 * 0.1 = 0.19; layer 2: 0.6 * 0.25 + 0.4 * 0.3 = 0.27
+    assert found.flatten().tolist() == pytest.approx([1 / (1 + math.exp(0.23))])
+    with pytest.raises(ValueError, match="from 0 to 1, got -1"):
+        InstructionLens(weight=-1)
+
+
+def test_a_blank_image_by_hand() -> None:
+    chances = {"log_probability": [0.6, 0.2, 0.5], "blank_log_probability": [0.2, 0.2, 1.0]}
+    values = {name: torch.tensor(held).log() for name, held in chances.items()}
+    found = BlankImage().features(Columns(values, {}, 4))
+    assert found[:, 0].tolist() == pytest.approx([0.25, 0.5, 2 / 3])
+
+
+def test_the_features_of_metatoken_by_hand() -> None:
+    half, quarter = math.log(0.5), math.log(0.25)
+    values = {
+        "position": torch.tensor([0.0, 1.0]),
+        "occurrence": torch.tensor([0.0, 1.0]),
+        "attention_image": torch.tensor([[[0.5, 0.25]], [[0.0, 1.0]]]),
+        "log_probability": torch.tensor([half, quarter]),
+        "entropy": torch.tensor([0.7, 0.9]),
+        "margin": torch.tensor([0.1, 0.3]),
+        "largest": torch.tensor([half, half]),
+    }
+    found = MetaToken().features(Columns(values, {"attention_image": [0]}, 1))
+    assert found[0].tolist() == pytest.approx(
+        [0, 0, 0, -0.375, -half, -half, -half, 0.7, 0.5, -0.1, 0], abs=1e-6
+    )
+    both = -half - quarter
+    assert found[1].tolist() == pytest.approx(
+        [0.5, 1, 0.5, -0.5, -quarter, both, both / 2, 0.9, 0.5, -0.3, 0.25], abs=1e-6
+    )
+    assert len(MetaToken().feature_names) == found.shape[-1]
+
+
+def test_probes_have_a_feature_for_each_unit_and_head() -> None:
+    found = LookbackLens().features(columns(LookbackLens()))
+    assert found.tolist() == [BY_HEAD[row].flatten().tolist() for row in (0, 1)]
+    states = torch.arange(24.0).reshape(2, 4, 3)
+    held = Columns({"state": states}, {"state": [0, 1, 2, 3]}, 4)
+    assert HiddenStateProbe().features(held).tolist() == states[:, 2].tolist()
+    assert HiddenStateProbe(layers=[0, 3]).features(held)[1].tolist() == [12, 13, 14, 21, 22, 23]
+
+
 @pytest.mark.parametrize(
     "name", [n for n in DETECTORS if not (DETECTORS.get(n).scaled or DETECTORS.get(n).supervised)]
 )
@@ -80,7 +148,8 @@ def test_features_are_risks(name: str) -> None:
     for need in detector.needs:
         shape = {1: (4,), 2: (4, 2)}.get(len(READINGS[need.reading].shape), ())
         draw = torch.rand(5, 6, *shape, generator=generator)
-        logs = need.reading in ("log_probability", "row_lens", "patch_lens")
+        kinds = ("log_probability", "blank_log_probability", "question_lens")
+        logs = need.reading in (*kinds, "row_lens", "patch_lens")
         values[need.reading] = draw.log() if logs else draw
         if shape:
             layers[need.reading] = [0, 1, 2, 3]

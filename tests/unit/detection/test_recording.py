@@ -71,7 +71,9 @@ def test_columns_are_those_of_a_plain_pass(family: str) -> None:
             "odds": logs[token] - torch.log1p(-logs[token].exp()),
             "entropy": -(logs * logs.exp()).sum(),
             "margin": largest[0] - largest[1],
+            "largest": largest[0].log(),
             "position": at,
+            "occurrence": ids[0, :at].tolist().count(token),
         }
         weights = torch.stack([layer[0] for layer in plain.attentions])  # (L, H, q, k)
         mine = weights[:, :, row]
@@ -82,6 +84,7 @@ def test_columns_are_those_of_a_plain_pass(family: str) -> None:
         seen = mine[..., first:end].mean(-1)
         wanted["lookback"] = seen / (seen + mine[..., start - 1 : row + 1].mean(-1))
         inner = [states[layer + 1][0] for layer in range(LAYERS - 1)]
+        asked = slice(end, start)
         for place, layer in enumerate(inner):
             assert columns["row_lens"][at, place] == pytest.approx(
                 float(lensed(adapter, layer[row], token)), rel=1e-5
@@ -89,6 +92,26 @@ def test_columns_are_those_of_a_plain_pass(family: str) -> None:
             every = adapter.lm_head(adapter.decoder.norm(layer[first:end])).log_softmax(-1)
             assert columns["patch_lens"][at, place] == pytest.approx(
                 float(every[:, token].max()), rel=1e-5
+            )
+            grounds = every[:, token].topk(min(32, end - first)).indices
+            alike = torch.cosine_similarity(layer[row][None], layer[first:end][grounds])
+            assert columns["grounded_similarity"][at, place] == pytest.approx(
+                float(alike.mean()), rel=1e-5
+            )
+            whole = torch.cosine_similarity(layer[row], layer[start - 1], dim=0)
+            assert columns["prompt_similarity"][at, place] == pytest.approx(float(whole), rel=1e-5)
+            flat = adapter.lm_head(adapter.decoder.norm(layer[asked])) / 10
+            chances = flat.softmax(-1)[:, token]
+            assert columns["question_lens"][at, place] == pytest.approx(
+                float(chances.max().log()), rel=1e-5
+            )
+            best = chances.topk(min(4, len(chances))).indices
+            far = (layer[row] - layer[asked][best].mean(0)).norm() / layer[row].norm()
+            assert columns["question_fit"][at, place] == pytest.approx(
+                float((2 - far) * chances[best].mean()), rel=1e-4
+            )
+            torch.testing.assert_close(
+                columns["state"][at, place], layer[row + 1], rtol=1e-4, atol=1e-5
             )
             cosines = torch.cosine_similarity(layer[row + 1][None], layer[first:end])
             assert columns["image_similarity"][at, place] == pytest.approx(
@@ -104,6 +127,20 @@ def test_columns_are_those_of_a_plain_pass(family: str) -> None:
             torch.testing.assert_close(
                 columns[name][at].double(), torch.as_tensor(value).double(), rtol=1e-5, atol=1e-8
             )
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl"])
+def test_blank_images_are_those_of_a_pass_without_pixels(family: str) -> None:
+    given = recorded(family, (1,))
+    inputs = given.adapter.append(given.samples[0].inputs, given.ids)
+    inputs["pixel_values"] = torch.zeros_like(inputs["pixel_values"])
+    with torch.no_grad():
+        logs = given.adapter.model(**inputs).logits[0].log_softmax(-1)
+    start = given.samples[0].inputs["input_ids"].shape[1]
+    for at, token in enumerate(given.ids[0].tolist()):
+        wanted = float(logs[start + at - 1, token])
+        assert given.columns["blank_log_probability"][0, at] == pytest.approx(wanted, rel=1e-5)
+        assert given.columns["log_probability"][0, at] != pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_vl"])

@@ -118,6 +118,9 @@ def test_a_fit_says_whose_answers_it_was_made_from(lvlm: Lvlm, tmp_path: Path) -
     assert found.source == "labels.jsonl, given answers"
     (entry,) = [one for one in found.entries if one.detector == "ensemble"]
     assert (entry.mentions, entry.answers) == (24, 12)
+    # a probe has a feature for each unit of the model
+    (probe,) = [one for one in found.entries if one.detector == "hidden-state-probe"]
+    assert len(probe.mean) == lvlm.adapter.text_config.hidden_size
     found.save(tmp_path / "tiny.json")
     judged = lvlm.detect(
         *(given[0].images[0], "What?", "a cat"),
