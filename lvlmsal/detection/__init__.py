@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lvlmsal.detection.confidence import Entropy, LogProbability, Margin, Perplexity, Position
     from lvlmsal.detection.early_lens import EarlyLens
     from lvlmsal.detection.ensemble import Ensemble
+    from lvlmsal.detection.habit_lens import HabitLens
     from lvlmsal.detection.lens_detectors import ContextualLens, InternalConfidence, RowLens
     from lvlmsal.detection.metatoken import MetaToken
     from lvlmsal.detection.probes import HiddenStateProbe, LookbackLens
@@ -35,6 +36,7 @@ __all__ = [
     "Ensemble",
     "Entropy",
     "GLSim",
+    "HabitLens",
     "HiddenStateProbe",
     "InstructionLens",
     "InternalConfidence",
@@ -62,6 +64,7 @@ __getattr__, __dir__ = lazy_names(
         "HiddenStateProbe": ".probes",
         "LookbackLens": ".probes",
         "MetaToken": ".metatoken",
+        "HabitLens": ".habit_lens",
         "Columns": ".columns",
         "ContextualLens": ".lens_detectors",
         "Detection": ".result",

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from lvlmsal.attention.layers import LayerSpec
@@ -64,6 +65,17 @@ class Detector(ABC):
 
         Of a detector that is not scaled there is one feature, in [0, 1] as it stands.
         """
+
+    def weights(self, features: Tensor) -> Tensor:
+        """What standardized features are multiplied with in a scaling, before they are added up.
+
+        Args:
+            features: of the model's own mentions, shape (mentions, features).
+
+        Returns:
+            Shape (features,); ones where nothing else is said.
+        """
+        return torch.ones_like(features[0])
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from lvlmsal.detection.fits import Fit
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.regression import Regression
 from lvlmsal.detection.scaling import Scaling
-from lvlmsal.detection.scaling_files import Scalings, scalings_at, shipped_scalings
+from lvlmsal.detection.scaling_files import PLAIN, Scalings, scalings_at, shipped_scalings
 from lvlmsal.detection.vocabulary import JudgedWords
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
@@ -25,8 +25,6 @@ from lvlmsal.registry import DETECTORS
 
 DEFAULT: Final = "default"
 """Stands for the best detector that a file of scalings has, and for `PLAIN` without a file."""
-
-PLAIN: Final = "log-probability"
 
 DetectorSpec = str | Mapping[str, Any] | Detector
 """A registered name, ``{"name": ..., option: value, ...}`` with ``scaling`` among the options, or a

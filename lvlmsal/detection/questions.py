@@ -97,4 +97,5 @@ def _fit(states: Tensor, rows: Tensor, logs: Tensor) -> Tensor:
     best, places = logs.topk(min(NEAREST, len(logs)), dim=0)  # (k, m)
     context = states.float()[places].mean(0)
     distance = (rows - context).norm(dim=-1) / rows.norm(dim=-1)
-    return (FARTHEST - distance) * best.exp().mean(0)
+    found: Tensor = (FARTHEST - distance) * best.exp().mean(0)
+    return found

@@ -23,11 +23,17 @@ class Scaling(Fit):
 
     Attributes:
         scores: ascending, evenly spaced quantiles of the score; see `KNOTS`.
+        weights: of the standardized features in the score; all alike by default.
     """
 
     kind: ClassVar[str] = "scaling"
 
     scores: tuple[float, ...]
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            object.__setattr__(self, "weights", (1.0,) * len(self.features))
 
     @classmethod
     def fitted(cls, detector: Detector, features: Tensor, answers: int) -> Self:
@@ -43,18 +49,20 @@ class Scaling(Fit):
         if bool((deviation == 0).any()):
             same = [n for n, d in zip(detector.feature_names, deviation, strict=True) if d == 0]
             raise ValueError(f"{', '.join(same)} of {detector.name}: the same for all mentions")
-        scores = ((values - mean) / deviation).sum(-1)
+        weights = detector.weights(values)
+        scores = ((values - mean) / deviation * weights).sum(-1)
         shares = torch.arange(1, KNOTS + 1, dtype=torch.float64) / (KNOTS + 1)
         return cls(
             **cls.described(detector, mean, deviation),
+            weights=tuple(map(short, weights.tolist())),
             scores=tuple(map(short, torch.quantile(scores, shares).tolist())),
             mentions=len(values),
             answers=answers,
         )
 
     def contributions(self, features: Tensor) -> Tensor:
-        """The features in standard deviations, which add up to the score."""
-        return self.standardized(features)
+        """The weighted features in standard deviations, which add up to the score."""
+        return self.standardized(features) * features.new_tensor(self.weights)
 
     def risk(self, scores: Tensor) -> Tensor:
         """The share of own mentions that score lower, from 0 to `LARGEST`; ties count half.
@@ -79,7 +87,8 @@ class Scaling(Fit):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**super().to_dict(), "scores": list(self.scores)}
+        weighted = {} if set(self.weights) == {1.0} else {"weights": list(self.weights)}
+        return {**super().to_dict(), **weighted, "scores": list(self.scores)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -88,7 +97,11 @@ class Scaling(Fit):
         Raises:
             ValueError: something is missing, or of another kind.
         """
-        return cls(**cls.parsed(values), scores=_ascending(values.get("scores", ())))
+        parsed = cls.parsed(values)
+        weights = tuple(map(float, values.get("weights", [1.0] * len(parsed["features"]))))
+        if len(weights) != len(parsed["features"]) or not all(map(math.isfinite, weights)):
+            raise ValueError("weights must be finite numbers, one for each column")
+        return cls(**parsed, weights=weights, scores=_ascending(values.get("scores", ())))
 
 
 def _ascending(scores: Sequence[Any]) -> tuple[float, ...]:

@@ -23,8 +23,11 @@ from lvlmsal.metrics.text.vocabulary import Vocabulary
 FORMAT: Final = "lvlmsal.Scalings"
 VERSION: Final = 1
 
-RULE: Final = "early-lens"
+RULE: Final = "habit-lens"
 """The detector that needs no label."""
+
+PLAIN: Final = "log-probability"
+"""The detector that needs no scaling either."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,13 @@ class Scalings:
     def best(self) -> tuple[str, dict[str, Any]]:
         """The detector that is taken where none is named, and its options.
 
-        One that was fitted on labels, or else the rule that needs none.
+        One that was fitted on labels, or else the rule that needs none; log-probability where the
+        file, which may be of an earlier version, has neither.
         """
         fitted = [entry for entry in self.entries if isinstance(entry, Regression)]
         ruled = [entry for entry in self.entries if entry.detector == RULE]
         first = next(iter([*fitted, *ruled]), None)
-        return (RULE, {}) if first is None else (first.detector, first.options)
+        return (PLAIN, {}) if first is None else (first.detector, first.options)
 
     def of(self, detector: Detector) -> Fit | None:
         """That of a detector under its options; None where there is none."""

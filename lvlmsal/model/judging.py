@@ -108,7 +108,7 @@ class Judging(LoadedModel):
             prompt: the question, or messages.
             answer: the answer to judge, as text or token ids; the model's own greedy answer by
                 default.
-            detector: a name of ``lvlmsal list detectors``, ``{"name": "early-lens", ...}``, or the
+            detector: a name of ``lvlmsal list detectors``, ``{"name": "habit-lens", ...}``, or the
                 path of a file of scalings, as ``lvlmsal fit`` writes them, which may also stand as
                 ``scaling`` among the options. By default the rule that needs no label where a
                 scaling for the model is at hand, and plain log-probability, with a warning,

@@ -54,7 +54,7 @@ def test_shipped_models_have_their_scalings(name: str) -> None:
         if not DETECTORS.get(detector).supervised:
             assert found.of(DETECTORS.build(detector)) is not None, detector
     judge = lvlm.build_judge("default")
-    assert judge.detector.name == "early-lens"
+    assert judge.detector.name == "habit-lens"
     assert not judge.note
 
 
@@ -62,7 +62,7 @@ def test_words_are_colored_written_and_printed(run: Run, image: Path, tmp_path: 
     page = tmp_path / "page.html"
     code, out, err = run("detect", image, PROMPT, "--share", "0.1", "--html", page)
     assert code == 0, err
-    assert "risk by early-lens, the share of the model's own mentions" in out
+    assert "risk by habit-lens, the share of the model's own mentions" in out
     assert "judged words, from 0.9 on" in out
     assert "lvlmsal-judged" in page.read_text()
     code, out, err = run("detect", image, PROMPT, "--json", "--detector", "entropy")

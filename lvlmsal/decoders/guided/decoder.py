@@ -67,7 +67,7 @@ class Guided(OneSequence):
     Greedy()
     """
 
-    detector: str | dict[str, Any] = "default"
+    detector: str | dict[str, Any] = "early-lens"
     k: int = 5
     threshold: float | None = None
     share: float | None = None

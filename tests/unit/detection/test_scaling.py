@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.detection.confidence import Entropy, LogProbability
 from lvlmsal.detection.early_lens import EarlyLens
+from lvlmsal.detection.habit_lens import HabitLens
 from lvlmsal.detection.judge import make_judge
 from lvlmsal.detection.model_mark import ModelMark
 from lvlmsal.detection.scaling import KNOTS, Scaling
@@ -145,11 +146,50 @@ def test_other_columns_or_options_are_not_taken(adapter: ModelAdapter, tmp_path:
     turned = replace(made, features=made.features[::-1])
     path = file_of(adapter, tmp_path / "turned.json", turned)
     with pytest.raises(UnsupportedError, match="no scaling for this model under these options"):
-        make_judge(str(path), adapter)
+        make_judge({"name": "early-lens", "scaling": str(path)}, adapter)
     path = file_of(adapter, tmp_path / "right.json", made)
-    assert make_judge(str(path), adapter).scaling == made
+    assert make_judge({"name": "early-lens", "scaling": str(path)}, adapter).scaling == made
     with pytest.raises(UnsupportedError, match="lvlmsal fit"):
         make_judge({"name": "early-lens", "layers": [0], "scaling": str(path)}, adapter)
+
+
+def test_the_default_is_the_rule_that_a_file_has(adapter: ModelAdapter, tmp_path: Path) -> None:
+    rule = Scaling.fitted(HabitLens(), two_features(), 1)
+    judge = make_judge(str(file_of(adapter, tmp_path / "both.json", rule)), adapter)
+    assert (judge.detector, judge.scaling) == (HabitLens(), rule)
+    # a file of an earlier version has no such rule
+    earlier = Scaling.fitted(EarlyLens(), two_features(), 1)
+    judge = make_judge(str(file_of(adapter, tmp_path / "earlier.json", earlier)), adapter)
+    assert (judge.detector, judge.scaling) == (LogProbability(), None)
+
+
+def test_the_habit_counts_as_far_as_early_layers_know_the_words() -> None:
+    # surest word: odds 4, said with 1/2 by early layers; the others with 1/4 and 1/4
+    chances = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    features = torch.stack([torch.tensor([-4.0, -2.0, 0.0]).double(), chances.log()], dim=-1)
+    made = Scaling.fitted(HabitLens(), features, 1)
+    # scores are -logit p + m log lens with m = 1/3, but for where zero lies
+    wanted = features[:, 0] + chances.log() / 3
+    scores = made.score(features)
+    assert (scores - scores[0]).tolist() == pytest.approx((wanted - wanted[0]).tolist(), abs=1e-5)
+    # where early layers know nothing of the words it ranks as log-probability does
+    far = features - torch.tensor([0.0, 30.0])
+    blind = Scaling.fitted(HabitLens(), far, 1).score(far)
+    gaps = (features[:, 0] - features[0, 0]).tolist()
+    assert (blind - blind[0]).tolist() == pytest.approx(gaps, abs=1e-5)
+
+
+def test_weights_are_kept_in_files(adapter: ModelAdapter, tmp_path: Path) -> None:
+    made = Scaling.fitted(HabitLens(), two_features() - 20, 1)
+    path = file_of(adapter, tmp_path / "rule.json", made)
+    assert read_scalings(path).entries == (made,)
+    # a file in which nothing is weighted is that of an earlier version
+    assert "weights" not in Scaling.fitted(EarlyLens(), two_features(), 1).to_dict()
+    content = json.loads(path.read_text())
+    content["detectors"][0]["weights"] = [1.0]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="weights must be finite numbers, one for each column"):
+        read_scalings(path)
 
 
 @pytest.mark.parametrize(
