@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from lvlmsal import __version__
 from lvlmsal.analysis.detector_mentions import DetectedMention
 from lvlmsal.analysis.detector_sets import ReadyDetectors
 from lvlmsal.errors import DataError
@@ -22,8 +23,9 @@ PASSES: Final = "passes.jsonl"
 class PassStore:
     """Mentions with scores and features by the key of the answer, a line each.
 
-    A line counts where the detectors are the same ones: their names, options and fits. So a
-    comparison that was stopped goes on, and one under other detectors begins anew.
+    A line counts where the detectors are the same ones: their names, options and fits, and the
+    version of this library. So a comparison that was stopped goes on, and one under other detectors
+    begins anew.
 
     Args:
         path: Of the file; made with the first line.
@@ -79,7 +81,8 @@ def mark_of(ready: ReadyDetectors) -> str:
         name: [options_of(judge.detector), judge.fit and judge.fit.to_dict()]
         for name, judge in ready.judges.items()
     }
-    content = [held, {one.name: options_of(one) for one in ready.unfitted}, ready.lens.tokens]
+    needed = {one.name: options_of(one) for one in ready.unfitted}
+    content = [__version__, held, needed, ready.lens.tokens]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -64,7 +64,7 @@ def detector_table(cell: Cell, found: CellScores) -> Table:
     kinds: tuple[str, ...] = ()
     if found.expected is not None:
         title += f"; habits suggest {found.expected} of the wrong ones"
-        kinds = ("AUROC, errors of expecting", "AUROC, errors of seeing")
+        kinds = ("AUROC, expecting", "AUROC, seeing")
     heads = (
         *("detector", "AUROC", f"minus {REFERENCE}", "AP", "AURC"),
         *(f"recall at {FALSE_ALARMS:.0%} false alarms", "ECE", "AUROC, all mentions"),
@@ -85,7 +85,10 @@ def _line(entry: DetectorScores, *, kinds: bool) -> Line:
         f"{entry.recall:.3f}",
         f"{entry.ece:.3f}",
         f"{entry.every.value:.3f}",
-        *(map(interval_cell, (entry.expecting, entry.seeing)) if kinds else ()),
+        *(
+            "" if kind is None else f"{kind.value:.3f}"
+            for kind in ((entry.expecting, entry.seeing) if kinds else ())
+        ),
         (f"+ {passes}" if (passes := DETECTORS.get(entry.detector).passes) else "")
         if known
         else "",

@@ -126,6 +126,14 @@ def test_detectors_are_compared(run: Run, tmp_path: Path) -> None:
     kinds = [[float(row["entropy"]) for row in first if row["wrong"] == k] for k in ("1", "0")]
     (entropy,) = [one for one in summary["detectors"] if one["detector"] == "entropy"]
     assert entropy["auroc"]["value"] == pytest.approx(auroc(*kinds), abs=1e-6)
+    # what was found is kept, and scored once more without a model; habits are those of the world
+    assert len((folder / "passes.jsonl").read_text().splitlines()) == 8
+    before = (folder / "summary.json").read_text()
+    code, out, err = run("detect", "score", folder)
+    assert code == 0, err
+    assert "habits suggest" in " ".join(out.split())
+    assert (folder / "summary.json").read_text() == before
+    assert {row["expected"] for row in mentions} <= {"0", "1"}
     code, _, err = run("detect", "compare", path, "--detector", "entropie")
     assert code == 2
     assert "Did you mean 'entropy'" in err
@@ -157,3 +165,52 @@ def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -
     code, _, err = run("fit", path, "methods=[greedy, sample]", f"output={tmp_path / 'two'}")
     assert code == 2
     assert "one method without interventions" in err
+
+
+def test_files_of_labels_are_compared_and_fitted(run: Run, world: Path, tmp_path: Path) -> None:
+    response = "A red star. A blue moon."
+    spans = [(0, 11, "ACCURATE"), (12, 24, "INACCURATE")]
+    entries = [
+        {"start": start, "end": end, "text": response[start:end], "label": label}
+        for start, end, label in spans
+    ]
+    path = tmp_path / "val_raw.json"
+    images = sorted(image.name for image in (world / "images").glob("*.png"))[:8]
+    path.write_text(
+        json.dumps(
+            [
+                {
+                    "question": "<image> ?",
+                    "response": response,
+                    "image": image,
+                    "annotations": entries,
+                }
+                for image in images
+            ]
+        )
+    )
+    given = ("--format", "m-haldetect", "--images", world / "images", "--model", "pocket-llava")
+    names = ("--detector", "entropy", "--detector", "ensemble")
+    code, out, err = run("detect", "compare", path, *given, *names)
+    assert code == 0, err
+    assert "given answers" in out
+    assert (tmp_path / "val_raw.detectors" / "mentions.csv").is_file()
+    code, out, err = run("fit", path, *given, "--detector", "ensemble", "-o", tmp_path / "fits")
+    assert code == 0, err
+    (entry,) = read_scalings(tmp_path / "fits" / "pocket-llava.json").entries
+    assert (entry.detector, entry.mentions, entry.answers) == ("ensemble", 16, 8)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("compare", "x.json", "--format", "haloc", "--model", "m"), "Did you mean 'halloc'"),
+        (("compare", "labels.jsonl"), "which model reads the answers: --model NAME"),
+        (("compare", "demo", "--model", "m"), "go with a file of labels"),
+        (("score", "absent"), "lvlmsal detect compare CONFIG"),
+    ],
+)
+def test_misstated_comparisons(run: Run, words: tuple[str, ...], message: str) -> None:
+    code, _, err = run("detect", *words)
+    assert code != 0
+    assert message in " ".join(err.split())
