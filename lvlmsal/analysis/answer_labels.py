@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from lvlmsal.analysis.labels import Mention, Tokenised, chair_vocabulary, object_mentions
 from lvlmsal.benchmarks.amber.generative_counts import (
@@ -18,10 +18,7 @@ from lvlmsal.benchmarks.base import Benchmark
 from lvlmsal.benchmarks.mme.metric import MmeMetric
 from lvlmsal.benchmarks.pope.metric import PopeMetric
 from lvlmsal.detection.words import judged_spans
-from lvlmsal.metrics.base import CountMetric
 from lvlmsal.metrics.text.vocabulary import Vocabulary
-
-_YES_NO: Final = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
 
 
 class AnswerLabels(ABC):
@@ -85,28 +82,21 @@ class AmberLabels(AnswerLabels):
 
 
 class YesNoLabels(AnswerLabels):
-    """The word yes or no of an answer, wrong where the metric counts the answer as wrong.
+    """The first yes or no of an answer, wrong where the other one is right.
 
-    An answer that says neither has no label.
-
-    Args:
-        metric: Of POPE, MME or the questions of AMBER.
+    That is not always what a metric counts: official parsers take some words for others, and
+    AMBER's counts "yes" as wrong where "Yes" is right. An answer that says neither has no label.
     """
 
-    def __init__(self, metric: CountMetric) -> None:
-        self._metric = metric
-        self.words = Vocabulary(("yes", "no"), {"yes": "yes", "no": "no"}, "none", "yes and no")
+    words = Vocabulary(("yes", "no"), {"yes": "yes", "no": "no"}, "none", "yes and no")
 
     def mentions(self, answer: Tokenised, target: Any) -> list[Mention]:
-        """See the base class."""
-        said = _YES_NO.search(answer.text)
+        """See the base class; the target is yes or no, or has it as ``label``."""
         spans = judged_spans(answer.text, answer.tokens, self.words)
-        first = next((span for span in spans if said and span.start == said.start()), None)
-        if first is None:
-            return []
-        rows = self._metric.rows([answer.text], [target])
-        wrong = not bool(rows[0, self._metric.count_names.index("correct")])
-        return [Mention(first.name, first.words, *first.tokens, wrong)]
+        right = target["label"] if isinstance(target, Mapping) else target
+        return [
+            Mention(span.name, span.words, *span.tokens, span.name != right) for span in spans[:1]
+        ]
 
 
 def labels_of(benchmark: Benchmark) -> AnswerLabels:
@@ -119,5 +109,5 @@ def labels_of(benchmark: Benchmark) -> AnswerLabels:
     if isinstance(metric, AmberGenerativeMetric):
         return AmberLabels(metric)
     if isinstance(metric, PopeMetric | MmeMetric | AmberDiscriminativeMetric):
-        return YesNoLabels(metric)
+        return YesNoLabels()
     return ObjectLabels(chair_vocabulary(benchmark))
