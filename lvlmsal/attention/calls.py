@@ -51,12 +51,13 @@ def active_pass(
     found = [
         (session, layer) for session in acting() if (layer := session.layer_of(module)) is not None
     ]
-    scaled = False
+    done = False  # by way of the cache, or with nothing to edit in its layers
     for session, _ in found:
         place = session.passes.place
-        place.asked, scaled = True, scaled or place.scaled is not None
+        place.asked = True
+        done = done or place.scaled is not None or place.joined is not None
         session.passes.met()  # layers that are run by themselves, perhaps
-    if scaled:
+    if done:
         return None
     editors = [edit for session, _ in found for edit in session.editors if not is_aside(edit)]
     recording = next(

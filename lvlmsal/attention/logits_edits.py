@@ -119,6 +119,7 @@ def _second_logits(
         follow(place.cache, second)
     second.hear(place.ids, place.past)
     if not editor.wants_second(tail, context):
+        second.is_unwanted()
         return None
     with aside(editor, others, other_prompt=True):
         return second.logits(tail.shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import local
@@ -18,6 +18,8 @@ from lvlmsal.attention.editor import Bound, Editor
 from lvlmsal.attention.key_gains import ScaledValues, scale_values
 from lvlmsal.attention.pixels import EncodedImages
 from lvlmsal.attention.prompt import Prefill
+from lvlmsal.attention.second_stream import SecondStream
+from lvlmsal.versions import CACHE
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Place:
         kept: which rows the model turns into logits, as it was told.
         asked: whether a layer has asked what to do with its attention.
         scaled: values of the cache that are scaled while it runs, which stands for its edits.
+        joined: the second stream whose rows run with it.
     """
 
     prefill: Prefill | None = None
@@ -51,12 +54,29 @@ class Place:
     kept: Tensor | int = 0
     asked: bool = False
     scaled: ScaledValues | None = None
+    joined: SecondStream | None = None
 
     def scale(self, editor: Editor, num_layers: int) -> None:
         """Let an edit act by way of the values in the cache, where that is all that it takes."""
         if self.prefill is not None:
             spans = self.prefill.spans
             self.scaled = scale_values(editor, self.cache, self.ids, spans, num_layers)
+
+    def join(self, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the model is given where the second stream's rows run with the pass that begins."""
+        second = None if self.prefill is None else self.prefill.second
+        found = None if second is None else second.joins(self.cache, kwargs)
+        self.joined = None if found is None else second
+        return found
+
+    def passed(self, output: Any) -> None:
+        """The pass is over: leave the output and the cache as those of the first stream."""
+        self.unscale()
+        if self.joined is not None and self.ids is not None:
+            rows = len(self.ids)
+            self.joined.joined(self.ids, output.logits[rows:])
+            output.logits, self.joined = output.logits[:rows], None
+            setattr(output, CACHE, self.cache)
 
     def unscale(self) -> None:
         """Leave the values in the cache as they were."""

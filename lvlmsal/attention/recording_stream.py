@@ -106,7 +106,7 @@ class RecordingStream(Stream):
         """
         acting_here = [s for s in acting() if s.decoder is self.session.decoder]
         edits = [edit for s in acting_here for edit in s.passes.edits]
-        ready = self._ready(self.input_ids[:, -1:], self._kwargs)
+        ready = self.ready(self.input_ids[:, -1:])
         placed = isinstance(ready.get("position_ids"), Tensor)
         return (
             placed
@@ -121,7 +121,7 @@ class RecordingStream(Stream):
             Raw logits (B, m, V) with their graph, and the recording, from which :meth:`take` goes.
         """
         count, columns = tokens.shape[1], self.input_ids.shape[1]
-        inputs = self._ready(tokens[:, :1], self._kwargs)
+        inputs = self.ready(tokens[:, :1])
         mask = self._kwargs.get("attention_mask")
         seen = torch.ones_like(self.input_ids) if mask is None else mask[:, :columns]
         own = torch.eye(count, dtype=torch.bool, device=tokens.device)
@@ -151,13 +151,7 @@ class RecordingStream(Stream):
         for layer, own in recording.own.items():
             key, value = (states.detach()[rows, :, list(places)] for states in own[:2])
             self.cache.update(key[:, :, None], value[:, :, None], layer)
-        self.input_ids = torch.cat([self.input_ids, tokens[:, None].to(self.input_ids)], dim=1)
-        self._kwargs = self._extended(self._kwargs, {}, 1)
-
-    def _ready(self, tokens: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What the model is given for a step with these tokens (B, 1)."""
-        ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
-        return dict(self.model.prepare_inputs_for_generation(ids, next_sequence_length=1, **kwargs))
+        self.was_given(tokens[:, None])
 
     @property
     def before_last(self) -> Mark:

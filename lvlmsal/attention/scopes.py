@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import Cache
 
@@ -40,19 +40,33 @@ def acting() -> tuple[AttentionSession, ...]:
     return (*mine, *(session for session in tuple(_SHARED) if id(session.decoder) not in own))
 
 
-def scale_alone(session: AttentionSession) -> None:
-    """Let an edit act by way of values in the cache, where no other one edits or records a pass."""
+def begin_alone(
+    session: AttentionSession, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Let edits act by cheaper ways in the pass that begins, where no other one needs its weights.
+
+    An edit of attention acts by way of the values in the cache, a second stream as further rows.
+
+    Returns:
+        The arguments of the pass, where they change.
+    """
     sessions = [other for other in acting() if other.decoder is session.decoder]
     if any(other.recording is not None for other in sessions):
-        return
+        return None
+    layers = range(session.adapter.num_layers)
     edits = [
         edit
         for other in sessions
         for edit in other.editors
-        if not edit.is_identity and not is_aside(edit)
+        if any(map(edit.applies_to, layers)) and not is_aside(edit)
     ]
+    place = session.passes.place
     if len(edits) == 1 and any(edit is edits[0] for edit in session.editors):
-        session.passes.place.scale(edits[0], session.adapter.num_layers)
+        place.scale(edits[0], len(layers))
+    if edits or args or is_aside() or any(o.layer_editors or o is not session for o in sessions):
+        return None
+    joined = place.join(kwargs)
+    return None if joined is None else (args, joined)
 
 
 def adopted(given: Cache | None, width: int) -> RecordingCache:

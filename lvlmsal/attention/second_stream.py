@@ -10,8 +10,13 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
+from lvlmsal.attention.joined import Joined, can_join
 from lvlmsal.attention.stream import Stream
 from lvlmsal.errors import UnsupportedError
+
+PATIENCE = 3
+"""So many tokens in a row want the second stream before both run in one pass, and so many do
+without before they part again: joining copies both caches."""
 
 
 class SecondStream:
@@ -20,6 +25,7 @@ class SecondStream:
     Its logits are wanted at few places where a cut leaves the model one token, or where a gate is
     closed. Tokens wait until then and are run together, as one pass costs little more than that of
     a token; where they never are wanted, not even the prompt is run. No token is lost on the way.
+    Where they are wanted token after token, both streams are rows of one pass; see `Joined`.
 
     Args:
         model: the model.
@@ -44,6 +50,10 @@ class SecondStream:
         self._model, self._inputs, self._width, self._cache = model, inputs, width, cache
         self._stream: Stream | None = None
         self._waiting: list[Tensor] = []
+        self._joined: Joined | None = None
+        self._known: Tensor | None = None  # logits of the last token, from a pass of both streams
+        self._in_row = 0  # how often they were wanted in a row; negative: how often not
+        self._moves = False  # rows are reordered or tokens taken back, and would be copied for that
 
     def again(self) -> SecondStream:
         """The same prompt once more, for passes without a cache."""
@@ -79,9 +89,56 @@ class SecondStream:
         if new.shape[1]:
             self._waiting.append(new)
             self.length += new.shape[1]
+            self._known = None
+
+    def joins(self, cache: Cache | None, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the model is given where its next step is one of both streams.
+
+        Args:
+            cache: of the first stream.
+            kwargs: of its step.
+        """
+        stream, joined = self._stream, self._joined
+        if (
+            stream is None
+            or cache is None
+            or self._waiting
+            or self.length != cache.get_seq_length()
+        ):
+            return None
+        if joined is not None and (self._in_row <= -PATIENCE or not joined.holds(cache)):
+            self._part()
+        pays = self._joined is not None or (self._in_row >= PATIENCE and not self._moves)
+        if not pays or (self._joined is None and not can_join(cache, stream, kwargs)):
+            return None
+        second = stream.ready(kwargs["input_ids"])
+        places = [getattr(of.get("position_ids"), "shape", None) for of in (kwargs, second)]
+        if places[0] != places[1]:  # some families count text in other ways
+            self._part()
+            return None
+        if self._joined is None:
+            self._joined = Joined(cache, stream)
+        return self._joined.inputs(kwargs, second)
+
+    def joined(self, tokens: Tensor, logits: Tensor) -> None:
+        """A step of both streams has ended, with tokens (B, 1) and logits (B, 1, V) of this one."""
+        assert self._joined is not None
+        assert self._stream is not None
+        self._joined.passed()
+        self._stream.was_given(tokens)
+        self.length += 1
+        self._known = logits if logits.dtype == torch.float64 else logits.float()
+
+    def is_unwanted(self) -> None:
+        """Its logits do not matter for a token."""
+        self._in_row = min(self._in_row, 0) - 1
 
     def logits(self, count: int) -> Tensor:
         """Run what waits; raw logits of the last rows, shape (B, count, V)."""
+        self._in_row = max(self._in_row, 0) + 1
+        if self._known is not None and count == 1:
+            return self._known
+        self._part()
         parts = []
         if self._stream is None:
             self._stream = Stream.of(self._model, self._inputs, self._cache)
@@ -103,6 +160,8 @@ class SecondStream:
         """
         if self.length - count < self._width - 1:
             raise ValueError(f"{count} tokens cannot be taken back: the prompt would be cut")
+        self._part()
+        self._moves = True
         self.length -= count
         while count and self._waiting:
             last = self._waiting.pop()
@@ -115,9 +174,17 @@ class SecondStream:
 
     def select(self, rows: Tensor) -> None:
         """Let beams go on from others of their sample, whose row numbers are given, (B,)."""
+        self._part()
+        self._moves = True
         self._waiting = [tokens[rows.to(tokens.device)] for tokens in self._waiting]
         if self._stream is not None:
             self._stream.select(rows)
+
+    def _part(self) -> None:
+        """Go on in passes of its own."""
+        if self._joined is not None:
+            self._joined.part()
+        self._joined = self._known = None
 
     def _heard(self) -> int:
         return sum(tokens.shape[1] for tokens in self._waiting)

@@ -35,13 +35,13 @@ from lvlmsal.attention.recording import Recording, frozen
 from lvlmsal.attention.scopes import (
     acting,
     around,
+    begin_alone,
     check_it_acted,
     enter,
     generates,
     join,
     knows,
     leave,
-    scale_alone,
 )
 from lvlmsal.attention.stream import Stream, positions_kept
 from lvlmsal.attention.training import check_mode
@@ -187,7 +187,7 @@ class AttentionSession:
         if self._acts() and not self.passes.place.runs:
             self.passes.images.note(given, output)
 
-    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """A pass of the model begins."""
         self.passes.met()
         if module is not self.model:
@@ -205,8 +205,7 @@ class AttentionSession:
         if self.recording is not None and not is_aside():
             self.recording.clear()
         self.passes.begin(module, args, kwargs)
-        if self._asks:
-            scale_alone(self)
+        return begin_alone(self, args, kwargs)
 
     @property
     def is_open(self) -> bool:
@@ -263,7 +262,7 @@ class AttentionSession:
         self.passes.starts_at(offset)
 
     def _finish(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.passes.place.unscale()
+        self.passes.place.passed(output)
         if self._asks and not self.passes.place.asked:
             raise UnsupportedError(
                 f"the attention of this {type(self.model).__name__} is not computed by way of "

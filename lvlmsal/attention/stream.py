@@ -137,6 +137,17 @@ class Stream:
         self._kwargs = self._extended(self._kwargs, outputs, count)
         return self._logits(outputs)
 
+    def ready(self, tokens: Tensor) -> dict[str, Any]:
+        """What the model would be given for a step with these tokens (B, 1)."""
+        ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
+        place = {"next_sequence_length": 1}
+        return dict(self.model.prepare_inputs_for_generation(ids, **place, **self._kwargs))
+
+    def was_given(self, tokens: Tensor) -> None:
+        """Tokens (B, 1) were run, and are in the cache."""
+        self.input_ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
+        self._kwargs = self._extended(self._kwargs, {}, 1)
+
     def mark(self) -> Mark:
         """The present place, for :meth:`rewind`."""
         return Mark(self.input_ids.shape[1], dict(self._kwargs))

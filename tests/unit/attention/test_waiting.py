@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lvlmsal.attention import intervene
+from lvlmsal.attention import intervene, second_stream
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.search import Beam, Greedy, Sample
@@ -102,6 +102,12 @@ def decoded(
     finally:
         counter.remove()
     return ids[:, inputs["input_ids"].shape[1] :], len(passes)
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams never run in one pass, so that passes count what waits; see test_joined.py."""
+    monkeypatch.setattr(second_stream, "PATIENCE", 10**9)
 
 
 @pytest.mark.parametrize("family", in_full(["llava", "qwen2_vl"], but="qwen2_vl"))

@@ -1,0 +1,161 @@
+"""Both streams of a contrast as rows of one pass, against a pass for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import DynamicCache
+
+from lvlmsal.attention import intervene, second_stream
+from lvlmsal.attention.context import LogitsContext
+from lvlmsal.attention.joined import Joined
+from lvlmsal.interventions.base import LogitsIntervention
+from lvlmsal.interventions.contrast import Contrast
+from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.interventions.m3id import M3ID
+from lvlmsal.interventions.vcd import VCD
+from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, collate, tiny_model, tiny_samples
+from lvlmsal.versions import CACHE
+from tests.tiers import FAMILIES
+
+F64 = torch.float64
+NEVER = 10**9
+
+
+@dataclass(frozen=True)
+class Sometimes(VCD):
+    """Wants its second stream at the steps of a pattern, over and over."""
+
+    pattern: tuple[bool, ...] = (True,)
+
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        return self.pattern[context.first_step % len(self.pattern)]
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        return logits if context.second is None else self.combined(logits, context.second)
+
+
+@contextmanager
+def counted(patience: int) -> Iterator[list[int]]:
+    """How many columns the joined cache had after each joined pass."""
+    passes: list[int] = []
+    original = Joined.passed
+
+    def passed(self: Joined) -> None:
+        original(self)
+        passes.append(self.columns)
+
+    with patch.object(second_stream, "PATIENCE", patience), patch.object(Joined, "passed", passed):
+        yield passes
+
+
+def decoded(
+    family: str, images: tuple[int, ...], edits: list[Any], patience: int, **options: Any
+) -> tuple[Tensor, Tensor, list[int]]:
+    """Tokens, the logits that the last ones were chosen from, and the joined passes."""
+    model: Any = tiny_model(family, layers=3, dtype=F64)
+    batch = collate(tiny_samples(family, images, dtype=F64))
+    logits: list[Tensor] = []
+    banned = {"suppress_tokens": [2, IMAGE, VIDEO], "max_new_tokens": 14, "do_sample": False}
+    with counted(patience) as passes, intervene(model, *edits):
+        handle = model.register_forward_hook(lambda *call: logits.append(call[2].logits[:, -1]))
+        try:
+            output = model.generate(**batch, **banned, **options, return_dict_in_generate=True)
+        finally:
+            handle.remove()
+    cached = getattr(output, CACHE)
+    assert len(cached.layers[0].keys) == len(images) * options.get("num_beams", 1)
+    return output.sequences, logits[-1], passes
+
+
+@pytest.mark.parametrize("edit", [VCD(beta=0.0), M3ID(**M3ID.strong)], ids=lambda edit: edit.name)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tokens_and_logits_are_those_of_two_passes(family: str, edit: Contrast) -> None:
+    ids, logits, passes = decoded(family, (1, 2, 0), [edit], 3)
+    apart, wanted, none = decoded(family, (1, 2, 0), [edit], NEVER)
+    assert none == []
+    # The first token is the prompt's, three have to want the second stream before it joins; where
+    # a prompt without images counts its positions in another way, streams stay apart.
+    assert len(passes) == 14 - 3 or (edit.name == "m3id" and "qwen" in family)
+    assert torch.equal(ids, apart)
+    assert torch.allclose(logits, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+@settings(max_examples=20)
+@given(
+    family=st.sampled_from(sorted(TINY)),
+    images=st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple),
+    pattern=st.lists(st.booleans(), min_size=1, max_size=9).map(tuple),
+    patience=st.integers(1, 3),
+)
+def test_streams_join_and_part_as_they_are_wanted(
+    family: str, images: tuple[int, ...], pattern: tuple[bool, ...], patience: int
+) -> None:
+    edit = Sometimes(noise_step=999, pattern=pattern)
+    ids, _, _ = decoded(family, images, [edit], patience)
+    apart, _, _ = decoded(family, images, [edit], NEVER)
+    assert torch.equal(ids, apart)
+
+
+def test_beams_stay_apart_once_they_were_reordered() -> None:
+    ids, _, passes = decoded("llava", (1, 2), [VCD(beta=0.0)], 1, num_beams=3)
+    apart, _, _ = decoded("llava", (1, 2), [VCD(beta=0.0)], NEVER, num_beams=3)
+    assert torch.equal(ids, apart)
+    assert len(passes) < 14 - 1
+
+
+@pytest.mark.parametrize(
+    ("edits", "options"),
+    [
+        ([VCD(beta=0.0), LocoRE(beta=0.5)], {}),
+        ([VCD(beta=0.0)], {"output_hidden_states": True}),
+        ([VCD(beta=0.0)], {"cache_implementation": "static"}),
+    ],
+)
+def test_what_runs_in_two_passes(edits: list[LogitsIntervention], options: dict[str, Any]) -> None:
+    _, _, passes = decoded("llava", (1,), edits, 1, **options)
+    assert passes == []
+
+
+def test_a_pass_that_fails_leaves_both_streams_as_they_were() -> None:
+    model: Any = tiny_model("llava", layers=2, dtype=F64)
+    batch = collate(tiny_samples("llava", (1,), dtype=F64))
+    steps = [torch.tensor([[token]]) for token in (7, 21, 40, 9, 77)]
+
+    def run(fails: bool) -> list[Tensor]:
+        found, cache = [], DynamicCache()
+        with counted(1) as passes, torch.no_grad(), intervene(model, VCD(beta=0.0)):
+            model(**batch, **{CACHE: cache})
+            for number, ids in enumerate(steps):
+                columns = batch["input_ids"].shape[1] + number
+                given = {
+                    "input_ids": ids,
+                    "position_ids": torch.tensor([[columns]]),
+                    "attention_mask": torch.ones(1, columns + 1, dtype=torch.long),
+                    CACHE: cache,
+                }
+                if fails and number == 3:
+                    assert passes
+                    handle = model.lm_head.register_forward_pre_hook(_fail)
+                    with pytest.raises(RuntimeError, match="in the middle"):
+                        model(**given)
+                    handle.remove()
+                found.append(model(**given).logits[:, -1])
+        return found
+
+    for left, right in zip(run(fails=True), run(fails=False), strict=True):
+        assert torch.allclose(left, right, rtol=1e-9, atol=1e-9)
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("in the middle")
