@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 from transformers import (
     PreTrainedModel,
     Qwen2_5_VLProcessor,
@@ -61,12 +62,17 @@ class _Double:
     def __call__(self, videos: Any, **options: Any) -> dict[str, Any]:
         batch = make_batched_videos(videos)
         metadata: list[VideoMetadata] = make_batched_metadata(batch, options["video_metadata"])
-        pixels = [torch.from_numpy(frames).permute(0, 3, 1, 2) / 255 for frames in batch]
+        pixels = [self.scaled(torch.from_numpy(frames).permute(0, 3, 1, 2)) for frames in batch]
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _STD))
         return {
             **self.inputs([(each - mean) / std for each in pixels]),
             "video_metadata": metadata,
         }
+
+    def scaled(self, frames: Tensor) -> Tensor:
+        """Frames as squares of one size, 0 to 1."""
+        same = frames.shape[-2:] == (SIDE, SIDE)
+        return frames / 255 if same else interpolate(frames / 255, (SIDE, SIDE))
 
     def inputs(self, videos: list[Tensor]) -> dict[str, Tensor]:
         """A row of frames for each video."""
@@ -80,6 +86,10 @@ class _Patches(_Double):
 
     def __init__(self, least: int) -> None:
         self.least = least
+
+    def scaled(self, frames: Tensor) -> Tensor:
+        """Sides are multiples of a block already."""
+        return frames / 255
 
     def inputs(self, videos: list[Tensor]) -> dict[str, Tensor]:
         found, sizes = [], []

@@ -31,6 +31,7 @@ from lvlmsal.testing.adapter_methods import (
     check_sgrs,
     check_shared_prefix,
 )
+from lvlmsal.testing.adapter_videos import check_videos
 from lvlmsal.testing.checks import Check, Failures
 from lvlmsal.testing.pictures import QUESTIONS, random_images
 
@@ -183,6 +184,11 @@ ADAPTER_CHECKS: Final[dict[str, Check[ModelAdapter]]] = {
     "text": Check(check_text, "`token_texts` strips blanks, or decodes token by token"),
     "mismatch": Check(check_mismatch, "`encode` was overridden and does not count placeholders"),
     "pixels": Check(check_pixels, "images are dropped, or all samples get those of the first one"),
+    "videos": Check(
+        check_videos,
+        "`panels` says another number of frames, `video_ends` lacks a token behind the last one, "
+        "`within_video` takes two videos for one, or `video_inputs` lacks an input",
+    ),
     "session": Check(
         check_session,
         "its attention does more than softmax(q k) v, or the modules are those of another part",

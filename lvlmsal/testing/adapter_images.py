@@ -18,8 +18,8 @@ TOLERANCE: Final = 1e-4
 def check_spans(adapter: ModelAdapter) -> None:
     """Spans hold those positions, and only those, where image features enter the text decoder."""
     inputs = encoded(adapter)
-    states = _entering(adapter, inputs)
-    changed = (states != _entering(adapter, encoded(adapter, seed=1))).any(dim=-1)
+    states = entering(adapter, inputs)
+    changed = (states != entering(adapter, encoded(adapter, seed=1))).any(dim=-1)
     assert changed.any(), (
         "other pixels change nothing that enters the first layer of the text decoder: images of "
         "this family reach the text in another way, such as cross-attention"
@@ -129,7 +129,7 @@ def encoded(adapter: ModelAdapter, seed: int = 0) -> dict[str, Tensor]:
     return adapter.encode(random_images(seed), QUESTIONS)
 
 
-def _entering(adapter: ModelAdapter, inputs: dict[str, Tensor]) -> Tensor:
+def entering(adapter: ModelAdapter, inputs: dict[str, Tensor]) -> Tensor:
     """What enters the first layer of the text decoder, shape (B, L, D)."""
     found: list[Tensor] = []
 

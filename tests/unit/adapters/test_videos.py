@@ -19,6 +19,8 @@ from lvlmsal import DataError, UnsupportedError, Video
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.runs import Run, cut_frames
 from lvlmsal.adapters.videos import Clip, open_visual
+from lvlmsal.errors import LvlmsalError
+from lvlmsal.testing.adapter_videos import check_videos
 from lvlmsal.testing.tiny import tiny_lvlm
 from tests.videos import (
     HAS_TORCHVISION,
@@ -105,39 +107,25 @@ def test_two_videos_with_an_image_between_are_three_owners(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", VIDEO_FAMILIES)
-def test_a_frame_changes_its_own_visual_tokens_alone(family: str) -> None:
-    """What runs say of frames, against what the tower makes of other pixels of one of them."""
-    model, processor = tiny_video_lvlm(family)
-    found, shown = adapter_for(model, processor), video(4, sides=frame_sides(family))
-    frames = shown.frames()
-    together = 2 if family in MERGED else 1
-    inputs = found.encode([[shown]], [QUESTION])
-    spans = found.spans_by_frame(inputs)[0]
-    assert len(spans.pictures) == 4 // together
-    before = embedded(found, inputs)
-    for picture, places in enumerate(spans.pictures):
-        other = list(frames)
-        for frame in range(picture * together, (picture + 1) * together):
-            other[frame] = Image.eval(frames[frame], lambda value: 255 - value)
-        changed = embedded(found, found.encode([[Video(other, fps=2.0)]], [QUESTION]))
-        moved = (changed != before).any(-1).nonzero().flatten().tolist()
-        assert moved == [spans.pad + at for at in places]
+def test_the_kit_finds_frames_where_runs_say(family: str) -> None:
+    check_videos(adapter(family))
 
 
-def embedded(found: ModelAdapter, inputs: dict[str, Tensor]) -> Tensor:
-    """What enters the first layer of the decoder, (n, D)."""
-    held: list[Tensor] = []
-    layer = found.layers[0]
-    hook = layer.register_forward_pre_hook(
-        lambda _, args, kwargs: held.append(args[0] if args else kwargs["hidden_states"]),
-        with_kwargs=True,
-    )
-    try:
-        with torch.no_grad():
-            found.model(**inputs)
-    finally:
-        hook.remove()
-    return held[0][0]
+@pytest.mark.parametrize(
+    ("family", "wrong", "told"),
+    [
+        ("llava_onevision", {"video_ends": 0}, "are 16 visual tokens, and the video has 17"),
+        ("qwen2_vl", {"panels": lambda *_: [1]}, "other pixels in frame 0"),
+        ("qwen3_vl", {"within_video": lambda *_: False}, "more images or videos than"),
+        ("qwen3_vl", {"within_video": lambda *_: True}, "1, 1, 0 and 3"),
+        ("qwen2_5_vl", {"video_inputs": ()}, "second_per_grid_ts"),
+    ],
+)
+def test_the_kit_names_what_is_wrong(family: str, wrong: dict[str, Any], told: str) -> None:
+    found = adapter(family)
+    broken = type("Broken", (type(found),), wrong)(found.model, found.processor)
+    with pytest.raises((AssertionError, LvlmsalError), match=told):
+        check_videos(broken)
 
 
 def test_times_become_positions() -> None:
