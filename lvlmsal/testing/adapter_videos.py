@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.adapters.videos import Video
+from lvlmsal.adapters.videos import Video, VisualLike
 from lvlmsal.testing.adapter_images import TOLERANCE, entering, run
 from lvlmsal.testing.pictures import QUESTIONS
 
@@ -53,7 +53,7 @@ def _check_batch(adapter: ModelAdapter) -> None:
     """A video, an image, no picture, and two videos before an image."""
     video, image = Video(random_frames(), fps=2), random_frames(seed=2)[0]
     other = Video(random_frames(seed=3), fps=2)
-    asked = [[video], [image], [], [video, other, image]]
+    asked: list[list[VisualLike]] = [[video], [image], [], [video, other, image]]
     questions = [*QUESTIONS, QUESTIONS[0]]
     inputs = adapter.encode(asked, questions)
     spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])
