@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FIRST_BLOCK = 4
 """Tokens that are drafted before it is known how often this answer's tokens are rejected."""
 
+IN_A_ROW = 3
+"""Tokens that are accepted one by one before blocks are drafted again."""
+
 logger = logging.getLogger(__name__)
 
 _STATEFUL = (
@@ -97,7 +100,7 @@ class SgrsLoop:
         ):
             logger.info("SGRS goes token by token: %s may keep state between calls", kept)
             self.longest = 1
-        self.block_size = min(FIRST_BLOCK, self.longest)
+        self.block_size, self.in_a_row = min(FIRST_BLOCK, self.longest), 0
 
     def run(self) -> LongTensor:
         """Decode until every sample has stopped; prompts and answers, shape (B, L + T)."""
@@ -128,9 +131,19 @@ class SgrsLoop:
             saliency.accept(len(positions))
 
     def _adapt(self, *, accepted: bool) -> None:
-        """Twice the block where everything was accepted, half of it where not."""
-        wanted = self.block_size * 2 if accepted else self.block_size // 2
-        self.block_size = max(1, min(wanted, self.longest))
+        """Twice the block where everything was accepted; where not, half of it, or none.
+
+        A block that is cut short has drafted in vain, so small ones are given up at once, and come
+        back after :data:`IN_A_ROW` tokens of which nothing was rejected.
+        """
+        self.in_a_row = self.in_a_row + 1 if accepted else 0
+        if not accepted:
+            wanted = self.block_size // 2 if self.block_size > FIRST_BLOCK else 1
+        elif self.block_size > 1:
+            wanted = self.block_size * 2
+        else:
+            wanted = 2 if self.in_a_row >= IN_A_ROW else 1
+        self.block_size = min(wanted, self.longest)
 
     def _draft(self) -> tuple[list[_Position], list[tuple[LongTensor, list[bool]]]]:
         """Up to ``block_size`` positions by plain steps; sequences and who runs after each."""
