@@ -179,9 +179,9 @@ def main() -> None:
     result = Result(
         "steps",
         "Cost of a generated token",
-        "m is the longest block: blocks begin at 4 tokens and double while nothing is rejected; where "
-        "something is, long ones halve, and short ones are given up until three tokens in a row "
-        "were accepted. At alpha 0 nothing is rejected. Random weights say nothing "
+        "m is the longest block: blocks begin at 4 tokens and double while nothing is rejected. "
+        "Where something is, long ones halve, and short ones are given up until three tokens in a "
+        "row were accepted. At alpha 0 nothing is rejected. Random weights say nothing "
         "about how often SGRS rejects otherwise, so the rate that these models happened to reach "
         "stands next to each cost; `trained.py` has the rates of a trained model.",
     )
