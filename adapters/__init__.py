@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from lvlmsal.adapters.loading import Loaded, load_checkpoint
     from lvlmsal.adapters.lookup import adapter_for
+    from lvlmsal.adapters.molmo2 import Molmo2Adapter
     from lvlmsal.adapters.ovis2 import Ovis2Adapter
     from lvlmsal.adapters.paligemma import PaliGemmaAdapter
     from lvlmsal.adapters.pixtral import Mistral3Adapter, PixtralAdapter
@@ -56,6 +57,7 @@ __all__ = [
     "Loaded",
     "Mistral3Adapter",
     "ModelAdapter",
+    "Molmo2Adapter",
     "Ovis2Adapter",
     "PaliGemmaAdapter",
     "PixtralAdapter",
@@ -96,6 +98,7 @@ __getattr__, __dir__ = lazy_names(
         "Loaded": ".loading",
         "Mistral3Adapter": ".pixtral",
         "ModelAdapter": ".base",
+        "Molmo2Adapter": ".molmo2",
         "Ovis2Adapter": ".ovis2",
         "PaliGemmaAdapter": ".paligemma",
         "PixtralAdapter": ".pixtral",

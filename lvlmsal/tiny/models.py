@@ -29,6 +29,7 @@ from transformers import (
 
 from lvlmsal.adapters.processors import without_advice
 from lvlmsal.tiny.llava_like import LLAVA_LIKE
+from lvlmsal.tiny.molmo import MOLMO
 from lvlmsal.tiny.own_prompts import OWN_PROMPTS
 from lvlmsal.tiny.parts import (
     IMAGE,
@@ -167,6 +168,7 @@ FURTHER: Final[dict[str, TinyFamily]] = {
     **QWEN_LIKE,
     **TILE_LIKE,
     **OWN_PROMPTS,
+    **MOLMO,
 }
 """Families whose samples their processors make."""
 
