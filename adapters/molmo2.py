@@ -26,8 +26,8 @@ class Molmo2Adapter(ModelAdapter):
     architectures = ("Molmo2ForConditionalGeneration",)
     family = "Molmo2"
     summary = "Molmo2 with images: the whole image, then its crops, each as a grid of its own"
-    paper = "Molmo2: Open Weights and Data for Vision-Language Models with Video Understanding"
-    url = "https://allenai.org/blog/molmo2"
+    paper = "Molmo2: Open Weights and Data for VLMs with Video Understanding and Grounding"
+    url = "https://huggingface.co/allenai/Molmo2-8B"
 
     @property
     def image_token_ids(self) -> tuple[int, ...]:
@@ -43,6 +43,14 @@ class Molmo2Adapter(ModelAdapter):
     def within_image(self, gap: Sequence[int], closing: Collection[int]) -> bool:
         """Every image begins with a mark of its own."""
         return self.model.config.low_res_image_start_token_id not in gap
+
+    def videos_among(self, ids: Tensor, spans: TokenSpans) -> set[int]:
+        """None: the ids of its visual tokens are those of videos, too."""
+        return set()
+
+    def within_video(self, gap: Sequence[int], closing: Collection[int]) -> bool:
+        """The ids of visual tokens are those of videos, too: see :meth:`within_image`."""
+        return self.within_image(gap, closing)
 
     def marked(self, ids: Sequence[int], image: Interval) -> Interval:
         """With the marks that begin and end it, the latter maybe behind that of a row."""

@@ -26,7 +26,7 @@ def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
 # family only try llava.
 FAMILIES = in_full(sorted(tiny.TINY), but="qwen2_vl")
 
-FURTHER = sorted({*tiny.FURTHER} - {"cohere2_vision", "mistral3", "pixtral"})
+FURTHER = sorted({*tiny.FURTHER} - {"cohere2_vision", "mistral3", "molmo2", "pixtral"})
 """Families beyond these whose processors can be built without torchvision."""
 
 _UNEVEN = {"gemma3", "idefics2", "llava_next", "llava_next_video", "llava_onevision", "paligemma"}

@@ -229,6 +229,8 @@ def _works(
     tried("ICD", lambda: system_opening(adapter, "x", images=True))
     shares = adapter.shares_prefix
     found["shared prefix"] = "" if shares else "the family's prompts about an image share none"
+    takes = "it is shown the frames of a video as pictures"
+    found["videos"] = "" if adapter.takes_videos else takes
     tried("several pictures", lambda: build_inputs(adapter, [[picture] * 2], [prompt]))
     tried("batches", lambda: build_inputs(adapter, [[picture]] * 2, [prompt] * 2))
     tried("questions without a picture", lambda: build_inputs(adapter, [[]], [prompt]))

@@ -16,6 +16,7 @@ from lvlmsal.tiny.parts import (
     TinyFamily,
     byte_tokenizer,
     chat_template,
+    check_torchvision,
     text_config,
 )
 
@@ -65,6 +66,7 @@ def _molmo2(layers: int, kv_heads: int, heads: int) -> Any:
 
 
 def _molmo2_processor() -> Any:
+    check_torchvision("Molmo2")
     pixels = _hf.Molmo2ImageProcessor(
         size=SQUARE, patch_size=PATCH, max_crops=4, overlap_margins=[1, 1], pooling_size=[2, 2]
     )

@@ -15,6 +15,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils.import_utils import is_torchvision_available
+
+from lvlmsal.errors import UnsupportedError
 
 SPECIALS: Final = ("<pad>", "<s>", "</s>", "<unk>")
 """Ids 0 to 3; the 256 bytes follow, then the marks of the family."""
@@ -187,6 +190,14 @@ class TinyFamily:
             if not name.endswith("bias") and not weights.any():
                 torch.nn.init.normal_(weights, std=SCALE)
         return model
+
+
+def check_torchvision(family: str) -> None:
+    """Raise UnsupportedError where a processor cannot be built for want of torchvision."""
+    if not is_torchvision_available():
+        raise UnsupportedError(
+            f"the processor of {family} needs the package torchvision: pip install torchvision"
+        )
 
 
 def random_model(

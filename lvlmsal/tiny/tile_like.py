@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import transformers
-from transformers.utils.import_utils import is_torchvision_available
 
 from lvlmsal.adapters.processors import (
     ImageOnlyLlavaNextVideoProcessor,
     ImageOnlyLlavaOnevisionProcessor,
 )
-from lvlmsal.errors import UnsupportedError
 from lvlmsal.tiny.parts import (
     PATCH,
     SIDE,
@@ -21,6 +19,7 @@ from lvlmsal.tiny.parts import (
     TinyFamily,
     byte_tokenizer,
     chat_template,
+    check_torchvision,
     text_config,
     vision_config,
 )
@@ -156,7 +155,7 @@ def _cohere2_vision(layers: int, kv_heads: int, heads: int) -> Any:
 
 
 def _cohere2_vision_processor() -> Any:
-    _check_torchvision("Cohere2 Vision")
+    check_torchvision("Cohere2 Vision")
     image, begin, end, line = _COHERE
     # What it calls patch_size is the side of a tile in visual tokens.
     pixels = _hf.Cohere2VisionImageProcessor(
@@ -208,7 +207,7 @@ def _pixtral(layers: int, kv_heads: int, heads: int) -> Any:
 
 
 def _pixtral_processor(merge: int) -> Any:
-    _check_torchvision("Pixtral")
+    check_torchvision("Pixtral")
     side = _ANY_SIZE * merge
     pixels = _hf.PixtralImageProcessor(
         size={"longest_edge": 8 * _ANY_SIZE}, patch_size={"height": side, "width": side}
@@ -253,13 +252,6 @@ def _ovis2_processor() -> Any:
         image_seq_length=(SIDE // PATCH // _MERGE) ** 2,
         chat_template=chat_template("<image>"),
     )
-
-
-def _check_torchvision(family: str) -> None:
-    if not is_torchvision_available():
-        raise UnsupportedError(
-            f"the processor of {family} needs the package torchvision: pip install torchvision"
-        )
 
 
 TILE_LIKE: Final = {

@@ -35,6 +35,7 @@ NEED_TORCHVISION = {
     "Cohere2VisionForConditionalGeneration",
     "LlavaForConditionalGeneration/pixtral",
     "Mistral3ForConditionalGeneration",
+    "Molmo2ForConditionalGeneration",
 }
 
 
