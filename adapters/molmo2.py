@@ -26,8 +26,11 @@ class Molmo2Adapter(ModelAdapter):
     architectures = ("Molmo2ForConditionalGeneration",)
     family = "Molmo2"
     summary = "Molmo2 with images: the whole image, then its crops, each as a grid of its own"
-    paper = "Molmo2: Open Weights and Data for VLMs with Video Understanding and Grounding"
-    url = "https://huggingface.co/allenai/Molmo2-8B"
+    paper = (
+        "Molmo2: Open Weights and Data for Vision-Language Models with Video Understanding and "
+        "Grounding"
+    )
+    url = "https://arxiv.org/abs/2601.10611"
 
     @property
     def image_token_ids(self) -> tuple[int, ...]:
@@ -93,7 +96,7 @@ class Molmo2Adapter(ModelAdapter):
             )
         # the last patch of a sample's last crop is pooled by one of its tokens
         ends = [0]
-        for numbers in pooled.split(tokens):
+        for numbers in torch.split(pooled, tokens):
             ends.append(int(numbers.max()) // pixels.shape[1] + 1 if len(numbers) else ends[-1])
         found = {
             "pixel_values": [end - start for start, end in pairwise(ends)],
@@ -114,9 +117,8 @@ class Molmo2Adapter(ModelAdapter):
         patches = inputs["pixel_values"].shape[1]
         before = [patches * n for n in (0, *accumulate(counts["pixel_values"]))]
         parts, at = [], 0
-        pieces = found["image_token_pooling"].split(
-            [counts["image_token_pooling"][row] for row in rows]
-        )
+        tokens = [counts["image_token_pooling"][row] for row in rows]
+        pieces = torch.split(found["image_token_pooling"], tokens)
         for row, piece in zip(rows, pieces, strict=True):
             parts.append(torch.where(piece >= 0, piece - before[row] + at, piece))
             at += before[row + 1] - before[row]
