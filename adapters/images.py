@@ -20,6 +20,7 @@ from torch import Tensor
 from lvlmsal.adapters.arrays import array_size, from_array
 from lvlmsal.adapters.modes import to_rgb
 from lvlmsal.errors import DataError
+from lvlmsal.readers.frames import VIDEO_SUFFIXES
 
 ImageLike = (
     Image.Image
@@ -90,7 +91,9 @@ def open_image(given: ImageLike, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Image
             with path.open("rb") as file:
                 return _decoded(file, max_pixels)
         except DataError as error:
-            raise DataError(error.message, path=path) from error
+            film = path.suffix.lower() in set(VIDEO_SUFFIXES) - {".gif"}
+            said = "this is a video, not an image: give lvlmsal.Video(path)" if film else ""
+            raise DataError(said or error.message, path=path) from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise DataError(f"the image cannot be read: {reason}", path=path) from error

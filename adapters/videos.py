@@ -96,6 +96,11 @@ class Video:
             raise DataError(f"fps, the frames of a second, must be above 0, got {fps}")
         self.path: Path | None = None
         self.given: list[Any] = []
+        if isinstance(source, str) and "://" in source:
+            raise DataError(
+                f"{source} is an address, and videos are not fetched from the network: download it "
+                "and give the path of the file"
+            )
         if isinstance(source, str | os.PathLike):
             self.path = Path(source)
             if fps is not None and num_frames is not None:

@@ -174,9 +174,13 @@ def video_files(folder: Path) -> dict[str, Path]:
 @contextmanager
 def _decoding(video: Path) -> Iterator[Any]:
     """The stream of pictures of a video file."""
-    av = _av()
+    if video.is_dir():
+        raise DataError(
+            "cannot be decoded: this is a folder; of frames give the files, in order", path=video
+        )
     if not video.is_file():
         raise DataError("cannot be decoded: there is no such file", path=video)
+    av = _av()
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:

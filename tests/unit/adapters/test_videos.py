@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers.video_utils import VideoMetadata
 
 from lvlmsal import DataError, UnsupportedError, Video
 from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.adapters.images import open_image
 from lvlmsal.adapters.runs import Run, cut_frames
 from lvlmsal.adapters.videos import Clip, open_visual
 from lvlmsal.errors import LvlmsalError
@@ -254,6 +256,8 @@ def test_marks_and_videos_are_counted() -> None:
         (lambda: Video([b""], fps=0), "must be above 0, got 0"),
         (lambda: Video([b""], fps=float("nan")), "must be above 0, got nan"),
         (lambda: Video("a.mp4", fps=1, num_frames=2), "give one of the two"),
+        (lambda: Video("https://a.org/b.mp4"), "not fetched from the network"),
+        (lambda: Video(Path(__file__).parent).read(), "this is a folder"),
         (lambda: Video([b"x"]).read(), "frame 0 of the video: this is not an image"),
         (
             lambda: Video([Image.new("RGB", (4, 4)), Image.new("RGB", (4, 5))]).read(),
@@ -309,6 +313,21 @@ def test_a_file_is_decoded(tmp_path: Path) -> None:
     inputs = found.encode([[Video(path, num_frames=2)]], [QUESTION])
     text = "".join(found.token_texts(inputs["input_ids"][0]))
     assert "<1.0 seconds>" in text, "the mean of 0.5 and 1.5 s"
+
+
+def test_a_video_given_as_an_image_says_how_to_give_it(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.mp4", 3, rate=10)
+    with pytest.raises(DataError, match=r"this is a video, not an image.*lvlmsal\.Video\(path\)"):
+        open_image(path)
+
+
+def test_without_pyav_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"any")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UnsupportedError, match=r"pip install 'lvlmsal\[video\]'"):
+        Video(tmp_path / "a.mp4").read()
 
 
 def test_a_file_that_is_no_video(tmp_path: Path) -> None:
