@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from lvlmsal.adapters import load_checkpoint
 from lvlmsal.adapters.forms import base_of
 from lvlmsal.adapters.sources import find_source
+from lvlmsal.cli import main
 from lvlmsal.errors import LvlmsalError
 from lvlmsal.evaluation.config.checkpoints import architecture_of, card_of, model_problems
 from lvlmsal.evaluation.config.schema import ModelConfig
@@ -137,6 +138,17 @@ def test_another_base_may_be_given(folder: Path, base: Path) -> None:
         find_source(folder)
     with pytest.raises(LvlmsalError, match="leave `base` out"):
         find_source(base, base=base)
+
+
+def test_load_check_names_adapter_and_base(
+    folder: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(folder, base_model_name_or_path="nobody/has-this")
+    assert main(["load-check", str(folder), "--base", str(base), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["adapter_folder"], found["location"]) == (str(folder), str(base))
+    assert found["family"] == "LLaVA-1.5"
+    assert found["weights"] is True
 
 
 def test_an_adapter_on_an_adapter_is_refused(folder: Path, base: Path, tmp_path: Path) -> None:
