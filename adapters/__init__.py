@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from lvlmsal.adapters.idefics3 import Idefics3Adapter, SmolVLMAdapter
     from lvlmsal.adapters.images import open_image, seen_part
     from lvlmsal.adapters.internvl import InternVLAdapter
-    from lvlmsal.adapters.llava import FastVlmAdapter, LlavaAdapter, VipLlavaAdapter
+    from lvlmsal.adapters.llava import (
+        FastVlmAdapter,
+        LlavaAdapter,
+        VideoLlavaAdapter,
+        VipLlavaAdapter,
+    )
     from lvlmsal.adapters.llava_next import (
         LlavaNextAdapter,
         LlavaNextVideoAdapter,
@@ -27,7 +32,8 @@ if TYPE_CHECKING:
     from lvlmsal.adapters.lookup import adapter_for
     from lvlmsal.adapters.molmo2 import Molmo2Adapter
     from lvlmsal.adapters.ovis2 import Ovis2Adapter
-    from lvlmsal.adapters.paligemma import PaliGemmaAdapter
+    from lvlmsal.adapters.paligemma import PaliGemma2Adapter, PaliGemmaAdapter
+    from lvlmsal.adapters.perception_lm import PerceptionLMAdapter
     from lvlmsal.adapters.pixtral import Mistral3Adapter, PixtralAdapter
     from lvlmsal.adapters.qwen_vl import (
         Qwen2VLAdapter,
@@ -59,7 +65,9 @@ __all__ = [
     "ModelAdapter",
     "Molmo2Adapter",
     "Ovis2Adapter",
+    "PaliGemma2Adapter",
     "PaliGemmaAdapter",
+    "PerceptionLMAdapter",
     "PixtralAdapter",
     "Qwen2VLAdapter",
     "Qwen3VLAdapter",
@@ -67,6 +75,7 @@ __all__ = [
     "Qwen25VLAdapter",
     "SmolVLMAdapter",
     "VideoLlama3Adapter",
+    "VideoLlavaAdapter",
     "VipLlavaAdapter",
     "adapter_for",
     "load_checkpoint",
@@ -100,7 +109,9 @@ __getattr__, __dir__ = lazy_names(
         "ModelAdapter": ".base",
         "Molmo2Adapter": ".molmo2",
         "Ovis2Adapter": ".ovis2",
+        "PaliGemma2Adapter": ".paligemma",
         "PaliGemmaAdapter": ".paligemma",
+        "PerceptionLMAdapter": ".perception_lm",
         "PixtralAdapter": ".pixtral",
         "Qwen25OmniAdapter": ".qwen_vl",
         "Qwen25VLAdapter": ".qwen_vl",
@@ -108,6 +119,7 @@ __getattr__, __dir__ = lazy_names(
         "Qwen3VLAdapter": ".qwen_vl",
         "SmolVLMAdapter": ".idefics3",
         "VideoLlama3Adapter": ".video_llama_3",
+        "VideoLlavaAdapter": ".llava",
         "VipLlavaAdapter": ".llava",
         "adapter_for": ".lookup",
         "load_checkpoint": ".loading",

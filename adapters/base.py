@@ -45,10 +45,12 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
     url: ClassVar[str] = ""
     auto_class: ClassVar[str] = "AutoModelForImageTextToText"
     """Name of the class of transformers that reads its checkpoints."""
-    shares_prefix: ClassVar[bool] = True
-    """Whether questions about one image may go on from one cache of it."""
     wraps_images: ClassVar[bool] = False
     """Whether a mark stands before the visual tokens of each image, and one behind them."""
+    embeds_marks: ClassVar[bool] = False
+    """Whether a pass with pixels embeds the marks of an image in another way than one without."""
+    mixes_beams: ClassVar[bool] = False
+    """Whether transformers gives beams the images of a prompt with several in another order."""
 
     def __init__(self, model: PreTrainedModel, processor: Any | None = None) -> None:
         check_generate(model)

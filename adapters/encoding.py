@@ -221,6 +221,8 @@ def _refusal(
         # of any kind, as above
         except Exception as own:
             number, cause = candidate, str(own) or type(own).__name__
+            if isinstance(own, KeyError):  # which says no more than the key
+                cause = f"{type(own).__name__}: {own}"
             break
     reason = f"{type(adapter.processor).__name__} refuses it: {cause}"
     if number < 0:

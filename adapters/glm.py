@@ -18,6 +18,8 @@ class Glm4vAdapter(Qwen2VLAdapter):
     url = "https://arxiv.org/abs/2507.01006"
     image_only_processor = ImageOnlyGlm4vProcessor
     takes_videos = False
+    # its model has a method of its own for beams, which repeats each image by itself: A A B B
+    mixes_beams = True
 
 
 @ADAPTERS.register("Glm46VForConditionalGeneration")

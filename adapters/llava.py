@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.processors import ImageOnlyVideoLlavaProcessor
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
@@ -111,6 +112,24 @@ class VipLlavaAdapter(SquareImagesAdapter):
     paper = "ViP-LLaVA: Making Large Multimodal Models Understand Arbitrary Visual Prompts"
     url = "https://arxiv.org/abs/2312.00784"
     processor_options = "num_additional_image_tokens=1, vision_feature_select_strategy='default'"
+
+
+@ADAPTERS.register("VideoLlavaForConditionalGeneration")
+class VideoLlavaAdapter(SquareImagesAdapter):
+    """Video-LLaVA with images, which have a tower of their own; frames come as images."""
+
+    architectures = ("VideoLlavaForConditionalGeneration",)
+    family = "Video-LLaVA"
+    summary = "Video-LLaVA: LLaVA-1.5 with a tower for images, and another one for videos"
+    paper = "Video-LLaVA: Learning United Visual Representation by Alignment Before Projection"
+    url = "https://arxiv.org/abs/2311.10122"
+    image_only_processor = ImageOnlyVideoLlavaProcessor
+    processor_options = "num_additional_image_tokens=1, vision_feature_select_strategy='default'"
+
+    def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give pixels their present name: its image processor has an older one for them."""
+        pixels = inputs.pop("pixel_values_images", None)
+        return super().complete(inputs if pixels is None else {**inputs, "pixel_values": pixels})
 
 
 @ADAPTERS.register("FastVlmForConditionalGeneration")

@@ -21,8 +21,7 @@ class Ovis2Adapter(TiledAdapter):
     summary = "Ovis2: the whole image, then tiles of it, visual tokens from a table of their own"
     paper = "Ovis: Structural Embedding Alignment for Multimodal Large Language Model"
     url = "https://arxiv.org/abs/2405.20797"
-    # Answers from a shared cache were found to differ in the kit, for a reason not yet known.
-    shares_prefix = False
+    embeds_marks = True  # with pixels they come from the table of visual tokens, too
 
     @property
     def tile_grid(self) -> tuple[int, int]:

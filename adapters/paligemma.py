@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from lvlmsal.adapters.llava import SquareImagesAdapter
 from lvlmsal.adapters.messages import Prompt
@@ -16,11 +17,11 @@ from lvlmsal.registry import ADAPTERS
 
 @ADAPTERS.register("PaliGemmaForConditionalGeneration")
 class PaliGemmaAdapter(SquareImagesAdapter):
-    """PaliGemma 1 and 2: images, the begin token, the question and a line break."""
+    """PaliGemma: images, the begin token, the question and a line break."""
 
     architectures = ("PaliGemmaForConditionalGeneration",)
     family = "PaliGemma"
-    summary = "PaliGemma 1 and 2: one square image size; no chat template, no turns"
+    summary = "PaliGemma: one square image size; no chat template, no turns"
     paper = "PaliGemma: A versatile 3B VLM for transfer"
     url = "https://arxiv.org/abs/2407.07726"
 
@@ -50,3 +51,18 @@ class PaliGemmaAdapter(SquareImagesAdapter):
         """All tokens of a prompt are of type 0, by which they see one another."""
         kinds = inputs["input_ids"].new_zeros(inputs["input_ids"].shape)
         return super().complete({**inputs, "token_type_ids": inputs.get("token_type_ids", kinds)})
+
+
+@ADAPTERS.register("PaliGemmaForConditionalGeneration/gemma2")
+class PaliGemma2Adapter(PaliGemmaAdapter):
+    """PaliGemma 2, whose decoder caps scores and has layers with a window."""
+
+    family = "PaliGemma 2"
+    summary = "PaliGemma 2: as PaliGemma, with the decoder of Gemma 2"
+    paper = "PaliGemma 2: A Family of Versatile VLMs for Transfer"
+    url = "https://arxiv.org/abs/2412.03555"
+
+    @classmethod
+    def takes(cls, config: PreTrainedConfig) -> bool:
+        """See the base class."""
+        return bool(config.text_config.model_type == "gemma2")

@@ -21,6 +21,7 @@ from transformers import (
     InternVLProcessor,
     LlavaNextVideoProcessor,
     LlavaOnevisionProcessor,
+    PerceptionLMProcessor,
     PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
@@ -28,6 +29,7 @@ from transformers import (
     Qwen2VLProcessor,
     Qwen3VLProcessor,
     VideoLlama3Processor,
+    VideoLlavaProcessor,
 )
 
 from lvlmsal.adapters.backends import use_backend
@@ -196,6 +198,14 @@ class ImageOnlyLlavaNextVideoProcessor(LlavaNextVideoProcessor, WithoutVideos):
 
 class ImageOnlyLlavaOnevisionProcessor(LlavaOnevisionProcessor, WithoutVideos):
     """LLaVA-OneVision without videos."""
+
+
+class ImageOnlyVideoLlavaProcessor(VideoLlavaProcessor, WithoutVideos):
+    """Video-LLaVA without videos."""
+
+
+class ImageOnlyPerceptionLMProcessor(PerceptionLMProcessor, WithoutVideos):
+    """PerceptionLM without videos."""
 
 
 class ImageOnlySmolVLMProcessor(Idefics3Processor):

@@ -58,6 +58,10 @@ REFUSED: Final = {
         "its processor marks images by position and not by a token, so that visual tokens cannot "
         "be told from text"
     ),
+    "Emu3ForConditionalGeneration": (
+        "its encoder reads the images of a batch padded to one size and normalizes over the "
+        "padding, so that an image has other visual tokens next to a larger one than alone"
+    ),
     "Kimi_K25ForConditionalGeneration": (
         f"{_LATENT}, and its image processor does not run without torchvision"
     ),

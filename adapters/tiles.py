@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,10 +15,13 @@ from lvlmsal.errors import UnsupportedError
 
 
 class TiledAdapter(ModelAdapter):
-    """Tiles row by row, behind them the image as a whole; or that alone, where it is small.
+    """Tiles row by row and the image as a whole; or that alone, where it is small.
 
     `pixel_values` has an entry for each tile of the batch.
     """
+
+    overview: ClassVar[str] = "last"
+    """Where the image as a whole stands: ``"first"`` or ``"last"``."""
 
     @property
     @abstractmethod
@@ -33,7 +37,7 @@ class TiledAdapter(ModelAdapter):
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
     ) -> list[tuple[int, int] | None]:
-        """Tiles are stacked in the order of the tokens; the last of several is the whole image."""
+        """Tiles are stacked in the order of the tokens, the whole image among them."""
         rows, columns = self.tile_grid
         return [(count * rows, columns) for count in self.panels(inputs, spans)]
 
@@ -73,13 +77,13 @@ class TiledAdapter(ModelAdapter):
     def patch_boxes(
         self, inputs: Mapping[str, Tensor], row: int, sizes: Sequence[tuple[int, int]]
     ) -> list[Tensor | None]:
-        """Tiles where they were cut out, then the whole image; see the base class."""
+        """Tiles where they were cut out, and the whole image; see the base class."""
         sample = self.spans(inputs["input_ids"], inputs.get("attention_mask"))[row]
         boxes: list[Tensor | None] = []
         for image, size in enumerate(sizes[: len(sample.images)]):
             tiles = len(sample.positions(image)) // self.tokens_per_tile - 1
             layout = self.tile_layout(tiles, size) if tiles > 0 else None
-            boxes.append(layout and tile_boxes(self.tile_grid, *layout, overview="last"))
+            boxes.append(layout and tile_boxes(self.tile_grid, *layout, overview=self.overview))
         return boxes
 
 

@@ -26,10 +26,6 @@ def in_full(values: Iterable[Any], *, but: Any) -> list[Any]:
 # family only try llava.
 FAMILIES = in_full(sorted(tiny.TINY), but="qwen2_vl")
 
-FURTHER = sorted({*tiny.FURTHER} - {"cohere2_vision", "mistral3", "molmo2", "pixtral"})
+_NEED_TORCHVISION = {"cohere2_vision", "mistral3", "molmo2", "perception_lm", "pixtral"}
+FURTHER = sorted({*tiny.FURTHER} - _NEED_TORCHVISION)
 """Families beyond these whose processors can be built without torchvision."""
-
-_UNEVEN = {"gemma3", "idefics2", "llava_next", "llava_next_video", "llava_onevision", "paligemma"}
-BATCHED = sorted({*FURTHER} - _UNEVEN - {"ovis2"})
-"""Those on which the kits of methods run. They do not yet put samples of the others into one batch,
-which have as many tiles as an image needs; and under Ovis2 a shared prefix changes answers."""

@@ -108,14 +108,14 @@ class Contrast(LogitsIntervention):
         return plausible(contrasted, logits, self.beta)
 
 
-def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
+def without_images(prompt: Prompt) -> dict[str, Tensor]:
     """The prompt with its visual tokens left out, and the marks that wrap an image with them.
 
     Args:
         prompt: of any family.
 
     Returns:
-        ``input_ids`` and ``attention_mask``, padded at the left again.
+        The inputs of the text that is left, padded at the left again.
 
     Raises:
         UnsupportedError: a prompt has no text.
@@ -134,7 +134,7 @@ def without_images(prompt: Prompt) -> Mapping[str, Tensor]:
                 "text next to the image"
             )
         kept.append(own[keep])
-    return left_padded(kept, ids)
+    return prompt.adapter.fitting(left_padded(kept, ids))
 
 
 def left_padded(rows: list[Tensor], like: Tensor) -> dict[str, Tensor]:

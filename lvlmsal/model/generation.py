@@ -21,6 +21,7 @@ from lvlmsal.attention import AttentionSession
 from lvlmsal.attention.cache import GrowingLayer, keeps_all
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.answer import Answer, Diagnosis
 from lvlmsal.model.risk_stream import TokenRiskStreamer
@@ -60,10 +61,20 @@ def generate_answers(
         streamer: told each token; one question at a time.
         cache: keys and values of the first columns of the inputs, a row for each beam.
         second: those of a second stream that has the same tokens.
+
+    Raises:
+        UnsupportedError: transformers would mix up images of the family's prompts under beams.
     """
     began = time.perf_counter()
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
     decoder = decoder.bind(adapter)
+    most = max(len(of_sample.images) for of_sample in spans)
+    if adapter.mixes_beams and decoder.num_beams > 1 and most > 1 and cache is None:
+        raise UnsupportedError(
+            f"under beam search transformers mixes up the images of a prompt of {adapter.family} "
+            f"that has {most} of them: take a decoder without beams, such as greedy, or prompts "
+            "with one image"
+        )
     edits: list[Any] = list(interventions)
     listening: AbstractContextManager[None] = nullcontext()
     if isinstance(streamer, TokenRiskStreamer):

@@ -215,7 +215,7 @@ def _works(
     prompt: str,
 ) -> dict[str, str]:
     """What can be done -> why not: by what the adapter declares and its processor does."""
-    found = dict.fromkeys(("greedy", "LocoRE", "SGRS", "diagnosis"), "")
+    found = dict.fromkeys(("greedy", "LocoRE", "SGRS", "diagnosis", "shared prefix"), "")
 
     def tried(what: str, use: Any) -> None:
         try:
@@ -227,8 +227,6 @@ def _works(
 
     tried("second streams", lambda: adapter.select_rows(inputs, spans, [0]))
     tried("ICD", lambda: system_opening(adapter, "x", images=True))
-    shares = adapter.shares_prefix
-    found["shared prefix"] = "" if shares else "the family's prompts about an image share none"
     takes = "it is shown the frames of a video as pictures"
     found["videos"] = "" if adapter.takes_videos else takes
     tried("several pictures", lambda: build_inputs(adapter, [[picture] * 2], [prompt]))

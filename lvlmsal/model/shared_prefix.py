@@ -73,11 +73,9 @@ class SharedPrefix:
             The prefix, or None where prompts share no image: no image was given, a question has
             its own text before the last one, the processor writes another sequence than its
             tokenizer would, so that only running it on each question would tell, the tokens of a
-            prompt see those that follow (a prefix-LM), positions depend on how long the prompt is
-            (behind long videos), or the family shares none.
+            prompt see those that follow (a prefix-LM), or positions depend on how long the prompt
+            is (behind long videos).
         """
-        if not adapter.shares_prefix:
-            return None
         written = enumerate(prompts)
         texts = [adapter.write(prompt, images, sample=number) for number, prompt in written]
         mark = _last_mark(adapter, texts[0])
@@ -95,15 +93,19 @@ class SharedPrefix:
         pairs = zip(min(tails)[:-1], max(tails)[:-1], strict=False)
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         length = len(ids) - len(tails[0]) + shared
-        last = adapter.spans(whole["input_ids"])[0].images
-        if not last or last[-1][1] > length:
+        pictures = adapter.spans(whole["input_ids"])[0].images
+        if not pictures:
+            return None
+        # what follows the prefix runs without pixels
+        last = adapter.marked(ids, pictures[-1]) if adapter.embeds_marks else pictures[-1]
+        if last[1] > length:
             return None
         cut = {name: v[:, :length] if name in TEXT else v for name, v in whole.items()}
         if "token_type_ids" in cut and _sees_ahead(adapter, cut):
             return None
         if not adapter.goes_on(cut):
             return None
-        return cls(adapter, cut, [tail[shared:] for tail in tails], length - last[-1][1])
+        return cls(adapter, cut, [tail[shared:] for tail in tails], length - last[1])
 
     def run(
         self, interventions: Sequence[Intervention]

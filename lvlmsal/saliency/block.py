@@ -75,7 +75,8 @@ def block_saliency(
     Raises:
         ValueError: ``block_size`` is no positive number.
         UnsupportedError: ``norm="matrix"`` or ``loss="sum"``, which need the full graph; or the
-            predicting row of a prompt that ends in an image.
+            predicting row of a prompt that ends in an image, or of one whose rows see one another
+            and which is longer than a window of the decoder.
         LvlmsalError: the saliency overflowed in the model's dtype.
 
     >>> from lvlmsal.testing import tiny_inputs, tiny_model
@@ -112,12 +113,24 @@ def block_saliency(
     with session:
         found, prefix_sees_last = prepared(adapter.model, inputs, run)
     if prefix_sees_last and options.row == "predicting":
+        length, window = inputs["input_ids"].shape[1], _window(adapter)
+        if length > window:
+            raise UnsupportedError(
+                f"the rows of this prompt of {length} tokens see one another (a prefix-LM mask), "
+                f"and layers have a window of {window}, by which the row that predicts the first "
+                "token sees less when it is run again: read row='candidate'"
+            )
         first = full_graph_rows(
             adapter, inputs, response[:, :1], options, interventions=interventions
         )
         for fusion, rows in first.items():
             found.maps[fusion][:, :1, :, : rows.shape[-1]] = rows
     return found
+
+
+def _window(adapter: ModelAdapter) -> float:
+    """Columns that a row sees in layers with a window."""
+    return getattr(adapter.text_config, "sliding_window", None) or torch.inf
 
 
 def _walked(

@@ -92,6 +92,24 @@ def check_batch(adapter: ModelAdapter) -> None:
         assert gap < TOLERANCE, f"sample {row} differs by {gap:.1e} in a padded batch"
 
 
+def check_beams(adapter: ModelAdapter) -> None:
+    """Each beam reads the images of its prompt in their order, or the adapter says otherwise."""
+    inputs = encoded(adapter)
+    plain = run(adapter, inputs).logits[:, -1].repeat_interleave(2, dim=0)
+    first: list[Tensor] = []
+    watched = adapter.model.register_forward_hook(lambda *call: first.append(call[2].logits[:, -1]))
+    try:
+        generative: Any = adapter.model
+        generative.generate(**inputs, num_beams=2, do_sample=False, max_new_tokens=1)
+    finally:
+        watched.remove()
+    gap = float((first[0] - plain).abs().max())
+    said = f"logits of the first step under 2 beams differ by {gap:.1e} from those of a plain pass"
+    assert (gap < TOLERANCE) is not adapter.mixes_beams, (
+        f"{said}, and `mixes_beams` is {adapter.mixes_beams}"
+    )
+
+
 def check_append(adapter: ModelAdapter) -> None:
     """A pass over prompt and answer at once has the logits of `generate`, step by step."""
     inputs = encoded(adapter)
@@ -176,6 +194,11 @@ ADAPTER_CHECKS: Final[dict[str, Check[ModelAdapter]]] = {
         "`input_rows` counts an input wrongly, or `pixel_inputs` and `image_inputs` lack one",
     ),
     "batch": Check(check_batch, "`complete` drops the attention mask, or padding is at the right"),
+    "beams": Check(
+        check_beams,
+        "transformers repeats each image of a prompt by itself, or no longer: then `mixes_beams` "
+        "says it, and prompts with several images are refused under beams",
+    ),
     "append": Check(check_append, "an input with an entry for each token is not continued"),
     "attention": Check(
         check_attention,

@@ -17,16 +17,14 @@ from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.locore import LocoRE
-from lvlmsal.model.generation import whole_cache
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.block import block_saliency
 from lvlmsal.saliency.full import full_graph_rows
 from lvlmsal.saliency.options import RowName, SaliencyOptions
 from lvlmsal.saliency.reduce import context_mask, token_saliency
-from lvlmsal.testing.checks import check_caches
+from lvlmsal.testing.checks import check_caches, own_cache
 from lvlmsal.testing.pictures import QUESTIONS, random_images
 from lvlmsal.tiny.parts import in_dtype
-from lvlmsal.versions import CACHE
 
 LENGTH: Final = 4
 """Tokens of the answers that are judged."""
@@ -56,10 +54,8 @@ def check_every_cache(adapter: ModelAdapter) -> None:
 
     def decode(**options: Any) -> Tensor:
         with intervene(exact, LocoRE(beta=1.0)):
-            # where a window hides keys, what a generation of this library is given, see there
-            cache = None if options else whole_cache(exact)
-            given = options if cache is None else {CACHE: cache}
-            ids: Tensor = _generated(exact, inputs, do_sample=False, **given).sequences
+            options |= own_cache(exact, options)
+            ids: Tensor = _generated(exact, inputs, do_sample=False, **options).sequences
         return ids
 
     check_caches(exact.model, inputs, decode)

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters import ModelAdapter
 from lvlmsal.errors import LvlmsalError
+from lvlmsal.model.generation import whole_cache
+from lvlmsal.versions import CACHE
 
 Case = TypeVar("Case")
 
@@ -124,6 +127,13 @@ def check_caches(
             f"other tokens with cache_implementation={name!r} and num_beams={num_beams}: "
             f"{found.tolist()}, expected those of the dynamic cache: {wanted.tolist()}"
         )
+
+
+def own_cache(adapter: ModelAdapter, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the library gives to generate where a window hides keys, unless options name a cache."""
+    named = "cache_implementation" in options or not options.get("use_cache", True)
+    cache = None if named else whole_cache(adapter)
+    return {} if cache is None else {CACHE: cache}
 
 
 def other_pixels(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,9 @@ from typing import Any, Final, cast
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters import adapter_for
 from lvlmsal.decoders.base import Decoder
+from lvlmsal.testing.checks import own_cache
 from lvlmsal.testing.tiny import TinySample, collate
 
 STEPS: Final = 5
@@ -58,11 +60,10 @@ class DecoderCase:
             **options: Of generate. End of sequence is banned unless `suppress_tokens` is given.
         """
         chosen = {"max_new_tokens": STEPS, "suppress_tokens": [END], "pad_token_id": PAD}
+        chosen |= options | own_cache(adapter_for(self.model), options)
         generative: Any = self.model
         own = self.kwargs() if kwargs is None else kwargs
-        output = generative.generate(
-            **inputs, **{**chosen, **options}, **own, return_dict_in_generate=True
-        )
+        output = generative.generate(**inputs, **chosen, **own, return_dict_in_generate=True)
         ids = getattr(output, "sequences", None)
         assert isinstance(ids, Tensor), (
             f"with return_dict_in_generate=True it returned {type(output).__name__}, expected an "

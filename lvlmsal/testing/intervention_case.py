@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.interventions.base import Intervention
+from lvlmsal.testing.checks import own_cache
 from lvlmsal.testing.tiny import IMAGE, VIDEO, TinySample, collate
 
 STEPS: Final = 5
@@ -59,7 +60,8 @@ class InterventionCase:
     def step_logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits (B, V) that predict the last of three decoded tokens."""
         generative: Any = self.model
-        wanted = {"output_logits": True, "return_dict_in_generate": True}
+        wanted: dict[str, Any] = {"output_logits": True, "return_dict_in_generate": True}
+        wanted |= own_cache(self.adapter, {})
         output = generative.generate(
             **inputs, **wanted, do_sample=False, max_new_tokens=3, suppress_tokens=[2]
         )
@@ -72,5 +74,6 @@ class InterventionCase:
         banned = [IMAGE, VIDEO, 2]
         generative: Any = self.model
         chosen = {"do_sample": False, "max_new_tokens": STEPS, "suppress_tokens": banned}
-        ids: Tensor = generative.generate(**inputs, **{**chosen, **options})
+        chosen |= options | own_cache(self.adapter, options)
+        ids: Tensor = generative.generate(**inputs, **chosen)
         return ids[:, inputs["input_ids"].shape[1] :]

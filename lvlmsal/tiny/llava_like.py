@@ -1,4 +1,4 @@
-"""Tiny families whose images all have the same size, and so the same number of visual tokens."""
+"""Tiny families in the form of LLaVA: square images of one size, or tiles of that size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from typing import Any, Final
 
 import transformers
 
+from lvlmsal.adapters.processors import (
+    ImageOnlyPerceptionLMProcessor,
+    ImageOnlyVideoLlavaProcessor,
+)
 from lvlmsal.tiny.parts import (
     PATCH,
     SIDE,
@@ -15,12 +19,16 @@ from lvlmsal.tiny.parts import (
     TinyFamily,
     byte_tokenizer,
     chat_template,
+    check_torchvision,
     text_config,
     vision_config,
 )
 
 _hf: Any = transformers  # whose types lack the aliases of options
 _TOKENS: Final = (SIDE // PATCH) ** 2
+_POOLED: Final = 2
+"""Side of the blocks of patches that PerceptionLM averages."""
+
 _CONVOLUTION: Final = 16
 """Side of the square that the last features of a convolutional tower stand for, in pixels."""
 
@@ -44,6 +52,61 @@ def _vipllava_processor() -> Any:
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=chat_template("<image>\n", begin=True),
+    )
+
+
+def _video_llava(layers: int, kv_heads: int, heads: int) -> Any:
+    return _hf.VideoLlavaConfig(
+        vision_config=vision_config(model_type="clip_vision_model", projection_dim=WIDTH),
+        text_config=text_config(layers, kv_heads, heads, model_type="llama"),
+        image_token_index=WORDS,
+        video_token_index=WORDS + 1,
+        image_seq_length=_TOKENS,
+        tie_word_embeddings=False,
+    )
+
+
+def _video_llava_processor() -> Any:
+    build: Any = ImageOnlyVideoLlavaProcessor  # its init has no types
+    return build(
+        _hf.VideoLlavaImageProcessor(size={"shortest_edge": SIDE}, crop_size=SQUARE),
+        None,
+        byte_tokenizer("<image>", "<video>"),
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=chat_template("<image>\n", begin=True, user="USER: ", answer=" ASSISTANT:"),
+    )
+
+
+def _perception_lm(layers: int, kv_heads: int, heads: int) -> Any:
+    # Its checkpoints have a tower of the package timm; this one is of transformers.
+    vision = vision_config(
+        model_type="clip_vision_model", projection_dim=WIDTH, model_args={"embed_dim": WIDTH}
+    )
+    return _hf.PerceptionLMConfig(
+        vision_config=vision,
+        text_config=text_config(layers, kv_heads, heads, model_type="llama"),
+        image_token_id=WORDS,
+        video_token_id=WORDS + 1,
+        projector_pooling_ratio=_POOLED,
+        tie_word_embeddings=False,
+    )
+
+
+def _perception_lm_processor() -> Any:
+    check_torchvision("PerceptionLM")
+    image, video = marks = ("<|image|>", "<|video|>")
+    build: Any = ImageOnlyPerceptionLMProcessor
+    return build(
+        None,
+        _hf.PerceptionLMImageProcessor(
+            tile_size=SIDE, max_num_tiles=4, vision_input_type="thumb+tile"
+        ),
+        byte_tokenizer(*marks, image_token=image, video_token=video),
+        patch_size=PATCH,
+        pooling_ratio=_POOLED,
+        chat_template=chat_template(f"{image}\n", begin=True),
     )
 
 
@@ -134,6 +197,12 @@ def _janus_processor() -> Any:
 
 LLAVA_LIKE: Final = {
     "vipllava": TinyFamily("VipLlavaForConditionalGeneration", _vipllava, _vipllava_processor),
+    "video_llava": TinyFamily(
+        "VideoLlavaForConditionalGeneration", _video_llava, _video_llava_processor
+    ),
+    "perception_lm": TinyFamily(
+        "PerceptionLMForConditionalGeneration", _perception_lm, _perception_lm_processor
+    ),
     "fast_vlm": TinyFamily("FastVlmForConditionalGeneration", _fast_vlm, _fast_vlm_processor),
     "deepseek_vl": TinyFamily(
         "DeepseekVLForConditionalGeneration", _deepseek_vl, _deepseek_vl_processor

@@ -165,6 +165,15 @@ OWN_PROMPTS: Final = {
     "paligemma": TinyFamily(
         "PaliGemmaForConditionalGeneration", _paligemma("gemma"), _paligemma_processor
     ),
+    "paligemma2": TinyFamily(
+        "PaliGemmaForConditionalGeneration",
+        # real ones cap attention at 50 and have a window of 4096 tokens
+        _paligemma(
+            "gemma2", query_pre_attn_scalar=8, attn_logit_softcapping=2.0, sliding_window=24
+        ),
+        _paligemma_processor,
+        adapter="PaliGemmaForConditionalGeneration/gemma2",
+    ),
     "idefics2": TinyFamily("Idefics2ForConditionalGeneration", _idefics2, _idefics2_processor),
     "chameleon": TinyFamily("ChameleonForConditionalGeneration", _chameleon, _chameleon_processor),
 }

@@ -9,8 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from lvlmsal.adapters.image_rows import padded_rows
 from lvlmsal.adapters.lookup import adapter_for
+from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.spans import Interval
 from lvlmsal.tiny.models import FURTHER, tiny_lvlm
 from lvlmsal.tiny.parts import IMAGE, IMAGE_END, IMAGE_START, PATCH, SIDE, VIDEO, WORDS
@@ -25,11 +25,13 @@ class TinySample:
         inputs: What `forward` and `generate` take, batch of one.
         images: Interval of each image, as it was laid out.
         grids: (rows, columns) of the visual tokens of each image.
+        pads_images: Whether `pixel_values` is the row of all images of the sample.
     """
 
     inputs: dict[str, Tensor]
     images: tuple[Interval, ...]
     grids: tuple[tuple[int, int], ...]
+    pads_images: bool = False
 
 
 def tiny_samples(
@@ -67,8 +69,8 @@ def tiny_inputs(
     """Draw a left-padded batch; the arguments are those of :func:`tiny_samples`.
 
     Returns:
-        `input_ids`, `attention_mask` and, as the family needs, `pixel_values`, `image_grid_thw` and
-        `mm_token_type_ids`: everything that `model.generate(**inputs)` needs.
+        `input_ids`, `attention_mask` and, as the family needs, `pixel_values`, `image_grid_thw`,
+        `mm_token_type_ids` and others: everything that `model.generate(**inputs)` needs.
     """
     return collate(tiny_samples(family, images_per_sample, seed=seed, dtype=dtype))
 
@@ -86,14 +88,29 @@ def collate(samples: Sequence[TinySample]) -> dict[str, Tensor]:
     batch: dict[str, list[Tensor]] = {}
     for sample in samples:
         for name, value in sample.inputs.items():
-            if name in _PER_TOKEN:
+            if name in TEXT:
                 value = torch.nn.functional.pad(value, (width - value.shape[1], 0))
             batch.setdefault(name, []).append(value)
-    pixels = batch.get("pixel_values", [])
-    if pixels and pixels[0].dim() == 5:  # the rows of images of Idefics3
-        images = [image for row in pixels for image in row[0]]
-        batch["pixel_values"] = [padded_rows(images, [len(sample.images) for sample in samples])]
-    return {name: torch.cat(values) for name, values in batch.items()}
+    shapes = {name: _largest(values) for name, values in batch.items()}
+    if any(sample.pads_images for sample in samples):  # a sample without images has a row, too
+        for name in batch.keys() - {*TEXT}:
+            nothing = batch[name][0].new_zeros(1, *shapes[name])
+            batch[name] = [sample.inputs.get(name, nothing) for sample in samples]
+    return {
+        name: torch.cat([_padded(value, shapes[name]) for value in values])
+        for name, values in batch.items()
+    }
+
+
+def _largest(values: Sequence[Tensor]) -> list[int]:
+    """The size that all entries of some inputs fit in: number of tiles, height, width and so on."""
+    return [max(sizes) for sizes in zip(*(value.shape[1:] for value in values), strict=True)]
+
+
+def _padded(value: Tensor, shape: Sequence[int]) -> Tensor:
+    """With zeros behind, as processors bring smaller images and rows of fewer to one size."""
+    missing = [want - size for want, size in zip(shape, value.shape[1:], strict=True)]
+    return torch.nn.functional.pad(value, [n for more in reversed(missing) for n in (0, more)])
 
 
 def _encoded(
@@ -115,11 +132,10 @@ def _encoded(
         }
         spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])[0]
         grids = tuple(grid for grid in adapter.patch_grids(inputs, 0) if grid is not None)
-        samples.append(TinySample(inputs, spans.images, grids))
+        samples.append(TinySample(inputs, spans.images, grids, adapter.pads_images))
     return samples
 
 
-_PER_TOKEN: Final = ("input_ids", "attention_mask", "mm_token_type_ids")
 _AROUND: Final[dict[str, tuple[list[int], list[int]]]] = {
     "llava": ([], []),
     "idefics3": ([IMAGE_START, VIDEO], [IMAGE_START]),
@@ -177,4 +193,4 @@ def _sample(family: str, count: int, generator: torch.Generator, dtype: torch.dt
         inputs["image_grid_thw"] = torch.tensor(thw)
     if family.startswith("qwen"):
         inputs["mm_token_type_ids"] = (input_ids == IMAGE).long()
-    return TinySample(inputs, tuple(images), tuple(grids))
+    return TinySample(inputs, tuple(images), tuple(grids), family == "idefics3")

@@ -15,7 +15,7 @@ from lvlmsal.registry import DECODERS
 from lvlmsal.testing.decoder import check_decoder
 from lvlmsal.testing.decoder_case import PAD
 from lvlmsal.versions import CACHE
-from tests.tiers import BATCHED, FAMILIES, in_full
+from tests.tiers import FAMILIES, FURTHER, in_full
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def test_built_in(name: str, family: str) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("family", BATCHED)
+@pytest.mark.parametrize("family", FURTHER)
 @pytest.mark.parametrize("name", ["greedy", "sgrs"])
 def test_further_families(name: str, family: str) -> None:
     """`make models` tries every decoder."""

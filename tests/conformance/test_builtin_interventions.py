@@ -24,7 +24,7 @@ from lvlmsal.interventions.base import (
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import collate, tiny_lvlm, tiny_samples
-from tests.tiers import BATCHED, FAMILIES, in_full
+from tests.tiers import FAMILIES, FURTHER, in_full
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def test_built_in(name: str, family: str) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("family", BATCHED)
+@pytest.mark.parametrize("family", FURTHER)
 @pytest.mark.parametrize(
     "name",
     [name for name in BUILT_IN if INTERVENTIONS.get(name).has_second_stream or name == "locore"],

@@ -15,7 +15,6 @@ from rich.text import Text
 from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, DataError, LvlmsalError, UnsupportedError
 from lvlmsal.escaping import visible
-from lvlmsal.evaluation.config.checkpoints import architecture_of
 from lvlmsal.evaluation.config.controls import opponents
 from lvlmsal.evaluation.config.further import further_metrics, misfits
 from lvlmsal.evaluation.config.plan import Cell, Draft, Plan, read_draft, waits_for_world
@@ -27,7 +26,7 @@ from lvlmsal.evaluation.config.world import ensure_world, world_problems
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.results.scoring import score_records
 from lvlmsal.evaluation.run.answering import AnswerModule
-from lvlmsal.evaluation.run.dry_models import eased, fitting, tiny_stand_in
+from lvlmsal.evaluation.run.dry_models import adapter_name, eased, fitting, tiny_stand_in
 from lvlmsal.evaluation.run.loading import OpenedBatches, make_batches
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import can_share
@@ -256,7 +255,7 @@ class _Rehearsal:
         """Which tiny models stand in for a checkpoint."""
         ready = self.given.get(model.name)
         ready = ready[0] if isinstance(ready, tuple) else getattr(ready, "model", None)
-        found = type(ready).__name__ if ready is not None else architecture_of(model)
+        found = adapter_name(model, ready)
         family = FAMILIES.get(found or "", "llava")
         text = f"a tiny random {family} stood in"
         if found not in FAMILIES:

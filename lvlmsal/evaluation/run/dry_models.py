@@ -7,11 +7,16 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from transformers import AutoConfig, PreTrainedModel
+
 from lvlmsal.attention.layers import resolve_layers
+from lvlmsal.evaluation.config.checkpoints import architecture_of, config_of
 from lvlmsal.evaluation.config.plan import Cell
+from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
+from lvlmsal.registry import ADAPTERS
 from lvlmsal.tiny.models import tiny_lvlm
 
 DEPTHS = (2, 4, 8, 16, 32, 64, 128)
@@ -21,11 +26,28 @@ HEADS = 4
 """Attention heads of the tiny models."""
 
 
+def adapter_name(model: ModelConfig, ready: PreTrainedModel | None) -> str | None:
+    """Name of a checkpoint's adapter; None for hub ids, which are not looked up.
+
+    Args:
+        model: As in the config.
+        ready: The model itself, where it is handed over.
+    """
+    found = architecture_of(model) if ready is None else type(ready).__name__
+    kinds = [name for name in ADAPTERS.names() if name.startswith(f"{found}/")]
+    content = config_of(model) if kinds and ready is None else {}
+    if not kinds or (ready is None and not content):
+        return found
+    make: Any = AutoConfig.for_model  # without types
+    config = make(**content) if ready is None else ready.config
+    return next((name for name in kinds if ADAPTERS.get(name).takes(config)), found)
+
+
 def tiny_stand_in(family: str, cells: Sequence[Cell]) -> Lvlm:
     """A tiny random model, deep enough for the layers that methods name.
 
     Args:
-        family: A key of `lvlmsal.tiny.models.TINY`.
+        family: A key of `lvlmsal.tiny.models.TINY` or `FURTHER`.
         cells: What it is to answer.
     """
     components = [part for cell in cells for part in (cell.decoder, *cell.interventions)]

@@ -26,16 +26,18 @@ def ramp(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("family", ["internvl", "aya_vision", "cohere2_vision", "ovis2"])
+@pytest.mark.parametrize(
+    "family", ["internvl", "aya_vision", "cohere2_vision", "ovis2", "perception_lm"]
+)
 def test_tiles_lie_where_the_processor_cuts_them_out(family: str, size: tuple[int, int]) -> None:
-    if family == "cohere2_vision":
+    if family in ("cohere2_vision", "perception_lm"):
         pytest.importorskip("torchvision")
     adapter = adapter_for(*tiny_lvlm(family))
     inputs = adapter.encode([[ramp(*size)]], ["What?"])
     (boxes,) = adapter.patch_boxes(inputs, 0, [size])
     settings = adapter.require_processor().image_processor
     mean, std = (torch.tensor(v)[:, None, None] for v in (settings.image_mean, settings.image_std))
-    shown = (inputs["pixel_values"].float() * std + mean).mean((2, 3))[:, :2]
+    shown = (inputs["pixel_values"].float().flatten(0, -4) * std + mean).mean((2, 3))[:, :2]
     assert boxes is not None
     tiles = boxes.reshape(len(shown), -1, 4)
     middles = (tiles[..., :2].amin(1) + tiles[..., 2:].amax(1)) / 2

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.adapters.glm import Glm4vAdapter
 from lvlmsal.adapters.internvl import InternVLAdapter
 from lvlmsal.adapters.llava import LlavaAdapter
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter, Qwen25VLAdapter
@@ -36,6 +37,7 @@ NEED_TORCHVISION = {
     "LlavaForConditionalGeneration/pixtral",
     "Mistral3ForConditionalGeneration",
     "Molmo2ForConditionalGeneration",
+    "PerceptionLMForConditionalGeneration",
 }
 
 
@@ -166,6 +168,14 @@ class Careless(LlavaAdapter):
         return super().encode(cut, prompts, **options)
 
 
+class BeamsTrusted(Glm4vAdapter):
+    mixes_beams = False
+
+
+class BeamsDoubted(LlavaAdapter):
+    mixes_beams = True
+
+
 @pytest.mark.parametrize(
     ("adapter", "check"),
     [
@@ -183,6 +193,8 @@ class Careless(LlavaAdapter):
         (Careless, "mismatch"),
         (FirstImageOnly, "pixels"),
         (AnswerCut, "diagnosis"),
+        (BeamsTrusted, "beams"),
+        (BeamsDoubted, "beams"),
     ],
 )
 def test_check_finds_the_mistake(adapter: type[ModelAdapter], check: str) -> None:

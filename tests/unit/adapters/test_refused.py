@@ -55,6 +55,7 @@ def test_a_folder_without_weights_is_enough_to_say_so(name: str, tmp_path: Path)
         ("QWenLMHeadModel", "Qwen2-VL"),
         ("Videollama2Qwen2ForCausalLM", "VideoLLaMA3"),
         ("Kimi_K25ForConditionalGeneration", "latent attention"),
+        ("Emu3ForConditionalGeneration", "than alone"),
     ],
 )
 def test_the_reason(name: str, told: str, tmp_path: Path) -> None:

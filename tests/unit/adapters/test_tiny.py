@@ -18,6 +18,7 @@ from lvlmsal.testing.tiny import (
     tiny_samples,
 )
 from lvlmsal.tiny.processors import MARKS, tiny_tokenizer
+from tests.tiers import in_full
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,10 @@ def test_double_precision_has_the_same_model(family: str) -> None:
     assert float((low - high).abs().max()) < 1e-4
 
 
-@pytest.mark.parametrize("family", TINY)
+UNEVEN = ["gemma3", "idefics2", "llava_next", "llava_onevision", "paligemma"]
+
+
+@pytest.mark.parametrize("family", [*TINY, *in_full(UNEVEN, but=["idefics2", "llava_next"])])
 def test_batch_generates_what_its_samples_do(family: str) -> None:
     model: Any = tiny_model(family)
     samples = tiny_samples(family, (0, 1, 2, 1), seed=5)

@@ -11,11 +11,13 @@ import pytest
 
 from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation import evaluate
+from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.evaluation.run.dry import dry_run
+from lvlmsal.evaluation.run.dry_models import adapter_name
 from lvlmsal.evaluation.run.loading import OpenedBatches
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import BENCHMARKS, INTERVENTIONS
-from lvlmsal.testing import tiny_lvlm
+from lvlmsal.testing import tiny_lvlm, tiny_model
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +129,23 @@ def test_models_that_are_handed_over_lend_their_architecture(tmp_path: Path) -> 
     config = make_config(tmp_path, "???", models=[{"source": "given", "name": "mine"}])
     found = dry_run(config, models={"mine": tiny_lvlm("internvl")})
     assert found.models == {"mine": "a tiny random internvl stood in"}
+
+
+@pytest.mark.parametrize("handed_over", [True, False])
+def test_a_class_of_several_families_has_the_tiny_model_of_its_own(
+    tmp_path: Path, handed_over: bool
+) -> None:
+    model, processor = tiny_lvlm("paligemma2")
+    if not handed_over:
+        model.save_pretrained(tmp_path / "mine")
+        processor.save_pretrained(tmp_path / "mine")
+    source = "given" if handed_over else str(tmp_path / "mine")
+    config = make_config(tmp_path / "run", "???", models=[{"source": source, "name": "mine"}])
+    found = dry_run(config, models={"mine": (model, processor)} if handed_over else None)
+    assert found.models == {"mine": "a tiny random paligemma2 stood in"}
+    pixtral = ModelConfig("given", "mine")
+    assert adapter_name(pixtral, tiny_model("pixtral")) == "LlavaForConditionalGeneration/pixtral"
+    assert adapter_name(pixtral, tiny_model("llava")) == "LlavaForConditionalGeneration"
 
 
 def test_devices_of_another_machine_are_a_note(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import AttentionSession
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.model.shared_prefix import _sees_ahead
 from lvlmsal.saliency import SaliencyOptions, block_saliency, full_graph_rows
+from lvlmsal.testing.tiny import tiny_lvlm
 from tests import other_decoders as other
 
 pytestmark = pytest.mark.slow
@@ -49,6 +52,18 @@ def test_a_prefix_sees_the_row_that_predicts_the_first_token() -> None:
         alone = block_saliency(adapter, inputs, torch.tensor([ANSWER]), options)
     assert float((alone.maps["product"][0, 0] - wanted[0]).abs().max()) > 1e-4
     assert torch.allclose(alone.maps["product"][0, 1:], wanted[1:], rtol=1e-4, atol=1e-6)
+
+
+def test_a_prefix_that_a_window_would_cut_is_refused_where_its_last_row_is_run_again() -> None:
+    adapter = adapter_for(*tiny_lvlm("paligemma2", dtype=torch.float64))
+    options, answer = SaliencyOptions(row="predicting"), torch.tensor([ANSWER])
+    picture = Image.linear_gradient("L").convert("RGB")
+    fits, longer = (adapter.encode([[picture]], [text]) for text in ("Is it?", "Is it so?"))
+    assert [inputs["input_ids"].shape[1] for inputs in (fits, longer)] == [24, 27]
+    found = block_saliency(adapter, fits, answer, options).maps["product"]
+    assert torch.allclose(found, full_graph_rows(adapter, fits, answer, options)["product"])
+    with pytest.raises(UnsupportedError, match=r"window of 24.*read row='candidate'"):
+        block_saliency(adapter, longer, answer, options)
 
 
 def test_rejection_sampling_in_a_prefix_lm(monkeypatch: pytest.MonkeyPatch) -> None:
