@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import LongTensor, Tensor
 from transformers import Cache, DynamicCache, PreTrainedConfig, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
@@ -56,6 +56,25 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # its __init
         room[1][..., start:stop, :] = value_states
         self.keys, self.values = room[0][..., :stop, :], room[1][..., :stop, :]
         return self.keys, self.values
+
+    def forget_room(self) -> None:
+        """Let go of the memory behind keys and values that have moved."""
+        self._room = None
+
+    def reorder_cache(self, beam_idx: LongTensor) -> None:
+        """As in a dynamic layer; all layers move before any of them grows."""
+        super().reorder_cache(beam_idx)
+        self.forget_room()
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """As in a dynamic layer."""
+        super().batch_repeat_interleave(repeats)
+        self.forget_room()
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """As in a dynamic layer."""
+        super().batch_select_indices(indices)
+        self.forget_room()
 
 
 def _with_room(states: Tensor, positions: int) -> Tensor:

@@ -30,6 +30,9 @@ _KNOWN = {
 class Joined:
     """Two streams in one cache: the rows of the first, then those of the second.
 
+    The caches of both see their rows and columns of it. Hooks that others have put on the model see
+    the rows of both while a pass runs.
+
     Args:
         first: cache of the first stream.
         second: the second one, no longer than the first.
@@ -46,18 +49,22 @@ class Joined:
             keys, values = (torch.cat([a, _padded(b, self.pad)]) for a, b in pairs)
             self.cache.update(keys, values, index)
         self.rows = len(second.input_ids)
+        self._hand_over()
 
     def holds(self, first: Cache) -> bool:
         """Whether a cache is the first stream's as the last pass has left it."""
         mine, theirs = (_states(cache.layers[0])[0] for cache in (self.cache, first))
         unmoved = mine.data_ptr() == theirs.data_ptr() and theirs.shape[2] == self.columns
-        return first is self._first and unmoved
+        usable = mine.is_inference() == torch.is_inference_mode_enabled()
+        return first is self._first and unmoved and usable
 
     def inputs(self, kwargs: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
         """What the model is given for a step of both, from what each would be given."""
         ids = kwargs["input_ids"]
-        if failed := self.cache.get_seq_length() - self.columns:  # in the middle of a pass
-            self.cache.crop(-failed)
+        for layer in self.cache.layers:  # a pass may have failed behind some of them
+            assert isinstance(layer, DynamicLayer)
+            if failed := layer.get_seq_length() - self.columns:
+                layer.crop(-failed)
         masks = []
         for given, columns in ((kwargs, self.columns), (second, self.columns - self.pad)):
             mask = given.get("attention_mask")
@@ -79,41 +86,55 @@ class Joined:
         }
 
     def passed(self) -> None:
-        """A pass has ended: the first stream's cache sees its columns."""
+        """A pass has ended: the caches of both streams see its columns."""
         self.columns = int(self.cache.get_seq_length())
-        _hand_over(self._first, self.cache, slice(0, self.rows), slice(0, self.columns))
+        self._hand_over()
 
-    def part(self) -> None:
-        """Give the second stream a cache of its own again."""
-        rows, columns = slice(self.rows, None), slice(self.pad, self.columns)
-        _hand_over(self._second.cache, self.cache, rows, columns)
+    def leave(self) -> None:
+        """Give the first stream's cache memory of its own, without the second's rows."""
+        if self.holds(self._first):
+            for layer in self._first.layers:
+                assert isinstance(layer, DynamicLayer)
+                layer.keys, layer.values = (states.clone() for states in _states(layer))
+
+    def _hand_over(self) -> None:
+        """Let the layers of both caches see their rows and columns."""
+        streams = (
+            (self._first, slice(0, self.rows), slice(0, self.columns)),
+            (self._second.cache, slice(self.rows, None), slice(self.pad, self.columns)),
+        )
+        for cache, rows, columns in streams:
+            for layer, joined in zip(cache.layers, self.cache.layers, strict=True):
+                assert isinstance(layer, DynamicLayer)
+                keys, values = _states(joined)
+                layer.keys, layer.values = keys[rows, :, columns], values[rows, :, columns]
+                if isinstance(layer, GrowingLayer):
+                    layer.forget_room()
 
 
-def can_join(first: Cache, second: Stream, kwargs: Mapping[str, Any]) -> bool:
-    """Whether the next step of a stream and of a second one may be one pass.
+def fits_both(kwargs: Mapping[str, Any], rows: int) -> bool:
+    """Whether a step of the first stream, of so many rows, may be one of both streams."""
+    told = {name for name, value in kwargs.items() if value is not None and value is not False}
+    ids, mask = kwargs.get("input_ids"), kwargs.get("attention_mask")
+    return (
+        told <= _KNOWN
+        and isinstance(ids, Tensor)
+        and ids.shape == (rows, 1)
+        and isinstance(kwargs.get("position_ids"), Tensor)
+        and (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2))
+        and not torch.is_grad_enabled()
+    )
 
-    Args:
-        first: cache of the first stream.
-        second: the second one.
-        kwargs: of the first one's step.
-    """
+
+def can_join(first: Cache, second: Stream) -> bool:
+    """Whether caches of two streams can be one: plain ones, and the second is no longer."""
     caches = first, second.cache
     if any(type(cache) not in _CACHES or getattr(cache, "offloading", False) for cache in caches):
         return False
     layers = [layer for cache in caches for layer in cache.layers]
     if not layers or any(type(layer) not in (DynamicLayer, GrowingLayer) for layer in layers):
         return False
-    told = {name for name, value in kwargs.items() if value is not None and value is not False}
-    ids, mask = kwargs.get("input_ids"), kwargs.get("attention_mask")
-    return (
-        told <= _KNOWN
-        and isinstance(ids, Tensor)
-        and ids.shape == (len(second.input_ids), 1)
-        and isinstance(kwargs.get("position_ids"), Tensor)
-        and (mask is None or (isinstance(mask, Tensor) and mask.dim() == 2))
-        and second.cache.get_seq_length() <= first.get_seq_length()
-        and not torch.is_grad_enabled()
-    )
+    return bool(second.cache.get_seq_length() <= first.get_seq_length())
 
 
 def _padded(states: Tensor, columns: int) -> Tensor:
@@ -126,11 +147,3 @@ def _states(layer: object) -> tuple[Tensor, Tensor]:
     assert layer.keys is not None
     assert layer.values is not None
     return layer.keys, layer.values
-
-
-def _hand_over(to: Cache, cache: Cache, rows: slice, columns: slice) -> None:
-    """Let the layers of a cache see some rows and columns of another one."""
-    for layer, joined in zip(to.layers, cache.layers, strict=True):
-        assert isinstance(layer, DynamicLayer)
-        keys, values = _states(joined)
-        layer.keys, layer.values = keys[rows, :, columns], values[rows, :, columns]

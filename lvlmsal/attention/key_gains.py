@@ -74,7 +74,8 @@ def scale_values(
         return None
     column = cache.get_seq_length()
     layers = [layer for layer in cache.layers if _can_scale(layer, column)]
-    if len(layers) < num_layers:
+    apart = {layer.values.data_ptr() for layer in layers if layer.values is not None}
+    if len(layers) < num_layers or len(apart) < num_layers:
         return None
     found = editor.key_gains(column, spans)
     if found is None:
@@ -95,7 +96,7 @@ def _can_scale(layer: object, columns: int) -> TypeGuard[DynamicLayer]:
     if not isinstance(layer, DynamicLayer) or type(layer) not in _LAYERS:
         return False
     keys, values = layer.keys, layer.values
-    if keys is None or values is None or values.shape[2] != columns:
+    if keys is None or values is None or values.shape[2] != columns or values.requires_grad:
         return False
     apart = keys.data_ptr() != values.data_ptr() and 0 not in values.stride()
     return apart and values.is_inference() == torch.is_inference_mode_enabled()

@@ -111,6 +111,7 @@ class Passes:
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A pass begins; at each prefill, find the spans in the ids that the model is given."""
+        self.place.unscale()  # an interrupted pass has not ended
         if not is_aside():
             self._running.add(get_ident())
         cache = given_cache(kwargs)
@@ -252,12 +253,12 @@ class Passes:
 
     def close(self) -> None:
         """Leave the caches as transformers made them, and hold nothing of the last pass."""
+        self.place.unscale()
         # A thread may still add caches: keyrefs() lists all at once, items() would stop there.
-        caches = [reference() for reference in self._of_cache.keyrefs()]
-        for cache in caches:
-            if cache is not None:
+        for reference in self._of_cache.keyrefs():
+            if (cache := reference()) is not None:
                 leave(cache)
-                self._of_cache[cache].second = None
+                self._of_cache[cache].end()
         self._here, self._running = PerThread(self._given), set()
 
     def _prefill(self, ids: Tensor, kwargs: Mapping[str, Any]) -> Prefill:

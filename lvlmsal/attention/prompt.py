@@ -170,6 +170,12 @@ class Prefill:
     states: dict[int, Any] = field(default_factory=dict)
     second: SecondStream | None = None
 
+    def end(self) -> None:
+        """The scope ends, and the second stream with it."""
+        if self.second is not None:
+            self.second.end()
+        self.second = None
+
     @property
     def width(self) -> int:
         """Columns of the prompt; where given spans differ in that, of the first sample's."""

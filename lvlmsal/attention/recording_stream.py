@@ -147,7 +147,7 @@ class RecordingStream(Stream):
 
     def take(self, recording: Recording, places: Sequence[int], tokens: Tensor) -> None:
         """Commit one of the candidates of each sample (B,), given their places among them."""
-        rows = torch.arange(len(places), device=tokens.device)
+        rows = list(range(len(places)))  # layers may lie on several devices
         for layer, own in recording.own.items():
             key, value = (states.detach()[rows, :, list(places)] for states in own[:2])
             self.cache.update(key[:, :, None], value[:, :, None], layer)

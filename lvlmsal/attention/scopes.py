@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
 from transformers import Cache
 
 from lvlmsal.attention.cache import RecordingCache
@@ -40,6 +41,11 @@ def acting() -> tuple[AttentionSession, ...]:
     return (*mine, *(session for session in tuple(_SHARED) if id(session.decoder) not in own))
 
 
+def edited(decoder: nn.Module) -> bool:
+    """Whether an open scope edits passes of a decoder in this thread."""
+    return any(other.passes.edits for other in acting() if other.decoder is decoder)
+
+
 def begin_alone(
     session: AttentionSession, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -63,10 +69,18 @@ def begin_alone(
     place = session.passes.place
     if len(edits) == 1 and any(edit is edits[0] for edit in session.editors):
         place.scale(edits[0], len(layers))
-    if edits or args or is_aside() or any(o.layer_editors or o is not session for o in sessions):
+    others = any(other is not session or other.layer_editors for other in sessions)
+    if edits or others or args or is_aside() or session.exits or _wants_more(session):
         return None
     joined = place.join(kwargs)
     return None if joined is None else (args, joined)
+
+
+def _wants_more(session: AttentionSession) -> bool:
+    """Whether its configs let a model return more than logits, whose rows would be of both."""
+    configs = (session.model.config, session.adapter.text_config)
+    names = ("output_hidden_states", "output_attentions", "output_router_logits")
+    return any(getattr(config, name, False) for config in configs for name in names)
 
 
 def adopted(given: Cache | None, width: int) -> RecordingCache:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel
 
-from lvlmsal.attention.joined import Joined, can_join
+from lvlmsal.attention.joined import Joined, can_join, fits_both
 from lvlmsal.attention.stream import Stream
 from lvlmsal.errors import UnsupportedError
 
@@ -106,10 +106,13 @@ class SecondStream:
             or self.length != cache.get_seq_length()
         ):
             return None
-        if joined is not None and (self._in_row <= -PATIENCE or not joined.holds(cache)):
+        fits = fits_both(kwargs, len(stream.input_ids))
+        if joined is not None and (
+            not fits or self._in_row <= -PATIENCE or not joined.holds(cache)
+        ):
             self._part()
         pays = self._joined is not None or (self._in_row >= PATIENCE and not self._moves)
-        if not pays or (self._joined is None and not can_join(cache, stream, kwargs)):
+        if not (fits and pays) or (self._joined is None and not can_join(cache, stream)):
             return None
         second = stream.ready(kwargs["input_ids"])
         places = [getattr(of.get("position_ids"), "shape", None) for of in (kwargs, second)]
@@ -182,9 +185,13 @@ class SecondStream:
 
     def _part(self) -> None:
         """Go on in passes of its own."""
-        if self._joined is not None:
-            self._joined.part()
         self._joined = self._known = None
+
+    def end(self) -> None:
+        """The scope ends: leave the first stream's cache as one of its own."""
+        if self._joined is not None:
+            self._joined.leave()
+        self._part()
 
     def _heard(self) -> int:
         return sum(tokens.shape[1] for tokens in self._waiting)

@@ -105,8 +105,8 @@ class AttentionSession:
         )
         self.recording: Recording | None = None
         self._last_column: LastColumn | None = None
-        self._exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
-        if outside := sorted(self._exits - set(range(depth))):
+        self.exits = {layer for edit in self.logits_editors for layer in edit.exits(depth)}
+        if outside := sorted(self.exits - set(range(depth))):
             raise ValueError(f"exits {outside} are outside a model of {depth} layers")
         self._has_edits = bool(active)
         self._holds = records or any(not edit.is_identity for edit in self.editors)
@@ -146,7 +146,7 @@ class AttentionSession:
                 add(self.model.register_forward_hook, self._finish)
                 add(self.model.register_forward_hook, self.passes.end, always_call=True)
             for layer, module in enumerate(self.adapter.layers):
-                watched = watch_layer(layer, edits[layer], self.passes, keeps=layer in self._exits)
+                watched = watch_layer(layer, edits[layer], self.passes, keeps=layer in self.exits)
                 for register, hook in watched:
                     add(getattr(module, register), hook, with_kwargs=True)
                 if watched:

@@ -10,6 +10,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters.messages import Prompt, is_single, without_images
 from lvlmsal.adapters.videos import Opened
+from lvlmsal.attention.scopes import edited
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.combination import check_combination
 from lvlmsal.errors import UnsupportedError
@@ -181,7 +182,7 @@ class Lvlm(Judging):
         check_combination(decoder, edits)
         pictures = opened(images, max_pixels=self.adapter.max_image_pixels)
         names = list(options.get("sample_ids") or map(str, range(len(prompts))))
-        if len(prompts) > 1 and can_share(decoder, edits):
+        if len(prompts) > 1 and can_share(decoder, edits) and not edited(self.adapter.decoder):
             shared = SharedPrefix.of(self.adapter, pictures, prompts)
             if shared is not None:
                 return shared.answers(

@@ -61,3 +61,15 @@ def test_a_cache_that_is_taken_over_stays_as_it_was() -> None:
     assert RecordingCache.adopt(ours).get_seq_length() == ours.get_seq_length()
     assert RecordingCache.adopt(None).get_seq_length() == 0
     assert RecordingCache.adopt(DynamicCache()).get_seq_length() == 0
+
+
+def test_rows_that_move_leave_no_old_memory_behind() -> None:
+    layer = GrowingLayer()
+    layer.update(torch.ones(4, 1, 9, 2), torch.ones(4, 1, 9, 2))
+    for move in (
+        lambda: layer.reorder_cache(torch.tensor([1, 0, 2, 3])),
+        lambda: layer.batch_repeat_interleave(2),
+        lambda: layer.batch_select_indices(torch.tensor([0, 1])),
+    ):
+        move()
+        assert layer._room is None

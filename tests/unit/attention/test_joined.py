@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.joined import Joined
 from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.contrast import Contrast
+from lvlmsal.interventions.dola import DoLa
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.m3id import M3ID
 from lvlmsal.interventions.vcd import VCD
@@ -127,35 +128,103 @@ def test_what_runs_in_two_passes(edits: list[LogitsIntervention], options: dict[
     assert passes == []
 
 
-def test_a_pass_that_fails_leaves_both_streams_as_they_were() -> None:
-    model: Any = tiny_model("llava", layers=2, dtype=F64)
-    batch = collate(tiny_samples("llava", (1,), dtype=F64))
-    steps = [torch.tensor([[token]]) for token in (7, 21, 40, 9, 77)]
+class Loop:
+    """Steps by hand, as a loop of one's own makes them, under a contrast that joins at once."""
 
-    def run(fails: bool) -> list[Tensor]:
-        found, cache = [], DynamicCache()
-        with counted(1) as passes, torch.no_grad(), intervene(model, VCD(beta=0.0)):
-            model(**batch, **{CACHE: cache})
-            for number, ids in enumerate(steps):
-                columns = batch["input_ids"].shape[1] + number
-                given = {
-                    "input_ids": ids,
-                    "position_ids": torch.tensor([[columns]]),
-                    "attention_mask": torch.ones(1, columns + 1, dtype=torch.long),
-                    CACHE: cache,
-                }
-                if fails and number == 3:
-                    assert passes
-                    handle = model.lm_head.register_forward_pre_hook(_fail)
-                    with pytest.raises(RuntimeError, match="in the middle"):
-                        model(**given)
-                    handle.remove()
-                found.append(model(**given).logits[:, -1])
+    def __init__(self, *edits: Any) -> None:
+        self.model: Any = tiny_model("llava", layers=3, dtype=F64)
+        self.batch = collate(tiny_samples("llava", (1,), dtype=F64))
+        self.cache, self.edits = DynamicCache(), edits or (VCD(beta=0.0),)
+
+    def given(self, number: int, **more: Any) -> dict[str, Any]:
+        columns = self.batch["input_ids"].shape[1] + number
+        return {
+            "input_ids": torch.tensor([[7 + 9 * number]]),
+            "position_ids": torch.tensor([[columns]]),
+            "attention_mask": torch.ones(1, columns + 1, dtype=torch.long),
+            CACHE: self.cache,
+            **more,
+        }
+
+    def run(self, step: Callable[[Loop, int], Any], patience: int = 1) -> list[Any]:
+        with counted(patience) as passes, torch.no_grad(), intervene(self.model, *self.edits):
+            self.model(**self.batch, **{CACHE: self.cache})
+            found = [step(self, number) for number in range(6)]
+        assert bool(passes) == (patience == 1)
         return found
 
-    for left, right in zip(run(fails=True), run(fails=False), strict=True):
+
+def plain(loop: Loop, number: int) -> Tensor:
+    return loop.model(**loop.given(number)).logits[:, -1]
+
+
+@pytest.mark.parametrize("place", ["layer", "head"])
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_a_pass_that_fails_leaves_both_streams_as_they_were(
+    place: str, kind: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise kind("in the middle")
+
+    def fails(loop: Loop, number: int) -> Tensor:
+        if number == 3:
+            layers = loop.model.model.language_model.layers
+            module = layers[1] if place == "layer" else loop.model.lm_head
+            handle = module.register_forward_pre_hook(fail)
+            with pytest.raises(kind, match="in the middle"):
+                loop.model(**loop.given(number))
+            handle.remove()
+        return plain(loop, number)
+
+    for left, right in zip(Loop().run(fails), Loop().run(plain), strict=True):
         assert torch.allclose(left, right, rtol=1e-9, atol=1e-9)
 
 
-def _fail(*_: object) -> None:
-    raise RuntimeError("in the middle")
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda n: {"output_hidden_states": True},
+        lambda n: {"attention_mask": torch.ones(1, 1, 1, n + 1, dtype=torch.bool)},
+    ],
+)
+def test_a_step_that_asks_for_more_runs_alone(more: Callable[[int], dict[str, Any]]) -> None:
+    def step(loop: Loop, number: int) -> Tensor:
+        asked = more(loop.given(number)["position_ids"].item()) if number == 4 else {}
+        output = loop.model(**loop.given(number, **asked))
+        if getattr(output, "hidden_states", None) is not None:
+            assert output.hidden_states[0].shape[0] == 1
+        return output.logits[:, -1]
+
+    for left, right in zip(Loop().run(step), Loop().run(plain, NEVER), strict=True):
+        assert torch.allclose(left, right, rtol=1e-9, atol=1e-9)
+
+
+def test_rows_that_other_edits_read_are_those_of_the_first_stream() -> None:
+    edits = [VCD(beta=0.0), DoLa(candidates=[0, 1])]
+    ids, _, passes = decoded("llava", (1, 2), edits, 1)
+    apart, _, _ = decoded("llava", (1, 2), edits, NEVER)
+    assert torch.equal(ids, apart)
+    assert passes == []
+
+
+def test_a_step_outside_of_inference_mode_goes_on_alone() -> None:
+    def step(loop: Loop, number: int) -> Tensor:
+        with torch.inference_mode(number < 4):
+            return plain(loop, number).clone()
+
+    loop = Loop()
+    with counted(1), intervene(loop.model, *loop.edits):
+        with torch.inference_mode():
+            loop.model(**loop.batch, **{CACHE: loop.cache})
+        with torch.no_grad():
+            found = [step(loop, number) for number in range(6)]
+    for left, right in zip(found, Loop().run(plain, NEVER), strict=True):
+        assert torch.allclose(left, right, rtol=1e-9, atol=1e-9)
+
+
+def test_the_cache_has_memory_of_its_own_behind_the_scope() -> None:
+    loop = Loop()
+    loop.run(plain)
+    for layer in loop.cache.layers:
+        assert layer.keys.is_contiguous()
+        assert layer.keys.untyped_storage().nbytes() == layer.keys.nbytes

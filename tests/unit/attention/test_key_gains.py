@@ -164,7 +164,8 @@ def test_weights_are_edited_where_values_cannot_be_scaled(
     assert 1 in seen
 
 
-def test_a_pass_that_fails_leaves_the_cache_as_it_was() -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_a_pass_that_fails_leaves_the_cache_as_it_was(kind: type[BaseException]) -> None:
     model, inputs, cache = tiny_model("llava"), tiny_inputs("llava"), DynamicCache()
     with torch.no_grad(), intervene(model, LocoRE(beta=1.0)):
         model(**inputs, **{CACHE: cache})
@@ -173,14 +174,23 @@ def test_a_pass_that_fails_leaves_the_cache_as_it_was() -> None:
 
         def fails(*_: object) -> None:
             seen.extend(layer.values[:, :, :columns].clone() for layer in cache.layers)
-            raise RuntimeError("in the middle")
+            raise kind("in the middle")
 
         handle = model.model.language_model.layers[-1].register_forward_hook(fails)
         try:
-            with pytest.raises(RuntimeError, match="in the middle"):
+            with pytest.raises(kind, match="in the middle"):
                 model(input_ids=inputs["input_ids"][:, -1:], **{CACHE: cache})
         finally:
             handle.remove()
     assert not any(torch.equal(was, now) for was, now in zip(before, seen, strict=True))
     for was, layer in zip(before, cache.layers, strict=True):
         assert torch.equal(was, layer.values[:, :, :columns])
+
+
+def test_values_of_a_graph_are_not_touched() -> None:
+    model, inputs, cache = tiny_model("llava"), tiny_inputs("llava"), DynamicCache()
+    with intervene(model, LocoRE(beta=1.0)):
+        output = model(**inputs, **{CACHE: cache})
+        with torch.no_grad():
+            model(input_ids=inputs["input_ids"][:, -1:], **{CACHE: cache})
+    output.logits.sum().backward()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lvlmsal.attention import intervene
 from lvlmsal.decoders.guided import Guided, GuidedBeam
 from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.search import Beam, Greedy
@@ -124,6 +125,15 @@ def test_second_streams_and_edits_of_predicting_rows_share(
 ) -> None:
     assert can_share(decoder, edits)
     check_sharing(decoder, edits, [family])
+
+
+@pytest.mark.parametrize("edit", [VCD(beta=0.0), LocoRE(beta=1.0)], ids=lambda edit: edit.name)
+def test_inside_of_a_scope_each_question_is_answered_alone(edit: Any) -> None:
+    lvlm = loaded("llava")
+    with intervene(lvlm.model, edit):
+        found = lvlm.ask(picture(), QUESTIONS, batch_size=2, max_new_tokens=3)
+        alone = [lvlm.generate(picture(), one, max_new_tokens=3) for one in QUESTIONS]
+    assert [answer.token_ids for answer in found] == [answer.token_ids for answer in alone]
 
 
 def test_a_noised_image_is_read_once_for_all_questions() -> None:
