@@ -95,7 +95,7 @@ def test_a_shipped_checkpoint_at_80_columns_and_as_json(capsys: pytest.CaptureFi
         "2,087,264, 8.35 MB in float32; all are there",
         "picture      640 x 480 pixels\n",
         "Pillow (the fast one takes torchvision)",
-        "works        greedy, LocoRE, SGRS, diagnosis, second streams",
+        "works        greedy, LocoRE, SGRS, diagnosis, shared prefix, second streams",
         "sgrs: alpha=0.6",
     ):
         assert words in text, text
