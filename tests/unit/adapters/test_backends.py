@@ -73,7 +73,7 @@ def test_wrong_options_of_images_are_told() -> None:
         load("pocket-llava", image_backend="pill")
     with pytest.raises(UnsupportedError, match="must be at least 1, got 0"):
         load("pocket-llava", max_image_pixels=0)
-    with pytest.raises(UnsupportedError, match="image_backend are for loading"):
+    with pytest.raises(UnsupportedError, match="image_backend and base are for loading"):
         load(tiny_lvlm("llava"), image_backend="pil")
     problems = model_problems(ModelConfig("pocket-llava", image_backend="x", max_image_pixels=0))
     assert len(problems) == 2

@@ -78,7 +78,7 @@ def test_the_table_says_what_the_classes_say() -> None:
         "acts on": "logits, second stream",
         "beams": "yes",
         "SGRS": "yes",
-        "shared prefix": "no",
+        "shared prefix": "yes",
         "second stream": "yes",
         "passes/token": "2.00",
         "cost/token": "2.10 (2.00 - 2.20)",
