@@ -48,10 +48,15 @@ REASONS = {
         "them. A token's own saliency takes a capture a token."
     ),
     "LocoRE, a token": (
-        "a row whose weights are changed takes two matrix products and a softmax where stock "
-        "`generate` has one fused kernel, and some calls more (table of fixed cost). The closed "
-        "form on the fused kernel, which long passes use, was tried for single rows and is slower "
-        "there."
+        "what is left are the hooks of the scope and, in each layer, copies of the values in the "
+        "window. On the cache that this library's own `generate` brings it is cheaper than stock "
+        "`generate`."
+    ),
+    "SGRS that rejects": (
+        "one pass judges all candidates of a position, five rows forward and back through the "
+        "target layers, which costs about as much as two and a half plain steps. Where it cannot "
+        "be foreseen that the first candidate falls, that one has a recorded pass of its own "
+        "before."
     ),
     "SGRS one by one, predicting row: 1 + f + 0.05 (200M)": (
         "by less than the spread of its measurements; the candidate row and the larger model meet "
