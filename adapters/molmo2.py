@@ -109,7 +109,7 @@ class Molmo2Adapter(ModelAdapter):
     def select_rows(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans], rows: Sequence[int]
     ) -> dict[str, Tensor]:
-        """Patches are numbered anew, among those of the chosen samples; see the base class."""
+        """Patches get new numbers, among those of the chosen samples; see the base class."""
         found = super().select_rows(inputs, spans, rows)
         if "image_token_pooling" not in found:
             return found

@@ -14,7 +14,10 @@ from lvlmsal.adapters.image_rows import shown
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.errors import UnsupportedError
 
-TEXT: Final = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
+KINDS: Final = ("mm_token_type_ids", "token_type_ids")
+"""Those of `TEXT` that say of which kind each token is."""
+
+TEXT: Final = ("input_ids", "attention_mask", *KINDS)
 """Inputs of `generate` that have an entry for each token."""
 
 

@@ -27,7 +27,7 @@ against a bar.
 
 GPU = """## On a GPU
 
-Not measured here: no accelerator was at hand when these numbers were taken. This command measures
+Not measured here: no accelerator was available when these numbers were taken. This command measures
 the same things on one, with randomly initialized models of the exact shapes of LLaVA-1.5-7B,
 LLaVA-1.5-13B, Qwen2-VL-7B and Qwen2.5-VL-32B (each as far as memory goes) in bfloat16, next to the
 paper's own figures, and `python benchmarks/report.py` then adds its tables to this page:

@@ -25,7 +25,7 @@ class PassStore:
 
     A line counts where the detectors are the same ones: their names, options and fits, and the
     version of this library. So a comparison that was stopped goes on, and one under other detectors
-    begins anew.
+    begins again.
 
     Args:
         path: Of the file; made with the first line.

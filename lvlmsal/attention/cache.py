@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from torch import LongTensor, Tensor
 from transformers import Cache, DynamicCache, PreTrainedConfig, QuantizedCache
 from transformers.cache_utils import DynamicLayer
@@ -86,6 +88,15 @@ def keeps_all(config: PreTrainedConfig) -> bool:
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
 
 
+def plain_layers(cache: Cache) -> list[DynamicLayer]:
+    """The layers of a cache that hold all keys and values as they are."""
+    return [
+        layer
+        for layer in cache.layers
+        if isinstance(layer, DynamicLayer) and type(layer) in (DynamicLayer, GrowingLayer)
+    ]
+
+
 class RecordingCache(DynamicCache):
     """A KV cache that stays free of graphs while a pass is recorded.
 
@@ -114,11 +125,7 @@ class RecordingCache(DynamicCache):
                 "cache_implementation='quantized'"
             )
         if cache is not None and cache.get_seq_length() > 0:
-            plain = [
-                layer
-                for layer in cache.layers
-                if isinstance(layer, DynamicLayer) and type(layer) in (DynamicLayer, GrowingLayer)
-            ]
+            plain = plain_layers(cache)
             if len(plain) < len(cache.layers):
                 kinds = {type(layer).__name__ for layer in cache.layers}
                 raise UnsupportedError(
@@ -145,3 +152,10 @@ class RecordingCache(DynamicCache):
         if self.recording is not None and not self.recording.full:
             self.recording.own[layer_idx] = Own(key_states, value_states, keys, values)
         return keys, values
+
+
+def is_plain(cache: Cache | None) -> TypeGuard[DynamicCache]:
+    """Whether a cache holds all keys and values as they are, in every layer and where they act."""
+    if not isinstance(cache, DynamicCache) or type(cache) not in (DynamicCache, RecordingCache):
+        return False
+    return not cache.offloading and len(plain_layers(cache)) == len(cache.layers)

@@ -14,16 +14,12 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from lvlmsal.attention.cache import GrowingLayer, RecordingCache
+from lvlmsal.adapters.pixels import KINDS, TEXT
+from lvlmsal.attention.cache import GrowingLayer, is_plain
 from lvlmsal.attention.stream import Stream
 from lvlmsal.versions import CACHE
 
-_CACHES = (DynamicCache, RecordingCache)
-_KINDS = ("token_type_ids", "mm_token_type_ids")
-_KNOWN = {
-    *("input_ids", "attention_mask", "position_ids", CACHE, *_KINDS),
-    *("use_cache", "return_dict", "logits_to_keep"),
-}
+_KNOWN = {*TEXT, "position_ids", CACHE, "use_cache", "return_dict", "logits_to_keep"}
 """Arguments of a step that is known to need no others for its second row."""
 
 
@@ -73,7 +69,7 @@ class Joined:
         positions = kwargs["position_ids"], second["position_ids"]
         kinds = {
             name: torch.cat([kwargs[name], second.get(name, torch.zeros_like(ids))])
-            for name in _KINDS
+            for name in KINDS
             if isinstance(kwargs.get(name), Tensor)
         }
         return {
@@ -128,13 +124,8 @@ def fits_both(kwargs: Mapping[str, Any], rows: int) -> bool:
 
 def can_join(first: Cache, second: Stream) -> bool:
     """Whether caches of two streams can be one: plain ones, and the second is no longer."""
-    caches = first, second.cache
-    if any(type(cache) not in _CACHES or getattr(cache, "offloading", False) for cache in caches):
-        return False
-    layers = [layer for cache in caches for layer in cache.layers]
-    if not layers or any(type(layer) not in (DynamicLayer, GrowingLayer) for layer in layers):
-        return False
-    return bool(second.cache.get_seq_length() <= first.get_seq_length())
+    plain = is_plain(first) and is_plain(second.cache)
+    return plain and bool(0 < second.cache.get_seq_length() <= first.get_seq_length())
 
 
 def _padded(states: Tensor, columns: int) -> Tensor:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache
+from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
 from lvlmsal.adapters.spans import TokenSpans
-from lvlmsal.attention.cache import GrowingLayer, RecordingCache
+from lvlmsal.attention.cache import is_plain, plain_layers
 from lvlmsal.attention.editor import Editor
-
-_CACHES = (DynamicCache, RecordingCache)
-_LAYERS = (DynamicLayer, GrowingLayer)
 
 
 @dataclass
@@ -68,12 +64,10 @@ def scale_values(
     """
     if ids is None or ids.shape[1] != 1 or torch.is_grad_enabled():
         return None
-    if not isinstance(cache, DynamicCache) or type(cache) not in _CACHES or cache.offloading:
-        return None
-    if len(cache.layers) != num_layers or len(spans) != len(ids):
+    if not is_plain(cache) or len(cache.layers) != num_layers or len(spans) != len(ids):
         return None
     column = cache.get_seq_length()
-    layers = [layer for layer in cache.layers if _can_scale(layer, column)]
+    layers = [layer for layer in plain_layers(cache) if _can_scale(layer, column)]
     apart = {layer.values.data_ptr() for layer in layers if layer.values is not None}
     if len(layers) < num_layers or len(apart) < num_layers:
         return None
@@ -91,10 +85,8 @@ def scale_values(
     return ScaledValues(edited, keys, kept)
 
 
-def _can_scale(layer: object, columns: int) -> TypeGuard[DynamicLayer]:
+def _can_scale(layer: DynamicLayer, columns: int) -> bool:
     """Whether a layer of a cache holds values of its own, of all columns so far."""
-    if not isinstance(layer, DynamicLayer) or type(layer) not in _LAYERS:
-        return False
     keys, values = layer.keys, layer.values
     if keys is None or values is None or values.shape[2] != columns or values.requires_grad:
         return False

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lvlmsal.adapters.pixels import KINDS
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.cache import RecordingCache, keeps_all
 from lvlmsal.attention.recording import Recording
@@ -23,10 +24,6 @@ NO_IDS = (
     "this prompt came as inputs_embeds, in which no image can be found: hand input_ids (and "
     "pixel_values) over, without inputs_embeds"
 )
-
-
-PER_TOKEN = {"position_ids", "token_type_ids", "mm_token_type_ids"}
-"""Inputs whose last dimension counts tokens."""
 
 
 class RecordingStream(Stream):
@@ -130,8 +127,8 @@ class RecordingStream(Stream):
             [seen[:, None, None].bool().expand(shape), own.expand(shape)], dim=-1
         )
         inputs["input_ids"] = tokens
-        for name in PER_TOKEN & inputs.keys():
-            if inputs[name] is not None:
+        for name in ("position_ids", *KINDS):  # their last dimension counts tokens
+            if inputs.get(name) is not None:
                 inputs[name] = inputs[name].expand(*inputs[name].shape[:-1], count)
         if "logits_to_keep" in inputs:
             inputs["logits_to_keep"] = count

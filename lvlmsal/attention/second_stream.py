@@ -15,8 +15,8 @@ from lvlmsal.attention.stream import Stream
 from lvlmsal.errors import UnsupportedError
 
 PATIENCE = 3
-"""So many tokens in a row want the second stream before both run in one pass, and so many do
-without before they part again: joining copies both caches."""
+"""So many tokens in a row need the second stream before both run in one pass, and so many do not
+need it before they part again: joining copies both caches."""
 
 
 class SecondStream:

@@ -8,25 +8,12 @@ from typing import Annotated
 import typer
 
 from lvlmsal.analysis.label_files import FORMATS
+from lvlmsal.cli.analyze import Config, Out, Overrides
 from lvlmsal.cli.commands import WithSettings
 from lvlmsal.cli.console import print_report, say
 from lvlmsal.cli.detect import detect_app
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.registry import DETECTORS
-
-Config = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG",
-        help="Config of a run with the benchmark chair: YAML file, name of a packaged one, or run "
-        "folder.",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Such as benchmarks.chair.limit=50"),
-]
-
 
 LabelFormat = Annotated[
     str,
@@ -49,10 +36,7 @@ LabelModel = Annotated[
 def detect_compare(
     config: Config,
     overrides: Overrides = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
-    ] = None,
+    out: Out = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Detector; may be given repeatedly. All by default."),
@@ -113,10 +97,7 @@ def detect_score(
 def fit(
     config: Config,
     overrides: Overrides = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Folder to write into; by default one in the run folder."),
-    ] = None,
+    out: Out = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(

@@ -32,11 +32,11 @@ _LEAST: Final = 1e-6  # nats; an entropy of 0 has no logarithm
 class Ensemble(Detector):
     """Logistic regression on some columns of one pass, fitted on labeled answers of the model.
 
-    ``confidence`` has the forms of p in which right words are told apart, too: a regression on the
-    raw log-probability, which piles up at 0, flatters whatever it is compared with. ``lens`` is the
-    mean log lens of the predicting row in each quarter of the depth. ``attention`` are the shares
-    of the image, the question and the answer so far, mean over heads and layers; ``position`` is
-    apart from the rest, for it says where a word stands and not what it rests on.
+    ``confidence`` has the forms of p in which right words are distinguished, too: a regression on
+    the raw log-probability, which piles up at 0, flatters whatever it is compared with. ``lens`` is
+    the mean log lens of the predicting row in each quarter of the depth. ``attention`` are the
+    shares of the image, the question and the answer so far, mean over heads and layers;
+    ``position`` is apart from the rest, for it says where a word stands and not what it rests on.
 
     Args:
         parts: of these columns.

@@ -14,9 +14,29 @@ from lvlmsal.detection.columns import Columns, Need
 from lvlmsal.registry import DETECTORS
 
 
+@dataclass(frozen=True)
+class _Weighed(ReadingDetector):
+    """Base of w times one number plus 1 - w times another one.
+
+    Args:
+        weight: w.
+    """
+
+    weight: float = 0.6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight must be from 0 to 1, got {self.weight}")
+
+    def weighed(self, one: Tensor, other: Tensor) -> Tensor:
+        """W one + (1 - w) other."""
+        return self.weight * one + (1 - self.weight) * other
+
+
 @DETECTORS.register("glsim")
 @dataclass(frozen=True)
-class GLSim(ReadingDetector):
+class GLSim(_Weighed):
     """(1 - s) / 2 of a global and a local similarity, s = w g + (1 - w) l.
 
     g is the cosine of the row that predicts the token and the last row of the prompt, and l the
@@ -30,17 +50,11 @@ class GLSim(ReadingDetector):
     """
 
     layers: LayerSpec = (-2,)
-    weight: float = 0.6
 
     summary: ClassVar[str] = "likeness to the prompt as a whole and to the patches of the word"
     paper: ClassVar[str] = "GLSim: Detecting Object Hallucinations in LVLMs (NeurIPS 2025)"
     url: ClassVar[str] = "https://arxiv.org/abs/2508.19972"
     reading: ClassVar[str] = "grounded_similarity"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight must be from 0 to 1, got {self.weight}")
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -50,13 +64,13 @@ class GLSim(ReadingDetector):
     def features(self, columns: Columns) -> Tensor:
         """See the class."""
         whole = columns[Need("prompt_similarity", self.layers)].double().mean(-1)
-        score = self.weight * whole + (1 - self.weight) * self.read(columns).mean(-1)
+        score = self.weighed(whole, self.read(columns).mean(-1))
         return (1 - score[..., None]) / 2
 
 
 @DETECTORS.register("instruction-lens")
 @dataclass(frozen=True)
-class InstructionLens(ReadingDetector):
+class InstructionLens(_Weighed):
     """sigmoid(-s), s = w a + (1 - w) b, of what the question already says of the token.
 
     a is the largest probability of the token at a token of the question, read off with flattened
@@ -71,17 +85,11 @@ class InstructionLens(ReadingDetector):
     """
 
     layers: LayerSpec = "0.6:0.8"
-    weight: float = 0.6
 
     summary: ClassVar[str] = "whether the question holds the token, and the row agrees with it"
     paper: ClassVar[str] = "Instruction Lens Score (ICML 2026)"
     url: ClassVar[str] = "https://arxiv.org/abs/2605.12258"
     reading: ClassVar[str] = "question_lens"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight must be from 0 to 1, got {self.weight}")
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -93,5 +101,5 @@ class InstructionLens(ReadingDetector):
         """See the class."""
         local = columns[Need("grounded_similarity", self.layers)].double()
         context = columns[Need("question_fit", self.layers)].double()
-        score = self.weight * self.read(columns).exp() * local + (1 - self.weight) * context
+        score = self.weighed(self.read(columns).exp() * local, context)
         return torch.sigmoid(-score.mean(-1))[..., None]

@@ -111,7 +111,7 @@ class Judging(LoadedModel):
             detector: a name of ``lvlmsal list detectors``, ``{"name": "habit-lens", ...}``, or the
                 path of a file of scalings, as ``lvlmsal fit`` writes them, which may also stand as
                 ``scaling`` among the options. By default the rule that needs no label where a
-                scaling for the model is at hand, and plain log-probability, with a warning,
+                scaling for the model exists, and plain log-probability, with a warning,
                 elsewhere.
             words: which words are judged: ``"coco"`` for the objects of COCO, the path of a
                 vocabulary file, or the words themselves; by default those of the scaling, or

@@ -43,7 +43,7 @@ class GuidedLoop:
     """State of one decoding run.
 
     Samples of a batch share their columns. When one of them takes a sentence back, all go back to
-    where that began: the others run the tokens again that they have chosen, and choose nothing anew
+    where that began: the others run the tokens again that they have chosen, and choose no others
     until they are where they were.
 
     Args:

@@ -1,4 +1,4 @@
-"""Models in other forms are told apart by one sentence that says what they are and what to do."""
+"""Models in other forms are named by one sentence that says what they are and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Molmo2's visual tokens lie where the patches are that they pool; rows are numbered anew."""
+"""Molmo2's visual tokens lie where the patches are that they pool; rows get new numbers."""
 
 from __future__ import annotations
 
