@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from lvlmsal.adapters.spans import TokenSpans
@@ -41,14 +42,24 @@ def row_saliency(
     gradients = recording.gradients(
         loss.logits, loss.direction, loss.scale, retain_graph=retain_graph
     )
-    rows = layer_rows(recording.weights, gradients, options).transpose(1, 2)
+    weights = recording.weights
+    if recording.side_by_side:
+        weights, gradients = ({i: _one_own(of[i]) for i in of} for of in (weights, gradients))
+    rows = layer_rows(weights, gradients, options).transpose(1, 2)
     count, keys = rows.shape[1], rows.shape[-1]
     # The column before which J ends: a row that predicts may look at its own column, a candidate's
     # row is the candidate's own.
     own = 1 if options.row == "predicting" else 0
-    first = keys - count + own
-    stops = [first] * count if recording.side_by_side else range(first, keys + own)
+    last = keys + own
+    stops = [last - 1] * count if recording.side_by_side else range(last - count, last)
     members = context_mask(spans, keys, stops, options.context)
     found = token_saliency(rows, members.to(rows.device)).cpu()
     check_finite(found[members.any(-1)])
     return found
+
+
+def _one_own(rows: Tensor) -> Tensor:
+    """Rows (B, H, m, n + m) that stand side by side, with one column for what each is: n + 1."""
+    count = rows.shape[2]
+    before, own = rows[..., :-count], rows[..., -count:].diagonal(dim1=-2, dim2=-1)
+    return torch.cat([before, own[..., None]], dim=-1)

@@ -22,15 +22,12 @@ from lvlmsal.decoders.guided.predicting_rows import RowWatcher
 from lvlmsal.decoders.one_sequence import GenerateCall, OneSequence
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.search import Greedy
-from lvlmsal.decoders.sgrs.candidate_saliency import (
-    CandidateRow,
-    CandidateSaliency,
-    NoSaliency,
-    PredictingRow,
-)
+from lvlmsal.decoders.sgrs.candidate_row import CandidateRow
+from lvlmsal.decoders.sgrs.candidate_saliency import CandidateSaliency, NoSaliency
 from lvlmsal.decoders.sgrs.candidates import OrderName
 from lvlmsal.decoders.sgrs.judged_candidates import JudgedCandidates
 from lvlmsal.decoders.sgrs.loop import SgrsLoop
+from lvlmsal.decoders.sgrs.predicting_row import PredictingRow
 from lvlmsal.registry import DECODERS, check_choices
 from lvlmsal.saliency.options import DEFAULT_LAYERS, SaliencyOptions
 

@@ -49,6 +49,7 @@ def both(
     images=st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple),
     sgrs=st.builds(
         SGRS,
+        row=st.sampled_from(["candidate", "predicting"]),
         alpha=st.sampled_from([0.6, 0.9, 1.0, 1.1, 1e6]),
         k=st.integers(2, 5),
         max_tries=st.integers(1, 4),
@@ -73,6 +74,15 @@ def test_they_are_judged_as_one_by_one(
     seed: int,
 ) -> None:
     assert_same(*both(family, images, sgrs, locore, seed, ends))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_copies_of_the_predicting_row_judge_all_candidates(family: str) -> None:
+    sgrs = SGRS(row="predicting", alpha=1e6, k=5, max_tries=3, block_size=1)
+    loop, together = both(family, (1, 0), sgrs)
+    assert_same(loop, together)
+    assert all(len(record.rejected) == 4 for record in together.records[0][1:])
+    assert together.forwards == loop.forwards
 
 
 @pytest.mark.parametrize("family", FAMILIES)
