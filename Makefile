@@ -7,7 +7,7 @@
 # make docs: the documentation as a site, in site/; broken links and references are errors.
 # make guided: measure guided decoding next to other methods, in an hour.
 # make models: try every model family on a tiny random model, and write docs/models.md.
-# make methods: ask the shipped models with every method, and write docs/methods.md.
+# make methods: ask the shipped models with every method, and write docs/methods.md and docs/methods/.
 #
 # On Linux the default package index offers torch with CUDA, which is gigabytes. For the small build:
 #     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -104,7 +104,7 @@ methods: env
 	$(BIN)/lvlmsal evaluate configs/stickers/methods.yaml
 	$(BIN)/lvlmsal evaluate configs/methods.yaml
 	$(BIN)/python tools/methods.py runs/stickers/methods runs/methods --costs benchmarks/results/methods.json \
-		--control 'sample + cut only' --command 'make methods' -o docs/methods.md
+		--control 'sample + cut only' --command 'make methods' -o docs
 
 # Detectors are fitted on answers to other images first. What was answered already is read.
 guided: env

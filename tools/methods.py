@@ -1,7 +1,8 @@
-"""Write docs/methods.md: what each registered method is and costs, and what a run found.
+"""Write docs/methods.md and docs/methods/: what each method is and costs, and what runs found.
 
-``python tools/methods.py runs/methods --costs benchmarks/results/methods.json`` shows a run, or
-several; without arguments the page says what is registered.
+``python tools/methods.py runs/methods --costs benchmarks/results/methods.json -o docs`` shows a
+run, or several; without a run the pages say what is registered. Without ``-o`` the index is
+printed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from pathlib import Path
 
 from lvlmsal.errors import LvlmsalError
 from lvlmsal.escaping import visible
-from methods_page.page import method_page
+from methods_page.pages import method_pages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print or write the page; the exit code is 2 for an error that the user can fix."""
+    """Print or write pages; the exit code is 2 for an error that the user can fix."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", nargs="*", type=Path, help="run folders whose results are shown")
     parser.add_argument("--costs", type=Path, help="JSON file that benchmarks/methods.py wrote")
@@ -29,16 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="method of the run to compare those with that decode like it; may be repeated",
     )
     parser.add_argument("--command", default="", help="what the page calls the command behind it")
-    parser.add_argument("-o", "--output", type=Path, help="file to write instead of printing")
+    parser.add_argument("-o", "--output", type=Path, help="folder to write to")
     given = parser.parse_args(arguments)
     try:
-        page = method_page(
+        pages = method_pages(
             given.runs, costs=given.costs, controls=given.control, command=given.command
         )
         if given.output is None:
-            print(page, end="")
+            print(pages["methods.md"], end="")
         else:
-            given.output.write_text(page, encoding="utf-8", newline="\n")
+            given.output.joinpath("methods").mkdir(exist_ok=True)
+            for name, page in pages.items():
+                given.output.joinpath(name).write_text(page, encoding="utf-8", newline="\n")
     except LvlmsalError as error:
         print(visible(f"error: {error}", keep="\n\t"), file=sys.stderr)
         return 2

@@ -91,15 +91,11 @@ def test_every_method_is_compared_with_its_control(small: Result) -> None:
 def test_the_page_has_the_figures_of_the_run(
     small: Result, tmp_path: Path, write: Callable[..., tuple[int, str, str]]
 ) -> None:
-    path = tmp_path / "methods.md"
     before = {p: p.read_bytes() for p in small.folder.iterdir() if p.is_file()}
-    code, _, _ = write(small.folder, "--control", CONTROL, "-o", path)
+    code, _, _ = write(small.folder, "--control", CONTROL, "-o", tmp_path)
     assert code == 0
     assert before == {p: p.read_bytes() for p in small.folder.iterdir() if p.is_file()}
-    page = path.read_text(encoding="utf-8")
-    for method in known_methods():
-        assert f"| `{method.name}` | {method.kind} |" in page
-        assert f"### {method.name}: " in page
+    page = (tmp_path / "methods" / "runs.md").read_text(encoding="utf-8")
     missing = {m.name for m in known_methods()} - {"locore", "vcd"}
     (line,) = re.findall(r"^Measured in none of these: (.*)\.$", page, flags=re.MULTILINE)
     assert {name.strip("`") for name in line.split(", ")} == missing
@@ -110,8 +106,16 @@ def test_the_page_has_the_figures_of_the_run(
     ]
     row = next(line for line in controls.split("\n") if line.startswith("| greedy + LocoRE"))
     assert re.search(rf"{re.escape(value)} \[", row)
+    # the same line stands on the page of the method, and no other
+    own = (tmp_path / "methods" / "locore.md").read_text(encoding="utf-8")
+    assert row in own
+    assert "sample + VCD" not in own
     # 3 methods with a control, 2 models, 3 benchmarks
-    assert "18 differences are listed above." in page
+    assert "There are 18 differences." in page
+    # one row alone has vcd and a contrast: "cut only" is vcd as well
+    index = (tmp_path / "methods.md").read_text(encoding="utf-8")
+    line = next(line for line in index.split("\n") if line.startswith("| [`locore`]"))
+    assert sum(map(int, line.strip("| ").split(" | ")[-4:])) == 6
     beside = page[page.index("## Differences to 'sample + cut") : page.index("## How much")]
     rows = [line for line in beside.split("\n") if f"| {CONTROL} |" in line]
     # one a model: what decodes differently, and both controls, stand elsewhere
@@ -119,19 +123,21 @@ def test_the_page_has_the_figures_of_the_run(
 
 
 def test_runs_are_shown_one_after_the_other_and_counted_together(
-    small: Result, write: Callable[..., tuple[int, str, str]]
+    small: Result, tmp_path: Path, write: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, page, _ = write(small.folder, small.folder)
-    assert code == 0
-    assert page.count("## What a run on shapes found") == 2
-    assert "36 differences are listed above." in page
+    code, index, _ = write(small.folder, small.folder, "-o", tmp_path)
+    assert (code, index) == (0, "")
+    page = (tmp_path / "methods" / "runs.md").read_text(encoding="utf-8")
+    assert page.count("## The run on shapes") == 2
+    assert "There are 36 differences." in page
 
 
 def test_the_difference_to_a_control_is_that_of_the_answers(
-    small: Result, write: Callable[..., tuple[int, str, str]]
+    small: Result, tmp_path: Path, write: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, page, _ = write(small.folder, "--control", CONTROL)
+    code, _, _ = write(small.folder, "--control", CONTROL, "-o", tmp_path)
     assert code == 0
+    page = (tmp_path / "methods" / "runs.md").read_text(encoding="utf-8")
     shares = {}
     for method in ("sample + VCD", CONTROL):
         answers = [
@@ -157,7 +163,7 @@ def test_what_cannot_be_shown_is_said(
     assert (code, "run folder" in error) == (2, True)
     code, _, error = write("--costs", tmp_path / "none.json")
     assert (code, "cannot be read" in error) == (2, True)
-    code, _, error = write("-o", tmp_path / "no" / "page.md")
+    code, _, error = write("-o", tmp_path / "no" / "docs")
     assert (code, "No such file" in error) == (2, True)
     code, page, _ = write()
     assert code == 0

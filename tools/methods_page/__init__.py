@@ -1,1 +1,1 @@
-"""The page about every registered method, docs/methods.md."""
+"""The pages about registered methods: docs/methods.md and those in docs/methods/."""

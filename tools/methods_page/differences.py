@@ -167,7 +167,7 @@ def chance_text(differences: Sequence[Difference]) -> str:
     asked = total - same
     significant = verdicts.count("better") + verdicts.count("worse")
     return (
-        f"{total} differences are listed above. In {same} of them no answer differs from the "
+        f"There are {total} differences. In {same} of them no answer differs from the "
         f"control's. Of the other {asked}, {significant} are significant (95 % CI excludes 0): "
         f"{verdicts.count('better')} for the better and {verdicts.count('worse')} for the worse. "
         f"If no method did anything for these figures, 95 % intervals would exclude 0 in about "

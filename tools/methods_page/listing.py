@@ -14,12 +14,6 @@ from lvlmsal.escaping import Markdown, markdown_text
 from lvlmsal.registry import CATALOG, DECODERS, INTERVENTIONS, Registry
 from lvlmsal.tables.table import Head, Row, Table
 
-HEADS = [
-    *(Head(title, words=True) for title in ("method", "kind", "paper", "acts on", "beams", "SGRS")),
-    *(Head(title, words=True) for title in ("shared prefix", "second stream")),
-    *map(Head, ("passes/token", "cost/token", "prompt")),
-]
-
 
 @dataclass(frozen=True)
 class Known:
@@ -65,7 +59,8 @@ class Known:
     def description(self) -> str:
         """The docstring of the class up to its example."""
         lines = inspect.cleandoc(self.cls.__doc__ or "").split("\n")
-        ends = [index for index, line in enumerate(lines) if line.lstrip().startswith(">>>")]
+        marks = (">>>", "Example:")
+        ends = [index for index, line in enumerate(lines) if line.lstrip().startswith(marks)]
         return "\n".join(lines[: ends[0] if ends else None]).strip()
 
 
@@ -139,37 +134,34 @@ def read_costs(path: Path) -> Costs:
         ) from error
 
 
-def methods_table(methods: list[Known], costs: Costs | None) -> Table:
-    """One line a method, with names and links in Markdown.
+def link(method: Known, folder: str = "") -> str:
+    """A link to the page of a method, in Markdown.
 
     Args:
-        methods: What to list.
-        costs: Where they were measured.
+        method: The method.
+        folder: Of the pages, from where the link stands.
     """
-    rows = []
-    for method in methods:
-        cost = costs.of(method) if costs else ("not measured", "-", "-")
-        paper = method.cls.paper or "-"
-        if method.cls.url:
-            paper = Markdown(f"[{markdown_text(paper)}]({method.cls.url})")
-        name = method.name if "`" in method.name else Markdown(f"`{method.name}`")
-        rows.append(Row.of([name, method.kind, paper, *method.supports(), *cost]))
-    return Table("", HEADS, rows)
+    return Markdown(f"[`{method.name}`]({folder}{method.name}.md)")
 
 
-def method_section(method: Known) -> str:
-    """What a method does, in the words of its class, and its options."""
-    lines = [f"### {method.name}: {method.cls.summary}", ""]
-    lines += [f"Options: `{method.options()}`" if method.options() else "No options.", ""]
-    for options, checkpoints in method.by_checkpoint().items():
-        names = ", ".join(f"`{name}`" for name in checkpoints)
-        lines += [f"- {names}: `{options}`"]
-    if lines[-1]:
-        lines.append("")
-    if method.description():
-        lines += ["<details><summary>in full</summary>", "", "```text"]
-        lines += [method.description(), "```", "", "</details>", ""]
-    return "\n".join(lines)
+def traits_table(method: Known) -> Table:
+    """Where a method acts, and with what it goes together."""
+    paper = method.cls.paper or "-"
+    if method.cls.url:
+        paper = Markdown(f"[{markdown_text(paper)}]({method.cls.url})")
+    titles = ("kind", "paper", "acts on", "beams", "SGRS", "shared prefix", "second stream")
+    heads = [Head(title, words=True) for title in titles]
+    return Table("", heads, [Row.of([method.kind, paper, *method.supports()])])
+
+
+def options_text(method: Known) -> str:
+    """The options of a method, and what is set for checkpoints."""
+    lines = [f"Options: `{method.options()}`" if method.options() else "No options."]
+    lines += [
+        f"- {', '.join(f'`{name}`' for name in checkpoints)}: `{options}`"
+        for options, checkpoints in method.by_checkpoint().items()
+    ]
+    return "\n".join([lines[0], "", *lines[1:]]).rstrip()
 
 
 def _yes(flag: object) -> str:

@@ -27,14 +27,14 @@ from methods_page.differences import (
     verdicts_table,
 )
 from methods_page.listing import (
-    Costs,
     Known,
     known_methods,
-    method_section,
-    methods_table,
+    options_text,
     read_costs,
+    traits_table,
 )
-from methods_page.page import method_page
+from methods_page.pages import method_pages
+from methods_page.published import published
 
 
 def test_all_that_mitigates_is_known_and_nothing_else() -> None:
@@ -68,11 +68,8 @@ def cells(line: str) -> list[str]:
 
 def test_the_table_says_what_the_classes_say() -> None:
     vcd, sgrs = Known("vcd", "intervention", VCD), Known("sgrs", "decoder", SGRS)
-    cost = ("2.00", "9.9", "2.10 (2.00 - 2.20)", "2", "1.90")
-    costs = Costs("", "", "", False, {("intervention", "vcd"): cost, ("decoder", "vcd"): ()})
-    head, _, first, second = markdown_table(methods_table([vcd, sgrs], costs)).split("\n")
-    assert dict(zip(cells(head), cells(first), strict=True)) == {
-        "method": "`vcd`",
+    head, _, line = markdown_table(traits_table(vcd)).split("\n")
+    assert dict(zip(cells(head), cells(line), strict=True)) == {
         "kind": "intervention",
         "paper": "[Visual Contrastive Decoding (CVPR 2024)](https://arxiv.org/abs/2311.16922)",
         "acts on": "logits, second stream",
@@ -80,24 +77,20 @@ def test_the_table_says_what_the_classes_say() -> None:
         "SGRS": "yes",
         "shared prefix": "yes",
         "second stream": "yes",
-        "passes/token": "2.00",
-        "cost/token": "2.10 (2.00 - 2.20)",
-        "prompt": "1.90",
     }
-    assert cells(second)[1:] == [
-        *("decoder", f"[{SGRS.paper}]({SGRS.url})", "search", "-", "-", "yes", "-"),
-        *("not measured", "-", "-"),
-    ]
-    assert cells(markdown_table(methods_table([vcd], None)).split("\n")[2])[-3] == "not measured"
+    line = markdown_table(traits_table(sgrs)).split("\n")[2]
+    assert cells(line) == ["decoder", f"[{SGRS.paper}]({SGRS.url})", "search", "-", "-", "yes", "-"]
 
 
-def test_a_section_has_the_options_by_checkpoint_and_no_example() -> None:
-    text = method_section(Known("locore", "intervention", LocoRE))
-    assert text.startswith(f"### locore: {LocoRE.summary}\n\nOptions: `beta=0.15, window=10, mode=")
-    lines = [line for line in text.split("\n") if line.startswith("- ")]
+def test_a_page_has_the_options_by_checkpoint_and_no_example() -> None:
+    locore = Known("locore", "intervention", LocoRE)
+    assert options_text(locore).startswith("Options: `beta=0.15, window=10, mode=")
+    lines = [line for line in options_text(locore).split("\n") if line.startswith("- ")]
     assert any("`pocket-qwen2vl`" in line and line.endswith(": `beta=0.2`") for line in lines)
-    assert "gain(q, j) = 1 + beta" in text
-    assert ">>>" not in text
+    page = method_pages()["methods/locore.md"]
+    assert page.startswith(f"# locore: {LocoRE.summary}\n")
+    assert "gain(q, j) = 1 + beta" in page
+    assert ">>>" not in page
 
     @dataclass(frozen=True)
     class Bare(HiddenStateIntervention):
@@ -105,6 +98,33 @@ def test_a_section_has_the_options_by_checkpoint_and_no_example() -> None:
 
     Bare.__doc__ = None
     assert Known("x", "intervention", Bare).description() == ""
+
+
+def test_the_index_has_a_line_and_a_page_for_each_method() -> None:
+    pages = method_pages()
+    for method in known_methods():
+        assert (
+            f"| [`{method.name}`](methods/{method.name}.md) | {method.cls.summary} |"
+            in (pages["methods.md"])
+        )
+        assert "It was not run." in pages[f"methods/{method.name}.md"]
+    assert len(pages) == 1 + len(known_methods())
+
+
+def test_what_the_paper_prints_stands_where_nothing_else_acts() -> None:
+    tables = published({"vcd", "locore", "sgrs"})
+    rows = [[cell.text for cell in row.cells] for row in tables["locore"].rows]
+    printed = ["Table 1 of Zhang et al., ICLR 2026 (arXiv 2601.20279)", "llava-1.5-7b", "LocoRE"]
+    pope = ["pope/random, pope/popular, pope/adversarial", "f1 86.9 %, accuracy 87.3 %"]
+    # greedy and beam search stand for the same row of the paper: it is printed once
+    assert rows.count([*printed, *pope]) == 1
+    # SGRS + LocoRE are two methods
+    assert "sgrs" not in tables or all(
+        "LocoRE" not in row.cells[2].text for row in tables["sgrs"].rows
+    )
+    page = method_pages()["methods/vcd.md"]
+    assert page.index("## What the paper prints") < page.index("| Table 1 of Zhang et al.")
+    assert "none of it was run here" in page
 
 
 def test_costs_are_read_by_kind_and_name(tmp_path: Path) -> None:
@@ -124,11 +144,12 @@ def test_costs_are_read_by_kind_and_name(tmp_path: Path) -> None:
     costs = read_costs(path)
     assert costs.of(Known("same", "intervention", VCD)) == ("1.00", "1.05", "1.00")
     assert costs.of(Known("same", "decoder", SGRS)) == ("6.00", "5.00", "4.00")
-    page = method_page(costs=path, command="make it")
+    pages = method_pages(costs=path, command="make it")
+    page = pages["methods.md"]
     assert "they say nothing" in page
     assert "how Machine: threads 2." in " ".join(page.split())
-    assert page.index("make it") < page.index("## What there is")
-    assert "## What a run" not in page
+    assert page.index("make it") < page.index("| method | what it does |")
+    assert "methods/runs.md" not in pages
     for broken in ("{}", "[]", "nothing", '{"sheets": [{"title": "x", "rows": [[]]}]}'):
         path.write_text(broken)
         with pytest.raises(DataError, match=r"benchmarks/methods\.py"):
@@ -190,7 +211,7 @@ def test_what_is_significant_counts_for_better_or_worse_by_the_figure() -> None:
         ["d", "0", "0", "0", "1"],
     ]
     text = chance_text(found)
-    assert "6 differences are listed above." in text
+    assert "There are 6 differences." in text
     assert "In 1 of them no answer differs" in text
     assert "Of the other 5, 4 are significant (95 % CI excludes 0): 2 for the better" in text
     assert "and 2 for the worse" in text
