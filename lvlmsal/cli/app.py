@@ -22,6 +22,7 @@ from lvlmsal.cli.detectors import fit
 from lvlmsal.cli.explore import explore
 from lvlmsal.cli.judge import judge
 from lvlmsal.cli.score import score_app
+from lvlmsal.cli.shown import ImageFile
 from lvlmsal.cli.sweep import ablation, decay, sweep
 from lvlmsal.errors import LvlmsalError, ProcessLost
 from lvlmsal.escaping import visible
@@ -100,7 +101,6 @@ app.add_typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.", exists=True)]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")]
 ModelName = Annotated[
     str,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lvlmsal.cli.listing import parse_settings
+from lvlmsal.cli.shown import shown_file
 from lvlmsal.colors import color, ink_on, scale_top
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.escaping import visible
@@ -24,7 +25,6 @@ from lvlmsal.registry.outline import import_outline
 # What is asked is checked before torch is imported.
 if TYPE_CHECKING:
     from lvlmsal.decoders.records import TokenRecord
-    from lvlmsal.model.lvlm import Lvlm
     from lvlmsal.saliency.options import RowName, SaliencyOptions
 
 Spec = dict[str, Any]
@@ -101,15 +101,17 @@ def ask(
     """Ask one question. A decoder that computes no saliency gets its answer diagnosed afterwards.
 
     Raises:
-        LvlmsalError: The image or the checkpoint cannot be read.
+        LvlmsalError: The image or video, or the checkpoint, cannot be read.
     """
+    from lvlmsal.model.loading import load
     from lvlmsal.saliency.options import SaliencyOptions
 
-    lvlm = _load(image, model)
+    shown = shown_file(image)
+    lvlm = load(model)
     edits = [lvlm.build_intervention(spec) for spec in interventions]
     search = lvlm.build_decoder(decoder)
     answer = lvlm.generate(
-        image,
+        shown,
         prompt,
         decoder=search,
         interventions=edits,
@@ -119,7 +121,7 @@ def ask(
     options = search.saliency_options() or SaliencyOptions()
     if answer.token_ids and all(token.saliency is None for token in answer.tokens):
         options = SaliencyOptions()
-        report = lvlm.diagnose(image, prompt, answer.token_ids, interventions=edits)
+        report = lvlm.diagnose(shown, prompt, answer.token_ids, interventions=edits)
         for token, value in zip(answer.tokens, report.saliency, strict=True):
             token.saliency = value
     return Reply(answer.text, answer.tokens, answer.seconds, options.row)
@@ -189,10 +191,12 @@ def draw(
             f"-o {output}: expected a name that ends in .png, .pdf, .svg or {REPORT_SUFFIX}"
         )
     _refuse(problems, MethodConfig("", interventions=edits))
+    from lvlmsal.model.loading import load
+
     options = saliency_options(values)
-    lvlm = _load(image, model)
-    report = lvlm.diagnose(
-        image,
+    shown = shown_file(image)
+    report = load(model).diagnose(
+        shown,
         prompt,
         response,
         options=options,
@@ -257,12 +261,3 @@ def _refuse(problems: list[str], method: MethodConfig) -> None:
 
 def _model_problems(model: str) -> list[str]:
     return [f"--model: {problem}" for problem in model_problems(ModelConfig(source=model))]
-
-
-def _load(image: Path, model: str) -> Lvlm:
-    """The model, after a look at the image, which takes no time."""
-    from lvlmsal.adapters import open_image
-    from lvlmsal.model.loading import load
-
-    open_image(image)
-    return load(model)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lvlmsal.cli.commands import Commands, whole_number
 from lvlmsal.cli.console import new_console, print_json, say
+from lvlmsal.cli.shown import shown_file
 from lvlmsal.errors import ConfigError, DataError, UnknownName, close_matches
 from lvlmsal.escaping import visible
 from lvlmsal.model import MAX_NEW_TOKENS
@@ -37,7 +38,7 @@ detect_app = typer.Typer(cls=_DetectCommands, no_args_is_help=True, pretty_excep
 
 @detect_app.command("image", epilog="lvlmsal detect photo.jpg 'Describe this image.' --share 0.05")
 def detect_image(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file, or a video.")],
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")],
     model: Annotated[
         str,
@@ -102,12 +103,11 @@ def detect_image(
         problems.append(f"--detector: {UnknownName('detector', detector, list(DETECTORS))}")
     if problems:
         raise ConfigError(problems)
-    from lvlmsal.adapters import open_image
     from lvlmsal.model.loading import load
 
-    open_image(image)
+    shown = shown_file(image)
     found = load(model).detect(
-        image,
+        shown,
         prompt,
         answer,
         detector=detector,

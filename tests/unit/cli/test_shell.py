@@ -6,15 +6,19 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import lvlmsal
+from lvlmsal.adapters.videos import Video
 from lvlmsal.cli import main
 from lvlmsal.cli.ask import Reply, colored
 from lvlmsal.cli.console import PIPE_WIDTH
 from lvlmsal.cli.listing import REGISTRIES
 from lvlmsal.cli.score import print_scores
+from lvlmsal.cli.shown import shown_file
 from lvlmsal.colors import color
 from lvlmsal.decoders.records import TokenRecord
+from lvlmsal.errors import DataError
 from lvlmsal.registry import CATALOG
 from tests.printed import assert_holds
 
@@ -257,3 +261,27 @@ def test_a_setting_with_dashes_is_answered_with_what_to_write(
 def test_advice(setting: str, advice: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "demo", setting]) == 2
     assert advice in capsys.readouterr().err
+
+
+def test_a_video_is_known_by_its_suffix_and_a_gif_is_an_image(tmp_path: Path) -> None:
+    video = tmp_path / "clip.MP4"
+    video.write_bytes(b"not read here")
+    shown = shown_file(video)
+    assert isinstance(shown, Video)
+    assert repr(shown) == repr(Video(video))
+    gif = tmp_path / "wave.gif"
+    Image.new("RGB", (4, 4)).save(gif)
+    assert shown_file(gif) == gif
+    broken = tmp_path / "photo.jpg"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"photo\.jpg"):
+        shown_file(broken)
+
+
+@pytest.mark.slow
+def test_a_model_without_videos_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"not read here")
+    for command in (["ask"], ["detect"]):
+        assert main([*command, str(video), "What happens?", "--model", "pocket-llava"]) == 2
+        assert "frames" in capsys.readouterr().err
