@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.messages import Prompt
@@ -42,6 +42,14 @@ class ChameleonAdapter(ModelAdapter):
     ) -> list[tuple[int, int] | None]:
         """Every image has the grid of the codebook's encoder; see the base class."""
         return [(self._side(), self._side()) for sample in spans for _ in sample.images]
+
+    def feed_forward(self, layer: int) -> tuple[nn.Module, nn.Module]:
+        """See the base class; with `swin_norm` (30B) the second norm stands behind the block."""
+        block, last = super().feed_forward(layer)
+        behind = self.text_config.swin_norm
+        return block, self.layers[layer].get_submodule(
+            "post_attention_layernorm"
+        ) if behind else last
 
     def _side(self) -> int:
         encoder = self.model.config.vq_config

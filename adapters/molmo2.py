@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.messages import Prompt
@@ -31,6 +31,14 @@ class Molmo2Adapter(ModelAdapter):
         "Grounding"
     )
     url = "https://arxiv.org/abs/2601.10611"
+
+    def feed_forward(self, layer: int) -> tuple[nn.Module, nn.Module]:
+        """As the base class; with `norm_after` the second norm stands behind the block."""
+        block, last = super().feed_forward(layer)
+        behind = self.text_config.norm_after
+        return block, self.layers[layer].get_submodule(
+            "post_attention_layernorm"
+        ) if behind else last
 
     @property
     def image_token_ids(self) -> tuple[int, ...]:

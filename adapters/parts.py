@@ -9,6 +9,9 @@ from transformers import PreTrainedModel
 
 from lvlmsal.errors import UnsupportedError
 
+_NORMS_BEHIND = ("post_feedforward_layernorm", "post_mlp_layernorm")
+# What Gemma 2 and 3 and OLMo 2 call a norm behind the feed-forward block, and GLM-4.
+
 
 class ModelParts:
     """The text decoder of a model, its layers and their attention, and the output projection."""
@@ -34,6 +37,28 @@ class ModelParts:
         """The self-attention of each layer; the index is the module's `layer_idx`."""
         modules = (getattr(layer, self.attention_name, None) for layer in self.layers)
         return [module for module in modules if isinstance(module, nn.Module)]
+
+    def feed_forward(self, layer: int) -> tuple[nn.Module, nn.Module]:
+        """The feed-forward block of a layer, and the module whose output the layer adds.
+
+        Both are the same module, but in layers that norm the output of the block before they add
+        it to the residual stream.
+
+        Args:
+            layer: Its index.
+
+        Raises:
+            UnsupportedError: The layer keeps its block under another name.
+        """
+        module = self.layers[layer]
+        block = getattr(module, "mlp", None)
+        if not isinstance(block, nn.Module):
+            raise UnsupportedError(
+                f"{type(module).__name__} has no feed-forward block of the name `mlp`, so methods "
+                f"that edit its output cannot act: override `feed_forward` in {type(self).__name__}"
+            )
+        norms = (getattr(module, name, None) for name in _NORMS_BEHIND)
+        return block, next((norm for norm in norms if isinstance(norm, nn.Module)), block)
 
     @property
     def num_layers(self) -> int:

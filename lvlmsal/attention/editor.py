@@ -73,6 +73,18 @@ class LayerEditor(Bound, Protocol):
 
 
 @runtime_checkable
+class FeedForwardEditor(Bound, Protocol):
+    """An edit of what feed-forward blocks add; see ``FeedForwardIntervention``."""
+
+    def feed_forward(self, inputs: Tensor, output: Tensor, context: AttentionContext) -> Tensor:
+        """What the layer adds to the residual stream, (B, q, D)."""
+
+
+InLayer = LayerEditor | FeedForwardEditor
+"""What hooks on layers are for."""
+
+
+@runtime_checkable
 class LogitsEditor(Bound, Protocol):
     """An edit of the logits; see ``LogitsIntervention``."""
 
@@ -119,12 +131,13 @@ def fitted(intervention: Bindable, num_layers: int) -> Bound:
     """An intervention as an edit of a model of ``num_layers`` layers.
 
     Raises:
-        UnsupportedError: it is none of the three kinds of editors.
+        UnsupportedError: it is none of the four kinds of editors.
     """
     edit = intervention.bind(num_layers)
-    if isinstance(edit, Editor | LayerEditor | LogitsEditor):
+    if isinstance(edit, Editor | InLayer | LogitsEditor):
         return edit
     raise UnsupportedError(
         f"{type(intervention).__name__} edits nothing: subclass AttentionIntervention, "
-        f"HiddenStateIntervention or LogitsIntervention of lvlmsal.interventions"
+        f"HiddenStateIntervention, FeedForwardIntervention or LogitsIntervention of "
+        f"lvlmsal.interventions"
     )

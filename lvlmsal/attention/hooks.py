@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.attention.editor import LayerEditor, returned
+from lvlmsal.attention.editor import FeedForwardEditor, InLayer, LayerEditor, returned
 from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.place import is_aside
 from lvlmsal.errors import UnsupportedError
@@ -142,6 +142,10 @@ def was_sdpa(module: nn.Module) -> bool:
     return _HELD.get(id(getattr(module, "config", None)), (0, "sdpa"))[1] == "sdpa"
 
 
+Watched = tuple[nn.Module, str, Callable[..., Any]]
+"""A module, the name of its method that registers a hook, and the hook."""
+
+
 class _EnoughSeen(Exception):
     """Ends a pass after the last layer that is of interest."""
 
@@ -176,9 +180,13 @@ def before_others(module: nn.Module) -> None:
 
 
 def watch_layer(
-    layer: int, acting: Sequence[LayerEditor], passes: Passes, *, keeps: bool
-) -> list[tuple[str, Callable[..., Any]]]:
-    """Let edits see what enters and leaves a layer.
+    layer: int,
+    acting: Sequence[InLayer],
+    passes: Passes,
+    *,
+    keeps: bool,
+) -> list[Watched]:
+    """Let edits see what enters and leaves a layer, and what its feed-forward block adds.
 
     Args:
         layer: its index.
@@ -187,12 +195,16 @@ def watch_layer(
         keeps: whether what enters it is kept for edits of the logits.
 
     Returns:
-        The hooks, which take the keyword arguments too, each with the name of the method that
-        registers it; none where nobody wants any.
+        The hooks, which take the keyword arguments too; none where nobody wants any.
+
+    Raises:
+        UnsupportedError: its feed-forward block shall be edited, and is not to be found.
     """
+    on_states = [edit for edit in acting if isinstance(edit, LayerEditor)]
+    on_added = [edit for edit in acting if isinstance(edit, FeedForwardEditor)]
 
     def edited(states: Tensor, name: str) -> Tensor:
-        for edit in acting:
+        for edit in on_states:
             if not is_aside(edit):
                 found = getattr(edit, name)(states, passes.layer_context(layer, states))
                 states = returned(found, states, edit, name)
@@ -208,13 +220,39 @@ def watch_layer(
         )
 
     def leave(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (edited(output[0], "layer_output"), *output[1:])
-        return edited(output, "layer_output")
+        return _changed(output, lambda states: edited(states, "layer_output"))
 
-    hooks: list[tuple[str, Callable[..., Any]]] = []
-    if acting or keeps:
-        hooks.append(("register_forward_pre_hook", enter))
-    if acting:
-        hooks.append(("register_forward_hook", leave))
+    def feed(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        passes.place.fed = args[0] if args else kwargs["hidden_states"]
+
+    def added(states: Tensor) -> Tensor:
+        inputs, passes.place.fed = passes.place.fed, None
+        assert inputs is not None
+        for edit in on_added:
+            if not is_aside(edit):
+                context = passes.layer_context(layer, states)
+                found = edit.feed_forward(inputs, states, context)
+                states = returned(found, states, edit, "feed_forward", "its second argument")
+        return states
+
+    def fed(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        return _changed(output, added)
+
+    module = passes.adapter.layers[layer]
+    hooks: list[Watched] = []
+    if on_states or keeps:
+        hooks.append((module, "register_forward_pre_hook", enter))
+    if on_states:
+        hooks.append((module, "register_forward_hook", leave))
+    if on_added:
+        block, last = passes.adapter.feed_forward(layer)
+        hooks.append((block, "register_forward_pre_hook", feed))
+        hooks.append((last, "register_forward_hook", fed))
     return hooks
+
+
+def _changed(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """What a module returned, with another tensor in its first place where it is a tuple."""
+    if isinstance(output, tuple):
+        return (change(output[0]), *output[1:])
+    return change(output)

@@ -35,6 +35,7 @@ class Place:
         columns: by device, number of rows and number of keys.
         carried: what layers leave for later ones.
         hidden: what entered layers, for edits of the logits.
+        fed: what entered the feed-forward block that runs, where edits want to see it.
         runs: whether the pass has begun and not ended.
         kept: which rows the model turns into logits, as it was told.
         asked: whether a layer has asked what to do with its attention.
@@ -50,6 +51,7 @@ class Place:
     columns: dict[tuple[torch.device, int, int], Columns] = field(default_factory=dict)
     carried: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     hidden: dict[int, Tensor] = field(default_factory=dict)
+    fed: Tensor | None = None
     runs: bool = False
     kept: Tensor | int = 0
     asked: bool = False

@@ -15,7 +15,7 @@ from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.arguments import LastColumn, check_no_weights
 from lvlmsal.attention.aside import aside
-from lvlmsal.attention.editor import Bindable, Bound, Editor, LayerEditor, LogitsEditor, fitted
+from lvlmsal.attention.editor import Bindable, Bound, Editor, InLayer, LogitsEditor, fitted
 from lvlmsal.attention.hooks import (
     Hook,
     before_others,
@@ -91,7 +91,7 @@ class AttentionSession:
         bound = [fitted(intervention, depth) for intervention in interventions]
         active = [edit for edit in bound if not edit.is_identity]
         self.editors = [edit for edit in bound if isinstance(edit, Editor)]
-        self.layer_editors = [edit for edit in active if isinstance(edit, LayerEditor)]
+        self.layer_editors = [edit for edit in active if isinstance(edit, InLayer)]
         acting_last = active if edits_logits else []
         self.logits_editors = [edit for edit in acting_last if isinstance(edit, LogitsEditor)]
         self.passes = Passes(
@@ -145,11 +145,10 @@ class AttentionSession:
                     undo.callback(watch_encoders(self.model, self._note_images))
                 add(self.model.register_forward_hook, self._finish)
                 add(self.model.register_forward_hook, self.passes.end, always_call=True)
-            for layer, module in enumerate(self.adapter.layers):
+            for layer in layers:
                 watched = watch_layer(layer, edits[layer], self.passes, keeps=layer in self.exits)
-                for register, hook in watched:
+                for module, register, hook in watched:
                     add(getattr(module, register), hook, with_kwargs=True)
-                if watched:
                     before_others(module)
             self._undo = undo.pop_all()
         enter(self)

@@ -9,6 +9,7 @@ from lvlmsal.lazy import lazy_names
 if TYPE_CHECKING:
     from lvlmsal.interventions.base import (
         AttentionIntervention,
+        FeedForwardIntervention,
         HiddenStateIntervention,
         Intervention,
         LogitsIntervention,
@@ -37,6 +38,7 @@ __all__ = [
     "ClvaReconstruction",
     "DoLa",
     "FarSight",
+    "FeedForwardIntervention",
     "HiddenStateIntervention",
     "Intervention",
     "LocoRE",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazy_names(
         "ClvaReconstruction": ".clva",
         "DoLa": ".dola",
         "FarSight": ".farsight",
+        "FeedForwardIntervention": ".base",
         "HiddenStateIntervention": ".base",
         "ICD": ".icd",
         "Intervention": ".base",

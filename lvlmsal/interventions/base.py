@@ -19,8 +19,8 @@ from lvlmsal.errors import ConfigError
 class Intervention:
     """Base of everything in the ``interventions`` registry. Subclasses are dataclasses.
 
-    Derive from one or several of :class:`AttentionIntervention`, :class:`HiddenStateIntervention`
-    and :class:`LogitsIntervention`, which say where a method acts.
+    Derive from one or several of :class:`AttentionIntervention`, :class:`HiddenStateIntervention`,
+    :class:`FeedForwardIntervention` and :class:`LogitsIntervention`, which say where a method acts.
 
     Attributes:
         name: set by the registry.
@@ -111,6 +111,7 @@ class Intervention:
             "weights": (AttentionIntervention, "attention weights"),
             "layer_input": (HiddenStateIntervention, "hidden states"),
             "layer_output": (HiddenStateIntervention, "hidden states"),
+            "feed_forward": (FeedForwardIntervention, "feed-forward"),
             "logits": (LogitsIntervention, "logits"),
             "second_inputs": (LogitsIntervention, "second stream"),
             "exits": (LogitsIntervention, "early exits"),
@@ -211,6 +212,29 @@ class HiddenStateIntervention(Intervention):
     def layer_output(self, states: Tensor, context: AttentionContext) -> Tensor:
         """Edit what leaves a layer, shape (B, q, D), after its second residual addition."""
         return states
+
+
+class FeedForwardIntervention(Intervention):
+    """An edit of what the feed-forward block of a layer adds to the residual stream.
+
+    >>> class Quieter(FeedForwardIntervention):
+    ...     def feed_forward(self, inputs, output, context):
+    ...         return output * 0.5
+    >>> Quieter.hooks()
+    ('feed-forward',)
+    """
+
+    def feed_forward(self, inputs: Tensor, output: Tensor, context: AttentionContext) -> Tensor:
+        """Edit what is added, in the model's dtype.
+
+        Args:
+            inputs: what enters the block, (B, q, D): the normed residual stream, in nearly all
+                families.
+            output: what the block makes of it, (B, q, D), behind a norm where the family has one
+                there (Gemma 2 and 3, GLM-4.1V).
+            context: positions, spans and layer, as of the other edits.
+        """
+        return output
 
 
 class LogitsIntervention(Intervention):

@@ -25,6 +25,7 @@ from lvlmsal.testing.adapter_images import (
 from lvlmsal.testing.adapter_methods import (
     check_diagnosis,
     check_every_cache,
+    check_feed_forward,
     check_lens,
     check_second_stream,
     check_session,
@@ -220,6 +221,10 @@ ADAPTER_CHECKS: Final[dict[str, Check[ModelAdapter]]] = {
         check_lens,
         "the model scales or caps its logits, which `lm_head` does not show, or the decoder's "
         "`norm` is not its last one",
+    ),
+    "feed-forward": Check(
+        check_feed_forward,
+        "the layer norms or scales what its block makes: `feed_forward` names the last module",
     ),
     "every cache": Check(check_every_cache, "the model does not take caches of transformers"),
     "diagnosis": Check(

@@ -11,11 +11,11 @@ from torch import Tensor
 from lvlmsal.adapters import Loaded, ModelAdapter
 from lvlmsal.adapters.heads import inner_logits
 from lvlmsal.attention import AttentionSession, intervene
-from lvlmsal.attention.context import LogitsContext
+from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.interventions.base import LogitsIntervention
+from lvlmsal.interventions.base import FeedForwardIntervention, LogitsIntervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.saliency.block import block_saliency
@@ -45,6 +45,40 @@ def check_session(adapter: ModelAdapter) -> None:
     for said, logits in (("LocoRE(beta=1e-9)", edited), ("recording a pass", recorded)):
         gap = float((plain - logits)[real].abs().max())
         assert gap < _TOLERANCE, f"{said} changes the logits by {gap:.1e}"
+
+
+class _Silenced(FeedForwardIntervention):
+    """Takes away what one layer adds behind its feed-forward block, and keeps it."""
+
+    def __init__(self, layer: int) -> None:
+        self.layers = [layer]
+        self.added: list[Tensor] = []
+
+    def feed_forward(self, inputs: Tensor, output: Tensor, context: AttentionContext) -> Tensor:
+        self.added.append(output)
+        return torch.zeros_like(output)
+
+
+def check_feed_forward(adapter: ModelAdapter) -> None:
+    """What a layer is said to add behind its feed-forward block is what it lacks without that."""
+    inputs = adapter.encode(random_images(), QUESTIONS)
+    for layer, module in enumerate(adapter.layers):
+        try:
+            adapter.feed_forward(layer)
+        except UnsupportedError:
+            continue  # methods that edit it are refused
+        edit, found = _Silenced(layer), list[Any]()
+        hook = module.register_forward_hook(lambda *call, found=found: found.append(call[2]))
+        try:
+            with torch.no_grad():
+                adapter.model(**inputs)
+                with intervene(adapter, edit):
+                    adapter.model(**inputs)
+        finally:
+            hook.remove()
+        plain, silent = (made[0] if isinstance(made, tuple) else made for made in found)
+        gap = float((plain - silent - edit.added[0])[inputs["attention_mask"].bool()].abs().max())
+        assert gap < _TOLERANCE, f"layer {layer} adds something else, by {gap:.1e}"
 
 
 def check_every_cache(adapter: ModelAdapter) -> None:

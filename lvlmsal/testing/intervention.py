@@ -94,8 +94,8 @@ def check_effect(case: InterventionCase) -> None:
     name, hooks = type(case.intervention).__name__, case.intervention.hooks()
     assert hooks, (
         f"class {name} overrides none of the methods that edit: define `scores` or `weights` "
-        "(AttentionIntervention), `layer_input` or `layer_output` (HiddenStateIntervention), or "
-        "`logits` (LogitsIntervention)"
+        "(AttentionIntervention), `layer_input` or `layer_output` (HiddenStateIntervention), "
+        "`feed_forward` (FeedForwardIntervention), or `logits` (LogitsIntervention)"
     )
     assert not torch.allclose(plain, edited, atol=1e-3), (
         f"{name} edits {' and '.join(hooks)}, and the logits are those of the plain model: set "

@@ -20,6 +20,7 @@ from lvlmsal.attention.context import LogitsContext
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions import (
     AttentionIntervention,
+    FeedForwardIntervention,
     HiddenStateIntervention,
     Intervention,
     LogitsIntervention,
@@ -40,7 +41,7 @@ import sys
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
 
-for name in ("image-floor", "blank-contrast", "image-memory"):
+for name in ("image-floor", "blank-contrast", "image-memory", "quiet-words"):
     assert INTERVENTIONS.origin(name).endswith("(my-methods 0.1)"), INTERVENTIONS.origin(name)
     cls = INTERVENTIONS.get(name)
     assert cls.off
@@ -97,6 +98,7 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
         "my_methods/image_floor.py",
         "my_methods/blank_contrast.py",
         "my_methods/image_memory.py",
+        "my_methods/quiet_words.py",
         "tests/test_image_floor.py",
         "check.py",
         "use.py",
@@ -107,7 +109,7 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
 @pytest.mark.parametrize(
     "checked",
     in_full(
-        [["image-memory"], ["image-floor", "blank-contrast"]],
+        [["image-memory"], ["image-floor", "blank-contrast"], ["quiet-words"]],
         but=[["image-memory"]],
     ),
 )
@@ -118,6 +120,7 @@ def test_its_methods_are_found_by_name_and_keep_every_promise(
         "image-floor, attention weights",
         "blank-contrast, logits, second stream",
         "image-memory, hidden states, prompt",
+        "quiet-words, feed-forward",
     ]
 
 
@@ -191,6 +194,7 @@ def test_the_hooks_that_it_names_are_there() -> None:
     bases = {
         "`AttentionIntervention`": AttentionIntervention,
         "`HiddenStateIntervention`": HiddenStateIntervention,
+        "`FeedForwardIntervention`": FeedForwardIntervention,
         "`LogitsIntervention`": LogitsIntervention,
         "any of them": Intervention,
         "a `Decoder`": Decoder,

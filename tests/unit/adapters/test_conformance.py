@@ -168,6 +168,12 @@ class Careless(LlavaAdapter):
         return super().encode(cut, prompts, **options)
 
 
+class NormForgotten(Glm4vAdapter):
+    def feed_forward(self, layer: int) -> tuple[nn.Module, nn.Module]:
+        block = super().feed_forward(layer)[0]
+        return block, block
+
+
 class BeamsTrusted(Glm4vAdapter):
     mixes_beams = False
 
@@ -193,6 +199,7 @@ class BeamsDoubted(LlavaAdapter):
         (Careless, "mismatch"),
         (FirstImageOnly, "pixels"),
         (AnswerCut, "diagnosis"),
+        (NormForgotten, "feed-forward"),
         (BeamsTrusted, "beams"),
         (BeamsDoubted, "beams"),
     ],
