@@ -100,8 +100,8 @@ def check_beams(adapter: ModelAdapter) -> None:
     first: list[Tensor] = []
     watched = adapter.model.register_forward_hook(lambda *call: first.append(call[2].logits[:, -1]))
     try:
-        generative: Any = adapter.model
-        generative.generate(**inputs, num_beams=2, do_sample=False, max_new_tokens=1)
+        generative: Any = type(adapter.model)
+        generative.generate(adapter.model, **inputs, num_beams=2, do_sample=False, max_new_tokens=1)
     finally:
         watched.remove()
     gap = float((first[0] - plain).abs().max())
@@ -114,8 +114,9 @@ def check_beams(adapter: ModelAdapter) -> None:
 def check_append(adapter: ModelAdapter) -> None:
     """A pass over prompt and answer at once has the logits of `generate`, step by step."""
     inputs = encoded(adapter)
-    model: Any = adapter.model
-    out = model.generate(
+    generative: Any = type(adapter.model)
+    out = generative.generate(
+        adapter.model,
         **inputs,
         max_new_tokens=4,
         min_new_tokens=4,

@@ -15,6 +15,7 @@ from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.testing.checks import Check, Failures, check_caches, other_pixels
 from lvlmsal.testing.decoder_case import PAD, STEPS, DecoderCase
+from lvlmsal.testing.replaced_generate import REPLACED, check_replaced_decoder
 from lvlmsal.testing.sharing import SHARES_WRONGLY, check_sharing
 from lvlmsal.testing.tiny import TINY, tiny_lvlm, tiny_samples
 
@@ -67,8 +68,8 @@ def check_sequences(case: DecoderCase) -> None:
         )
         outside = ids[(ids < 0) | (ids >= case.vocabulary)].tolist()
         assert not outside, f"ids {outside} are outside the vocabulary of {case.vocabulary}"
-    generative: Any = case.model
-    bare = generative.generate(**case.batch, max_new_tokens=2, **case.kwargs())
+    generative: Any = type(case.model)
+    bare = generative.generate(case.model, **case.batch, max_new_tokens=2, **case.kwargs())
     assert isinstance(bare, Tensor), (
         f"without return_dict_in_generate it returned {type(bare).__name__}, expected a tensor: "
         "return the ids alone unless `generation_config.return_dict_in_generate` is set"
@@ -290,6 +291,7 @@ DECODER_CHECKS: Final[dict[str, Check[DecoderCase]]] = {
     "pixels": Check(
         check_pixels, "it leaves inputs of the prompt's pass out, or keeps earlier ones"
     ),
+    "replaced generate": Check(check_replaced_decoder, REPLACED),
     "shared prefix": Check(check_shared_prefix, SHARES_WRONGLY),
     "model": Check(check_model, "a scope is left open, or gradients are left on the weights"),
 }

@@ -61,9 +61,10 @@ class DecoderCase:
         """
         chosen = {"max_new_tokens": STEPS, "suppress_tokens": [END], "pad_token_id": PAD}
         chosen |= options | own_cache(adapter_for(self.model), options)
-        generative: Any = self.model
+        generative: Any = type(self.model)  # a mixin has `generate`
         own = self.kwargs() if kwargs is None else kwargs
-        output = generative.generate(**inputs, **chosen, **own, return_dict_in_generate=True)
+        chosen |= {**own, "return_dict_in_generate": True}
+        output = generative.generate(self.model, **inputs, **chosen)
         ids = getattr(output, "sequences", None)
         assert isinstance(ids, Tensor), (
             f"with return_dict_in_generate=True it returned {type(output).__name__}, expected an "

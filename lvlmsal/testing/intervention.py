@@ -18,6 +18,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.testing.checks import Check, Failures
 from lvlmsal.testing.intervention_case import InterventionCase
+from lvlmsal.testing.replaced_generate import REPLACED, check_replaced_intervention
 from lvlmsal.testing.session_checks import (
     check_closed_form,
     check_every_cache,
@@ -289,6 +290,7 @@ INTERVENTION_CHECKS: Final[dict[str, Check[InterventionCase]]] = {
         check_decoders,
         "only the last row of a pass is edited, where several predict; or a division by zero",
     ),
+    "replaced generate": Check(check_replaced_intervention, REPLACED),
     "shared prefix": Check(check_shared_prefix, SHARES_WRONGLY),
     "nothing left": Check(
         check_nothing_left, "state is kept on `self`: use `prepare` or `context.carried`"

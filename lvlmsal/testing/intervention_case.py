@@ -59,12 +59,11 @@ class InterventionCase:
 
     def step_logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """Logits (B, V) that predict the last of three decoded tokens."""
-        generative: Any = self.model
+        generative: Any = type(self.model)  # a mixin has `generate`
         wanted: dict[str, Any] = {"output_logits": True, "return_dict_in_generate": True}
         wanted |= own_cache(self.adapter, {})
-        output = generative.generate(
-            **inputs, **wanted, do_sample=False, max_new_tokens=3, suppress_tokens=[2]
-        )
+        wanted |= {"do_sample": False, "max_new_tokens": 3, "suppress_tokens": [2]}
+        output = generative.generate(self.model, **inputs, **wanted)
         logits: Tensor = output.logits[-1]
         return logits
 
@@ -72,8 +71,8 @@ class InterventionCase:
         """Tokens (B, T) that the model's own generate makes."""
         # Without a cache transformers would look for the pixels of a generated image token.
         banned = [IMAGE, VIDEO, 2]
-        generative: Any = self.model
+        generative: Any = type(self.model)  # a mixin has `generate`
         chosen = {"do_sample": False, "max_new_tokens": STEPS, "suppress_tokens": banned}
         chosen |= options | own_cache(self.adapter, options)
-        ids: Tensor = generative.generate(**inputs, **chosen)
+        ids: Tensor = generative.generate(self.model, **inputs, **chosen)
         return ids[:, inputs["input_ids"].shape[1] :]

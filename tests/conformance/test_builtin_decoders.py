@@ -78,6 +78,8 @@ class Loop(Decoder):
         seed: int = 0,
         **kwargs: Any,
     ) -> Any:
+        if self.fault == "replaced generate":
+            model.generate(input_ids, max_new_tokens=1, do_sample=False)
         ids, running = input_ids, torch.ones(len(input_ids), dtype=torch.bool)
         first: dict[str, Any] = {"is_first_iteration": True}
         while bool(running.any()):
@@ -130,6 +132,7 @@ FAULTS = [
     "session",
     "every cache",
     "pixels",
+    "replaced generate",
 ]
 
 
