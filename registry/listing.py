@@ -33,7 +33,8 @@ def list_methods(
 
     Example:
         >>> list_methods(kind="decoder")
-        ['beam', 'greedy', 'guided', 'guided-beam', 'opera', 'sample', 'sgrs']
+        ['beam', 'dopra-reconstruction', 'greedy', 'guided', 'guided-beam', 'opera', 'sample',
+        'sgrs']
         >>> list_methods("v*")
         ['vaf', 'vcd', 'vissink']
     """

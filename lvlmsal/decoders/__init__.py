@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.guided.beams import GuidedBeam
     from lvlmsal.decoders.guided.decoder import Guided
     from lvlmsal.decoders.opera.decoder import OPERA
+    from lvlmsal.decoders.opera.dopra import DopraReconstruction
     from lvlmsal.decoders.records import TokenRecord
     from lvlmsal.decoders.search import Beam, Greedy, Sample
     from lvlmsal.decoders.sgrs.decoder import SGRS
@@ -20,6 +21,7 @@ __all__ = [
     "SGRS",
     "Beam",
     "Decoder",
+    "DopraReconstruction",
     "Greedy",
     "Guided",
     "GuidedBeam",
@@ -33,6 +35,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "Beam": ".search",
         "Decoder": ".base",
+        "DopraReconstruction": ".opera.dopra",
         "Greedy": ".search",
         "Guided": ".guided.decoder",
         "GuidedBeam": ".guided.beams",

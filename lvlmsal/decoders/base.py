@@ -9,7 +9,8 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.errors import UnsupportedError
+from lvlmsal.attention.layers import LayerSpec, resolve_layers
+from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.saliency.options import SaliencyOptions
 
 _KEPT = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
@@ -103,12 +104,22 @@ class Decoder:
         """
         return self
 
+    @property
+    def layers_read(self) -> LayerSpec:
+        """Layers that it reads, of which a model must have all that are named."""
+        saliency = self.saliency_options()
+        return None if saliency is None else saliency.layers
+
     def bind(self, adapter: ModelAdapter) -> Self:
         """A copy that is fitted to a model; the library calls it before `generate_kwargs`.
 
         Raises:
             LvlmsalError: it cannot decode with this model.
         """
+        try:
+            resolve_layers(self.layers_read, len(adapter.layers))
+        except ValueError as error:
+            raise ConfigError([f"decoder {self.name!r}: {error}"]) from error
         return self
 
     def saliency_options(self) -> SaliencyOptions | None:

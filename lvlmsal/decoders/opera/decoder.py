@@ -16,11 +16,13 @@ from transformers import (
 from transformers.generation.streamers import BaseStreamer
 from transformers.generation.utils import GenerateBeamDecoderOnlyOutput
 
+from lvlmsal.adapters import adapter_for
+from lvlmsal.attention.layers import LayerSpec
 from lvlmsal.attention.scopes import adopted
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.base import Decoder, check_outputs
-from lvlmsal.decoders.opera.over_trust import LastLayer
+from lvlmsal.decoders.opera.over_trust import LayerWatcher
 from lvlmsal.decoders.opera.retrospection import Retrospection
 from lvlmsal.decoders.opera.search import OperaSearch
 from lvlmsal.decoders.search import Beam
@@ -130,6 +132,7 @@ class OPERA(Beam):
         earliest_summary: summary tokens with a smaller index are no reason to go back.
         monotone: whether going back behind an earlier token than the last time is refused.
         after_rollback: ``"vocabulary"`` or ``"candidates"``.
+        layer: whose attention is read; the last one in paper and code.
 
     >>> OPERA().twin()
     Beam(num_beams=5, length_penalty=1.0)
@@ -150,6 +153,7 @@ class OPERA(Beam):
     earliest_summary: int = 10
     monotone: bool = False
     after_rollback: Literal["vocabulary", "candidates"] = "vocabulary"
+    layer: int = -1
 
     summary: ClassVar[str] = "beam search that penalizes and takes back over-trusted tokens"
     paper: ClassVar[str] = "OPERA: over-trust penalty and retrospection-allocation (CVPR 2024)"
@@ -187,6 +191,11 @@ class OPERA(Beam):
     def twin(self) -> Decoder:
         """Beam search."""
         return Beam(num_beams=self.num_beams, length_penalty=self.length_penalty)
+
+    @property
+    def layers_read(self) -> LayerSpec:
+        """The one whose attention is judged; none where no candidate is looked at."""
+        return [self.layer] if self.looks else None
 
     def retrospection(self) -> Retrospection:
         """What a sample starts with."""
@@ -236,6 +245,7 @@ class OPERA(Beam):
             Sequences (B, L + T), or :class:`OPERAOutput` with ``return_dict_in_generate=True``.
 
         Raises:
+            ConfigError: the model has no such layer.
             UnsupportedError: another number of beams, sampling, no cache, a streamer, or what is
                 kept of passes (logits, hidden states, attention weights) was asked for.
         """
@@ -254,7 +264,8 @@ class OPERA(Beam):
             )
         if model_kwargs.get("use_cache") is False:
             raise UnsupportedError("this decoder needs the KV cache: drop use_cache=False")
-        watcher = LastLayer()
+        self.bind(adapter_for(model))
+        watcher = LayerWatcher(self.layer)
         watchers = [watcher] if self.looks else []
         with AttentionSession(model, watchers, records=False) as session:
             cache = adopted(given_cache(model_kwargs), input_ids.shape[1])

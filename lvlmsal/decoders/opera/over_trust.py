@@ -22,7 +22,7 @@ VETO = 1e5
 
 @dataclass
 class Seen:
-    """The rows of generated tokens in the last layer's attention, in the pass that ran last.
+    """The rows of generated tokens in one layer's attention, in the pass that ran last.
 
     Attributes:
         rows: weights, the largest of all heads, each row divided by its sum, (B, q, k).
@@ -36,29 +36,31 @@ class Seen:
         """Their weights on the columns from ``start`` on, (B, q, k - start), float64, on the CPU.
 
         Raises:
-            RuntimeError: the last layer has not been seen.
+            RuntimeError: the layer has not been seen.
         """
         if self.rows is None:
-            raise RuntimeError("no generated token's row was seen in the last layer's attention")
+            raise RuntimeError("no generated token's row was seen in the layer's attention")
         return self.rows[:, :, start:].double().cpu()
 
     def on_image(self) -> Tensor:
         """What the last row of the pass gives to visual tokens, (B,), float64, on the CPU."""
         if self.rows is None or self.image is None:
-            raise RuntimeError("no generated token's row was seen in the last layer's attention")
+            raise RuntimeError("no generated token's row was seen in the layer's attention")
         return (self.rows[:, -1] * self.image).sum(-1).double().cpu()
 
 
-class LastLayer(AttentionIntervention):
-    """Looks at the attention of generated tokens in the last layer, and changes nothing.
+class LayerWatcher(AttentionIntervention):
+    """Looks at the attention of generated tokens in one layer, and changes nothing.
 
     Passes that an intervention runs for itself (a second stream, a look at the prompt) are not
     looked at.
+
+    Args:
+        layer: which one; a negative one counts from the end.
     """
 
-    layers: Sequence[int] = (-1,)
-
-    def __init__(self) -> None:
+    def __init__(self, layer: int = -1) -> None:
+        self.layers: Sequence[int] = (layer,)
         self.seen = Seen()
 
     def first_row(self, context: AttentionContext) -> int:

@@ -92,7 +92,7 @@ class OperaSearch:
     Args:
         opera: the decoder.
         stream: at the beginning of the prompts, a row for each beam.
-        seen: what the watcher of the last layer sees.
+        seen: what the watcher of the layer sees.
         processors: from ``generate``.
         criteria: likewise.
         config: likewise.

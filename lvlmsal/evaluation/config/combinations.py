@@ -46,9 +46,8 @@ def _misfits(method: MethodConfig, card: CheckpointCard | None, depth: int) -> l
             build_component(INTERVENTIONS, entry, card).bind(depth)
         except ConfigError as error:
             problems += error.problems
-    saliency = build_component(DECODERS, method.decoder, card).saliency_options()
     try:
-        resolve_layers(saliency.layers if saliency is not None else None, depth)
+        resolve_layers(build_component(DECODERS, method.decoder, card).layers_read, depth)
     except ValueError as error:
         problems.append(f"decoder {method.decoder['name']!r}: {error}")
     return problems

@@ -13,7 +13,7 @@ from lvlmsal.adapters.spans import find_spans
 from lvlmsal.attention import intervene
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.opera.decoder import OPERA, PAPER, OPERAOutput
-from lvlmsal.decoders.opera.over_trust import LastLayer
+from lvlmsal.decoders.opera.over_trust import LayerWatcher
 from lvlmsal.decoders.search import Beam
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
@@ -150,7 +150,7 @@ def test_an_intervention_reaches_the_attention_that_is_judged() -> None:
     longer["attention_mask"] = torch.ones_like(longer["input_ids"])
 
     def rows(*edits: Intervention) -> Tensor:
-        watcher = LastLayer()
+        watcher = LayerWatcher()
         every = intervene(model, *edits, spans=spans)
         with torch.no_grad(), every, AttentionSession(model, [watcher], records=False):
             model(**longer, **{CACHE: None}, use_cache=False)

@@ -32,7 +32,7 @@ class ByHand:
         self.memory: dict[tuple[int, ...], tuple[list[float], list[list[float]]]] = {}
 
     def look(self, tokens: list[int]) -> tuple[list[float], list[list[float]]]:
-        """Log-probabilities of the next token, and normalized rows of the last layer."""
+        """Log-probabilities of the next token, and normalized rows of the layer."""
         key = tuple(tokens)
         if key not in self.memory:
             ids = torch.tensor([self.ids + tokens])
@@ -41,7 +41,7 @@ class ByHand:
             logits = output.logits[0, -1].log_softmax(-1)
             logits[MARKS] = -math.inf
             rows = []
-            for heads in output.attentions[-1][0].permute(1, 2, 0).tolist():
+            for heads in output.attentions[self.opera.layer][0].permute(1, 2, 0).tolist():
                 largest = [max(values) for values in heads]
                 rows.append([value / sum(largest) for value in largest])
             self.memory[key] = logits.tolist(), rows
@@ -154,6 +154,7 @@ READINGS: dict[str, dict[str, Any]] = {
     "weak": {"alpha": 0.1, "max_rollbacks": 1, "normalize": "vocabulary", "monotone": True},
     "no roll-back": {"threshold": None, "image_bonus_tokens": 3, "score_factor": 1e-3},
     "late": {"earliest_summary": 2, "threshold": 2, "scale": 8.0, "score_factor": 1.0},
+    "first layer": {"layer": 0, "score_factor": 1e-2},
 }
 
 

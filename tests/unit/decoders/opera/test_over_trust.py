@@ -15,7 +15,7 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.decoders.opera.over_trust import (
     VETO,
-    LastLayer,
+    LayerWatcher,
     Seen,
     column_sums,
     extended,
@@ -93,7 +93,7 @@ def seen_rows(weights: Tensor, *, first: int = 0, pad: int = 0) -> Seen:
     context = AttentionContext(
         spans, columns[keys - rows :], columns, 0, 1, first_query_column=keys - rows
     )
-    watcher = LastLayer()
+    watcher = LayerWatcher()
     assert watcher.first_row(context) == first
     assert watcher.weights(weights, context) is weights
     return watcher.seen
@@ -115,9 +115,9 @@ def test_the_watcher_skips_the_rows_of_the_prompt() -> None:
     seen_rows(whole, first=4)
     seen_rows(whole, first=5, pad=1)
     with pytest.raises(RuntimeError, match="no generated token"):
-        LastLayer().seen.local(0)
+        LayerWatcher().seen.local(0)
     with pytest.raises(RuntimeError, match="no generated token"):
-        LastLayer().seen.on_image()
+        LayerWatcher().seen.on_image()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
