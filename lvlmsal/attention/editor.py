@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.kernel import PlainAttention
@@ -127,14 +128,24 @@ def returned(
     )
 
 
-def fitted(intervention: Bindable, num_layers: int) -> Bound:
-    """An intervention as an edit of a model of ``num_layers`` layers.
+@runtime_checkable
+class MeetsModel(Protocol):
+    """What is made for one model, and sees beforehand that it is this one."""
+
+    def meet(self, adapter: ModelAdapter) -> None:
+        """Look at the model before the first pass, and fetch what is needed for it."""
+
+
+def fitted(intervention: Bindable, adapter: ModelAdapter) -> Bound:
+    """An intervention as an edit of a model.
 
     Raises:
-        UnsupportedError: it is none of the four kinds of editors.
+        UnsupportedError: it is none of the four kinds of editors, or was made for another model.
     """
-    edit = intervention.bind(num_layers)
+    edit = intervention.bind(adapter.num_layers)
     if isinstance(edit, Editor | InLayer | LogitsEditor):
+        if isinstance(edit, MeetsModel) and not edit.is_identity:
+            edit.meet(adapter)
         return edit
     raise UnsupportedError(
         f"{type(intervention).__name__} edits nothing: subclass AttentionIntervention, "

@@ -88,7 +88,7 @@ class AttentionSession:
         self.model: PreTrainedModel = self.adapter.model
         self.decoder = self.adapter.decoder
         depth = self.adapter.num_layers
-        bound = [fitted(intervention, depth) for intervention in interventions]
+        bound = [fitted(intervention, self.adapter) for intervention in interventions]
         active = [edit for edit in bound if not edit.is_identity]
         self.editors = [edit for edit in bound if isinstance(edit, Editor)]
         self.layer_editors = [edit for edit in active if isinstance(edit, InLayer)]

@@ -11,13 +11,13 @@ from torch import Tensor
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.detection.base import Detector
 from lvlmsal.detection.lens import Lens
-from lvlmsal.detection.model_mark import ModelMark
 from lvlmsal.detection.recording import record
 from lvlmsal.detection.scaling import Scaling
 from lvlmsal.detection.scaling_files import Scalings
 from lvlmsal.detection.vocabulary import JudgedWords
 from lvlmsal.detection.words import judged_spans
 from lvlmsal.errors import DataError
+from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 LEAST: Final = 50

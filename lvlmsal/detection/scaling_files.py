@@ -14,10 +14,10 @@ from typing import Any, Final
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.detection.base import Detector
 from lvlmsal.detection.fits import Fit
-from lvlmsal.detection.model_mark import ModelMark
 from lvlmsal.detection.regression import Regression
 from lvlmsal.detection.scaling import Scaling
 from lvlmsal.errors import DataError, UnsupportedError
+from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 FORMAT: Final = "lvlmsal.Scalings"

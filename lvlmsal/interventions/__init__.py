@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lvlmsal.interventions.ad_hh import AdHH
+    from lvlmsal.interventions.allpath import AllPath
     from lvlmsal.interventions.base import (
         AttentionIntervention,
         FeedForwardIntervention,
@@ -34,6 +36,8 @@ __all__ = [
     "SCR",
     "VAF",
     "VCD",
+    "AdHH",
+    "AllPath",
     "AttentionIntervention",
     "ClvaReconstruction",
     "DoLa",
@@ -51,6 +55,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "AdHH": ".ad_hh",
+        "AllPath": ".allpath",
         "AttentionIntervention": ".base",
         "ClvaReconstruction": ".clva",
         "DoLa": ".dola",

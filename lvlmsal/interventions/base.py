@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext, LogitsContext
 from lvlmsal.attention.kernel import PlainAttention
@@ -71,6 +72,16 @@ class Intervention:
             raise ConfigError([f"intervention {self.name!r}: {error}"]) from error
         object.__setattr__(bound, "_bound", frozenset(found))
         return bound
+
+    def meet(self, adapter: ModelAdapter) -> None:
+        """Look at the model; called once per session, on the copy that :meth:`bind` has made.
+
+        For what belongs to one model, such as a list of its heads: see that it is this one, and
+        keep what the passes need on ``self``. What belongs to a sample is :meth:`prepare`'s.
+
+        Raises:
+            UnsupportedError: it was made for another model.
+        """
 
     def acting_layers(self, num_layers: int) -> Sequence[int]:
         """Where it acts in a model of ``num_layers`` layers; by default what ``layers`` names.

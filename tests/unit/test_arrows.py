@@ -23,7 +23,7 @@ FLOORS = [
     {"errors", "pages", "progress", "tables"},
     {"frames", "readers", "registry", "versions"},
     {"adapters"},
-    {"attention", "tiny"},
+    {"attention", "fits", "tiny"},
     {"saliency", "interventions"},
     {"explorer"},
     {"metrics"},

@@ -14,11 +14,11 @@ from lvlmsal.analysis.detectors import DetectorComparison, compared
 from lvlmsal.analysis.label_files.answers import LabeledAnswer
 from lvlmsal.analysis.output import made_folder
 from lvlmsal.detection.lens import Lens
-from lvlmsal.detection.model_mark import ModelMark
 from lvlmsal.detection.scaling_files import Scalings
 from lvlmsal.detection.vocabulary import JudgedWords
 from lvlmsal.detection.words import token_intervals
 from lvlmsal.errors import ConfigError
+from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.progress import Progress

@@ -15,7 +15,6 @@ from lvlmsal.detection.columns import Columns
 from lvlmsal.detection.confidence import Entropy
 from lvlmsal.detection.ensemble import Ensemble
 from lvlmsal.detection.judge import make_judge
-from lvlmsal.detection.model_mark import ModelMark
 from lvlmsal.detection.regression import (
     Regression,
     threshold_for_false_alarms,
@@ -24,6 +23,7 @@ from lvlmsal.detection.regression import (
 from lvlmsal.detection.scaling import Scaling
 from lvlmsal.detection.scaling_files import Scalings, read_scalings
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.statistics.logistic import fit_logistic
 from lvlmsal.testing.tiny import tiny_lvlm

@@ -21,10 +21,10 @@ from lvlmsal.detection.confidence import Entropy, LogProbability
 from lvlmsal.detection.early_lens import EarlyLens
 from lvlmsal.detection.habit_lens import HabitLens
 from lvlmsal.detection.judge import make_judge
-from lvlmsal.detection.model_mark import ModelMark
 from lvlmsal.detection.scaling import KNOTS, Scaling
 from lvlmsal.detection.scaling_files import Scalings, read_scalings
 from lvlmsal.errors import ConfigError, DataError, UnknownName, UnsupportedError
+from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.testing.tiny import tiny_lvlm, tiny_model
 
 NUMBERS = st.floats(-50, 50, allow_nan=False)

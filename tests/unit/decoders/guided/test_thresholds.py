@@ -12,11 +12,11 @@ from lvlmsal.decoders import Guided
 from lvlmsal.decoders.guided.guide import Guide
 from lvlmsal.detection.confidence import Entropy
 from lvlmsal.detection.ensemble import Ensemble
-from lvlmsal.detection.model_mark import ModelMark
 from lvlmsal.detection.regression import Regression
 from lvlmsal.detection.scaling import Scaling
 from lvlmsal.detection.scaling_files import Scalings
 from lvlmsal.errors import DataError, UnsupportedError
+from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.testing.tiny import tiny_lvlm
 
 FALSE_ALARMS = {"0.01": 0.9, "0.02": 0.8, "0.05": 0.6}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -44,6 +46,13 @@ class ModelMark:
             tuple(_magnitude(layers[at]) for at in (0, len(layers) // 2, -1)),
         )
 
+    @classmethod
+    def kept_of(cls, adapter: ModelAdapter) -> ModelMark:
+        """The same, computed once for each model: for who asks at every answer."""
+        if adapter.model not in _KEPT:
+            _KEPT[adapter.model] = cls.of(adapter)
+        return _KEPT[adapter.model]
+
     def differences(self, other: ModelMark) -> list[str]:
         """In what two models differ; nothing where they are the same.
 
@@ -56,11 +65,15 @@ class ModelMark:
             for name, mine in asdict(self).items()
             if name != "weights" and mine != (theirs := getattr(other, name))
         ]
-        pairs = list(zip(self.weights, other.weights, strict=False))
-        same = len(self.weights) == len(other.weights)
-        if not found and not (same and all(abs(a - b) <= CLOSE * abs(b) for a, b in pairs)):
+        if not found and not other.has_weights(self.weights):
             found.append("other weights of the same shape")
         return found
+
+    def has_weights(self, weights: Sequence[float]) -> bool:
+        """Whether mean weights are those of this model, up to rounding of half precision."""
+        pairs = list(zip(weights, self.weights, strict=False))
+        same = len(weights) == len(self.weights)
+        return same and all(abs(a - b) <= CLOSE * abs(b) for a, b in pairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -83,6 +96,9 @@ class ModelMark:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the model is not described: {error!r}") from error
+
+
+_KEPT: WeakKeyDictionary[nn.Module, ModelMark] = WeakKeyDictionary()
 
 
 def _magnitude(layer: nn.Module) -> float:
