@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     )
     from lvlmsal.interventions.clva import ClvaReconstruction
     from lvlmsal.interventions.dola import DoLa
+    from lvlmsal.interventions.eah import EAH
     from lvlmsal.interventions.farsight import FarSight
+    from lvlmsal.interventions.hgai import HGAI
     from lvlmsal.interventions.icd import ICD
     from lvlmsal.interventions.locore import LocoRE
     from lvlmsal.interventions.m3id import M3ID
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.vissink.intervention import VisSink
 
 __all__ = [
+    "EAH",
+    "HGAI",
     "ICD",
     "M3ID",
     "PAI",
@@ -60,8 +64,10 @@ __getattr__, __dir__ = lazy_names(
         "AttentionIntervention": ".base",
         "ClvaReconstruction": ".clva",
         "DoLa": ".dola",
+        "EAH": ".eah",
         "FarSight": ".farsight",
         "FeedForwardIntervention": ".base",
+        "HGAI": ".hgai",
         "HiddenStateIntervention": ".base",
         "ICD": ".icd",
         "Intervention": ".base",
