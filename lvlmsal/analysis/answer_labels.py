@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lvlmsal.analysis.labels import Mention, Tokenised, chair_vocabulary, object_mentions
+from lvlmsal.analysis.labels import Mention, Tokenized, chair_vocabulary, object_mentions
 from lvlmsal.benchmarks.amber.generative_counts import (
     GENERATIVE_COUNTS,
     amber_generative_counts,
@@ -31,7 +31,7 @@ class AnswerLabels(ABC):
     words: Vocabulary
 
     @abstractmethod
-    def mentions(self, answer: Tokenised, target: Any) -> list[Mention]:
+    def mentions(self, answer: Tokenized, target: Any) -> list[Mention]:
         """The labeled words of an answer, in order.
 
         Args:
@@ -50,7 +50,7 @@ class ObjectLabels(AnswerLabels):
 
     words: Vocabulary
 
-    def mentions(self, answer: Tokenised, target: Any) -> list[Mention]:
+    def mentions(self, answer: Tokenized, target: Any) -> list[Mention]:
         """See the base class."""
         return object_mentions(answer, target, self.words)
 
@@ -69,7 +69,7 @@ class AmberLabels(AnswerLabels):
         self._metric = metric
         self.words = ListedNouns.of(metric.words).words
 
-    def mentions(self, answer: Tokenised, target: Any) -> list[Mention]:
+    def mentions(self, answer: Tokenized, target: Any) -> list[Mention]:
         """See the base class."""
         wrong = GENERATIVE_COUNTS.index("hallucinated_mentions")
         found = []
@@ -90,7 +90,7 @@ class YesNoLabels(AnswerLabels):
 
     words = Vocabulary(("yes", "no"), {"yes": "yes", "no": "no"}, "none", "yes and no")
 
-    def mentions(self, answer: Tokenised, target: Any) -> list[Mention]:
+    def mentions(self, answer: Tokenized, target: Any) -> list[Mention]:
         """See the base class; the target is yes or no, or has it as ``label``."""
         spans = judged_spans(answer.text, answer.tokens, self.words)
         right = target["label"] if isinstance(target, Mapping) else target

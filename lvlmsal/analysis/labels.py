@@ -13,7 +13,7 @@ from lvlmsal.errors import UnsupportedError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 
-class Tokenised(Protocol):
+class Tokenized(Protocol):
     """A text with the tokens that spell it; `lvlmsal.saliency.SaliencyReport` is one."""
 
     @property
@@ -46,7 +46,7 @@ class Mention:
 
 
 def object_mentions(
-    answer: Tokenised, truth: Collection[str], vocabulary: Vocabulary
+    answer: Tokenized, truth: Collection[str], vocabulary: Vocabulary
 ) -> list[Mention]:
     """The objects that an answer mentions, in order, as CHAIR counts them.
 
@@ -77,7 +77,7 @@ def object_mentions(
 
 
 def object_labels(
-    answer: Tokenised, truth: Collection[str], vocabulary: Vocabulary
+    answer: Tokenized, truth: Collection[str], vocabulary: Vocabulary
 ) -> list[bool | None]:
     """What each token of an answer is: all tokens of an object's words carry its label.
 
@@ -133,5 +133,5 @@ def listed_words(vocabulary: Vocabulary) -> Vocabulary | None:
     Returns:
         None for COCO's objects, however they are read: their forms are known by this library.
     """
-    is_own = vocabulary.singulariser == "none" and vocabulary != Vocabulary.coco()
+    is_own = vocabulary.singularizer == "none" and vocabulary != Vocabulary.coco()
     return vocabulary if is_own else None

@@ -84,7 +84,7 @@ class SharedPrefix:
             return None
         whole = adapter.encode([images], prompts[:1])
         ids = whole["input_ids"][0].tolist()
-        # Tokenised behind the placeholder: a tokenizer reads what follows a special token by
+        # Tokenized behind the placeholder: a tokenizer reads what follows a special token by
         # itself, whatever stands before it.
         tails = [behind_mark(adapter.tokenizer, mark, tail) for _, _, tail in parts]
         if not all(tails) or ids[-len(tails[0]) :] != tails[0]:

@@ -283,7 +283,7 @@ def test_answers_made_elsewhere_are_scored(run: Run, world: Path, tmp_path: Path
     captions = tmp_path / "captions.jsonl"
     captions.write_text(json.dumps({"image_id": 1, "caption": "A star."}) + "\n")
     chair = ("score", "chair", "--annotations", world / "annotations", "--captions", captions)
-    options = ("--vocabulary", world / "vocabulary.txt", "--singulariser", "none", "--json")
+    options = ("--vocabulary", world / "vocabulary.txt", "--singularizer", "none", "--json")
     code, out, _ = run(*chair, *options)
     assert code == 0
     assert json.loads(out)["n_captions"] == 1

@@ -27,7 +27,7 @@ class Captions(Benchmark):
 
     Args:
         annotations: File of the reference captions, absolute or relative to `root`.
-        tokeniser: ``plain``, or ``ptb`` for that of COCO's evaluation, which needs Java.
+        tokenizer: ``plain``, or ``ptb`` for that of COCO's evaluation, which needs Java.
     """
 
     summary: ClassVar[str] = "Captions against those of people: CIDEr-D, BLEU, ROUGE-L."
@@ -41,7 +41,7 @@ class Captions(Benchmark):
     prompt: str = "Provide a one-sentence caption for the provided image."
     max_new_tokens: int = 64
     annotations: str = "annotations/captions_val2014.json"
-    tokeniser: Literal["plain", "ptb"] = "plain"
+    tokenizer: Literal["plain", "ptb"] = "plain"
 
     def data_files(self) -> list[Path]:
         """The file of the reference captions."""
@@ -67,5 +67,5 @@ class Captions(Benchmark):
         return samples
 
     def metric(self) -> CountMetric:
-        """CIDEr-D and its company with `tokeniser`."""
-        return METRICS.build("captions", tokeniser=self.tokeniser)
+        """CIDEr-D and its company with `tokenizer`."""
+        return METRICS.build("captions", tokenizer=self.tokenizer)

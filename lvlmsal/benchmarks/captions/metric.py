@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvlmsal.benchmarks.captions.ngrams import (
     NGRAMS,
-    Tokeniser,
+    Tokenizer,
     bleu_counts,
     caption_tokens,
     require_pycocoevalcap,
@@ -39,7 +39,7 @@ class CaptionsMetric(SetMetric):
     perfect caption. Intervals resample captions and keep the n-grams' weights.
 
     Args:
-        tokeniser: ``"plain"``, or ``"ptb"`` for that of COCO's evaluation, which needs Java; see
+        tokenizer: ``"plain"``, or ``"ptb"`` for that of COCO's evaluation, which needs Java; see
             `lvlmsal.benchmarks.captions.ngrams.caption_tokens`.
 
     Raises:
@@ -79,19 +79,19 @@ class CaptionsMetric(SetMetric):
         Column("length", "length", percent=False),
     )
 
-    tokeniser: Tokeniser = "plain"
+    tokenizer: Tokenizer = "plain"
 
     def __post_init__(self) -> None:
-        self._package = require_pycocoevalcap(self.tokeniser)
+        self._package = require_pycocoevalcap(self.tokenizer)
 
     @property
     def variant(self) -> str:
         """Which code and which tokens; figures of different variants do not compare."""
         tokens = {
             "plain": "words in lower case without marks",
-            "ptb": "the Penn Treebank tokeniser of COCO's evaluation",
+            "ptb": "the Penn Treebank tokenizer of COCO's evaluation",
         }
-        return f"CIDEr-D of {self._package}, {tokens[self.tokeniser]}"
+        return f"CIDEr-D of {self._package}, {tokens[self.tokenizer]}"
 
     def rows(self, answers: Sequence[str], targets: Sequence[Any]) -> Tensor:
         """Scores of captions among one another; nothing is weighed in a set of one."""
@@ -134,14 +134,14 @@ class CaptionsMetric(SetMetric):
     def _tokens(
         self, answers: Sequence[str], targets: Sequence[Any]
     ) -> tuple[list[str], list[list[str]]]:
-        """Captions and references as tokens, in one run of the tokeniser."""
+        """Captions and references as tokens, in one run of the tokenizer."""
         for target in targets:
             if isinstance(target, str) or not isinstance(target, Sequence) or not target:
                 raise ValueError(
                     f"a target must be a list of at least one reference caption, got {target!r}"
                 )
         flat = [text for target in targets for text in target]
-        tokens = caption_tokens([*answers, *flat], self.tokeniser)
+        tokens = caption_tokens([*answers, *flat], self.tokenizer)
         rest = iter(tokens[len(answers) :])
         return tokens[: len(answers)], [[next(rest) for _ in target] for target in targets]
 

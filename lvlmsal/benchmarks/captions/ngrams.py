@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from lvlmsal.errors import UnsupportedError
 
-Tokeniser = Literal["plain", "ptb"]
+Tokenizer = Literal["plain", "ptb"]
 
 NGRAMS: Final = 4
 """The longest n-grams that BLEU and CIDEr count."""
@@ -25,11 +25,11 @@ _TOKEN: Final = re.compile(
 )
 
 
-def require_pycocoevalcap(tokeniser: Tokeniser) -> str:
+def require_pycocoevalcap(tokenizer: Tokenizer) -> str:
     """Check that captions can be scored.
 
     Args:
-        tokeniser: ``"ptb"`` needs Java too.
+        tokenizer: ``"ptb"`` needs Java too.
 
     Returns:
         Name and version of the package, for the record of a result.
@@ -41,25 +41,25 @@ def require_pycocoevalcap(tokeniser: Tokeniser) -> str:
         raise UnsupportedError(
             "scoring captions needs pycocoevalcap: pip install 'lvlmsal[captions]'"
         )
-    if tokeniser == "ptb" and shutil.which("java") is None:
+    if tokenizer == "ptb" and shutil.which("java") is None:
         raise UnsupportedError(
-            "the tokeniser 'ptb' is a Java program and there is no 'java' here: install a Java "
-            "runtime, or use the tokeniser 'plain', whose figures are near but not equal"
+            "the tokenizer 'ptb' is a Java program and there is no 'java' here: install a Java "
+            "runtime, or use the tokenizer 'plain', whose figures are near but not equal"
         )
     return f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}"
 
 
-def caption_tokens(texts: Sequence[str], tokeniser: Tokeniser) -> list[str]:
+def caption_tokens(texts: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     """Tokens of captions, separated by spaces.
 
     ``"plain"`` has words and numbers in lower case and no marks; "n't" and "'s" are tokens of their
-    own, and hyphens stay. ``"ptb"`` is the Penn Treebank tokeniser that the evaluation of COCO
+    own, and hyphens stay. ``"ptb"`` is the Penn Treebank tokenizer that the evaluation of COCO
     runs: it also keeps dollar signs, slashes, abbreviations with full stops and, by a slip, round
     brackets.
 
     Args:
         texts: Captions.
-        tokeniser: ``"plain"`` or ``"ptb"``.
+        tokenizer: ``"plain"`` or ``"ptb"``.
 
     Returns:
         One text for each caption.
@@ -71,7 +71,7 @@ def caption_tokens(texts: Sequence[str], tokeniser: Tokeniser) -> list[str]:
         >>> caption_tokens(["A man's red-haired dog (5:30), isn't it?"], "plain")
         ["a man 's red-haired dog 5:30 is n't it"]
     """
-    if tokeniser == "plain":
+    if tokenizer == "plain":
         return [" ".join(_TOKEN.findall(text.lower().replace("\u2019", "'"))) for text in texts]
     return _ptb(texts)
 
@@ -90,12 +90,12 @@ def _ptb(texts: Sequence[str]) -> list[str]:
         )
     except OSError as error:
         raise UnsupportedError(
-            f"the tokeniser 'ptb' writes next to its program and did not run: {error}; use the "
-            "tokeniser 'plain', or install pycocoevalcap where you may write"
+            f"the tokenizer 'ptb' writes next to its program and did not run: {error}; use the "
+            "tokenizer 'plain', or install pycocoevalcap where you may write"
         ) from error
     if len(found) != len(texts):
         raise UnsupportedError(
-            f"the tokeniser 'ptb' gave {len(found)} lines for {len(texts)} captions; use 'plain'"
+            f"the tokenizer 'ptb' gave {len(found)} lines for {len(texts)} captions; use 'plain'"
         )
     return [str(found[place][0]) for place in range(len(texts))]
 

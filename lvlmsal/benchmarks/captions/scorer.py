@@ -21,7 +21,7 @@ class CaptionsScorer(Scorer):
     Args:
         annotations: File of reference captions, such as captions_val2014.json.
         captions: Caption file: JSON lines or an array.
-        tokeniser: plain, or ptb for that of COCO's evaluation, which needs Java.
+        tokenizer: plain, or ptb for that of COCO's evaluation, which needs Java.
         image_id_key: Key of the image's id or of its file name.
         caption_key: Key of the caption.
         seed: Seed of the intervals.
@@ -36,14 +36,14 @@ class CaptionsScorer(Scorer):
 
     annotations: Path
     captions: Path
-    tokeniser: Literal["plain", "ptb"] = "plain"
+    tokenizer: Literal["plain", "ptb"] = "plain"
     image_id_key: str = "image_id"
     caption_key: str = "caption"
     seed: int = 0
 
     def score(self) -> dict[str, Any]:
         """See `Scorer.score`; the evaluated set are the images with a caption in the file."""
-        metric = CaptionsMetric(tokeniser=self.tokeniser)
+        metric = CaptionsMetric(tokenizer=self.tokenizer)
         truth = read_coco_captions(self.annotations)
         given = read_captions(
             self.captions,

@@ -33,7 +33,7 @@ class Chair(Benchmark):
         annotations: Folder of the annotation files, absolute or relative to `root`.
         vocabulary: Synonym file (absolute or relative to `root`), or ``coco`` for the built-in
             list; ``auto`` is ``root/vocabulary.txt`` where there is one and ``coco`` otherwise.
-        singulariser: How a vocabulary file is read: ``original`` as the original script does (needs
+        singularizer: How a vocabulary file is read: ``original`` as the original script does (needs
             the extra ``chair``), ``wordnet`` as OPERA, PAI and lmms-eval do (needs nltk's data
             too), ``none`` as a list of all forms; ``auto`` is ``none`` for
             ``root/vocabulary.txt`` found by ``vocabulary: auto`` and ``original`` for other files.
@@ -50,7 +50,7 @@ class Chair(Benchmark):
     max_new_tokens: int = 512
     annotations: str = "annotations"
     vocabulary: str = "auto"
-    singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
+    singularizer: Literal["auto", "original", "wordnet", "none"] = "auto"
     ids: str | None = None
 
     def vocabulary_file(self) -> Path | None:
@@ -99,13 +99,13 @@ class Chair(Benchmark):
     def metric(self) -> CountMetric:
         """CHAIR's figures with the vocabulary of the options."""
         path = self.vocabulary_file()
-        return METRICS.build("chair", vocabulary=str(path or "coco"), singulariser=self._rule())
+        return METRICS.build("chair", vocabulary=str(path or "coco"), singularizer=self._rule())
 
     def _rule(self) -> Literal["auto", "original", "wordnet", "none"]:
         """How the vocabulary is read; the scene world's own file lists every form of its words."""
-        if self.singulariser == "auto" and self.vocabulary == "auto" and self.vocabulary_file():
+        if self.singularizer == "auto" and self.vocabulary == "auto" and self.vocabulary_file():
             return "none"
-        return self.singulariser
+        return self.singularizer
 
     def _chosen(
         self, files: dict[int, str], folder: Path, problems: list[str]

@@ -17,13 +17,13 @@ from lvlmsal.registry import METRICS
 
 
 def load_vocabulary(
-    vocabulary: str = "coco", singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
+    vocabulary: str = "coco", singularizer: Literal["auto", "original", "wordnet", "none"] = "auto"
 ) -> Vocabulary:
     """The vocabulary that two options name.
 
     Args:
         vocabulary: ``"coco"`` for this library's own list, or the path of a file.
-        singulariser: How a file is read, see `lvlmsal.metrics.text.vocabulary.Vocabulary.read`;
+        singularizer: How a file is read, see `lvlmsal.metrics.text.vocabulary.Vocabulary.read`;
             ``"auto"`` is ``"original"`` for a file. The own list lists its plurals: ``"none"``.
 
     Returns:
@@ -39,11 +39,11 @@ def load_vocabulary(
         "COCO objects, lvlmsal's own list 1, words as listed"
     """
     if vocabulary != "coco":
-        return Vocabulary.read(vocabulary, "original" if singulariser == "auto" else singulariser)
-    if singulariser in ("original", "wordnet"):
+        return Vocabulary.read(vocabulary, "original" if singularizer == "auto" else singularizer)
+    if singularizer in ("original", "wordnet"):
         raise ConfigError(
             [
-                "vocabulary 'coco' lists the plurals of its words and takes no singulariser; for "
+                "vocabulary 'coco' lists the plurals of its words and takes no singularizer; for "
                 "the scripts' rules give the path of a synonyms.txt as vocabulary"
             ]
         )
@@ -65,7 +65,7 @@ class ChairMetric(CountMetric):
     Args:
         vocabulary: ``"coco"`` for this library's own list of words, or the path of a vocabulary
             file, such as the original script's ``synonyms.txt``.
-        singulariser: How a vocabulary file is read: ``"original"`` as that script does,
+        singularizer: How a vocabulary file is read: ``"original"`` as that script does,
             ``"wordnet"`` as OPERA, PAI and lmms-eval do, ``"none"`` as a list of all forms;
             ``"auto"`` is ``"original"`` for a file.
 
@@ -112,10 +112,10 @@ class ChairMetric(CountMetric):
     }
 
     vocabulary: str = "coco"
-    singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
+    singularizer: Literal["auto", "original", "wordnet", "none"] = "auto"
 
     def __post_init__(self) -> None:
-        self.words = load_vocabulary(self.vocabulary, self.singulariser)
+        self.words = load_vocabulary(self.vocabulary, self.singularizer)
 
     @property
     def variant(self) -> str:

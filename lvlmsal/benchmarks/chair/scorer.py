@@ -24,7 +24,7 @@ class ChairScorer(Scorer):
         annotations: Folder of annotations, see `lvlmsal.readers.coco.read_coco_objects`.
         captions: Caption file: JSON lines, an array, or the original script's own object.
         vocabulary: Vocabulary file; by default this library's own list of the COCO objects.
-        singulariser: How a vocabulary file is read: auto (as the original script), original,
+        singularizer: How a vocabulary file is read: auto (as the original script), original,
             wordnet (as OPERA and PAI), none.
         image_id_key: Key of the image's id or of its file name.
         caption_key: Key of the caption.
@@ -41,7 +41,7 @@ class ChairScorer(Scorer):
     annotations: Path
     captions: Path
     vocabulary: Path | None = None
-    singulariser: Literal["auto", "original", "wordnet", "none"] = "auto"
+    singularizer: Literal["auto", "original", "wordnet", "none"] = "auto"
     image_id_key: str = "image_id"
     caption_key: str = "caption"
     seed: int = 0
@@ -50,7 +50,7 @@ class ChairScorer(Scorer):
         """See `Scorer.score`; ``variant`` says which words were counted under which rule."""
         metric = ChairMetric(
             vocabulary="coco" if self.vocabulary is None else str(self.vocabulary),
-            singulariser=self.singulariser,
+            singularizer=self.singularizer,
         )
         truth = read_coco_objects(self.annotations)
         given = read_captions(

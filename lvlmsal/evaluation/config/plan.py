@@ -41,7 +41,7 @@ NO_ANSWER = (
     *("root", "images", "questions", "annotations", "vocabulary", "ids", "subset"),
     *("dataset", "variant", "context", "reference"),
     "max_image_pixels",
-    *("parser", "rule", "reading", "tokeniser", "judge_prompt", "judge_prompts", "judge_runs"),
+    *("parser", "rule", "reading", "tokenizer", "judge_prompt", "judge_prompts", "judge_runs"),
     "metrics",
 )
 """Options of benchmarks and models that change no answer: places of files, whose content counts

@@ -70,11 +70,11 @@ class Panel {
     }
     const guided = record.risk !== undefined;
     const lost = (record.takenBack ?? []).map((one) =>
-      el("p", { class: "quiet", text: `Taken back: “${one.text.trim()}”, for “${one.word}” had a risk of ${shown(one.risk)} and nothing less risky was at hand.` }),
+      el("p", { class: "quiet", text: `Taken back: “${one.text.trim()}”, for “${one.word}” had a risk of ${shown(one.risk)} and nothing less risky was a candidate.` }),
     );
     if (!record.rejected.length) {
       const without = guided ? "No judged word: taken as it came." : "Taken without a comparison: there was no history yet.";
-      const reason = record.threshold === null ? without : record.fallback ? "Too risky, and nothing less risky was at hand." : "Taken at the first try.";
+      const reason = record.threshold === null ? without : record.fallback ? "Too risky, and nothing less risky was a candidate." : "Taken at the first try.";
       this.rejections.replaceChildren(...lost, el("p", { class: "quiet", text: reason }));
       return;
     }

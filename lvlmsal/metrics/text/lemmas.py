@@ -73,7 +73,7 @@ def nltk_tools() -> Tools:
     """
     if importlib.util.find_spec("nltk") is None:
         raise UnsupportedError(
-            "the singulariser 'wordnet' needs nltk: pip install 'lvlmsal[chair]'"
+            "the singularizer 'wordnet' needs nltk: pip install 'lvlmsal[chair]'"
         )
     import nltk
     from nltk.stem import WordNetLemmatizer
@@ -84,7 +84,7 @@ def nltk_tools() -> Tools:
         lemmatiser.lemmatize("dogs", "n")
     except LookupError as error:
         raise UnsupportedError(
-            "the singulariser 'wordnet' needs data that pip does not install: "
+            "the singularizer 'wordnet' needs data that pip does not install: "
             f"python -m nltk.downloader {' '.join(DATA)} punkt_tab (the last for the script's "
             "sentences). Without it, 'original' reads captions as "
             "the first CHAIR script does; its figures do not compare with those of OPERA and PAI."

@@ -22,7 +22,7 @@ from lvlmsal.metrics.text.words import (
 )
 from lvlmsal.readers.rows import read_text
 
-Singulariser = Literal["original", "wordnet", "none"]
+Singularizer = Literal["original", "wordnet", "none"]
 
 _NO_OBJECT: Final = "-"
 
@@ -52,7 +52,7 @@ class Vocabulary:
         names: The objects.
         synonyms: From a word or phrase to the object that it names; an empty name marks a phrase
             that names none and hides the words in it.
-        singulariser: ``"original"``, ``"wordnet"``: captions are read as the CHAIR scripts do (see
+        singularizer: ``"original"``, ``"wordnet"``: captions are read as the CHAIR scripts do (see
             `read`). ``"none"``: words are compared as they are; the longest entry wins.
         variant: Says which list and which rule this is. Figures of different variants are not
             comparable, so it belongs next to every figure.
@@ -60,7 +60,7 @@ class Vocabulary:
 
     names: tuple[str, ...]
     synonyms: Mapping[str, str]
-    singulariser: Singulariser
+    singularizer: Singularizer
     variant: str
     _phrases: dict[tuple[str, ...], str] = field(init=False, repr=False, compare=False)
     _longest: int = field(init=False, repr=False, compare=False)
@@ -71,10 +71,10 @@ class Vocabulary:
         object.__setattr__(self, "_longest", max(map(len, phrases), default=0))
 
     @classmethod
-    def read(cls, path: Path | str, singulariser: Singulariser = "original") -> Self:
+    def read(cls, path: Path | str, singularizer: Singularizer = "original") -> Self:
         """Read a vocabulary file: one object a line, its name first, then other words for it.
 
-        With the singulariser ``"original"``, file and captions are read as the original script
+        With the singularizer ``"original"``, file and captions are read as the original script
         reads ``synonyms.txt`` and captions:
 
         1. captions in lower case are split into sentences, and these into words and marks;
@@ -98,7 +98,7 @@ class Vocabulary:
 
         Args:
             path: The file.
-            singulariser: ``"original"``, ``"wordnet"`` or ``"none"``.
+            singularizer: ``"original"``, ``"wordnet"`` or ``"none"``.
 
         Returns:
             The vocabulary.
@@ -107,27 +107,27 @@ class Vocabulary:
             DataError: The file is missing or holds no words; with ``"none"`` also a word that
                 stands in two lines.
             UnsupportedError: The extra ``chair``, or nltk's data for ``"wordnet"``, is missing.
-            ValueError: There is no such singulariser.
+            ValueError: There is no such singularizer.
         """
         path = Path(path)
         text = read_text(path)
         mark = f"{path.name} (sha256 {hashlib.sha256(text.encode()).hexdigest()[:12]})"
-        if singulariser == "original":
+        if singularizer == "original":
             packages = require_original()
             names, synonyms = _parse_original(text, path)
             variant = f"{mark}, read as the original script does, with {packages}"
-        elif singulariser == "wordnet":
+        elif singularizer == "wordnet":
             packages = require_lemmas()
             names, synonyms = _parse_original(text, path)
             variant = f"{mark}, read as OPERA and PAI do, with {packages}"
-        elif singulariser == "none":
+        elif singularizer == "none":
             names, synonyms = _parse_listed(text.split("\n"), path)
             variant = f"{mark}, words as listed"
         else:
             raise ValueError(
-                f"singulariser must be 'original', 'wordnet' or 'none', got {singulariser!r}"
+                f"singularizer must be 'original', 'wordnet' or 'none', got {singularizer!r}"
             )
-        return cls(names, synonyms, singulariser, variant)
+        return cls(names, synonyms, singularizer, variant)
 
     @classmethod
     def coco(cls) -> Self:
@@ -167,7 +167,7 @@ class Vocabulary:
             >>> Vocabulary.coco().canonical("sofa"), Vocabulary.coco().canonical("drone")
             ('couch', 'drone')
         """
-        if self.singulariser != "none":
+        if self.singularizer != "none":
             return self.synonyms.get(name, name)
         return self._phrases.get(tuple(plain_tokens(name))) or name
 
@@ -179,7 +179,7 @@ class Vocabulary:
 
         Returns:
             Pairs of the object's name and the words that named it, in lower case and, with the
-            singulariser ``"original"``, in the singular.
+            singularizer ``"original"``, in the singular.
         """
         return list(self.scan(text).objects)
 
@@ -197,12 +197,12 @@ class Vocabulary:
             Reading(objects=(('fire hydrant', 'fire hydrant'), ('car', 'car')), length=6,
                     places=((2, 14), (24, 27)))
         """
-        return self._scan(text) if self.singulariser == "none" else self._scan_original(text)
+        return self._scan(text) if self.singularizer == "none" else self._scan_original(text)
 
     def _scan_original(self, text: str) -> Reading:
         given = original_words(text)
         texts = [word.text for word in given]
-        forms = lemmas(texts) if self.singulariser == "wordnet" else map(singular, texts)
+        forms = lemmas(texts) if self.singularizer == "wordnet" else map(singular, texts)
         words = [word._replace(text=form) for word, form in zip(given, forms, strict=True)]
         words = merge_pairs(words)
         length = len(words)

@@ -232,7 +232,7 @@ def require_original() -> str:
         raise UnsupportedError(
             f"reading captions as the original CHAIR script does needs {' and '.join(missing)}: "
             "pip install 'lvlmsal[chair]'. Without it, a vocabulary that lists every form of its "
-            "words can be read with the singulariser 'none'."
+            "words can be read with the singularizer 'none'."
         )
     versions = [f"{package} {importlib.metadata.version(package)}" for package in EXTRA]
     return ", ".join([*versions, sentence_rule()])

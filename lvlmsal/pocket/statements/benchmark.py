@@ -55,4 +55,4 @@ class Statements(Chair):
         """CHAIR's figures and those of statements, with the vocabulary of the options."""
         path = self.vocabulary_file()
         name = str(path or "coco")
-        return METRICS.build("statements", vocabulary=name, singulariser=self._rule())
+        return METRICS.build("statements", vocabulary=name, singularizer=self._rule())

@@ -30,7 +30,7 @@ class StatementsMetric(ChairMetric):
 
     Args:
         vocabulary: As of the metric ``chair``.
-        singulariser: Likewise; ``"original"`` and ``"wordnet"`` read captions as these scripts do.
+        singularizer: Likewise; ``"original"`` and ``"wordnet"`` read captions as these scripts do.
 
     Example:
         >>> metric = StatementsMetric()

@@ -100,7 +100,7 @@ def test_without_data_it_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=command):
         Vocabulary.read(path, "wordnet")
     scorer = ChairScorer(
-        annotations=tmp_path, captions=path, vocabulary=path, singulariser="wordnet"
+        annotations=tmp_path, captions=path, vocabulary=path, singularizer="wordnet"
     )
     with pytest.raises(UnsupportedError, match=command):
         scorer.score()

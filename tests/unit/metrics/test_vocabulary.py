@@ -64,7 +64,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
         # 'passenger train' and the pairs with baby and adult
         ("An adult elephant, a baby bird and a passenger train", ["elephant", "bird", "train"]),
         ("a man in a bow tie", ["person", "tie"]),
-        # the singulariser spoils bus, not buses
+        # the singularizer spoils bus, not buses
         ("A bus. Two buses.", ["bus"]),
         ("two minibuses", ["bus"]),
         # greedy from the left: 'street light' is taken, 'light' alone names nothing
@@ -82,7 +82,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
         ("trains on a track", ["train"]),
         # 'dining table' is no pair of the rule, 'table' alone carries it
         ("a dining table", ["dining table"]),
-        # the pair 'sports ball' does not survive the singulariser, 'ball' does
+        # the pair 'sports ball' does not survive the singularizer, 'ball' does
         ("a sports ball", ["sports ball"]),
         ("wine glasses and a glass", ["wine glass"]),
         # verbs are not touched
@@ -254,7 +254,7 @@ def test_listed_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "singulariser", "message"),
+    ("text", "singularizer", "message"),
     [
         ("", "original", r"v\.txt: the vocabulary is empty"),
         ("\n\n", "original", r"v\.txt: the vocabulary is empty"),
@@ -263,14 +263,14 @@ def test_listed_words(tmp_path: Path) -> None:
         ("-, cat\ncat\n", "none", r"v\.txt:2: 'cat' already names 'no object'"),
     ],
 )
-def test_bad_vocabularies(tmp_path: Path, text: str, singulariser: str, message: str) -> None:
+def test_bad_vocabularies(tmp_path: Path, text: str, singularizer: str, message: str) -> None:
     path = tmp_path / "v.txt"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        Vocabulary.read(path, singulariser)  # type: ignore[arg-type] # plain strings of a table
+        Vocabulary.read(path, singularizer)  # type: ignore[arg-type] # plain strings of a table
 
 
-def test_missing_file_and_unknown_singulariser(tmp_path: Path) -> None:
+def test_missing_file_and_unknown_singularizer(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         Vocabulary.read(tmp_path / "none.txt")
     (tmp_path / "v.txt").write_text("cat\n")

@@ -173,7 +173,7 @@ def test_plain_tokens() -> None:
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="the program is written in Java")
-def test_the_tokeniser_of_coco() -> None:
+def test_the_tokenizer_of_coco() -> None:
     texts = ["A man's dog, isn't it?", "a\u2028dog\r\nruns", "", "in the U.S. (now)", "\ud800 x"]
     found = caption_tokens(texts, "ptb")
     assert found[:4] == [
@@ -183,7 +183,7 @@ def test_the_tokeniser_of_coco() -> None:
         "in the u.s. -lrb- now -rrb-",
     ]
     assert found[0] == caption_tokens(texts[:1], "plain")[0]
-    metric = CaptionsMetric(tokeniser="ptb")
+    metric = CaptionsMetric(tokenizer="ptb")
     found = metric.score(["A dog in the U.S.", "A cat."], [["a dog in the u.s."], ["a cat"]])
     # neither says a 3-gram more than the other's reference has; the second has no longer ones
     assert found["cider"].item() == pytest.approx((10 + 5) / 2)
@@ -193,7 +193,7 @@ def test_the_tokeniser_of_coco() -> None:
 def test_what_is_needed_and_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UnsupportedError, match="Java"):
-        CaptionsMetric(tokeniser="ptb")
+        CaptionsMetric(tokenizer="ptb")
     assert "plain" not in CaptionsMetric().variant
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match=r"pip install 'lvlmsal\[captions\]'"):
@@ -206,4 +206,4 @@ def test_wrong_input_is_refused() -> None:
         with pytest.raises(ValueError, match="list of at least one reference"):
             metric.score(["a dog"], [wrong])
     with pytest.raises(ConfigError, match="one of 'plain', 'ptb'"):
-        METRICS.build("captions", tokeniser="java")
+        METRICS.build("captions", tokenizer="java")

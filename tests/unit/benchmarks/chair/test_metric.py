@@ -186,17 +186,17 @@ def test_wrong_input_is_refused() -> None:
 def test_options(tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.txt"
     path.write_text("star, stars\n")
-    metric = METRICS.build("chair", vocabulary=str(path), singulariser="none")
+    metric = METRICS.build("chair", vocabulary=str(path), singularizer="none")
     assert isinstance(metric, ChairMetric)
     assert metric.words.objects("two stars") == [("star", "stars")]
-    assert options_of(metric) == {"vocabulary": str(path), "singulariser": "none"}
+    assert options_of(metric) == {"vocabulary": str(path), "singularizer": "none"}
     assert METRICS.problems("chair", {"vocabulary": str(tmp_path / "none")})
     with pytest.raises(ConfigError, match="Did you mean 'vocabulary'"):
         METRICS.build("chair", vocabular="coco")
     with pytest.raises(ConfigError, match="one of 'auto', 'original', 'wordnet', 'none'"):
-        METRICS.build("chair", singulariser="stem")
+        METRICS.build("chair", singularizer="stem")
     for rule in ("original", "wordnet"):
-        with pytest.raises(ConfigError, match="takes no singulariser"):
-            METRICS.build("chair", singulariser=rule)
+        with pytest.raises(ConfigError, match="takes no singularizer"):
+            METRICS.build("chair", singularizer=rule)
     with pytest.raises(DataError, match="no such file"):
         ChairMetric(vocabulary=str(tmp_path / "none.txt"))
