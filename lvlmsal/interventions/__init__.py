@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         LogitsIntervention,
     )
     from lvlmsal.interventions.clva import ClvaReconstruction
+    from lvlmsal.interventions.deco import DeCo
     from lvlmsal.interventions.dola import DoLa
     from lvlmsal.interventions.eah import EAH
     from lvlmsal.interventions.farsight import FarSight
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.icd import ICD
     from lvlmsal.interventions.locore import LocoRE
     from lvlmsal.interventions.m3id import M3ID
+    from lvlmsal.interventions.memvr import MemVR
     from lvlmsal.interventions.none import NoIntervention
     from lvlmsal.interventions.pai import PAI
     from lvlmsal.interventions.scr.intervention import SCR
     from lvlmsal.interventions.vaf import VAF
     from lvlmsal.interventions.vcd import VCD
     from lvlmsal.interventions.vissink.intervention import VisSink
+    from lvlmsal.interventions.vista import VISTA
 
 __all__ = [
     "EAH",
@@ -40,10 +43,12 @@ __all__ = [
     "SCR",
     "VAF",
     "VCD",
+    "VISTA",
     "AdHH",
     "AllPath",
     "AttentionIntervention",
     "ClvaReconstruction",
+    "DeCo",
     "DoLa",
     "FarSight",
     "FeedForwardIntervention",
@@ -51,6 +56,7 @@ __all__ = [
     "Intervention",
     "LocoRE",
     "LogitsIntervention",
+    "MemVR",
     "NoIntervention",
     "VisSink",
 ]
@@ -63,6 +69,7 @@ __getattr__, __dir__ = lazy_names(
         "AllPath": ".allpath",
         "AttentionIntervention": ".base",
         "ClvaReconstruction": ".clva",
+        "DeCo": ".deco",
         "DoLa": ".dola",
         "EAH": ".eah",
         "FarSight": ".farsight",
@@ -74,11 +81,13 @@ __getattr__, __dir__ = lazy_names(
         "LocoRE": ".locore",
         "LogitsIntervention": ".base",
         "M3ID": ".m3id",
+        "MemVR": ".memvr",
         "NoIntervention": ".none",
         "PAI": ".pai",
         "SCR": ".scr.intervention",
         "VAF": ".vaf",
         "VCD": ".vcd",
+        "VISTA": ".vista",
         "VisSink": ".vissink.intervention",
     },
 )
