@@ -105,6 +105,7 @@ methods: env
 	$(BIN)/lvlmsal evaluate configs/methods.yaml
 	$(BIN)/python tools/methods.py runs/stickers/methods runs/methods --costs benchmarks/results/methods.json \
 		--control 'sample + cut only' --command 'make methods' -o docs
+	$(BIN)/python tools/hub_numbers.py
 
 # Detectors are fitted on answers to other images first. What was answered already is read.
 guided: env

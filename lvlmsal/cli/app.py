@@ -20,6 +20,7 @@ from lvlmsal.cli.describe import describe
 from lvlmsal.cli.detect import detect_app
 from lvlmsal.cli.detectors import fit
 from lvlmsal.cli.explore import explore
+from lvlmsal.cli.export import export_app
 from lvlmsal.cli.judge import judge
 from lvlmsal.cli.score import score_app
 from lvlmsal.cli.shown import ImageFile
@@ -69,36 +70,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(
-    score_app,
-    name="score",
-    help="Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
-    rich_help_panel=COUNT,
-)
-app.add_typer(
-    data_app,
-    name="data",
-    help="Benchmark files: show, check, list, export, frames.",
-    rich_help_panel=FIND,
-)
-app.add_typer(
-    check_app,
-    name="check",
-    help="Check batch-size invariance: check batch.",
-    rich_help_panel=RUN,
-)
-app.add_typer(
-    analyze_app,
-    name="analyze",
-    help="The paper's analyses, on the answers of a run.",
-    rich_help_panel=LOOK,
-)
-app.add_typer(
-    detect_app,
-    name="detect",
-    help="Which words of an answer are probably wrong (detect IMAGE PROMPT).",
-    rich_help_panel=LOOK,
-)
+for _group, _name, _panel, _help in (
+    (
+        score_app,
+        "score",
+        COUNT,
+        "Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
+    ),
+    (data_app, "data", FIND, "Benchmark files: show, check, list, export, frames."),
+    (export_app, "export", RUN, "A method for other tools: export hub."),
+    (check_app, "check", RUN, "Check batch-size invariance: check batch."),
+    (analyze_app, "analyze", LOOK, "The paper's analyses, on the answers of a run."),
+    (
+        detect_app,
+        "detect",
+        LOOK,
+        "Which words of an answer are probably wrong (detect IMAGE PROMPT).",
+    ),
+):
+    app.add_typer(_group, name=_name, help=_help, rich_help_panel=_panel)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="The question.")]

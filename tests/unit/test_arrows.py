@@ -31,7 +31,7 @@ FLOORS = [
     {"detection"},
     {"decoders"},
     {"model"},
-    {"benchmarks"},
+    {"benchmarks", "hub"},
     {"data", "judges"},
     {"configs", "pocket"},
     {"evaluation.config"},
