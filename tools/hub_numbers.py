@@ -15,11 +15,7 @@ HEADING = "\n## What it did to the shipped models\n"
 
 
 def tables_of(page: str) -> str:
-    """The tables under `HEADING` with their titles; empty where there are none.
-
-    >>> tables_of("# a" + HEADING + "\\nText.\\n\\n### model\\n\\n| head |\\n| --- |\\n\\n## Next\\n| no |")
-    '### model\\n\\n| head |\\n| --- |'
-    """
+    """The tables under `HEADING` with their titles; empty where there are none."""
     section = page.partition(HEADING)[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith(("### ", "| "))]
     text = "\n".join(f"\n{line}\n" if line.startswith("### ") else line for line in lines)

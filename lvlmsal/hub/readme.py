@@ -48,7 +48,8 @@ _MEASURED = """\
 Measured by lvlmsal (docs/methods/{name}.md of its repository) on its pocket models: three models of
 two to six million parameters that answer questions about drawn pictures. **They say nothing about
 models of 7 B parameters, none of which this project has run.** Paired differences to the row that
-decodes alike with nothing done against hallucinations, with 95 % intervals; bold where they exclude 0.
+decodes alike with nothing done against hallucinations, with 95 % intervals; bold where they
+exclude 0.
 """
 _UNMEASURED = """\
 No measurement of exactly this is shipped with lvlmsal. docs/methods.md and docs/guided.md of its

@@ -50,6 +50,13 @@ def test_numbers_are_those_of_the_documentation() -> None:
     assert known == hub_numbers.numbers(), "run: python tools/hub_numbers.py"
 
 
+def test_of_a_page_the_tables_are_taken() -> None:
+    table = "### model\n\n| head |\n| --- |\n| 1 |"
+    page = f"# a\n{hub_numbers.HEADING}\nText, [link](x.md).\n\n{table}\n\n## Next\n\n| no |\n"
+    assert hub_numbers.tables_of(page) == table
+    assert hub_numbers.tables_of(page.replace("did to", "was to")) == ""
+
+
 def test_numbers_stand_in_the_readme_of_a_method_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
