@@ -1,8 +1,9 @@
-"""Images of bounded size for pages and notebooks."""
+"""Images of bounded size for pages and notebooks, and the digest that an image is known by."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from typing import Any
 
@@ -38,3 +39,17 @@ def encode_image(image: Image.Image, side: int = SIDE) -> dict[str, Any]:
         "width": picture.width,
         "height": picture.height,
     }
+
+
+def digest_of(picture: Image.Image) -> str:
+    """The sha256 of an image's size and pixels, whatever file it came from, in hexadecimal.
+
+    Args:
+        picture: in RGB.
+
+    >>> digest_of(Image.new("RGB", (2, 1))) == digest_of(Image.new("RGB", (1, 2)))
+    False
+    """
+    content = hashlib.sha256(f"{picture.mode} {picture.width} {picture.height} ".encode())
+    content.update(picture.tobytes())
+    return content.hexdigest()

@@ -1,4 +1,4 @@
-"""What can be named in a configuration: the seven registries and the catalog of checkpoints.
+"""What can be named in a configuration: the eight registries and the catalog of checkpoints.
 
 Importing this package imports neither torch nor any of the registered classes.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lvlmsal.benchmarks.scorer import Scorer
     from lvlmsal.decoders.base import Decoder
     from lvlmsal.detection.base import Detector
+    from lvlmsal.evidence.base import Evidence
     from lvlmsal.interventions.base import Intervention
     from lvlmsal.metrics.base import CountMetric
 
@@ -26,6 +27,7 @@ __all__ = [
     "CATALOG",
     "DECODERS",
     "DETECTORS",
+    "EVIDENCE",
     "INTERVENTIONS",
     "METRICS",
     "SCORERS",
@@ -61,6 +63,12 @@ DETECTORS: Registry[Detector] = Registry(
     base="lvlmsal.detection.base:Detector",
     packages=("lvlmsal.detection",),
     entry_points="lvlmsal.detectors",
+)
+EVIDENCE: Registry[Evidence] = Registry(
+    "evidence",
+    base="lvlmsal.evidence.base:Evidence",
+    packages=("lvlmsal.evidence",),
+    entry_points="lvlmsal.evidence",
 )
 METRICS: Registry[CountMetric] = Registry(
     "metric",

@@ -14,9 +14,10 @@ from transformers import Cache
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.context import AttentionContext, Columns, check_batch
 from lvlmsal.attention.editor import Bindable, Bound, LogitsEditor
-from lvlmsal.attention.pixels import EncodedImages, of_rows
+from lvlmsal.attention.pixels import EncodedImages
 from lvlmsal.attention.place import PerThread, Place, is_aside
 from lvlmsal.attention.prompt import (
     Prefill,
@@ -43,7 +44,7 @@ class Passes:
         spans: fixed ones, where the ids do not tell.
         look: runs a prompt once more, for edits that want to see it first.
         others: of all open sessions.
-        inputs: of ``generate``, where whoever calls it has handed them over.
+        asked: the batch, where whoever calls ``generate`` has handed it over.
         edits_logits: whether second streams are wanted.
 
     Attributes:
@@ -59,11 +60,11 @@ class Passes:
         look: Look,
         others: Callable[[], Sequence[Passes]],
         *,
-        inputs: Mapping[str, Tensor] | None,
+        asked: Asked | None,
         edits_logits: bool,
     ) -> None:
         self.adapter, self._others, self._given = adapter, others, spans
-        self._inputs = inputs
+        self._asked = asked
         self.edits, self._look, self._edits_logits = edits, look, edits_logits
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
         self._here = PerThread(spans)
@@ -283,7 +284,7 @@ class Passes:
             def run(*watchers: Bindable, edit: Bound = edit, **how: Any) -> None:
                 self._look(edit, {**kwargs, "input_ids": ids}, watchers, **how)
 
-            prompt = Prompt(self.adapter, spans, inputs, run, encoded)
+            prompt = Prompt(self.adapter, spans, inputs, run, encoded, self._asked)
             prefill.states[id(edit)] = edit.prepare(prompt)
             if self._edits_logits and isinstance(edit, LogitsEditor) and not is_aside():
                 taken = any(other.has_second_stream for other in self._others())
@@ -294,7 +295,6 @@ class Passes:
         self, ids: Tensor, spans: Sequence[TokenSpans], encoded: Mapping[str, Any]
     ) -> dict[str, Tensor]:
         """Pixels of a prompt whose images were encoded before this pass; see `EncodedImages`."""
-        if self._inputs is None:
+        if self._asked is None:
             return self.images.inputs(self.adapter, ids, spans, encoded)
-        beams, rest = divmod(len(ids), len(self._inputs["input_ids"]))
-        return {} if rest else of_rows(self.adapter, self._inputs, ids, spans, beams)
+        return self._asked.rows(self.adapter, self._asked.inputs, ids, spans)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.messages import Prompt as Question
 from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.videos import Clip, Opened
+from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.second_stream import SecondStream
 from lvlmsal.errors import UnsupportedError
 
@@ -55,6 +59,7 @@ class Prompt:
             another prompt, where its inputs are given as ``generate`` takes them; and without any
             other edit, where it shall be ``plain``.
         encoded: features of the images, where ``generate`` has encoded them already.
+        batch: raw images and questions, where the model is asked by ``lvlm.generate`` or the like.
     """
 
     adapter: ModelAdapter
@@ -62,6 +67,71 @@ class Prompt:
     inputs: Mapping[str, Tensor]
     run: Callable[..., None] = field(repr=False)
     encoded: Mapping[str, Any] | None = field(default=None, repr=False)
+    batch: Asked | None = field(default=None, repr=False)
+
+    @property
+    def asked(self) -> Asked:
+        """The raw images and the question of each sample; the beams of one share them.
+
+        Raises:
+            UnsupportedError: they are not known inside of a bare ``intervene(model)``.
+        """
+        if self.batch is None:
+            raise UnsupportedError(
+                "the images of this prompt are known only after processing, inside of a bare "
+                "intervene(model) scope, and this method needs them as they were: ask by "
+                "lvlmsal.load(...).generate(image, question, interventions=[...])"
+            )
+        return self.batch
+
+    def with_images(self, change: Callable[[Image.Image], Image.Image]) -> dict[str, Any] | None:
+        """The inputs with each raw image changed before it is processed; None without any.
+
+        Args:
+            change: from an image in RGB to another one of the same size, with which the prompt
+                keeps its number of visual tokens. The frames of a video come one by one.
+
+        Raises:
+            UnsupportedError: the raw images are not known, or a size changes.
+        """
+        if not any(spans.images for spans in self.spans):
+            return None
+        return self.with_pictures(
+            [[changed(picture, change) for picture in own] for own in self.asked.pictures]
+        )
+
+    def with_pictures(self, pictures: Sequence[Sequence[Opened]]) -> dict[str, Any]:
+        """The inputs with other pictures in the place of the raw images.
+
+        Args:
+            pictures: of each sample, as many and of the same sizes as those of :attr:`asked`.
+
+        Raises:
+            UnsupportedError: the raw images are not known, or a size changes.
+        """
+        sizes = [
+            [[p.size for p in own] for own in all_] for all_ in (self.asked.pictures, pictures)
+        ]
+        if sizes[0] != sizes[1]:
+            raise UnsupportedError(
+                f"images of {sizes[0]} pixels were changed to some of {sizes[1]}, and other sizes "
+                "would be other numbers of visual tokens: resize them"
+            )
+        texts = {name: value for name, value in self.inputs.items() if name in TEXT}
+        ids = self.inputs["input_ids"]
+        return {**texts, **self.asked.processed(self.adapter, ids, self.spans, pictures)}
+
+    def with_questions(self, questions: Sequence[Question]) -> dict[str, Any]:
+        """Inputs of other questions about the same images, which are not encoded once more.
+
+        Args:
+            questions: of each sample, in the place of those of :attr:`asked`.
+
+        Raises:
+            UnsupportedError: the questions are not known.
+        """
+        texts = self.asked.reworded(self.adapter, self.inputs["input_ids"], questions)
+        return self.with_text(**texts._asdict())
 
     def with_pixels(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any] | None:
         """The inputs with the pixels of each image or video changed; None where there is none.
@@ -106,6 +176,13 @@ class Prompt:
             found = {name: value for name, value in found.items() if name not in pixels}
             found["mm_encoder_outputs"] = dict(self.encoded)
         return found
+
+
+def changed(picture: Opened, change: Callable[[Image.Image], Image.Image]) -> Opened:
+    """An image changed, or each frame of a video."""
+    if isinstance(picture, Clip):
+        return replace(picture, frames=[change(frame) for frame in picture.frames])
+    return change(picture)
 
 
 def prompt_inputs(input_ids: Tensor, kwargs: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.arguments import LastColumn, check_no_weights
 from lvlmsal.attention.aside import aside
+from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.editor import Bindable, Bound, Editor, InLayer, LogitsEditor, fitted
 from lvlmsal.attention.hooks import (
     Hook,
@@ -61,8 +62,8 @@ class AttentionSession:
         interventions: in the order in which they act.
         spans: the samples' spans where the session cannot read them off ``input_ids`` at prefill,
             or where generated tokens are part of the input (teacher forcing).
-        inputs: what ``generate`` is given in this scope, pixels among it, by who calls it; without
-            them pixels are taken from calls of the model's image encoder.
+        asked: the batch of ``generate`` in this scope, where it is known; without it pixels are
+            taken from calls of the model's image encoder, and the raw images are not known.
         records: whether :meth:`record` may be called; if not, identities switch nothing.
         edits_logits: whether logits are edited too, which says nothing about where a token looked.
         shared: whether it acts in threads, too, that know of no session of their own.
@@ -78,12 +79,12 @@ class AttentionSession:
         interventions: Sequence[Bindable] = (),
         *,
         spans: Sequence[TokenSpans] | None = None,
-        inputs: Mapping[str, Tensor] | None = None,
+        asked: Asked | None = None,
         records: bool = True,
         edits_logits: bool = True,
         shared: bool = False,
     ) -> None:
-        self._inputs = inputs
+        self._asked = asked
         self.adapter = model if isinstance(model, ModelAdapter) else adapter_for(model)
         self.model: PreTrainedModel = self.adapter.model
         self.decoder = self.adapter.decoder
@@ -100,7 +101,7 @@ class AttentionSession:
             spans,
             self._look,
             _open_passes,
-            inputs=inputs,
+            asked=asked,
             edits_logits=edits_logits,
         )
         self.recording: Recording | None = None
@@ -141,7 +142,7 @@ class AttentionSession:
 
             add(self.model.register_forward_pre_hook, self._begin, with_kwargs=True)
             if self._has_edits:
-                if self._inputs is None:
+                if self._asked is None:
                     undo.callback(watch_encoders(self.model, self._note_images))
                 add(self.model.register_forward_hook, self._finish)
                 add(self.model.register_forward_hook, self.passes.end, always_call=True)

@@ -197,7 +197,7 @@ def list_names(
         typer.Argument(
             metavar="KIND",
             help="methods (decoders and interventions), adapters, decoders, interventions, "
-            "detectors, metrics, benchmarks, scorers or checkpoints",
+            "detectors, evidence, metrics, benchmarks, scorers or checkpoints",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -149,6 +149,10 @@ def page(entry: Described) -> str:
     lines += [f"{key}: {entry[key]}" for key in ("paper", "url", "origin") if entry[key]]
     if acts := entry.get("acts_on"):
         lines.append(f"acts on: {', '.join(acts)}")
+    if tells := entry.get("tells"):
+        lines.append(f"tells: {', '.join(tells)}")
+    if asks := entry.get("asks_evidence_for"):
+        lines.append(f"needs evidence that tells: {asks} (lvlmsal list evidence)")
     for trait in TRAITS.get(entry["kind"], ()):
         lines.append(f"{WORDS[trait]}: {ANSWERS[entry[trait]]}")
     for label, counts in entry.get("expected", {}).items():

@@ -11,6 +11,7 @@ from lvlmsal.registry import (
     CATALOG,
     DECODERS,
     DETECTORS,
+    EVIDENCE,
     INTERVENTIONS,
     METRICS,
     SCORERS,
@@ -23,6 +24,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "decoders": DECODERS,
     "interventions": INTERVENTIONS,
     "detectors": DETECTORS,
+    "evidence": EVIDENCE,
     "metrics": METRICS,
     "benchmarks": BENCHMARKS,
     "scorers": SCORERS,
@@ -109,7 +111,7 @@ def about(kind: str, name: str) -> Entry:
 
 
 def traits(kind: str, cls: Any) -> Entry:
-    """Where an intervention acts, and what a decoder or an intervention can be combined with.
+    """Where an intervention acts and what it asks others, what it can be combined with, and so on.
 
     Args:
         kind: One of `KINDS`.
@@ -124,6 +126,10 @@ def traits(kind: str, cls: Any) -> Entry:
         ['attention scores', 'attention weights']
     """
     found: Entry = {"acts_on": list(cls.hooks())} if kind == "interventions" else {}
+    if kind == "evidence":
+        found["tells"] = list(cls.tells())
+    if asks := getattr(cls, "asks", None):
+        found["asks_evidence_for"] = asks.told
     for name in TRAITS.get(kind, ()):
         value = getattr(cls, name)
         found[name] = None if isinstance(value, property) else value

@@ -8,6 +8,7 @@ from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lvlmsal.interventions.ad_hh import AdHH
+    from lvlmsal.interventions.agla import AGLA
     from lvlmsal.interventions.allpath import AllPath
     from lvlmsal.interventions.base import (
         AttentionIntervention,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         Intervention,
         LogitsIntervention,
     )
+    from lvlmsal.interventions.cicd import CICD
     from lvlmsal.interventions.clva import ClvaReconstruction
     from lvlmsal.interventions.deco import DeCo
     from lvlmsal.interventions.dola import DoLa
@@ -25,25 +27,33 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.icd import ICD
     from lvlmsal.interventions.locore import LocoRE
     from lvlmsal.interventions.m3id import M3ID
+    from lvlmsal.interventions.marine import MARINE
     from lvlmsal.interventions.memvr import MemVR
     from lvlmsal.interventions.none import NoIntervention
     from lvlmsal.interventions.pai import PAI
+    from lvlmsal.interventions.ritual.intervention import RITUAL
     from lvlmsal.interventions.scr.intervention import SCR
     from lvlmsal.interventions.vaf import VAF
     from lvlmsal.interventions.vcd import VCD
     from lvlmsal.interventions.vissink.intervention import VisSink
     from lvlmsal.interventions.vista import VISTA
+    from lvlmsal.interventions.vord import VORD
 
 __all__ = [
+    "AGLA",
+    "CICD",
     "EAH",
     "HGAI",
     "ICD",
     "M3ID",
+    "MARINE",
     "PAI",
+    "RITUAL",
     "SCR",
     "VAF",
     "VCD",
     "VISTA",
+    "VORD",
     "AdHH",
     "AllPath",
     "AttentionIntervention",
@@ -65,9 +75,11 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "AGLA": ".agla",
         "AdHH": ".ad_hh",
         "AllPath": ".allpath",
         "AttentionIntervention": ".base",
+        "CICD": ".cicd",
         "ClvaReconstruction": ".clva",
         "DeCo": ".deco",
         "DoLa": ".dola",
@@ -81,13 +93,16 @@ __getattr__, __dir__ = lazy_names(
         "LocoRE": ".locore",
         "LogitsIntervention": ".base",
         "M3ID": ".m3id",
+        "MARINE": ".marine",
         "MemVR": ".memvr",
         "NoIntervention": ".none",
         "PAI": ".pai",
+        "RITUAL": ".ritual.intervention",
         "SCR": ".scr.intervention",
         "VAF": ".vaf",
         "VCD": ".vcd",
         "VISTA": ".vista",
+        "VORD": ".vord",
         "VisSink": ".vissink.intervention",
     },
 )

@@ -15,6 +15,7 @@ from lvlmsal.attention.kernel import PlainAttention
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.errors import ConfigError
+from lvlmsal.registry import options_of
 
 
 class Intervention:
@@ -104,6 +105,10 @@ class Intervention:
     def applies_to(self, layer: int) -> bool:
         """Whether the edit acts in a layer."""
         return not self.is_identity and (self._bound is None or layer in self._bound)
+
+    def recorded(self) -> dict[str, Any]:
+        """Options as records of a run hold them: all that an answer depends on."""
+        return options_of(self)
 
     def prepare(self, prompt: Prompt) -> Any:
         """Look at a prompt before it is run.

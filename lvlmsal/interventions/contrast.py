@@ -108,6 +108,49 @@ class Contrast(LogitsIntervention):
         return plausible(contrasted, logits, self.beta)
 
 
+def rows_with_images(context: LogitsContext, like: Tensor) -> Tensor:
+    """Which rows of a batch have an image, boolean (B, 1, 1), on the device of a tensor.
+
+    A second stream that differs in the image alone says nothing about the others.
+    """
+    found = [bool(spans.images) for spans in context.spans]
+    return torch.tensor(found, device=like.device)[:, None, None]
+
+
+@dataclass(frozen=True)
+class AddedView(Contrast):
+    """Base of sums ``l + alpha l'`` with what the model says of another view, under a cut.
+
+    A sum is not neutral where both are the same, but sharper: rows without an image keep their
+    logits, and the cut leaves them alone as well.
+
+    Args:
+        alpha: weight of the other view.
+        beta: plausibility cut; 0 cuts nothing.
+        control: take l' = l, without a second stream, which sharpens the distribution and shows no
+            other view. What the method gains over that is due to the view.
+    """
+
+    control: bool = False
+
+    @property
+    def brings_second_stream(self) -> bool:
+        """Whether another view is shown."""
+        return self.alpha != 0 and not self.control
+
+    def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
+        """Where the cut leaves more than one token of a row with an image."""
+        seen = rows_with_images(context, logits).flatten()
+        return bool(seen.any()) and undecided(logits[seen], self.beta)
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        """The sum under the cut, shape (B, r, V)."""
+        second = logits if self.control else context.second
+        added = logits if second is None else logits + self.alpha * second
+        cut = plausible(added, logits, self.beta)
+        return torch.where(rows_with_images(context, logits), cut, logits)
+
+
 def without_images(prompt: Prompt) -> dict[str, Tensor]:
     """The prompt with its visual tokens left out, and the marks that wrap an image with them.
 

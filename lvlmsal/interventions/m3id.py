@@ -13,7 +13,13 @@ from torch import Tensor
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import check_contrast, plausible, undecided, without_images
+from lvlmsal.interventions.contrast import (
+    check_contrast,
+    plausible,
+    rows_with_images,
+    undecided,
+    without_images,
+)
 from lvlmsal.registry import INTERVENTIONS, check_choices
 
 # expm1 of more does not fit float32; at the default rate that is token 4,000
@@ -128,8 +134,7 @@ class M3ID(LogitsIntervention):
         if context.second is not None:
             unseen = context.second.to(seen).log_softmax(-1)
             weight = self.weight(context.steps(logits) + self.origin)
-            is_open = torch.tensor([bool(spans.images) for spans in context.spans])
-            is_open = is_open.to(seen.device)[:, None, None]
+            is_open = rows_with_images(context, seen)
             if self.gate == "confidence":
                 is_open = is_open & (seen.amax(-1, keepdim=True).exp() < self.alpha)
             # a token that another method banned stays banned, whatever the weight

@@ -17,7 +17,9 @@ from transformers.generation.streamers import BaseStreamer
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt, question_of
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.videos import Opened
 from lvlmsal.attention import AttentionSession
+from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.cache import GrowingLayer, keeps_all
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
@@ -37,6 +39,7 @@ def generate_answers(
     decoder: Decoder,
     interventions: Sequence[Intervention],
     *,
+    pictures: Sequence[Sequence[Opened]] = (),
     diagnose: Sequence[Callable[..., SaliencyReport]],
     max_new_tokens: int,
     seed: int,
@@ -53,6 +56,7 @@ def generate_answers(
         questions: as they were given.
         decoder: how tokens are chosen.
         interventions: in the order in which they act.
+        pictures: of each question, as they were before processing; none with a cache.
         diagnose: for each question what judges an answer to it, as :meth:`Lvlm.diagnose` does with
             images and prompt filled in.
         max_new_tokens: length limit of an answer.
@@ -86,7 +90,9 @@ def generate_answers(
     counter = adapter.model.register_forward_hook(passes, always_call=True)
     try:
         scope = (
-            AttentionSession(adapter, edits, inputs=inputs, records=False)
+            AttentionSession(
+                adapter, edits, asked=Asked(inputs, pictures, questions), records=False
+            )
             if edits
             else nullcontext()
         )

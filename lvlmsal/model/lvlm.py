@@ -110,6 +110,7 @@ class Lvlm(Judging):
             questions,
             chosen,
             edits,
+            pictures=pictures,
             diagnose=self._diagnoses(again, questions, chosen, edits),
             max_new_tokens=max_new_tokens,
             seed=seed,

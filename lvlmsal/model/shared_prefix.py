@@ -17,6 +17,7 @@ from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.prompts import behind_mark
 from lvlmsal.adapters.videos import Opened
 from lvlmsal.attention.aside import aside
+from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.hooks import first_layers
 from lvlmsal.attention.scopes import acting
 from lvlmsal.attention.session import AttentionSession
@@ -48,12 +49,16 @@ class SharedPrefix:
         inputs: of the shared tokens, one row, pixels included.
         tails: token ids of each prompt behind the shared ones, at least one each.
         slack: shared text tokens behind the last image.
+        images: that every prompt is about.
+        question: the first one.
     """
 
     adapter: ModelAdapter
     inputs: dict[str, Tensor]
     tails: list[list[int]]
     slack: int
+    images: Sequence[Opened]
+    question: Prompt
 
     @classmethod
     def of(
@@ -105,7 +110,8 @@ class SharedPrefix:
             return None
         if not adapter.goes_on(cut):
             return None
-        return cls(adapter, cut, [tail[shared:] for tail in tails], length - last[1])
+        rests = [tail[shared:] for tail in tails]
+        return cls(adapter, cut, rests, length - last[1], images, prompts[0])
 
     def run(
         self, interventions: Sequence[Intervention]
@@ -121,7 +127,13 @@ class SharedPrefix:
             replace(each, output_start=each.length + 1, length=each.length + 1)
             for each in self.adapter.spans(ids)
         ]
-        session = AttentionSession(self.adapter, interventions, spans=spans, records=False)
+        session = AttentionSession(
+            self.adapter,
+            interventions,
+            spans=spans,
+            asked=Asked(self.inputs, [self.images], [self.question]),
+            records=False,
+        )
         with torch.no_grad(), session:
             self.adapter.model(**self.inputs, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
             prefill = session.passes.of_cache(cache)

@@ -17,6 +17,7 @@ from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.testing.checks import Check, Failures
+from lvlmsal.testing.drawn import drawn_images
 from lvlmsal.testing.intervention_case import InterventionCase
 from lvlmsal.testing.replaced_generate import REPLACED, check_replaced_intervention
 from lvlmsal.testing.session_checks import (
@@ -74,7 +75,8 @@ def check_intervention(
             case.logits(case.batch)  # transformers leaves hooks of its own at its first pass
             return case
 
-        failures.run(family, INTERVENTION_CHECKS, make)
+        with drawn_images():
+            failures.run(family, INTERVENTION_CHECKS, make)
     failures.raise_any()
 
 

@@ -38,10 +38,15 @@ PYTHON = [name for name in FILES if name.endswith(".py")]
 
 USE_ALL = """
 import sys
+from PIL import Image
+from lvlmsal.evidence import ObjectLister, open_evidence
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.intervention import check_intervention
 
-for name in ("image-floor", "blank-contrast", "image-memory", "quiet-words"):
+for color in ("red", "blue"):
+    lister = open_evidence({"name": "red-things", "share": 0.5}, ObjectLister)
+    print(color, lister.objects(Image.new("RGB", (4, 3), color)))
+for name in ("image-floor", "blank-contrast", "gray-contrast", "image-memory", "quiet-words"):
     assert INTERVENTIONS.origin(name).endswith("(my-methods 0.1)"), INTERVENTIONS.origin(name)
     cls = INTERVENTIONS.get(name)
     assert cls.off
@@ -97,6 +102,8 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
         "pyproject.toml",
         "my_methods/image_floor.py",
         "my_methods/blank_contrast.py",
+        "my_methods/gray_contrast.py",
+        "my_methods/red_things.py",
         "my_methods/image_memory.py",
         "my_methods/quiet_words.py",
         "tests/test_image_floor.py",
@@ -109,7 +116,7 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
 @pytest.mark.parametrize(
     "checked",
     in_full(
-        [["image-memory"], ["image-floor", "blank-contrast"], ["quiet-words"]],
+        [["image-memory"], ["image-floor", "blank-contrast", "gray-contrast"], ["quiet-words"]],
         but=[["image-memory"]],
     ),
 )
@@ -117,8 +124,11 @@ def test_its_methods_are_found_by_name_and_keep_every_promise(
     package: Path, checked: list[str]
 ) -> None:
     assert run(package, ["-c", USE_ALL, *checked]).splitlines() == [
+        "red [('something red', 1.0)]",
+        "blue []",
         "image-floor, attention weights",
         "blank-contrast, logits, second stream",
+        "gray-contrast, logits, second stream",
         "image-memory, hidden states, prompt",
         "quiet-words, feed-forward",
     ]

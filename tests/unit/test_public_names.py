@@ -23,6 +23,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "lvlmsal.decoders": ("DECODERS",),
     "lvlmsal.detection": ("DETECTORS",),
     "lvlmsal.evaluation": (),
+    "lvlmsal.evidence": (),
     "lvlmsal.interventions": ("INTERVENTIONS",),
     "lvlmsal.metrics": ("METRICS",),
     "lvlmsal.sweeps": (),

@@ -99,7 +99,7 @@ class Cell:
                 "name": self.decoder.name,
                 **{k: v for k, v in options_of(self.decoder).items() if (k, v) not in NEW},
             },
-            "interventions": [{"name": e.name, **options_of(e)} for e in self.interventions],
+            "interventions": [{"name": e.name, **e.recorded()} for e in self.interventions],
             "benchmark": {
                 "label": self.label,
                 "name": self.benchmark.name,

@@ -74,7 +74,7 @@ def _depth(components: Sequence[Any]) -> int:
 
 
 def fitting(cell: Cell, notes: list[str]) -> Cell:
-    """A cell whose interventions name no head that a tiny model lacks.
+    """A cell whose interventions name no head that a tiny model lacks, and ask nobody outside.
 
     Args:
         cell: The cell.
@@ -87,6 +87,10 @@ def fitting(cell: Cell, notes: list[str]) -> Cell:
             note = f"{cell.method}: edits all heads here, tiny models have {HEADS} only"
             notes += [] if note in notes else [note]
             edited = dataclasses.replace(edited, heads=None)
+        if getattr(edit, "evidence", None) is not None:
+            note = f"{cell.method}: a stand-in answers here in the place of its evidence"
+            notes += [] if note in notes else [note]
+            edited = dataclasses.replace(edited, evidence="stand-in")
         edits.append(edited)
     return dataclasses.replace(cell, interventions=tuple(edits))
 

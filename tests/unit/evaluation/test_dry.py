@@ -114,6 +114,24 @@ def test_layers_and_heads_of_real_checkpoints_are_taken(tmp_path: Path) -> None:
         dry_run(make_config(tmp_path, "???", methods=methods[:1]))
 
 
+def test_a_stand_in_answers_for_functions_from_outside(tmp_path: Path) -> None:
+    file = tmp_path / "objects.jsonl"
+    file.write_text("")
+    evidence = {"name": "file", "path": str(file)}
+    methods = [
+        {"name": "told", "interventions": [{"name": "marine", "evidence": evidence}]},
+        {"name": "shown", "interventions": [{"name": "agla", "evidence": "blip-matching"}]},
+    ]
+    found = dry_run(make_config(tmp_path, "???", methods=methods))
+    assert found.notes == tuple(
+        f"{name}: a stand-in answers here in the place of its evidence"
+        for name in ("told", "shown")
+    )
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"objects\.jsonl: the evidence cannot be read: No such"):
+        dry_run(make_config(tmp_path, "???", methods=methods[:1]))
+
+
 def test_a_model_on_the_hub_or_in_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     model, processor = tiny_lvlm("qwen2_5_vl")

@@ -17,6 +17,7 @@ from lvlmsal.interventions.base import AttentionIntervention
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.m3id import M3ID
 from lvlmsal.interventions.pai import PAI
+from lvlmsal.interventions.ritual import RITUAL
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
@@ -114,6 +115,7 @@ def test_rows_of_a_batch_are_padded_and_the_image_is_read_once(family: str) -> N
         [VCD(**VCD.strong)],
         [M3ID(**M3ID.strong)],
         [PAI(**PAI.strong)],
+        [RITUAL(**RITUAL.strong)],
         [LocoRE(beta=1.0, rows="predicting"), VCD(**VCD.strong)],
     ],
     ids=lambda edits: "+".join(edit.name for edit in edits),

@@ -1,0 +1,68 @@
+"""From what a config says to evidence that answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from lvlmsal.errors import ConfigError
+from lvlmsal.evidence.base import Evidence, Kind
+from lvlmsal.registry import EVIDENCE
+
+Spec = str | Mapping[str, Any]
+"""A name of ``lvlmsal list evidence``, or ``{"name": "file", "path": ...}`` with options."""
+
+Told = TypeVar("Told", bound=Evidence)
+
+
+def named(spec: Spec) -> tuple[str, dict[str, Any]]:
+    """Name and options of what a config says.
+
+    Raises:
+        ConfigError: the mapping has no name.
+    """
+    if isinstance(spec, str):
+        return spec, {}
+    if not isinstance(spec.get("name"), str):
+        raise ConfigError(["evidence has no name: write  evidence: {name: file, path: FILE}"])
+    return str(spec["name"]), {key: value for key, value in spec.items() if key != "name"}
+
+
+def spec_problems(spec: Spec, kind: Kind) -> list[str]:
+    """What is wrong with what a config says, as far as it is known without opening anything."""
+    try:
+        name, options = named(spec)
+    except ConfigError as error:
+        return list(error.problems)
+    problems = EVIDENCE.outline_problems(name, options)
+    if not problems and kind.told not in EVIDENCE.outline(name).tells():
+        known = [each for each in EVIDENCE if kind.told in EVIDENCE.outline(each).tells()]
+        told = ", ".join(EVIDENCE.outline(name).tells())
+        problems = [
+            f"evidence {name!r} tells {told}, and this method asks for {kind.told}: take one of "
+            + ", ".join(known)
+        ]
+    return problems
+
+
+def open_evidence(spec: Spec, kind: type[Told]) -> Told:
+    """The evidence that a config names, opened once in a process.
+
+    Args:
+        spec: a name, or a mapping of a name and options.
+        kind: what it must tell, such as :class:`~lvlmsal.evidence.base.ObjectLister`.
+
+    Raises:
+        ConfigError: an unknown name or option, or evidence that tells something else.
+    """
+    if problems := spec_problems(spec, cast(Kind, kind)):
+        raise ConfigError(problems)
+    name, options = named(spec)
+    return cast(Told, _opened(name, json.dumps(options, sort_keys=True)))
+
+
+@cache
+def _opened(name: str, options: str) -> Evidence:
+    return EVIDENCE.build(name, **json.loads(options))

@@ -1,0 +1,45 @@
+"""What methods share that ask a function from outside about an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from lvlmsal.evidence.base import Evidence, Kind
+from lvlmsal.evidence.opening import named, open_evidence, spec_problems
+from lvlmsal.interventions.base import LogitsIntervention
+
+
+@dataclass(frozen=True)
+class AsksOutside(LogitsIntervention):
+    """Base of methods whose options name evidence; see ``lvlmsal list evidence``.
+
+    Args:
+        evidence: a name, or a mapping of a name and its options. Must be given unless the method is
+            off.
+    """
+
+    evidence: str | Mapping[str, Any] | None = None
+
+    asks: ClassVar[Kind]
+
+    def __post_init__(self) -> None:
+        if self.evidence is None:
+            if not self.is_identity:
+                raise ValueError(
+                    f"evidence is missing, which tells {self.asks.told}: such as evidence: "
+                    "{name: file, path: evidence.jsonl}; `lvlmsal list evidence` lists what there "
+                    "is"
+                )
+        elif problems := spec_problems(self.evidence, self.asks):
+            raise ValueError("; ".join(problems))
+
+    def recorded(self) -> dict[str, Any]:
+        """The options, and which version of the evidence answers."""
+        found = super().recorded()
+        if self.evidence is not None:
+            name, options = named(self.evidence)
+            version = open_evidence(self.evidence, cast(type[Evidence], self.asks)).version
+            found["evidence"] = {"name": name, **options, "version": version}
+        return found
