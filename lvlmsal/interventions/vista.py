@@ -165,7 +165,9 @@ class VISTA(FeedForwardIntervention, LogitsIntervention):
         total = torch.zeros_like(logits)
         for layer in late:
             total += inner_logits(context.adapter, context.hidden[layer], norm=self.norm).to(total)
-        return (1 - self.mix) * logits + self.mix * total / len(late)
+        mixed = (1 - self.mix) * logits + self.mix * total / len(late)
+        # a token that another method banned stays banned, also where mix is 1
+        return mixed.masked_fill(logits.isneginf(), -torch.inf)
 
 
 def steered(added: Tensor, vector: Tensor, strength: float) -> Tensor:

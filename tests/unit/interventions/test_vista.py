@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import intervene
+from lvlmsal.attention.context import LogitsContext
+from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.interventions.vista import VISTA, steered
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.tiny import collate, tiny_inputs, tiny_model, tiny_samples
@@ -155,6 +157,19 @@ def test_drafted_tokens_behind_the_prompt_do_not_move_its_vector() -> None:
         wanted = model.generate(**inputs, **options)
         found = model.generate(**inputs, **options, prompt_lookup_num_tokens=3)
     assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("mix", [0.3, 1.0])
+def test_a_token_that_was_banned_before_stays_banned(mix: float) -> None:
+    class Bans(LogitsIntervention):
+        def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+            return logits.index_fill(-1, torch.arange(5, 250), -torch.inf)
+
+    model, inputs = tiny_model("llava", dtype=F64), tiny_inputs("llava", (1,), dtype=F64)
+    with intervene(model, Bans(), VISTA(steer=0.0, mix=mix, late=[1])):
+        logits = streams.decode(model, inputs)[1]
+    assert bool(logits[..., 5:250].isneginf().all())
+    assert bool(logits[..., :5].isfinite().all())
 
 
 def test_the_late_layers_of_the_paper_and_of_shallow_models() -> None:
