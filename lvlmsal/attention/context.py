@@ -12,6 +12,7 @@ from torch import Tensor
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.runs import Interval
 from lvlmsal.adapters.spans import ContextName, TokenSpans
+from lvlmsal.attention.arguments import Call
 from lvlmsal.errors import UnsupportedError
 
 
@@ -42,12 +43,11 @@ class AttentionContext:
         first_query_column: column of the first query row, known without asking the device.
         first_key_column: column of the first key.
         memo: shared by all layers of one forward pass on one device; see :meth:`cached`.
-        carried: what layers leave for later ones of the same pass, on whichever device these are;
-            keys hold the ``id`` of the intervention.
+        carried: what layers leave for later ones of the same pass, on whichever device these are,
+            and for edits of the logits; keys hold the ``id`` of the intervention.
         states: what interventions keep of the prompt; see :meth:`state`.
+        call: where scores or weights are edited, what they are made of; see :attr:`queries`.
         scores: where weights are edited, the masked scores that they were made of, (B, H, q, k).
-        sink: likewise, a score of each head that took its share of the softmax, (H,); ``None``
-            where the model has no attention sinks.
     """
 
     spans: Sequence[TokenSpans]
@@ -60,8 +60,8 @@ class AttentionContext:
     memo: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     carried: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     states: Mapping[int, Any] = field(default_factory=dict, repr=False)
+    call: Call | None = field(default=None, repr=False)
     scores: Tensor | None = field(default=None, repr=False)
-    sink: Tensor | None = field(default=None, repr=False)
 
     @property
     def pad(self) -> Tensor:
@@ -134,6 +134,38 @@ class AttentionContext:
         return made
 
     @property
+    def queries(self) -> Tensor:
+        """Queries of the rows, (B, H, q, d), in the model's dtype.
+
+        They, :attr:`keys` and :attr:`values` are what the model hands to its attention, behind the
+        rotary embedding and any norm, before they are scaled; known where scores or weights are
+        edited.
+
+        Raises:
+            UnsupportedError: they were asked for outside of such an edit.
+        """
+        return self._made_of.query
+
+    @property
+    def keys(self) -> Tensor:
+        """All keys, (B, Hkv, k, d): query head h goes with key head ``h // (H // Hkv)``."""
+        return self._made_of.key
+
+    @property
+    def values(self) -> Tensor:
+        """All values, (B, Hkv, k, d)."""
+        return self._made_of.value
+
+    @property
+    def _made_of(self) -> Call:
+        if self.call is None:
+            raise UnsupportedError(
+                "queries, keys and values are known to AttentionIntervention.scores and weights "
+                "only; closed_form finds them in what it is handed"
+            )
+        return self.call
+
+    @property
     def log_sum_exp(self) -> Tensor:
         """Of each row's scores over the keys that it sees, (B, H, q); where weights are edited.
 
@@ -146,8 +178,8 @@ class AttentionContext:
         """
         if self.scores is None:
             raise UnsupportedError("the log-sum-exp is known to AttentionIntervention.weights only")
-        found = self.scores.logsumexp(-1)
-        return found if self.sink is None else torch.logaddexp(found, self.sink.to(found)[:, None])
+        found, sink = self.scores.logsumexp(-1), self._made_of.sink
+        return found if sink is None else torch.logaddexp(found, sink.to(found)[:, None])
 
     def state(self, owner: object) -> Any:
         """What an intervention's :meth:`prepare` returned for the prompt of this pass.
@@ -175,8 +207,8 @@ class AttentionContext:
             key_columns=self.key_columns[keys],
             first_query_column=self.first_query_column + rows.start,
             first_key_column=self.first_key_column + keys.start,
+            call=None,
             scores=None,
-            sink=None,
         )
 
     def cached(self, owner: object, make: Callable[[], Tensor]) -> Tensor:
@@ -221,6 +253,8 @@ class LogitsContext:
         hidden: by layer, the residual stream (B, r, D) that enters it, before any norm; for the
             layers that :meth:`~lvlmsal.interventions.LogitsIntervention.exits` names.
         states: what interventions keep of the prompt; see :meth:`state`.
+        carried: what the layers of this pass have left, under keys that hold the ``id`` of the
+            intervention; of all rows that they were handed, of which the last r are these.
     """
 
     adapter: ModelAdapter
@@ -229,6 +263,7 @@ class LogitsContext:
     second: Tensor | None
     hidden: Mapping[int, Tensor]
     states: Mapping[int, Any] = field(default_factory=dict)
+    carried: Mapping[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def steps(self, logits: Tensor) -> Tensor:
         """Number of tokens generated before the one that each row predicts, shape (r, 1)."""

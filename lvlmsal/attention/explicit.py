@@ -43,6 +43,7 @@ def weights_of(
     if call.softcap is not None:
         scores = call.softcap * torch.tanh(scores / call.softcap)
     if context is not None:
+        context = replace(context, call=call)
         for editor in editors:
             scores = returned(editor.scores(scores, context), scores, editor, "scores")
     if call.bias is not None:
@@ -55,7 +56,7 @@ def weights_of(
         sink = call.sink.to(scores)[None, :, None, None].expand(batch, -1, rows, 1)
         weights = torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1)[..., :-1]
     if context is not None and editors:
-        context = replace(context, scores=scores, sink=call.sink)
+        context = replace(context, scores=scores)
         for editor in editors:
             weights = returned(editor.weights(weights, context), weights, editor, "weights")
     return weights

@@ -74,11 +74,20 @@ def edit_logits(
     tail = logits[:, skipped:]
     tail = tail if tail.dtype == torch.float64 else tail.float()
     hidden = {layer: states[:, -count:] for layer, states in place.hidden.items()}
+    # Attention leaves things with the innermost scope, layers with their own.
+    mine = [each for each in others if each.adapter.model is passes.adapter.model]
+    carried = {key: left for each in mine for key, left in each.place.carried.items()}
     # What was recorded for a loss ends at the raw logits: no graph through the edits.
     with nullcontext() if recording is None else torch.no_grad():
         for editor in editors:
             context = LogitsContext(
-                passes.adapter, prefill.spans, first + skipped, None, hidden, prefill.states
+                passes.adapter,
+                prefill.spans,
+                first + skipped,
+                None,
+                hidden,
+                prefill.states,
+                carried,
             )
             second = _second_logits(editor, passes, others, tail, context)
             edited = editor.logits(tail, replace(context, second=second))

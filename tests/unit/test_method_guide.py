@@ -46,7 +46,8 @@ from lvlmsal.testing.intervention import check_intervention
 for color in ("red", "blue"):
     lister = open_evidence({"name": "red-things", "share": 0.5}, ObjectLister)
     print(color, lister.objects(Image.new("RGB", (4, 3), color)))
-for name in ("image-floor", "blank-contrast", "gray-contrast", "image-memory", "quiet-words"):
+METHODS = ("image-floor", "blank-contrast", "gray-contrast", "image-memory", "quiet-words")
+for name in (*METHODS, "image-values"):
     assert INTERVENTIONS.origin(name).endswith("(my-methods 0.1)"), INTERVENTIONS.origin(name)
     cls = INTERVENTIONS.get(name)
     assert cls.off
@@ -106,6 +107,7 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
         "my_methods/red_things.py",
         "my_methods/image_memory.py",
         "my_methods/quiet_words.py",
+        "my_methods/image_values.py",
         "tests/test_image_floor.py",
         "check.py",
         "use.py",
@@ -116,7 +118,12 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
 @pytest.mark.parametrize(
     "checked",
     in_full(
-        [["image-memory"], ["image-floor", "blank-contrast", "gray-contrast"], ["quiet-words"]],
+        [
+            ["image-memory"],
+            ["image-floor", "blank-contrast", "gray-contrast"],
+            ["quiet-words"],
+            ["image-values"],
+        ],
         but=[["image-memory"]],
     ),
 )
@@ -131,6 +138,7 @@ def test_its_methods_are_found_by_name_and_keep_every_promise(
         "gray-contrast, logits, second stream",
         "image-memory, hidden states, prompt",
         "quiet-words, feed-forward",
+        "image-values, attention weights, logits",
     ]
 
 
