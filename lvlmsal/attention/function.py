@@ -178,7 +178,7 @@ def _edited(given: _Given, editors: list[Editor], context: AttentionContext, fir
         tail = returned(found, rows.output, editors[0], "closed_form", "plain.output")
         return torch.cat([plain.output[:, :, :first], tail], dim=2).transpose(1, 2).contiguous()
     tail_call, tail_context = call.rows(slice(first, None)), context.rows_from(first)
-    if closed:
+    if closed and not getattr(editors[0], "looks_ahead", False):
         out = edited_rows(tail_call, editors[0], tail_context)
     else:
         out = apply(weights_of(tail_call, editors, tail_context), value)

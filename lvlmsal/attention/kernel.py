@@ -29,6 +29,7 @@ class PlainAttention:
             where there are sinks; float32 or better, (B, H, q).
         visible: which keys a row sees, boolean (B or 1, 1, q, k); ``None`` for all up to its own.
         scale: factor on the scores.
+        sink: a score of each head that has a share of the softmax and no value, (H,).
     """
 
     query: Tensor
@@ -38,6 +39,7 @@ class PlainAttention:
     log_sum_exp: Tensor
     visible: Tensor | None
     scale: float
+    sink: Tensor | None = None
 
     def rows_from(self, first: int) -> PlainAttention:
         """The same, without the rows before index ``first``."""
@@ -49,6 +51,7 @@ class PlainAttention:
             self.log_sum_exp[:, :, first:],
             None if self.visible is None else self.visible[:, :, first:],
             self.scale,
+            self.sink,
         )
 
 
@@ -91,7 +94,7 @@ def plain_attention(
         together = torch.logaddexp(log_sum_exp, sink.to(log_sum_exp)[None, :, None])
         share = torch.exp(log_sum_exp - together)[..., None]
         output, log_sum_exp = (output.to(share) * share).to(output), together
-    return PlainAttention(query, key, value, output, log_sum_exp, visible, scale)
+    return PlainAttention(query, key, value, output, log_sum_exp, visible, scale, sink)
 
 
 def log_sum_exps(query: Tensor, key: Tensor, visible: Tensor | None, scale: float) -> Tensor:

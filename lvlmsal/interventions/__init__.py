@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.marine import MARINE
     from lvlmsal.interventions.memvr import MemVR
     from lvlmsal.interventions.none import NoIntervention
+    from lvlmsal.interventions.only import ONLY
     from lvlmsal.interventions.pai import PAI
     from lvlmsal.interventions.ritual.intervention import RITUAL
     from lvlmsal.interventions.scr.intervention import SCR
+    from lvlmsal.interventions.tame import TAME
     from lvlmsal.interventions.vaf import VAF
     from lvlmsal.interventions.vcd import VCD
     from lvlmsal.interventions.vissink.intervention import VisSink
@@ -47,9 +49,11 @@ __all__ = [
     "ICD",
     "M3ID",
     "MARINE",
+    "ONLY",
     "PAI",
     "RITUAL",
     "SCR",
+    "TAME",
     "VAF",
     "VCD",
     "VISTA",
@@ -96,9 +100,11 @@ __getattr__, __dir__ = lazy_names(
         "MARINE": ".marine",
         "MemVR": ".memvr",
         "NoIntervention": ".none",
+        "ONLY": ".only",
         "PAI": ".pai",
         "RITUAL": ".ritual.intervention",
         "SCR": ".scr.intervention",
+        "TAME": ".tame",
         "VAF": ".vaf",
         "VCD": ".vcd",
         "VISTA": ".vista",

@@ -20,7 +20,12 @@ from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.scaling import KNOTS, Scaling
 from lvlmsal.detection.vocabulary import judged_vocabulary
 from lvlmsal.errors import ConfigError, UnsupportedError
+from lvlmsal.interventions.base import Intervention
+from lvlmsal.interventions.eah import EAH
+from lvlmsal.interventions.hgai import HGAI
 from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.interventions.only import ONLY
+from lvlmsal.interventions.tame import TAME
 from lvlmsal.model.loading import load
 from lvlmsal.registry import DETECTORS
 from lvlmsal.testing.decoder import check_decoder
@@ -129,12 +134,35 @@ def check_it_shows_something(logs: list[Log], back_up: int) -> None:
     assert sum(log.fallbacks for log in logs) > 2 or back_up > 3
 
 
+EDITS: list[Intervention] = [
+    LocoRE(beta=4.0),
+    *(edit(**edit.strong) for edit in (HGAI, EAH, TAME)),
+]
+
+
 @pytest.mark.slow
-def test_risks_are_those_of_the_edited_pass() -> None:
+@pytest.mark.parametrize("edit", in_full(EDITS, but=EDITS[0]), ids=lambda edit: edit.name)
+def test_risks_are_those_of_the_edited_pass(edit: Intervention) -> None:
     adapter = loaded("llava")
     sample = tiny_samples("llava", (1,), dtype=F64)[0]
-    plain, edited = (log_of(adapter, sample.inputs, *edits) for edits in ([], [LocoRE(beta=4.0)]))
+    plain, edited = (log_of(adapter, sample.inputs, *edits) for edits in ([], [edit]))
     assert plain != edited
+
+
+@pytest.mark.full
+def test_what_layers_leave_for_the_logits_is_that_of_each_sample() -> None:
+    adapter, samples = loaded("llava"), tiny_samples("llava", (1, 0, 2), dtype=F64)
+    found, guided = [], Guided(threshold=0.5, k=5, back_up=3)
+    for edits in ([], [ONLY(**ONLY.strong)]):
+        with intervene(adapter, *edits):
+            together = decoded(adapter, collate(samples), guided)
+            alone = [decoded(adapter, each.inputs, guided) for each in samples]
+        tokens = [each.sequences[0, -STEPS:].tolist() for each in alone]
+        assert together.sequences[:, -STEPS:].tolist() == tokens
+        found.append(tokens)
+    plain, edited = found
+    assert plain[0] != edited[0]
+    assert plain[1] == edited[1]
 
 
 def log_of(adapter: ModelAdapter, inputs: dict[str, Tensor], *edits: Any) -> list[int]:
