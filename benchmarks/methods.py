@@ -30,6 +30,7 @@ from lvlmsal.errors import LvlmsalError
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.pocket.scenes.world import write_world
 from lvlmsal.registry import DECODERS, INTERVENTIONS, Registry
+from lvlmsal.testing.drawn import drawn_images
 
 INTERVENED, DECODED = "interventions under greedy search", "decoders"
 COLUMNS = ["", "passes/token", "ms/token", "ratio to generate", "passes of the prompt", "prompt"]
@@ -82,7 +83,8 @@ def answer(
     if method.decoder is not None:
         options = method.decoder.bind(lvlm.adapter).generate_kwargs()
     edits, generative = method.interventions, lvlm.model
-    with lvlmsal.intervene(lvlm.adapter, *edits) if edits else nullcontext():
+    # raw images are drawn from the pixels, of which alone this prompt is made
+    with drawn_images(), lvlmsal.intervene(lvlm.adapter, *edits) if edits else nullcontext():
         output = generative.generate(**inputs, **options, max_new_tokens=length)
     ids = output if isinstance(output, Tensor) else output.sequences
     return ids[0, inputs["input_ids"].shape[1] :].tolist()
@@ -188,6 +190,12 @@ def rows(passes: dict[str, tuple[int, float]], found: dict[str, Series]) -> list
     return lines
 
 
+def buildable(name: str) -> dict[str, Any]:
+    """A method with its defaults, or with those options of the test kit that it must be given."""
+    missing = INTERVENTIONS.problems(name, {})
+    return {"name": name, **(INTERVENTIONS.get(name).strong if missing else {})}
+
+
 def second_streams(images: int) -> Sheet:
     """Passes a token of the methods with a second stream on the shipped models, which are trained.
 
@@ -205,7 +213,8 @@ def second_streams(images: int) -> Sheet:
                 cells = []
                 for prompt in ("Please describe this image in detail.", "Is there a star?"):
                     answers = [
-                        lvlm.generate(scene, prompt, interventions=[name]) for scene in scenes
+                        lvlm.generate(scene, prompt, interventions=[buildable(name)])
+                        for scene in scenes
                     ]
                     tokens = sum(len(answer.token_ids) for answer in answers)
                     cells.append(f"{sum(answer.forwards for answer in answers) / tokens:.2f}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lvlmsal.evidence.annotations import Annotations
     from lvlmsal.evidence.base import (
         Evidence,
         ObjectLister,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lvlmsal.evidence.stand_in import StandIn
 
 __all__ = [
+    "Annotations",
     "BlipMatching",
     "Evidence",
     "FileEvidence",
@@ -35,6 +37,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Annotations": ".annotations",
         "BlipMatching": ".blip_matching",
         "Evidence": ".base",
         "FileEvidence": ".file",

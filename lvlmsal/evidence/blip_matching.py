@@ -16,7 +16,7 @@ from lvlmsal.evidence.base import Relevance, RelevanceMap
 from lvlmsal.evidence.from_model import Arrays, ModelEvidence
 from lvlmsal.registry import EVIDENCE
 
-WORDS = 50
+WORDS, TOKENS = 50, 35
 """Of a text, so many are read."""
 
 
@@ -35,8 +35,8 @@ class BlipMatching(ModelEvidence, RelevanceMap):
     class token. The map has a value for each patch: 24 x 24 in the large model.
 
     It is that of LAVIS, which AGLA takes; the text is prepared as there: in lower case, without
-    ``. ! " ( ) * # : ; ~``, of 50 words at most. LAVIS puts a token of its own in front of the text
-    for the match; transformers' class leaves the tokenizer's, and so does this.
+    ``. ! " ( ) * # : ; ~``, of 50 words and 35 tokens at most. LAVIS puts a token of its own in
+    front of the text for the match; transformers' class leaves the tokenizer's, and so does this.
 
     Args:
         model: a folder or hub id of a `BlipForImageTextRetrieval`.
@@ -75,8 +75,8 @@ class BlipMatching(ModelEvidence, RelevanceMap):
         attention = layers[self.layer].crossattention.self
         # outside of inference mode, whose tensors know no gradients, wherever this is asked
         with torch.inference_mode(False), torch.enable_grad():
-            given = processor(images=image, text=text, truncation=True, return_tensors="pt")
-            given = given.to(self.device)
+            cut = {"truncation": True, "max_length": TOKENS}
+            given = processor(images=image, text=text, **cut, return_tensors="pt").to(self.device)
             seen = model.vision_model(pixel_values=given["pixel_values"]).last_hidden_state
             handle = attention.register_forward_hook(lambda *of: weights.append(of[2][1]))
             try:

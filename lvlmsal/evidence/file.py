@@ -61,11 +61,8 @@ class FileEvidence(ObjectLister, RelevanceMap):
 
     @property
     def version(self) -> str:
-        """The file's sha256, in short."""
-        try:
-            return file_digest(self._file)[:16]
-        except OSError as error:
-            raise _unread(self._file, error) from error
+        """See :func:`version_of`."""
+        return version_of(self._file)
 
     def objects(self, image: Image.Image) -> list[tuple[str, float]]:
         """See the base class."""
@@ -104,6 +101,18 @@ class FileEvidence(ObjectLister, RelevanceMap):
     @property
     def _file(self) -> Path:
         return Path(self.path).expanduser()
+
+
+def version_of(path: Path) -> str:
+    """A file's sha256, in short.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        return file_digest(path)[:16]
+    except OSError as error:
+        raise _unread(path, error) from error
 
 
 @lru_cache(maxsize=8)

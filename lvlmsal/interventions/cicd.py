@@ -30,6 +30,9 @@ from lvlmsal.registry import INTERVENTIONS, check_choices
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 """Of files that are taken for images of the pool."""
 
+STAND_IN = "stand-in"
+"""In the place of a folder: images of colored blocks, for dry runs and tests."""
+
 NEAR = 1e-4
 """Divergence up to which both are taken for the same, and the logits stay."""
 
@@ -68,7 +71,8 @@ class CICD(LogitsIntervention):
 
     Args:
         images: folder of the other images (PNG, JPEG, WebP, BMP; not below it), at least two. Must
-            be given unless ``max_alpha`` is 0.
+            be given unless ``max_alpha`` is 0. ``"stand-in"`` takes images of random blocks, for
+            dry runs and tests: what comes of them is no result.
         max_alpha: largest strength of the contrast; 0 is no contrast.
         beta: plausibility cut; 0 cuts nothing. The cut alone (``max_alpha=0``) is the control.
         divergence: ``"js"`` or ``"code"``, see above.
@@ -86,6 +90,7 @@ class CICD(LogitsIntervention):
     url: ClassVar[str] = "https://arxiv.org/abs/2505.10634"
     has_second_stream: ClassVar[bool] = True
     shares_prefix: ClassVar[bool] = True
+    strong: ClassVar[Mapping[str, Any]] = {"images": STAND_IN}
     off: ClassVar[Mapping[str, Any]] = {"max_alpha": 0.0, "beta": 0.0}
 
     def __post_init__(self) -> None:
@@ -120,8 +125,12 @@ class CICD(LogitsIntervention):
     def other(self, picture: Image.Image) -> Image.Image:
         """The image that stands in the place of another one, scaled to its size."""
         assert self.images is not None  # a contrast has a folder
+        rng = Random(f"{self.image_seed} {digest_of(picture)}")
+        if self.images == STAND_IN:
+            blocks = Image.frombytes("RGB", (8, 8), rng.randbytes(8 * 8 * 3))
+            return blocks.resize(picture.size, Image.Resampling.NEAREST)
         files = _pool(self.images)
-        first = Random(f"{self.image_seed} {digest_of(picture)}").randrange(len(files))
+        first = rng.randrange(len(files))
         for file in (files[first], files[first - 1]):
             found = open_image(file)
             if digest_of(found) != digest_of(picture):

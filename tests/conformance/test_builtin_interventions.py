@@ -33,10 +33,6 @@ BUILT_IN = [
 ]
 
 
-# It asks for a folder of images, and its own test hands the kit one.
-BUILT_IN.remove("cicd")
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in(name: str, family: str) -> None:

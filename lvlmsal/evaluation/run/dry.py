@@ -158,9 +158,10 @@ class _Rehearsal:
         self.notes += [f"not on this machine: {p}" for p in trainer_problems(draft.config.trainer)]
         draft.config.seeds = draft.config.seeds[:2]
         plan = draft.plan()
+        plan = replace(plan, cells=tuple(fitting(cell, self.notes) for cell in plan.cells))
         tried, problems = [], []
         for model in plan.config.models:
-            cells = [fitting(cell, self.notes) for cell in plan.of_model(model)]
+            cells = plan.of_model(model)
             family = self._family(model)
             for way in dict.fromkeys((cell.method, cell.seed) for cell in cells):
                 part = [cell for cell in cells if (cell.method, cell.seed) == way]

@@ -28,6 +28,7 @@ from lvlmsal.interventions.base import HiddenStateIntervention
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.model.loading import load
 from lvlmsal.registry import DECODERS, INTERVENTIONS
+from lvlmsal.testing.drawn import drawn_images
 from lvlmsal.testing.tiny import TINY, collate, tiny_lvlm, tiny_samples
 from lvlmsal.versions import CACHE
 from tests.second_streams import BANNED
@@ -39,8 +40,9 @@ STRONG: dict[str, dict[str, Any]] = {
     "vcd": {"beta": 0.0},
     "icd": {"beta": 0.0, "placement": "user"},
     "m3id": {"rate": 0.5, "gate": "plausibility", "beta": 0.0},
+    **{name: dict(INTERVENTIONS.get(name).strong) for name in ("agla", "cicd", "marine")},
 }
-"""Options that change a random model, where the defaults may not."""
+"""Options that change a random model, where the defaults may not or something must be given."""
 
 DECODING: dict[str, Any] = {
     "greedy": {"do_sample": False},
@@ -100,7 +102,7 @@ def answer(
     own = decoding in ("sgrs", "opera", "guided", "guided-beam")
     generative: Any = model
     try:
-        with intervene(lvlm.adapter, edit):
+        with drawn_images(), intervene(lvlm.adapter, edit):
             found = generative.generate(**inputs, **how, output_scores=not own)
     except LvlmsalError as error:
         return str(error)

@@ -115,9 +115,7 @@ def test_layers_and_heads_of_real_checkpoints_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_stand_in_answers_for_functions_from_outside(tmp_path: Path) -> None:
-    file = tmp_path / "objects.jsonl"
-    file.write_text("")
-    evidence = {"name": "file", "path": str(file)}
+    evidence = {"name": "file", "path": str(tmp_path / "still to be made.jsonl")}
     methods = [
         {"name": "told", "interventions": [{"name": "marine", "evidence": evidence}]},
         {"name": "shown", "interventions": [{"name": "agla", "evidence": "blip-matching"}]},
@@ -127,9 +125,6 @@ def test_a_stand_in_answers_for_functions_from_outside(tmp_path: Path) -> None:
         f"{name}: a stand-in answers here in the place of its evidence"
         for name in ("told", "shown")
     )
-    file.unlink()
-    with pytest.raises(ConfigError, match=r"objects\.jsonl: the evidence cannot be read: No such"):
-        dry_run(make_config(tmp_path, "???", methods=methods[:1]))
 
 
 def test_a_model_on_the_hub_or_in_a_folder(tmp_path: Path) -> None:
