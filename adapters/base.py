@@ -16,6 +16,7 @@ from lvlmsal.adapters.parts import ModelParts
 from lvlmsal.adapters.pixels import PixelInputs
 from lvlmsal.adapters.runs import Interval, cut_frames
 from lvlmsal.adapters.spans import TokenSpans, find_spans
+from lvlmsal.adapters.towers import Tower
 from lvlmsal.adapters.unwrapping import check_generate
 from lvlmsal.errors import UnsupportedError
 
@@ -69,6 +70,18 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.model).__name__}, {self.num_layers} layers)"
+
+    @property
+    def tower(self) -> Tower:
+        """The image encoder, for methods that look into it or change what it hands over.
+
+        Raises:
+            UnsupportedError: nothing is known of this family's.
+        """
+        raise UnsupportedError(
+            f"{type(self.model).__name__} has no image encoder that can be looked into: that is "
+            "known of LLaVA-1.5, LLaVA-NeXT and what shares their form"
+        )
 
     @property
     def image_token_ids(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.processors import ImageOnlyVideoLlavaProcessor
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.towers import Tower
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 
@@ -79,6 +80,11 @@ class LlavaAdapter(SquareImagesAdapter):
         # "default" drops the first feature, whatever it is.
         patches = int(vision.image_size // vision.patch_size) ** 2
         return patches + int(has_class_token) - int(not full)
+
+    @property
+    def tower(self) -> Tower:
+        """See the base class."""
+        return Tower.of(self.model)
 
     def seen_part(self, picture: Image.Image) -> Image.Image:
         """All of it, on a square, where the processor pads images; see the base class."""

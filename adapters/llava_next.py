@@ -18,6 +18,7 @@ from lvlmsal.adapters.processors import (
     ImageOnlyLlavaOnevisionProcessor,
 )
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.towers import Tower
 from lvlmsal.registry import ADAPTERS
 
 _hf: Any = modeling_llava_next  # whose functions have no types
@@ -33,6 +34,11 @@ class LlavaNextAdapter(ModelAdapter):
     paper = "LLaVA-NeXT: Improved reasoning, OCR, and world knowledge"
     url = "https://arxiv.org/abs/2310.03744"
     image_inputs = ("image_sizes",)
+
+    @property
+    def tower(self) -> Tower:
+        """See the base class."""
+        return Tower.of(self.model)
 
     def pixel_units(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Each tile; `pixel_values` has those of each image in a row of its own."""

@@ -212,10 +212,14 @@ def second_streams(images: int) -> Sheet:
             for name in names:
                 cells = []
                 for prompt in ("Please describe this image in detail.", "Is there a star?"):
-                    answers = [
-                        lvlm.generate(scene, prompt, interventions=[buildable(name)])
-                        for scene in scenes
-                    ]
+                    try:
+                        answers = [
+                            lvlm.generate(scene, prompt, interventions=[buildable(name)])
+                            for scene in scenes
+                        ]
+                    except LvlmsalError:  # it is not for this family
+                        cells.append("refused")
+                        continue
                     tokens = sum(len(answer.token_ids) for answer in answers)
                     cells.append(f"{sum(answer.forwards for answer in answers) / tokens:.2f}")
                 lines.append([f"{model}, {name}", *cells])

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.model.answer import Answer
 from lvlmsal.model.loading import load
 from lvlmsal.pocket import POCKET
@@ -66,9 +67,13 @@ def main() -> None:
     for checkpoint in sorted(POCKET):
         lvlm, image = load(checkpoint), picture()
         for name, options in methods().items():
-            answers = lvlm.generate(
-                [image] * len(QUESTIONS), QUESTIONS, max_new_tokens=LENGTH, **options
-            )
+            try:
+                answers = lvlm.generate(
+                    [image] * len(QUESTIONS), QUESTIONS, max_new_tokens=LENGTH, **options
+                )
+            except UnsupportedError as error:  # a method that is not for this family
+                found[f"{checkpoint}: {name}"] = {"refused": str(error)}
+                continue
             found[f"{checkpoint}: {name}"] = [told(answer) for answer in answers]
         report = answers[0].diagnose()
         found[f"{checkpoint}: diagnosis"] = {

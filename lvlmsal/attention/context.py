@@ -249,12 +249,14 @@ class LogitsContext:
         first_step: how many tokens were generated before the one that the first row predicts: 0 for
             the last row of a prompt.
         second: raw logits of the second stream for the same tokens, shape (B, r, V); ``None`` where
-            there is none.
+            there is none, or several have names.
         hidden: by layer, the residual stream (B, r, D) that enters it, before any norm; for the
             layers that :meth:`~lvlmsal.interventions.LogitsIntervention.exits` names.
         states: what interventions keep of the prompt; see :meth:`state`.
         carried: what the layers of this pass have left, under keys that hold the ``id`` of the
             intervention; of all rows that they were handed, of which the last r are these.
+        seconds: as ``second``, of each of several second streams, by the names that
+            :meth:`~lvlmsal.interventions.LogitsIntervention.second_inputs` gave them.
     """
 
     adapter: ModelAdapter
@@ -264,6 +266,7 @@ class LogitsContext:
     hidden: Mapping[int, Tensor]
     states: Mapping[int, Any] = field(default_factory=dict)
     carried: Mapping[tuple[Any, ...], Any] = field(default_factory=dict)
+    seconds: Mapping[str, Tensor] = field(default_factory=dict)
 
     def steps(self, logits: Tensor) -> Tensor:
         """Number of tokens generated before the one that each row predicts, shape (r, 1)."""

@@ -92,8 +92,11 @@ class LogitsEditor(Bound, Protocol):
     def exits(self, num_layers: int) -> Sequence[int]:
         """Layers whose inputs it wants to read."""
 
-    def second_inputs(self, prompt: Prompt) -> Mapping[str, Tensor] | None:
-        """Inputs of its second stream."""
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
+        """Inputs of its second stream, or of several by name."""
+
+    def second_edits(self, prompt: Prompt) -> Sequence[Bindable] | Mapping[str, Sequence[Bindable]]:
+        """Edits that act in its second streams alone."""
 
     def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
         """Whether the second stream's logits matter for these rows."""

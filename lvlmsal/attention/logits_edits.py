@@ -15,7 +15,7 @@ from lvlmsal.attention.context import LogitsContext, check_batch
 from lvlmsal.attention.editor import LogitsEditor, returned
 from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.recording import Recording
-from lvlmsal.attention.second_stream import follow
+from lvlmsal.attention.second_stream import ONLY, follow
 from lvlmsal.errors import UnsupportedError
 
 
@@ -89,8 +89,9 @@ def edit_logits(
                 prefill.states,
                 carried,
             )
-            second = _second_logits(editor, passes, others, tail, context)
-            edited = editor.logits(tail, replace(context, second=second))
+            seconds = _second_logits(editor, passes, others, tail, context)
+            context = replace(context, second=seconds.pop(ONLY, None), seconds=seconds)
+            edited = editor.logits(tail, context)
             tail = returned(edited, tail, editor, "logits")
     edited = torch.cat([logits[:, :skipped].to(tail), tail], dim=1) if skipped else tail
     if recording is None:
@@ -105,30 +106,33 @@ def _second_logits(
     others: Sequence[Passes],
     tail: Tensor,
     context: LogitsContext,
-) -> Tensor | None:
-    """What the second stream predicts for the last rows of the pass, shape of ``tail``.
+) -> dict[str, Tensor]:
+    """What each second stream predicts for the last rows of the pass, shape of ``tail``.
 
     Raises:
-        UnsupportedError: the stream lacks tokens that the first one has.
+        UnsupportedError: a stream lacks tokens that the first one has.
     """
     place = passes.place
     assert place.prefill is not None
     assert place.ids is not None
-    second = place.prefill.second
+    seconds = place.prefill.seconds
     if place.prefill.ids is None and getattr(editor, "has_second_stream", False):
         raise UnsupportedError(
             f"{type(editor).__name__} has not seen the prompt of this cache: run the prompt inside "
             "of the same intervene(...) scope"
         )
-    if second is None or second.owner is not editor:
-        return None
-    if place.cache is None:
-        second = second.again()  # the whole sequence is run again in each pass
+    seconds = {name: second for name, second in seconds.items() if second.owner is editor}
+    if not seconds:
+        return {}
+    if place.cache is None:  # the whole sequence is run again in each pass
+        seconds = {name: second.again() for name, second in seconds.items()}
     else:
-        follow(place.cache, second)
-    second.hear(place.ids, place.past)
+        follow(place.cache, list(seconds.values()))
+    for second in seconds.values():
+        second.hear(place.ids, place.past)
     if not editor.wants_second(tail, context):
-        second.is_unwanted()
-        return None
+        for second in seconds.values():
+            second.is_unwanted()
+        return {}
     with aside(editor, others, other_prompt=True):
-        return second.logits(tail.shape[1])
+        return {name: second.logits(tail.shape[1]) for name, second in seconds.items()}

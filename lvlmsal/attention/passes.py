@@ -28,7 +28,7 @@ from lvlmsal.attention.prompt import (
     prompt_inputs,
 )
 from lvlmsal.attention.second_prompts import bring_second
-from lvlmsal.attention.second_stream import leave
+from lvlmsal.attention.second_stream import Scope, leave
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.versions import CACHE, given_cache
 
@@ -43,6 +43,7 @@ class Passes:
         edits: that change something.
         spans: fixed ones, where the ids do not tell.
         look: runs a prompt once more, for edits that want to see it first.
+        scope: makes one for edits of a second stream.
         others: of all open sessions.
         asked: the batch, where whoever calls ``generate`` has handed it over.
         edits_logits: whether second streams are wanted.
@@ -58,14 +59,15 @@ class Passes:
         edits: Sequence[Bound],
         spans: Sequence[TokenSpans] | None,
         look: Look,
+        scope: Scope,
         others: Callable[[], Sequence[Passes]],
         *,
         asked: Asked | None,
         edits_logits: bool,
     ) -> None:
         self.adapter, self._others, self._given = adapter, others, spans
-        self._asked = asked
-        self.edits, self._look, self._edits_logits = edits, look, edits_logits
+        self._asked, self._edits_logits = asked, edits_logits
+        self.edits, self._look, self._scope = edits, look, scope
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
         self._here = PerThread(spans)
         self._running: set[int] = set()
@@ -178,7 +180,7 @@ class Passes:
         prompt = Prompt(self.adapter, spans, inputs, self._look)
         for edit in self.edits:
             if getattr(edit, "brings_second_stream", False) and isinstance(edit, LogitsEditor):
-                bring_second(edit, prompt, prefill, taken=bool(prefill.second), cache=second)
+                bring_second(edit, prompt, prefill, self._scope, cache=second)
 
     def of_cache(self, cache: Cache) -> Prefill | None:
         """What is known of the prompt that a cache holds."""
@@ -214,7 +216,7 @@ class Passes:
     @property
     def has_second_stream(self) -> bool:
         """Whether an edit has brought a second stream to the pass that runs."""
-        return self.place.prefill is not None and self.place.prefill.second is not None
+        return self.place.prefill is not None and bool(self.place.prefill.seconds)
 
     def layer_context(self, layer: int, states: Tensor) -> AttentionContext:
         """What edits of the residual stream (B, q, D) are told.
@@ -277,9 +279,7 @@ class Passes:
         inputs |= {name: inputs[name][:, :until] for name in TEXT if name in inputs}
         prefill = Prefill(spans, ids)
         self.place.prefill = prefill
-        for edit in self.edits:
-            if is_aside(edit):
-                continue
+        for edit in (each for each in self.edits if not is_aside(each)):
 
             def run(*watchers: Bindable, edit: Bound = edit, **how: Any) -> None:
                 self._look(edit, {**kwargs, "input_ids": ids}, watchers, **how)
@@ -288,7 +288,7 @@ class Passes:
             prefill.states[id(edit)] = edit.prepare(prompt)
             if self._edits_logits and isinstance(edit, LogitsEditor) and not is_aside():
                 taken = any(other.has_second_stream for other in self._others())
-                bring_second(edit, prompt, prefill, taken=taken)
+                bring_second(edit, prompt, prefill, self._scope, taken=taken)
         return prefill
 
     def _pixels(

@@ -65,8 +65,12 @@ class Place:
             self.scaled = scale_values(editor, self.cache, self.ids, spans, num_layers)
 
     def join(self, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What the model is given where the second stream's rows run with the pass that begins."""
-        second = None if self.prefill is None else self.prefill.second
+        """What the model is given where the second stream's rows run with the pass that begins.
+
+        Several run one after the other.
+        """
+        seconds = {} if self.prefill is None else self.prefill.seconds
+        second = next(iter(seconds.values())) if len(seconds) == 1 else None
         found = None if second is None else second.joins(self.cache, kwargs)
         self.joined = None if found is None else second
         return found

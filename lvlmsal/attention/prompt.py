@@ -159,6 +159,10 @@ class Prompt:
                 unit[(0,) * unit.dim()] = torch.finfo(unit.dtype).tiny
         return found if names else None
 
+    def again(self) -> dict[str, Any]:
+        """Inputs of the very same prompt, whose images are not encoded once more."""
+        return self.with_text(self.inputs["input_ids"], self.inputs["attention_mask"])
+
     def with_text(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
         """Inputs of another text about the same images, which are not encoded once more.
 
@@ -239,19 +243,19 @@ class Prefill:
         spans: one for each row of the batch.
         ids: of the prompt, where they were seen.
         states: what each intervention keeps of it, by the intervention's identity.
-        second: the second stream, where an edit has one.
+        seconds: the second streams of an edit, by their names.
     """
 
     spans: Sequence[TokenSpans]
     ids: Tensor | None = None
     states: dict[int, Any] = field(default_factory=dict)
-    second: SecondStream | None = None
+    seconds: dict[str, SecondStream] = field(default_factory=dict)
 
     def end(self) -> None:
-        """The scope ends, and the second stream with it."""
-        if self.second is not None:
-            self.second.end()
-        self.second = None
+        """The scope ends, and second streams with it."""
+        for second in self.seconds.values():
+            second.end()
+        self.seconds = {}
 
     @property
     def width(self) -> int:

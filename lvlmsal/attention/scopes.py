@@ -15,6 +15,7 @@ from torch import nn
 from transformers import Cache
 
 from lvlmsal.attention.cache import RecordingCache
+from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.place import is_aside
 from lvlmsal.errors import UnsupportedError
 
@@ -39,6 +40,11 @@ def acting() -> tuple[AttentionSession, ...]:
         return mine
     own = {id(session.decoder) for session in mine}
     return (*mine, *(session for session in tuple(_SHARED) if id(session.decoder) not in own))
+
+
+def open_passes() -> list[Passes]:
+    """The passes of the sessions that act in this thread."""
+    return [session.passes for session in acting()]
 
 
 def edited(decoder: nn.Module) -> bool:

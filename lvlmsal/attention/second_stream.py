@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,12 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from lvlmsal.attention.joined import Joined, can_join, fits_both
 from lvlmsal.attention.stream import Stream
 from lvlmsal.errors import UnsupportedError
+
+Scope = Callable[[Sequence[Any]], AbstractContextManager[Any]]
+"""Makes the scope of some edits, which is opened and closed as often as is needed."""
+
+ONLY = ""
+"""Name of a second stream that is the only one of its edit."""
 
 PATIENCE = 3
 """So many tokens in a row need the second stream before both run in one pass, and so many do not
@@ -33,6 +40,8 @@ class SecondStream:
         owner: the edit that brings it.
         width: columns of the first prompt.
         cache: that holds the first columns of the second prompt; an empty one by default.
+        scope: of edits that act in this stream alone. Its rows are never joined with the first
+            stream's then.
 
     Attributes:
         length: columns of the first sequence that it was told of.
@@ -45,9 +54,11 @@ class SecondStream:
         owner: Any,
         width: int,
         cache: Cache | None = None,
+        scope: AbstractContextManager[Any] | None = None,
     ) -> None:
         self.owner, self.length = owner, width
         self._model, self._inputs, self._width, self._cache = model, inputs, width, cache
+        self._scope = scope
         self._stream: Stream | None = None
         self._waiting: list[Tensor] = []
         self._joined: Joined | None = None
@@ -57,7 +68,7 @@ class SecondStream:
 
     def again(self) -> SecondStream:
         """The same prompt once more, for passes without a cache."""
-        return SecondStream(self._model, self._inputs, self.owner, self._width)
+        return SecondStream(self._model, self._inputs, self.owner, self._width, scope=self._scope)
 
     def cached(self, ids: Tensor) -> DynamicCache | None:
         """Keys and values of the second prompt, where its tokens are these of the first one.
@@ -102,6 +113,7 @@ class SecondStream:
         if (
             stream is None
             or cache is None
+            or self._scope is not None
             or self._waiting
             or self.length != cache.get_seq_length()
         ):
@@ -142,6 +154,10 @@ class SecondStream:
         if self._known is not None and count == 1:
             return self._known
         self._part()
+        with self._scope or nullcontext():
+            return self._run(count)
+
+    def _run(self, count: int) -> Tensor:
         parts = []
         if self._stream is None:
             self._stream = Stream.of(self._model, self._inputs, self._cache)
@@ -198,15 +214,15 @@ class SecondStream:
 
 
 class _Moved:
-    """One method of one cache, after which a second stream goes where the first one went.
+    """One method of one cache, after which second streams go where the first one went.
 
     It lies on the cache itself, over the method of its class. Nothing else of the cache changes:
     its layers, its class and what they say are what transformers decides by (whether a cache can
     be compiled, and so which masks are made for it).
     """
 
-    def __init__(self, cache: Cache, name: str, second: SecondStream) -> None:
-        self.name, self.second = name, second
+    def __init__(self, cache: Cache, name: str, seconds: Sequence[SecondStream]) -> None:
+        self.name, self.seconds = name, seconds
         self._cache = weakref.ref(cache)  # a circle would keep keys and values until it is found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -218,12 +234,13 @@ class _Moved:
                 "select rows before the prompt is run"
             )
         found = getattr(type(cache), self.name)(cache, *args, **kwargs)
-        if self.name == "reorder_cache":  # beams go on from others
-            self.second.select(args[0] if args else kwargs["beam_idx"])
-        else:
-            # Rejected tokens are taken back. Those of plain passes were never told of: nothing is
-            # taken back while some of them are left, and the next edited pass is refused.
-            self.second.drop(max(0, self.second.length - int(cache.get_seq_length())))
+        for second in self.seconds:
+            if self.name == "reorder_cache":  # beams go on from others
+                second.select(args[0] if args else kwargs["beam_idx"])
+            else:
+                # Rejected tokens are taken back. Those of plain passes were never told of: nothing
+                # is taken back while some of them are left, and the next edited pass is refused.
+                second.drop(max(0, second.length - int(cache.get_seq_length())))
         return found
 
     def __deepcopy__(self, memo: object) -> Any:
@@ -242,11 +259,11 @@ MOVES = ("reorder_cache", "crop", "batch_repeat_interleave", "batch_select_indic
 """Beam search reorders a cache and rejected tokens are cropped off it, with a word to it alone."""
 
 
-def follow(cache: Cache, second: SecondStream) -> None:
-    """Let a second stream follow a cache, if it does not yet."""
+def follow(cache: Cache, seconds: Sequence[SecondStream]) -> None:
+    """Let second streams follow a cache, if they do not yet."""
     known = vars(cache).get(MOVES[0])
-    if not isinstance(known, _Moved) or known.second is not second:
-        vars(cache).update({name: _Moved(cache, name, second) for name in MOVES})
+    if not isinstance(known, _Moved) or known.seconds[0] is not seconds[0]:
+        vars(cache).update({name: _Moved(cache, name, seconds) for name in MOVES})
 
 
 def leave(cache: Cache) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import get_ident
 from types import TracebackType
 from typing import Any
@@ -14,13 +15,11 @@ from transformers import Cache, PreTrainedModel
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.arguments import LastColumn, check_no_weights
-from lvlmsal.attention.aside import aside
 from lvlmsal.attention.asked import Asked
-from lvlmsal.attention.editor import Bindable, Bound, Editor, InLayer, LogitsEditor, fitted
+from lvlmsal.attention.editor import Bindable, Editor, InLayer, LogitsEditor, fitted
 from lvlmsal.attention.hooks import (
     Hook,
     before_others,
-    first_layers,
     hold,
     release,
     resume_compiled,
@@ -28,10 +27,10 @@ from lvlmsal.attention.hooks import (
     watch_layer,
 )
 from lvlmsal.attention.logits_edits import edit_logits
+from lvlmsal.attention.looks import look
 from lvlmsal.attention.passes import Passes
 from lvlmsal.attention.pixels import watch_encoders
 from lvlmsal.attention.place import is_aside
-from lvlmsal.attention.prompt import without_room
 from lvlmsal.attention.recording import Recording, frozen
 from lvlmsal.attention.scopes import (
     acting,
@@ -43,11 +42,11 @@ from lvlmsal.attention.scopes import (
     join,
     knows,
     leave,
+    open_passes,
 )
-from lvlmsal.attention.stream import Stream, positions_kept
 from lvlmsal.attention.training import check_mode
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.versions import CACHE, without_cache
+from lvlmsal.versions import CACHE
 
 
 class AttentionSession:
@@ -95,12 +94,14 @@ class AttentionSession:
         self.layer_editors = [edit for edit in active if isinstance(edit, InLayer)]
         acting_last = active if edits_logits else []
         self.logits_editors = [edit for edit in acting_last if isinstance(edit, LogitsEditor)]
+        scope = partial(_aside, self.adapter)
         self.passes = Passes(
             self.adapter,
             active,
             spans,
-            self._look,
-            _open_passes,
+            partial(look, self.adapter, scope),
+            scope,
+            open_passes,
             asked=asked,
             edits_logits=edits_logits,
         )
@@ -272,28 +273,9 @@ class AttentionSession:
         if self.logits_editors and not is_aside():
             mine = [session for session in acting() if session.model is self.model]
             recording = next((s.recording for s in reversed(mine) if s.recording is not None), None)
-            edit_logits(output, self.logits_editors, self.passes, _open_passes(), recording)
-
-    def _look(
-        self,
-        edit: Bound,
-        kwargs: Mapping[str, Any],
-        watchers: Sequence[Bindable],
-        *,
-        layers: int = 0,
-        inputs: Mapping[str, Any] | None = None,
-        plain: bool = False,
-    ) -> None:
-        """What ``Prompt.run`` does; see there."""
-        place = aside(edit, _open_passes(), plain=plain, other_prompt=inputs is not None)
-        watching = AttentionSession(self.adapter, watchers, records=False)
-        with place, watching, positions_kept(self.model), first_layers(self.adapter, layers):
-            if inputs is not None:
-                Stream.of(self.model, inputs).prefill()
-            else:
-                given = {"use_cache": False, "logits_to_keep": 1}
-                self.model(**{**without_room(without_cache(kwargs)), **given})
+            edit_logits(output, self.logits_editors, self.passes, open_passes(), recording)
 
 
-def _open_passes() -> list[Passes]:
-    return [session.passes for session in acting()]
+def _aside(adapter: ModelAdapter, edits: Sequence[Bindable]) -> AttentionSession:
+    """A scope for passes of which none chooses a token."""
+    return AttentionSession(adapter, edits, records=False, edits_logits=False)

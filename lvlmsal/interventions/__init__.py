@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.ad_hh import AdHH
     from lvlmsal.interventions.agla import AGLA
     from lvlmsal.interventions.allpath import AllPath
+    from lvlmsal.interventions.avisc import AvisC
     from lvlmsal.interventions.base import (
         AttentionIntervention,
         FeedForwardIntervention,
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
         Intervention,
         LogitsIntervention,
     )
+    from lvlmsal.interventions.causalmm import CausalMM
     from lvlmsal.interventions.cicd import CICD
     from lvlmsal.interventions.clva import ClvaReconstruction
+    from lvlmsal.interventions.crops import CRoPS
+    from lvlmsal.interventions.damro import DAMRO
     from lvlmsal.interventions.deco import DeCo
     from lvlmsal.interventions.dola import DoLa
     from lvlmsal.interventions.eah import EAH
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.pai import PAI
     from lvlmsal.interventions.ritual.intervention import RITUAL
     from lvlmsal.interventions.scr.intervention import SCR
+    from lvlmsal.interventions.sid import SID
     from lvlmsal.interventions.tame import TAME
     from lvlmsal.interventions.vaf import VAF
     from lvlmsal.interventions.vcd import VCD
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AGLA",
     "CICD",
+    "DAMRO",
     "EAH",
     "HGAI",
     "ICD",
@@ -53,6 +59,7 @@ __all__ = [
     "PAI",
     "RITUAL",
     "SCR",
+    "SID",
     "TAME",
     "VAF",
     "VCD",
@@ -61,6 +68,9 @@ __all__ = [
     "AdHH",
     "AllPath",
     "AttentionIntervention",
+    "AvisC",
+    "CRoPS",
+    "CausalMM",
     "ClvaReconstruction",
     "DeCo",
     "DoLa",
@@ -84,7 +94,11 @@ __getattr__, __dir__ = lazy_names(
         "AllPath": ".allpath",
         "AttentionIntervention": ".base",
         "CICD": ".cicd",
+        "AvisC": ".avisc",
+        "CRoPS": ".crops",
+        "CausalMM": ".causalmm",
         "ClvaReconstruction": ".clva",
+        "DAMRO": ".damro",
         "DeCo": ".deco",
         "DoLa": ".dola",
         "EAH": ".eah",
@@ -104,6 +118,7 @@ __getattr__, __dir__ = lazy_names(
         "PAI": ".pai",
         "RITUAL": ".ritual.intervention",
         "SCR": ".scr.intervention",
+        "SID": ".sid",
         "TAME": ".tame",
         "VAF": ".vaf",
         "VCD": ".vcd",

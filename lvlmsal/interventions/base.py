@@ -130,6 +130,7 @@ class Intervention:
             "feed_forward": (FeedForwardIntervention, "feed-forward"),
             "logits": (LogitsIntervention, "logits"),
             "second_inputs": (LogitsIntervention, "second stream"),
+            "second_edits": (LogitsIntervention, "second stream's own edits"),
             "exits": (LogitsIntervention, "early exits"),
             "prepare": (Intervention, "prompt"),
         }
@@ -268,25 +269,29 @@ class LogitsIntervention(Intervention):
         """Layers whose inputs ``context.hidden`` shall hold."""
         return ()
 
-    def second_inputs(self, prompt: Prompt) -> Mapping[str, Tensor] | None:
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
         """Inputs of ``generate`` for a second stream, which then follows the first token by token.
 
         It has a cache of its own, is reordered with the beams and cut back with rejected tokens.
-        Its prompt may be of another length; its last token must be that of the first stream.
-        Interventions other than this one act in it too.
+        Its prompt may be of another length, with the same last token. Others act in it, too.
 
         Returns:
-            A row for each row of the prompt, padded at the left; None for no second stream.
+            A row for each row of the prompt, padded at the left; None for no second stream. Or the
+            inputs of several by name, whose logits are ``context.seconds``: they count as one.
         """
         return None
+
+    def second_edits(
+        self, prompt: Prompt
+    ) -> Sequence[Intervention] | Mapping[str, Sequence[Intervention]]:
+        """Edits that act in the second stream alone, behind others; of several by its name."""
+        return ()
 
     def wants_second(self, logits: Tensor, context: LogitsContext) -> bool:
         """Whether the second stream's logits matter for any of these rows, (B, r, V).
 
-        Where they do not, its passes wait, and :meth:`logits` finds ``context.second`` to be None:
-        what it makes of these rows must be the same then after a softmax. Tokens that wait are run
-        together later, so a method that knows when it needs its second stream costs less and says
-        the same.
+        Where they do not, its passes wait, to be run together later, and ``context.second`` is
+        None: what :meth:`logits` makes of these rows must be the same then after a softmax.
         """
         return True
 

@@ -19,7 +19,8 @@ from lvlmsal.adapters.videos import Opened
 from lvlmsal.attention.aside import aside
 from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.hooks import first_layers
-from lvlmsal.attention.scopes import acting
+from lvlmsal.attention.scopes import open_passes
+from lvlmsal.attention.second_stream import ONLY
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.base import Intervention
@@ -31,7 +32,10 @@ from lvlmsal.versions import CACHE
 
 def can_share(decoder: Decoder, interventions: Sequence[Intervention]) -> bool:
     """Whether answers from a shared prefix are those that each question gets alone."""
-    return decoder.shares_prefix and all(edit.shares_prefix for edit in interventions)
+    own = "second stream's own edits"  # they need the whole second prompt, from its beginning on
+    return decoder.shares_prefix and all(
+        edit.shares_prefix and own not in edit.hooks() for edit in interventions
+    )
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,11 @@ class SharedPrefix:
         with torch.no_grad(), session:
             self.adapter.model(**self.inputs, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
             prefill = session.passes.of_cache(cache)
-            if prefill is None or prefill.second is None:
+            second = None if prefill is None else prefill.seconds.get(ONLY)
+            if second is None:
                 return cache, None
-            with aside(prefill.second.owner, [each.passes for each in acting()]):
-                return cache, prefill.second.cached(ids)
+            with aside(second.owner, open_passes()):
+                return cache, second.cached(ids)
 
     def answers(
         self,

@@ -46,13 +46,15 @@ from lvlmsal.testing.intervention import check_intervention
 for color in ("red", "blue"):
     lister = open_evidence({"name": "red-things", "share": 0.5}, ObjectLister)
     print(color, lister.objects(Image.new("RGB", (4, 3), color)))
-METHODS = ("image-floor", "blank-contrast", "gray-contrast", "image-memory", "quiet-words")
-for name in (*METHODS, "image-values"):
+METHODS = ("image-floor", "blank-contrast", "gray-contrast", "blind-contrast", "two-contrasts")
+MORE = ("dim-contrast", "image-memory", "quiet-words", "image-values")
+for name in (*METHODS, *MORE):
     assert INTERVENTIONS.origin(name).endswith("(my-methods 0.1)"), INTERVENTIONS.origin(name)
     cls = INTERVENTIONS.get(name)
     assert cls.off
     if name in sys.argv[1:]:
-        check_intervention(INTERVENTIONS.build(name, **cls.strong), families=["qwen2_vl"])
+        families = ["llava" if name == "dim-contrast" else "qwen2_vl"]
+        check_intervention(INTERVENTIONS.build(name, **cls.strong), families=families)
     print(name, *cls.hooks(), sep=", ")
 """
 
@@ -86,10 +88,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(package: Path, command: Sequence[str], *, installed: bool = True) -> str:
     """What a command of the guide prints, with the package installed or only on Python's path."""
     path = package.parent / "site" if installed else package
+    paths = [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, *command],
         cwd=package,
-        env={**os.environ, "PYTHONPATH": str(path), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
@@ -105,6 +108,9 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
         "my_methods/blank_contrast.py",
         "my_methods/gray_contrast.py",
         "my_methods/red_things.py",
+        "my_methods/blind_contrast.py",
+        "my_methods/two_contrasts.py",
+        "my_methods/dim_contrast.py",
         "my_methods/image_memory.py",
         "my_methods/quiet_words.py",
         "my_methods/image_values.py",
@@ -120,7 +126,8 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
     in_full(
         [
             ["image-memory"],
-            ["image-floor", "blank-contrast", "gray-contrast"],
+            ["image-floor", "blank-contrast", "gray-contrast", "blind-contrast"],
+            ["two-contrasts", "dim-contrast"],
             ["quiet-words"],
             ["image-values"],
         ],
@@ -136,6 +143,9 @@ def test_its_methods_are_found_by_name_and_keep_every_promise(
         "image-floor, attention weights",
         "blank-contrast, logits, second stream",
         "gray-contrast, logits, second stream",
+        "blind-contrast, logits, second stream, second stream's own edits",
+        "two-contrasts, logits, second stream, second stream's own edits",
+        "dim-contrast, logits, second stream",
         "image-memory, hidden states, prompt",
         "quiet-words, feed-forward",
         "image-values, attention weights, logits",

@@ -39,6 +39,11 @@ STRONG: dict[str, dict[str, Any]] = {
     "locore": {"beta": 2.0},
     "vcd": {"beta": 0.0},
     "icd": {"beta": 0.0, "placement": "user"},
+    "sid": {"beta": 0.0, "kept": 2, "layer": 1},
+    "avisc": {"beta": 0.0},
+    "causalmm": {"beta": 0.0, "layers": None},
+    "damro": {"beta": 0.0, "kept": 2},
+    "crops": {"beta": 0.0, "sure": 1.0, "rate": 0.5, "layer": 1, "text_kept": 3},
     "m3id": {"rate": 0.5, "gate": "plausibility", "beta": 0.0},
     **{name: dict(INTERVENTIONS.get(name).strong) for name in ("agla", "cicd", "marine")},
 }
