@@ -57,6 +57,9 @@ class ONLY(AttentionIntervention, HiddenStateIntervention, LogitsIntervention):
     with the vocabulary for each token, and no pass. A sample without an image is left alone, for
     the sum of two logits is not neutral.
 
+    **The sum sharpens.** Were l' the same as l, it would be (1 + agree) l, a temperature of 1/4 at
+    the default. So show it next to ``control=True``, which is just that, and next to greedy.
+
     This follows the public code (zifuwan/ONLY, LLaVA part). Where that is at odds with other
     accounts, with itself or with models that are not LLaVA-1.5-7B:
 
@@ -82,6 +85,7 @@ class ONLY(AttentionIntervention, HiddenStateIntervention, LogitsIntervention):
         residual: of what enters the last layer.
         state: of what leaves the last layer.
         layer: whose heads are taken.
+        control: take l' = l, whatever the heads say.
 
     >>> ONLY(agree=0.0, differ=0.0, beta=0.0).is_identity
     True
@@ -94,6 +98,7 @@ class ONLY(AttentionIntervention, HiddenStateIntervention, LogitsIntervention):
     residual: float = 0.2
     state: float = 0.5
     layer: int = 0
+    control: bool = False
 
     summary: ClassVar[str] = "adds or contrasts logits of one layer's text-heavy heads"
     paper: ClassVar[str] = "ONLY: One-Layer Intervention Mitigates Hallucinations (ICCV 2025)"
@@ -131,6 +136,7 @@ class ONLY(AttentionIntervention, HiddenStateIntervention, LogitsIntervention):
     def first_row(self, context: AttentionContext) -> int:
         """Rows that predict in its own layer; none in others or without an image."""
         looks = self._is_here(context) and any(spans.images for spans in context.spans)
+        looks = looks and not self.control
         return context.first_predicting_row if looks else len(context.query_columns)
 
     def weights(self, weights: Tensor, context: AttentionContext) -> Tensor:
@@ -155,10 +161,13 @@ class ONLY(AttentionIntervention, HiddenStateIntervention, LogitsIntervention):
             return logits
         combined = logits
         if self.agree or self.differ:
-            other = self._other(logits.shape[1], context).to(logits)
+            other = logits
+            if not self.control:
+                other = self._other(logits.shape[1], context).to(logits)
             distance = (logits.softmax(-1) - other.softmax(-1)).abs().sum(-1, keepdim=True)
             contrast = (1 + self.differ) * logits - self.differ * other
             combined = torch.where(distance < self.gate, logits + self.agree * other, contrast)
+            combined = torch.where(logits.isneginf(), logits, combined)  # banned tokens stay so
         cut = plausible(combined, logits, self.beta)
         return torch.where(torch.tensor(seeing, device=logits.device)[:, None, None], cut, logits)
 

@@ -97,8 +97,21 @@ def test_sum_and_contrast_by_hand() -> None:
     assert combined({**above, "differ": 0.5}, logits, [1.0, 1.0]) == pytest.approx(
         [1.5 * math.log(6) - 0.5, 1.5 * math.log(4) - 0.5]
     )
+    for options in (above, below, {**above, "control": True, "gate": 0.0}):
+        assert combined(options, [1.0, -math.inf], other)[1] == -math.inf
     # the cut goes by the model's own logits
     assert combined({"gate": 0.21, "beta": 0.7}, logits, other)[1] == -math.inf
+
+
+def test_the_control_is_a_temperature_under_the_cut() -> None:
+    model, batch = tiny_model("llava"), tiny_inputs("llava", (1, 0))
+    _, plain = decode(model, batch, steps=1)
+    with intervene(model, ONLY(control=True, beta=0.5)):
+        _, logits = decode(model, batch, steps=1)
+    chances = plain[0].softmax(-1)
+    kept = chances >= 0.5 * chances.amax(-1, keepdim=True)
+    torch.testing.assert_close(logits[0], (4 * plain[0]).masked_fill(~kept, -torch.inf))
+    assert torch.equal(logits[1], plain[1])
 
 
 def test_rows_of_a_batch_have_gates_of_their_own() -> None:
