@@ -15,6 +15,8 @@ from lvlmsal.adapters import adapter_for
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.arguments import Call
+from lvlmsal.attention.explicit import apply, weights_of
+from lvlmsal.attention.kernel import plain_attention
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
@@ -207,6 +209,39 @@ def test_the_papers_reading_needs_plain_projections() -> None:
     module.q_proj, module.q_norm = kept, torch.nn.Identity()
     with pytest.raises(UnsupportedError, match="a norm stands between"):
         etas(adapter_for(model))
+
+
+@pytest.mark.parametrize("sink", [None, torch.tensor([0.5, -1.0, 2.0, 0.0])])
+def test_the_closed_form_is_that_of_the_weights(sink: Tensor | None) -> None:
+    draw, tame = torch.Generator().manual_seed(0), TAME(strength=3.0)
+    query = torch.randn(1, 4, 9, 8, generator=draw)
+    key, value = (torch.randn(1, 2, 9, 8, generator=draw) for _ in range(2))
+    seen = torch.ones(1, 1, 9, 9, dtype=torch.bool).tril()
+    columns = torch.arange(9)
+    spans = [TokenSpans(0, (), 7, 9)]
+    outputs = []
+    for closed in (False, True):
+        context = AttentionContext(spans, columns, columns, 0, 1, 0, states={id(tame): {}})
+        if closed:
+            plain = plain_attention(query, key, value, seen, 0.4, sink)
+            outputs.append(tame.closed_form(plain, context))
+        else:
+            call = Call(query, key, value, 0.4, seen, sink=sink)
+            outputs.append(apply(weights_of(call, [tame], context), value))
+    torch.testing.assert_close(*outputs)
+
+
+def test_models_with_a_soft_cap_are_handed_whole_passes() -> None:
+    # more rows than are computed at a time: their sums are those of all of them
+    model, batch = tiny_model("paligemma2"), tiny_inputs("paligemma2", (1,))
+    adapter = adapter_for(model)
+    assert adapter.text_config.to_dict()["attn_logit_softcapping"]
+    inputs = adapter.append(batch, 4 + torch.arange(300)[None] * 7 % 200)
+    with intervene(model, TAME(strength=3.0)):
+        explicit = model(**inputs, use_cache=False).logits.detach()  # with a graph
+        with torch.no_grad():
+            found = model(**inputs, use_cache=False).logits
+    torch.testing.assert_close(found, explicit, rtol=1e-4, atol=1e-4)
 
 
 def test_blocks_of_sgrs_find_the_tokens_of_single_steps_next_to_locore() -> None:
