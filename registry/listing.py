@@ -35,8 +35,8 @@ def list_methods(
         >>> list_methods(kind="decoder")
         ['beam', 'dopra-reconstruction', 'greedy', 'guided', 'guided-beam', 'opera', 'sample',
         'sgrs']
-        >>> list_methods("v*")
-        ['vaf', 'vcd', 'vissink']
+        >>> list_methods("vi*")
+        ['vissink', 'vista']
     """
     if kind is not None and kind not in _KINDS:
         raise UnknownName("kind of methods", kind, tuple(_KINDS))
