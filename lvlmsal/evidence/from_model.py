@@ -24,6 +24,9 @@ from lvlmsal.readers.digests import file_digest
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
+RECENT = 256
+"""Answers that are kept in memory."""
+
 Arrays = dict[str, NDArray[Any]]
 """Arrays of numbers or texts, as files without pickle hold them."""
 
@@ -92,19 +95,31 @@ class ModelEvidence(Evidence):
             question: what is asked besides, as JSON can hold it; options that matter among it.
             make: asks the model.
         """
-        if self.cache is None:
-            return make()
         asked = json.dumps([self.name, self.version, self.model, question])
         key = hashlib.sha256(f"{digest_of(image)} {asked}".encode()).hexdigest()
-        file = Path(self.cache).expanduser() / key[:2] / f"{key}.npz"
-        if file.is_file():
-            with np.load(file, allow_pickle=False) as found:
-                return {name: found[name] for name in found.files}
-        made = make()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # another process may write the same answer: whole files only
-        handle, scratch = tempfile.mkstemp(dir=file.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, allow_pickle=False, **made)
-        os.replace(scratch, file)
-        return made
+        if key not in self._recent:
+            if len(self._recent) == RECENT:
+                self._recent.clear()
+            file = self.cache and Path(self.cache).expanduser() / key[:2] / f"{key}.npz"
+            self._recent[key] = _in_file(file, make) if file else make()
+        return self._recent[key]
+
+    @cached_property
+    def _recent(self) -> dict[str, Arrays]:
+        """Answers to the last questions: a method may ask twice about a prompt."""
+        return {}
+
+
+def _in_file(file: Path, make: Callable[[], Arrays]) -> Arrays:
+    """What a file holds, or will hold from now on."""
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    made = make()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # another process may write the same answer: whole files only
+    handle, scratch = tempfile.mkstemp(dir=file.parent, suffix=".part")
+    with os.fdopen(handle, "wb") as stream:
+        np.savez(stream, allow_pickle=False, **made)
+    os.replace(scratch, file)
+    return made

@@ -145,6 +145,15 @@ def test_answers_are_kept_and_found_without_the_model(blip: Path, tmp_path: Path
     assert len(list(Path(cache).rglob("*.npz"))) == 4
 
 
+def test_the_same_question_is_asked_once(blip: Path) -> None:
+    one = BlipMatching(model=str(blip), layer=1)
+    calls: list[object] = []
+    one.loaded[0].vision_model.register_forward_hook(lambda *_: calls.append(None))
+    found = [one.relevance(picture(), text) for text in ("a cat", "a cat", "a dog", "a cat")]
+    assert len(calls) == 2
+    assert np.array_equal(found[0].map, found[3].map)
+
+
 def test_a_model_that_is_not_there_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     evidence = BlipMatching()
