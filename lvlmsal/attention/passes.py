@@ -284,7 +284,7 @@ class Passes:
             def run(*watchers: Bindable, edit: Bound = edit, **how: Any) -> None:
                 self._look(edit, {**kwargs, "input_ids": ids}, watchers, **how)
 
-            prompt = Prompt(self.adapter, spans, inputs, run, encoded, self._asked)
+            prompt = Prompt(self.adapter, spans, inputs, run, encoded, self._asked, edit)
             prefill.states[id(edit)] = edit.prepare(prompt)
             if self._edits_logits and isinstance(edit, LogitsEditor) and not is_aside():
                 taken = any(other.has_second_stream for other in self._others())

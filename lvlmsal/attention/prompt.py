@@ -60,6 +60,7 @@ class Prompt:
             other edit, where it shall be ``plain``.
         encoded: features of the images, where ``generate`` has encoded them already.
         batch: raw images and questions, where the model is asked by ``lvlm.generate`` or the like.
+        edit: that is shown the prompt, for messages.
     """
 
     adapter: ModelAdapter
@@ -68,6 +69,7 @@ class Prompt:
     run: Callable[..., None] = field(repr=False)
     encoded: Mapping[str, Any] | None = field(default=None, repr=False)
     batch: Asked | None = field(default=None, repr=False)
+    edit: object = field(default=None, repr=False)
 
     @property
     def asked(self) -> Asked:
@@ -78,9 +80,9 @@ class Prompt:
         """
         if self.batch is None:
             raise UnsupportedError(
-                "the images of this prompt are known only after processing, inside of a bare "
-                "intervene(model) scope, and this method needs them as they were: ask by "
-                "lvlmsal.load(...).generate(image, question, interventions=[...])"
+                f"{type(self.edit).__name__} needs images as they were before processing, and the "
+                "model's own generate, inside of intervene(model) too, is given processed pixels: "
+                "ask by lvlmsal.load(...).generate(image, question, interventions=[...])"
             )
         return self.batch
 
