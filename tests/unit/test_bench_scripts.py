@@ -107,10 +107,10 @@ def test_every_registered_method_has_its_cost(
     streams = {name for name in INTERVENTIONS if INTERVENTIONS.get(name).has_second_stream}
     models = ("pocket-llava", "pocket-qwen2vl")
     assert set(trained) == {f"{model}, {name}" for model in models for name in streams}
-    # those without a cut want theirs for each token, and VORD looks at both prompts besides
-    busy = {f"{model}, {name}" for model in models for name in ("marine", "vord")}
+    waiting = {f"{model}, {name}" for model in models for name in ("vcd", "icd", "m3id", "ritual")}
     for name, row in trained.items():
-        assert all(1 <= float(each) < (4 if name in busy else 2) for each in row), name
+        passes = [float(each) for each in row if each != "refused"]
+        assert all(1 <= each < (2 if name in waiting else 8) for each in passes), name
 
 
 def test_what_refuses_the_model_runs_with_other_options_or_is_left_out(bench: Any) -> None:
