@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lvlmsal.adapters.refused import CCA, MADE_OF, is_cca, refusal
+from lvlmsal.adapters.refused import CCA, MADE_OF, REVERSE, REVERSE_MARKS, is_cca, refusal
 
 WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 """What one of a checkpoint of transformers has."""
@@ -102,8 +102,8 @@ def unread(path: Path) -> str | None:
     if "config.json" not in names:
         return _by_names(set(names) - set(weights))
     config = read_config(path)
-    if is_concentric(path, config):
-        return CCA
+    if said := needs_own_code(path, config):
+        return said
     said = refusal(config, str(path)) or _pointers(path)
     if said:
         return said
@@ -117,8 +117,33 @@ def unread(path: Path) -> str | None:
     return None
 
 
-def is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a folder holds CCA-LLaVA, by names and its model card: its config is LLaVA's.
+def needs_own_code(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """Why a model is not what its config says: the config is that of the model it was made of.
+
+    Args:
+        folder: Of a model.
+        config: What its ``config.json`` holds.
+
+    Returns:
+        A sentence; None for a model that is what it says.
+    """
+    if _is_concentric(folder, config):
+        return CCA
+    for name in ("added_tokens.json", "tokenizer_config.json"):
+        if set(REVERSE_MARKS) <= _added(read_config(folder, name)):
+            return REVERSE
+    return None
+
+
+def _added(tokens: Mapping[str, Any]) -> set[str]:
+    """Tokens that a file says were added to a vocabulary."""
+    decoder = tokens.get("added_tokens_decoder")
+    found = decoder.values() if isinstance(decoder, dict) else ()
+    return {*tokens, *(str(t.get("content")) for t in found if isinstance(t, dict))}
+
+
+def _is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a folder holds CCA-LLaVA, by names and its model card.
 
     Args:
         folder: Of a model.

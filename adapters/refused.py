@@ -29,6 +29,12 @@ _ORIGINAL_LLAVA: Final = (
     "transformers, which llava-hf has on the hub (names that end in -hf)"
 )
 _CONVERTIBLE: Final = f"{_ORIGINAL_LLAVA}, or convert it with `lvlmsal convert FOLDER -o OUTPUT`"
+_LORA_OF_LLAVA: Final = (
+    "by its name this is an adapter (LoRA) of LLaVA's own code, which goes into a language model: "
+    "`hf download {name} --local-dir FOLDER`, then `lvlmsal convert FOLDER --base BASE --allow-bin "
+    "-o OUTPUT` with the folder of that language model (for LLaVA-1.5 lmsys/vicuna-7b-v1.5 or "
+    "-13b-v1.5), and load OUTPUT"
+)
 _OWN_CODE: Final = (
     "this checkpoint runs code of its own, which is not transformers'; take the same weights in "
     "the form of transformers, {sibling}"
@@ -92,6 +98,14 @@ CCA: Final = (
     "tokens, which only its own code has: loaded as LLaVA its answers would be wrong"
 )
 
+REVERSE: Final = (
+    "REVERSE marks phrases that it is sure of and goes back behind others, hotter and with another "
+    "question, and that loop is its own code's: loaded as LLaVA or Qwen2.5-VL it would be run "
+    "without, which is its control and not the method. The model that it was trained from can be "
+    "asked in its place"
+)
+REVERSE_MARKS: Final = ("<SPAN>", "</CN>", "</UN>")
+"""Tokens that REVERSE adds to those of its model."""
 
 MADE_OF: Final = "take the checkpoint that it was made of, in safetensors"
 
@@ -136,11 +150,15 @@ def refusal(config: Mapping[str, Any], name: str = "") -> str | None:
     known = {name.rstrip("/"), str(config.get("_name_or_path", "")).rstrip("/")}
     if any(map(is_cca, known)):
         return CCA
+    if any(re.search(r"(^|/)reverse[-_](llava|qwen)", each.lower()) for each in known):
+        return REVERSE
     names = config.get("architectures")
     names = [str(entry) for entry in names] if isinstance(names, list) else []
     if any(entry in ADAPTERS for entry in names):
         return _quantized(config)
     for entry in names:
+        if REFUSED.get(entry) == _CONVERTIBLE and "lora" in name.lower():
+            return _LORA_OF_LLAVA.format(name=name)
         if entry in REFUSED:
             cards = [card.name for card in map(CATALOG.get, CATALOG) if card.original in known]
             here = f": {cards[0]} is that" if cards else ""

@@ -1,4 +1,4 @@
-"""``lvlmsal detect compare`` and ``lvlmsal fit``: detectors side by side, scaled and fitted."""
+"""``lvlmsal detect compare`` and ``lvlmsal fit``: detectors compared, they and methods fitted."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from lvlmsal.cli.analyze import Config, Out, Overrides
 from lvlmsal.cli.commands import WithSettings
 from lvlmsal.cli.console import print_report, say
 from lvlmsal.cli.detect import detect_app
+from lvlmsal.cli.listing import parse_settings
 from lvlmsal.errors import ConfigError, UnknownName
-from lvlmsal.registry import DETECTORS
+from lvlmsal.registry import DETECTORS, INTERVENTIONS
 
 LabelFormat = Annotated[
     str,
     typer.Option(
         "--format",
         metavar="NAME",
-        help=f"Format of a file of labels in place of a config: {', '.join(FORMATS)}.",
+        help=f"Format of a file of labels in place of a config: {', '.join(FORMATS)}; of pairs "
+        "for a method: own, lure.",
     ),
 ]
 LabelImages = Annotated[
     Path | None,
     typer.Option("--images", help="Folder of its images; by default that of the file."),
+]
+MethodSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of a method: position=last ..."),
 ]
 LabelModel = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Model that reads its answers.")
@@ -95,7 +101,15 @@ def detect_score(
 
 
 def fit(
-    config: Config,
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="[METHOD] CONFIG",
+            help="Method to fit, such as nullu or vti (a detector by default), and what it is "
+            "fitted on: YAML file, name of a packaged config, or run folder; or a file of labeled "
+            "answers or of pairs (.jsonl).",
+        ),
+    ],
     overrides: Overrides = None,
     out: Out = None,
     detector: Annotated[
@@ -110,12 +124,28 @@ def fit(
     model: LabelModel = None,
     format: LabelFormat = "",
     images: LabelImages = None,
+    settings: MethodSettings = None,
 ) -> None:
-    """Scale detectors on the answers of models, which needs no labels: one JSON file a model.
+    """Fit detectors, or a method, in each model of a config: one file or folder a model.
 
-    An existing run is read; missing answers are generated first. On a file of labeled answers in
-    place of a config (LABELS.jsonl, or --format) the detectors that need labels are fitted.
+    Detectors are scaled on the answers of models, which needs no labels: an existing run is read;
+    missing answers are generated first. On a file of labeled answers in place of a config
+    (LABELS.jsonl, or --format) the detectors that need labels are fitted.
+
+    A method that edits the model is fitted on pairs of a right and a wrong description: those of
+    the config's scene world, or of a file (PAIRS.jsonl with --model).
     """
+    method, config, overrides = _method_first(config, overrides or [])
+    if method in INTERVENTIONS:
+        _refuse_labels(detector, labels)
+        for written in _fit_method(
+            method, config, overrides, out, model, format, images, settings or []
+        ):
+            say(f"written: {written}")
+        return
+    if settings:
+        raise ConfigError(["--set is for options of a method: lvlmsal fit METHOD CONFIG --set ..."])
+    detector = [*(detector or []), method] if method else detector
     if path := _label_file(config, model, format, images):
         from lvlmsal.analysis.label_files.comparing import fit_labeled
         from lvlmsal.analysis.label_files.formats import read_labeled
@@ -142,8 +172,62 @@ def fit(
         say(f"written: {written}")
 
 
+def _method_first(first: str, rest: list[str]) -> tuple[str, str, list[str]]:
+    """The method, if one stands in front of the config; the config; and what follows it.
+
+    Raises:
+        ConfigError: A method stands there alone.
+    """
+    known = first in INTERVENTIONS or first in DETECTORS
+    if known and rest and "=" not in rest[0]:
+        return first, rest[0], rest[1:]
+    if known and not Path(first).exists():
+        raise ConfigError(
+            [f"say what {first} is to be fitted on: lvlmsal fit {first} CONFIG -o FOLDER"]
+        )
+    return "", first, rest
+
+
+def _refuse_labels(detector: list[str] | None, labels: bool) -> None:
+    if detector or labels:
+        raise ConfigError(["--detector and --labels are for detectors: leave out the method"])
+
+
+def _fit_method(
+    method: str,
+    config: str,
+    overrides: list[str],
+    out: Path | None,
+    model: str | None,
+    format: str,
+    images: Path | None,
+    settings: list[str],
+) -> list[Path]:
+    """Fit a method that edits the model; returns the folders."""
+    from lvlmsal.analysis.method_fits import built_method, fit_on_pairs, fit_on_worlds
+    from lvlmsal.fits.pairs import READERS, read_pairs
+    from lvlmsal.model.loading import load
+
+    options = parse_settings(settings)
+    if not (path := _data_file(config, model, format, images, list(READERS))):
+        return fit_on_worlds(method, config, overrides, options=options, out=out)
+    built = built_method(method, options)
+    pairs = read_pairs(path, format or "own", images)  # before a model is loaded
+    name = Path(str(model)).name
+    folder = out or path.with_suffix(f".{method}")
+    fit_on_pairs(built, pairs, load(str(model)), model=name, source=path.name, out=folder)
+    return [folder]
+
+
 def _label_file(config: str, model: str | None, format: str, images: Path | None) -> Path | None:
     """The file of labels that stands in place of a config; None for a config."""
+    return _data_file(config, model, format, images, list(FORMATS))
+
+
+def _data_file(
+    config: str, model: str | None, format: str, images: Path | None, formats: list[str]
+) -> Path | None:
+    """The file of labels or pairs that stands in place of a config; None for a config."""
     if not format and not config.endswith(".jsonl"):
         if model is not None or images is not None:
             raise ConfigError(
@@ -153,8 +237,8 @@ def _label_file(config: str, model: str | None, format: str, images: Path | None
                 ]
             )
         return None
-    if format and format not in FORMATS:
-        raise UnknownName("format of labels", format, list(FORMATS))
+    if format and format not in formats:
+        raise UnknownName("format of labels", format, formats)
     if model is None:
         raise ConfigError([f"{config}: say which model reads the answers: --model NAME"])
     return Path(config)

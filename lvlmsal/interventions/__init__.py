@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.marine import MARINE
     from lvlmsal.interventions.memvr import MemVR
     from lvlmsal.interventions.none import NoIntervention
+    from lvlmsal.interventions.nullu import Nullu
     from lvlmsal.interventions.only import ONLY
     from lvlmsal.interventions.pai import PAI
     from lvlmsal.interventions.ritual.intervention import RITUAL
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from lvlmsal.interventions.vissink.intervention import VisSink
     from lvlmsal.interventions.vista import VISTA
     from lvlmsal.interventions.vord import VORD
+    from lvlmsal.interventions.vti import VTI
 
 __all__ = [
     "AGLA",
@@ -65,6 +67,7 @@ __all__ = [
     "VCD",
     "VISTA",
     "VORD",
+    "VTI",
     "AdHH",
     "AllPath",
     "AttentionIntervention",
@@ -82,6 +85,7 @@ __all__ = [
     "LogitsIntervention",
     "MemVR",
     "NoIntervention",
+    "Nullu",
     "VisSink",
 ]
 
@@ -115,6 +119,7 @@ __getattr__, __dir__ = lazy_names(
         "MemVR": ".memvr",
         "NoIntervention": ".none",
         "ONLY": ".only",
+        "Nullu": ".nullu",
         "PAI": ".pai",
         "RITUAL": ".ritual.intervention",
         "SCR": ".scr.intervention",
@@ -124,6 +129,7 @@ __getattr__, __dir__ = lazy_names(
         "VCD": ".vcd",
         "VISTA": ".vista",
         "VORD": ".vord",
+        "VTI": ".vti",
         "VisSink": ".vissink.intervention",
     },
 )

@@ -23,9 +23,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from lvlmsal.adapters.forms import is_concentric, read_config
+from lvlmsal.adapters.forms import needs_own_code, read_config
 from lvlmsal.adapters.processors import without_advice
-from lvlmsal.adapters.refused import CCA
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.model.original_weights import original_weights, renamed
 
@@ -149,8 +148,8 @@ def _config(folder: Path) -> dict[str, Any]:
             path=folder,
         )
     config = read_config(folder)
-    if is_concentric(folder, config):
-        raise UnsupportedError(f"{folder}: {CCA}")
+    if said := needs_own_code(folder, config):
+        raise UnsupportedError(f"{folder}: {said}")
     names = [str(name) for name in config.get("architectures") or ()]
     if not any(name in _TEXT for name in names):
         raise UnsupportedError(

@@ -47,7 +47,7 @@ for color in ("red", "blue"):
     lister = open_evidence({"name": "red-things", "share": 0.5}, ObjectLister)
     print(color, lister.objects(Image.new("RGB", (4, 3), color)))
 METHODS = ("image-floor", "blank-contrast", "gray-contrast", "blind-contrast", "two-contrasts")
-MORE = ("dim-contrast", "image-memory", "quiet-words", "image-values")
+MORE = ("dim-contrast", "image-memory", "quiet-words", "image-values", "mean-push")
 for name in (*METHODS, *MORE):
     assert INTERVENTIONS.origin(name).endswith("(my-methods 0.1)"), INTERVENTIONS.origin(name)
     cls = INTERVENTIONS.get(name)
@@ -114,6 +114,7 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
         "my_methods/image_memory.py",
         "my_methods/quiet_words.py",
         "my_methods/image_values.py",
+        "my_methods/mean_push.py",
         "tests/test_image_floor.py",
         "check.py",
         "use.py",
@@ -129,7 +130,7 @@ def test_every_block_is_a_file_and_every_file_is_used() -> None:
             ["image-floor", "blank-contrast", "gray-contrast", "blind-contrast"],
             ["two-contrasts", "dim-contrast"],
             ["quiet-words"],
-            ["image-values"],
+            ["image-values", "mean-push"],
         ],
         but=[["image-memory"]],
     ),
@@ -149,6 +150,7 @@ def test_its_methods_are_found_by_name_and_keep_every_promise(
         "image-memory, hidden states, prompt",
         "quiet-words, feed-forward",
         "image-values, attention weights, logits",
+        "mean-push, feed-forward",
     ]
 
 

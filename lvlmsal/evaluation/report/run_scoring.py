@@ -97,6 +97,18 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
     return OpenRun(config, environment, records, metrics, further, unfinished(lines, wanted))
 
 
+def _overlaps(environment: dict[str, Any], results: schema.Results) -> list[str]:
+    """What is said of answers about images on which their method was fitted."""
+    fits = environment.get("fits", {})
+    return [
+        f"{cell['model']} with {cell['method']} on {cell['benchmark']}: {fit['name']} was fitted "
+        f"on {count} of these images (allow_overlap)"
+        for cell in results["cells"]
+        for fit in fits.get(cell["method"], ())
+        if (count := fit["overlap"].get(cell["benchmark"], 0))
+    ]
+
+
 def _wanted(run: Path, cell: dict[str, Any], environment: dict[str, Any]) -> Wanted:
     label = cell["benchmark"]["label"]
     samples = read_manifest(run, label)
@@ -212,6 +224,7 @@ def score_only(run: Path | str, overrides: Iterable[str] = ()) -> Scored:
         samples=config.bootstrap.samples,
         seed=config.bootstrap.seed,
     )
+    results["warnings"] += _overlaps(opened.environment, results)
     results["unfinished"] = opened.unfinished
     note_judge(results, judged, judge, run)
     results["paper"] = compared_with_paper(config.paper, results)

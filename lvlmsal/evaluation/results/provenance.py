@@ -17,7 +17,7 @@ from lvlmsal.readers.digests import NO_IMAGE
 CONTINUED = "continued"
 """Key of ``environment.json`` under which a run that went on notes what was different then."""
 
-_NO_PLACE = ("data", "models", "cells", "seeds", CONTINUED)
+_NO_PLACE = ("data", "models", "cells", "seeds", "fits", CONTINUED)
 """Keys of ``environment.json`` that do not describe the machine and its packages."""
 
 _ADVICE = (
@@ -56,6 +56,10 @@ def refuse_changes(
     for name, entry in environment["models"].items():
         if name in begun.models:
             found += _model_changes(name, entry, earlier["models"].get(name, {}))
+    for method, fits in environment.get("fits", {}).items():
+        before = earlier.get("fits", {}).get(method, fits)
+        if [fit["weights"] for fit in before] != [fit["weights"] for fit in fits]:
+            found.append(f"the fit of {method} has changed since the run began")
     if found:
         raise ConfigError([*found, _ADVICE], source=str(folder))
 
@@ -160,6 +164,8 @@ def continued(
         stays = {name: value for name, value in earlier[key].items() if name in names}
         merged[key] = {**environment[key], **stays}
     merged["seeds"] = environment["seeds"]
+    if fits := {**earlier.get("fits", {}), **environment.get("fits", {})}:
+        merged["fits"] = fits
     if answers is None:
         return merged
     notes = list(earlier.get(CONTINUED, []))

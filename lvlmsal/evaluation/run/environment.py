@@ -20,6 +20,7 @@ from lvlmsal.evaluation.config.plan import Plan
 from lvlmsal.evaluation.config.world import made_with
 from lvlmsal.evaluation.results.folder import SUBSETS, per_benchmark, write_text
 from lvlmsal.evaluation.results.manifests import Manifest
+from lvlmsal.evaluation.run.fits_used import fits_used
 from lvlmsal.progress import track
 from lvlmsal.readers.digests import file_digest
 from lvlmsal.registry import CATALOG
@@ -45,8 +46,11 @@ def describe_environment(
         plan: The run.
         manifests: What each benchmark asks, by label.
         device: What this process answers on.
+
+    Raises:
+        ConfigError: A method was fitted on images that are asked about.
     """
-    drawn = made_with(plan.config.world)
+    drawn, fits = made_with(plan.config.world), fits_used(plan)
     return {
         "packages": {name: _version(name) for name in PACKAGES},
         "python": sys.version.split()[0],
@@ -63,6 +67,7 @@ def describe_environment(
         "cells": {cell.digest: cell.shown for cell in plan.cells},
         "models": {},
         **({"world": drawn} if drawn else {}),
+        **({"fits": fits} if fits else {}),
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from lvlmsal.attention.editor import fitted
 from lvlmsal.errors import ConfigError, LvlmsalError
 from lvlmsal.evaluation.config.plan import Cell, Plan, make_plan
 from lvlmsal.evaluation.config.source import ConfigSource
@@ -196,6 +197,8 @@ class _Run:
                     notes.add_model(model.name, describe_model(lvlm, model.source))
                 for part in unfinished:  # what they lack is told before hours of answers
                     part[0].decoder.bind(lvlm.adapter)
+                    for edit in part[0].interventions:
+                        fitted(edit, lvlm.adapter)
                 for part in unfinished:
                     with progress.part(self._title(part[0])):
                         self._predict(lvlm, part, known, progress)

@@ -6,7 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
@@ -134,6 +134,22 @@ class World(ABC):
 
         A wrong mention of one of them may be an error of expecting; any other is one of seeing.
         """
+
+    @abstractmethod
+    def taken_for(self, thing: Any, name: str) -> Any:
+        """A thing under the name of another class, for what is said of it; it cannot be drawn."""
+
+    def misdescribed(self, scene: Any, rng: random.Random) -> Any:
+        """A scene in which all things of one class are taken for those of an absent one.
+
+        A caption of it is wrong of the picture of the scene, in these words and nothing else.
+        """
+        there, absent = rng.choice(scene.present), rng.choice(scene.absent)
+        things = [
+            self.taken_for(thing, absent) if thing.name == there else thing
+            for thing in scene.things
+        ]
+        return replace(scene, things=tuple(things))
 
     @cached_property
     def statistics(self) -> tuple[Counter[str], Counter[tuple[str, str]]]:

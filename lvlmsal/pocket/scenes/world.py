@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -77,6 +78,10 @@ class ShapeWorld(World):
     def other_words(self, name: str) -> list[str]:
         """See the base class."""
         return [language.plural(name)]
+
+    def taken_for(self, thing: Thing, name: str) -> Thing:
+        """See the base class."""
+        return replace(thing, shape=name)
 
     def more_files(self) -> dict[str, str]:
         """The words in the format of CHAIR's ``synonyms.txt``, which COCO's list does not have."""

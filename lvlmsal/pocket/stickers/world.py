@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -81,6 +82,10 @@ class StickerWorld(World):
         """See the base class."""
         forms = [form for pair in NOUNS[name].forms for form in pair]
         return [form for form in dict.fromkeys(forms) if form != name]
+
+    def taken_for(self, thing: Sticker, name: str) -> Sticker:
+        """See the base class."""
+        return replace(thing, name=name)
 
     def setting(self, scene: Scene, rng: random.Random) -> Pair:
         """See the base class."""

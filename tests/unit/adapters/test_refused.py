@@ -80,6 +80,21 @@ def test_cca_llava_is_not_taken_for_llava(name: str, tmp_path: Path) -> None:
     assert refusal({**config, "_name_or_path": "llava-hf/llava-1.5-7b-hf"}, "plain") is None
 
 
+@pytest.mark.parametrize("name", ["tsunghanwu/reverse_llava_v15", "./reverse_qwen25_vl"])
+def test_reverse_is_not_run_without_its_loop(name: str) -> None:
+    config = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl"}
+    assert "loop is its own code" in str(refusal(config, name))
+    assert "loop is its own code" in str(refusal({**config, "_name_or_path": name}, "mine"))
+    assert refusal(config, "mine/in-reverse_order") is None
+
+
+def test_a_lora_of_llava_on_the_hub_says_what_to_type() -> None:
+    config = {"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava"}
+    told = str(refusal(config, "yuezih/llava-v1.5-7b-selective-23k-lora"))
+    assert "`hf download yuezih/llava-v1.5-7b-selective-23k-lora --local-dir FOLDER`" in told
+    assert "lvlmsal convert FOLDER --base BASE --allow-bin -o OUTPUT" in told
+
+
 def test_an_adapter_of_ones_own_is_taken() -> None:
     class Own(ADAPTERS.get("LlavaForConditionalGeneration")):  # type: ignore[misc]
         pass
