@@ -78,7 +78,7 @@ for _group, _name, _panel, _help in (
         "Score a run folder (score RUN), or files of answers made by any tool (score NAME).",
     ),
     (data_app, "data", FIND, "Benchmark files: show, check, list, export, frames."),
-    (export_app, "export", RUN, "A method for other tools: export hub."),
+    (export_app, "export", RUN, "A method for other tools (hub), or a run to be shared (run)."),
     (check_app, "check", RUN, "Check batch-size invariance: check batch."),
     (analyze_app, "analyze", LOOK, "The paper's analyses, on the answers of a run."),
     (

@@ -12,6 +12,8 @@ from lvlmsal.cli.console import UNFINISHED, new_console, say
 from lvlmsal.errors import ConfigError
 from lvlmsal.escaping import visible
 
+DIFFERS = 1
+
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.", exists=True)],
@@ -41,14 +43,28 @@ def compare(
     figure: Annotated[
         list[str] | None, typer.Option(help="Show this figure only, such as accuracy.")
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Compare one run with a packed one (lvlmsal export run), sample by sample.",
+            exists=True,
+        ),
+    ] = None,
 ) -> None:
     """Show one run, or several next to each other, with paired differences.
 
     Rows of one run are compared with their control. Runs that do not match are refused.
 
     Options may be given repeatedly; --allow takes several names, comma-separated. The exit code is
-    1 if a run is unfinished.
+    1 if a run is unfinished, or not the same as its --reference.
     """
+    if reference is not None:
+        others = (form, style, output, allow, model, method, benchmark, figure)
+        if len(runs) > 1 or any(other is not None for other in others):
+            raise ConfigError(["--reference goes with one run and no other option"])
+        _with_reference(runs[0], reference)
+        return
     from lvlmsal.comparisons.comparing import compare as run
     from lvlmsal.comparisons.comparing import style_of
 
@@ -80,6 +96,15 @@ def compare(
         if form is not None:
             print(*map(visible, found.unfinished), sep="\n", file=sys.stderr)
         raise typer.Exit(UNFINISHED)
+
+
+def _with_reference(run: Path, reference: Path) -> None:
+    from lvlmsal.comparisons.reference import compare_with_reference
+
+    match = compare_with_reference(run, reference)
+    say(str(match))
+    if not match.same:
+        raise typer.Exit(DIFFERS)
 
 
 def _form_of(output: Path) -> str:

@@ -1,4 +1,4 @@
-"""``lvlmsal export``: folders that other tools take a method from."""
+"""``lvlmsal export``: methods for other tools, and runs to be shared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ export_app = typer.Typer(cls=Commands, no_args_is_help=True)
 
 @export_app.callback()
 def _group() -> None:
-    """Write folders that other tools take a method from."""
+    """Write methods for other tools, and runs to be shared."""
 
 
 @export_app.command(
@@ -87,3 +87,15 @@ def export_hub(
         say(f"next: model.generate(**inputs, {call})")
     else:
         say(f"next: transformers serve {written} --trust-remote-code")
+
+
+@export_app.command("run", epilog="lvlmsal export run runs/demo reference/demo.tar.gz")
+def export_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", exists=True)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="To write; ends in .tar.gz.")],
+) -> None:
+    """Pack a finished run to be shared: records, results, environment and digests, no images."""
+    from lvlmsal.comparisons.packing import pack_run
+
+    say(f"written: {pack_run(run, file)}")
+    say(f"next: lvlmsal compare RUN --reference {file}")

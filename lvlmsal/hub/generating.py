@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 from transformers import (
-    GenerationConfig,
     LogitsProcessorList,
     StoppingCriteriaList,
     StopStringCriteria,
@@ -122,12 +121,11 @@ def _decoded_by(
     processors = [*given.pop("logits_processor", ()), *own.pop("logits_processor", ())]
     own["logits_processor"] = LogitsProcessorList(processors)
     given = _without_stop_strings(given)
-    config = given.get("generation_config")
-    if isinstance(config, GenerationConfig):
-        # Next to a config, transformers wants no options of its own.
-        config = copy.deepcopy(config)
+    config: Any = given.get("generation_config")
+    if config is not None:
+        # next to a config transformers wants no option that could stand in it
+        given["generation_config"] = config = copy.deepcopy(config)
         own = config.update(**own)
-        given["generation_config"] = config
     return {**given, **own}
 
 
