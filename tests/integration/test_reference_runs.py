@@ -219,6 +219,10 @@ ROOT = Path(__file__).parents[2]
 def test_the_page_lists_the_files_that_there_are() -> None:
     page = (ROOT / "docs" / "reference-runs.md").read_text(encoding="utf-8")
     files = {f"reference/{path.name}" for path in (ROOT / "reference").iterdir()}
+    for name in files:
+        with unpacked(ROOT / name) as folder:
+            texts = [(folder / part).read_text() for part in ("config.yaml", "environment.json")]
+        assert not re.search(r"/(?:work|tmp|home|root|Users|mnt)/", "".join(texts)), name
     assert files == set(re.findall(r"^\| `(reference/\S+)` \|", page, flags=re.M))
     assert files
 

@@ -198,7 +198,7 @@ def test_files_stay_readable(folders: tuple[str, ...], limit: int) -> None:
 def test_nothing_refers_to_one_persons_machine() -> None:
     # Absolute paths of a home or a scratch folder, and folders next to the repository.
     local = re.compile(r"(?<![\w.])/(?:work|tmp|home|root|Users|mnt)/\w|\.\./shared\b")
-    binary = {".safetensors", ".png", ".pyc"}
+    binary = {".safetensors", ".png", ".pyc", ".gz"}
     found = {
         f"{path.relative_to(ROOT)}: {match[0]}"
         for path in files_of_the_project()
