@@ -195,7 +195,7 @@ def detr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_objects_are_the_classes_above_the_threshold_best_first(detr: Path) -> None:
+def test_objects_are_the_classes_above_the_threshold_best_first(detr: Path, tmp_path: Path) -> None:
     image = picture(40, 30, 2)
     found = ObjectDetection(model=str(detr), threshold=0.1).objects(image)
     model: Any = DetrForObjectDetection.from_pretrained(detr).eval()
@@ -211,6 +211,10 @@ def test_objects_are_the_classes_above_the_threshold_best_first(detr: Path) -> N
     assert best
     assert dict(found) == pytest.approx(best, abs=1e-5)
     assert [score for _, score in found] == sorted(best.values(), reverse=True)
+    cached = {"model": str(detr), "threshold": 0.1, "cache": str(tmp_path)}
+    for _ in range(2):  # of the model, and of the file
+        assert ObjectDetection(**cached).objects(image) == found
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
     least = math.nextafter(max(best.values()), 2)
     assert ObjectDetection(model=str(detr), threshold=least).objects(image) == []
     with pytest.raises(ValueError, match="threshold must be from 0 to 1"):
