@@ -5,6 +5,7 @@
 # make compat: try every version that pyproject.toml lets in, and write docs/compatibility.md;
 # make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
 # make docs: the documentation as a site, in site/; broken links and references are errors.
+# make plugins-env: lmms-eval in .plugins/, to be put in front of .venv; make test-plugins: its tests.
 # make guided: measure guided decoding next to other methods, in an hour.
 # make models: try every model family on a tiny random model, and write docs/models.md.
 # make methods: ask the shipped models with every method, and write docs/methods.md and docs/methods/.
@@ -94,6 +95,15 @@ bench: env
 compat: env
 	$(BIN)/python tools/compat.py $(if $(TRANSFORMERS),--transformers $(TRANSFORMERS))
 
+# lmms-eval is installed without what it asks for: its bounds exclude those of pyproject.toml.
+# docs/lmms-eval.md
+.PHONY: plugins-env test-plugins
+plugins-env: env
+	$(PIP) --upgrade --no-deps --target .plugins -r tools/plugins.txt
+
+test-plugins: plugins-env
+	PYTHONPATH=.plugins $(PYTEST) tests/integration/test_lmms_eval.py tests/unit/readers $(PYTEST_ARGS)
+
 # What a token of each method costs comes from the last `make bench`.
 docs: env
 	$(BIN)/python -m typer lvlmsal.cli.app utils docs --name lvlmsal --title Commands --output docs/commands.md
@@ -120,5 +130,5 @@ models: env
 	$(BIN)/python tools/families.py -o docs/models.md
 
 clean:
-	rm -rf build dist runs .compat .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist runs .compat .plugins .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

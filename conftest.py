@@ -6,6 +6,7 @@ It stands at the root because the doctests in lvlmsal/ need it as much as the te
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import pytest
 # The linked folders are collected through their links in lvlmsal/, under the names by which they
 # are imported. The example plugin is a package of its own: a test installs it.
 collect_ignore = ["registry", "adapters", "configs", "tests/example_plugin"]
+if importlib.util.find_spec("lmms_eval") is None:
+    collect_ignore.append("lvlmsal/lmms_eval/models.py")  # derives from a class of lmms-eval
 
 # Set before torch and transformers are imported, and inherited by the processes that tests start.
 # One thread: models of these sizes are slower with more, and sums do not depend on the machine.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from lvlmsal.benchmarks.base import Benchmark
     from lvlmsal.data.check import DataCheck
     from lvlmsal.data.manifest import Difference
+
+
+class Format(Enum):
+    """What `data export` writes."""
+
+    FILES = "files"
+    LMMS_EVAL = "lmms-eval"
+
 
 WRONG = 1
 """Exit code of a check that found something."""
@@ -120,15 +129,69 @@ def check(
 )
 def export_data(
     name: Name,
+    root: Annotated[Path, typer.Option(help="Folder to create; of tasks, their folder.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE", help="Options of the benchmark, for a task: split=popular."
+        ),
+    ] = None,
     dataset: Annotated[
-        str, typer.Option(help="Data set on the hub (owner/name), or a save_to_disk folder.")
-    ],
-    split: Annotated[str, typer.Option(help="Split, or several joined by +.")],
-    root: Annotated[Path, typer.Option(help="Folder to create.")],
+        str | None,
+        typer.Option(help="Data set on the hub (owner/name), or a save_to_disk folder."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split, or several joined by +.")] = None,
     config: Annotated[str | None, typer.Option(help="Configuration of the data set.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit of the data set.")] = None,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="files: what the benchmark reads, from a data set of the hub (extra: hub). "
+            "lmms-eval: a task of lmms-eval, from the benchmark's files.",
+        ),
+    ] = Format.FILES,
+    files: Annotated[
+        Path | None, typer.Option("--from", help="Folder of the benchmark's files, for a task.")
+    ] = None,
 ) -> None:
-    """Write a data set of the hub as the files that the benchmark reads (extra: hub)."""
+    """Write a data set of the hub as a benchmark's files, or these as a task of lmms-eval."""
+    from lvlmsal.errors import ConfigError
+
+    if form is Format.LMMS_EVAL:
+        if files is None or dataset or split or config or revision:
+            raise ConfigError(
+                [
+                    "--format lmms-eval: is written from a benchmark's files: give their folder "
+                    f"with --from, for instance  lvlmsal data export {name} --format lmms-eval "
+                    "--from data/pope --root tasks, and no --dataset, --split, --config, --revision"
+                ]
+            )
+        _export_task(name, files, root, options or [])
+        return
+    if dataset is None or split is None or files or options:
+        raise ConfigError(
+            [
+                "a data set of the hub is written as files: give --dataset and --split, and "
+                "neither --from nor KEY=VALUE, which are for --format lmms-eval"
+            ]
+        )
+    _export_files(name, root, dataset, split, config, revision)
+
+
+def _export_task(name: str, files: Path, root: Path, options: list[str]) -> None:
+    from lvlmsal.cli.listing import parse_settings
+    from lvlmsal.data.lmms_export import export_task
+
+    chosen = parse_settings(options, flag="")
+    folder = export_task(_build(name, files, options), chosen, root)
+    say(f"written: {folder}")
+    say(f"next: lmms-eval --include_path {root} --tasks {folder.name} --log_samples ...")
+
+
+def _export_files(
+    name: str, root: Path, dataset: str, split: str, config: str | None, revision: str | None
+) -> None:
     from lvlmsal.data.export import export, load_rows
     from lvlmsal.errors import UnknownName
     from lvlmsal.registry import BENCHMARKS

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lvlmsal.cli.commands import Commands, whole_number
 from lvlmsal.cli.console import new_console, print_json, say
+from lvlmsal.cli.logs import detect_log
 from lvlmsal.cli.shown import shown_file
 from lvlmsal.errors import ConfigError, DataError, UnknownName, close_matches
 from lvlmsal.escaping import visible
@@ -34,6 +35,12 @@ class _DetectCommands(Commands):
 
 
 detect_app = typer.Typer(cls=_DetectCommands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+detect_app.command(
+    "log",
+    epilog="lvlmsal detect log samples.jsonl --benchmark pope --root data/pope -o risks.jsonl",
+)(detect_log)
 
 
 @detect_app.command("image", epilog="lvlmsal detect photo.jpg 'Describe this image.' --share 0.05")

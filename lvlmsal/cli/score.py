@@ -14,6 +14,7 @@ import typer
 from lvlmsal.cli.commands import Commands, in_words, word_for
 from lvlmsal.cli.console import UNFINISHED, new_console, print_json, say
 from lvlmsal.cli.describe import argument_helps
+from lvlmsal.cli.logs import score_log
 from lvlmsal.errors import LvlmsalError, UnknownName, close_matches
 from lvlmsal.registry import SCORERS, Option
 from lvlmsal.tables.table import Head, Row, Table
@@ -83,6 +84,11 @@ def score_run(
         ) from error
     if result.unfinished:
         raise typer.Exit(UNFINISHED)
+
+
+score_app.command(
+    "log", epilog="lvlmsal score log samples.jsonl --benchmark pope --root data/pope split=random"
+)(score_log)
 
 
 def _scorer_command(name: str) -> Any:

@@ -119,7 +119,7 @@ def generate_answers(
     seconds = (time.perf_counter() - began) / len(questions)
     new = output.sequences[:, inputs["input_ids"].shape[1] :]
     records = getattr(output, "records", None) or [
-        [TokenRecord(id=token) for token in _until_end(adapter, row.tolist())] for row in new
+        [TokenRecord(id=token) for token in until_end(adapter, row.tolist())] for row in new
     ]
     own = decoder.saliency_options()
     return [
@@ -201,7 +201,7 @@ def _answer(
     )
 
 
-def _until_end(adapter: ModelAdapter, ids: list[int]) -> list[int]:
+def until_end(adapter: ModelAdapter, ids: list[int]) -> list[int]:
     """Tokens up to and including the first end of sequence; what follows is padding."""
     config: Any = adapter.model.generation_config
     end = config.eos_token_id

@@ -40,7 +40,7 @@ FLOORS = [
     {"evaluation.report"},
     {"evaluation.run"},
     {"evaluation"},
-    {"analysis", "comparisons", "sweeps"},
+    {"analysis", "comparisons", "lmms_eval", "sweeps"},
     {"cli"},
     {"__main__", "testing"},
 ]
@@ -51,7 +51,7 @@ ONLY = {
     "metrics": {"errors", "lazy", "readers", "registry"},
     "statistics": {"errors", "metrics"},
     "benchmarks": {"errors", "lazy", "progress", "readers", "registry", "metrics", "statistics"},
-    "data": {"errors", "progress", "readers", "registry", "benchmarks"},
+    "data": {"errors", "progress", "readers", "registry", "metrics", "benchmarks"},
     "judges": {"errors", "lazy", "secrets", "readers", "registry", "metrics"},
 }
 
