@@ -244,8 +244,7 @@ INTERVENTION_CHECKS: Final[dict[str, Check[InterventionCase]]] = {
     ),
     "effect": Check(
         check_effect,
-        "`strong` is weak, or its `layers` miss a model of two layers; or 0/0 in a sample without "
-        "an image",
+        "`strong` is weak, or its `layers` miss a model of two; or 0/0 where there is no image",
     ),
     "causality": Check(
         check_causality,

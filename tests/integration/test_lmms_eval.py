@@ -21,7 +21,6 @@ from lvlmsal.registry import BENCHMARKS, CATALOG
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed")
 
-from lmms_eval.api.instance import Instance
 from lmms_eval.evaluator import simple_evaluate
 from lmms_eval.models import get_model_manifest
 from lmms_eval.models.simple import llava_hf
@@ -170,9 +169,8 @@ def test_refusals() -> None:
         device="cpu",
         interventions="locore",
     )
-    request = Instance("loglikelihood", ("", "", lambda doc: [], 0, POPE, "test"), 0, {})
     with pytest.raises(UnsupportedError, match="compares log-likelihoods"):
-        method.loglikelihood([request])
+        method.loglikelihood([])
     method.clean()
     with pytest.raises(LvlmsalError, match="unknown intervention 'locor'"):
         ChatModel(base="llava_hf", interventions="locor")
