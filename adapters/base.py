@@ -111,7 +111,7 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
             LvlmsalError: Padding that is not at the left.
         """
         return find_spans(
-            input_ids,
+            self.by_kind(input_ids),
             attention_mask,
             self.image_token_ids,
             output_start=output_start,

@@ -98,7 +98,13 @@ class Encoding(Writing):
 
         Raises:
             DataError: The model is told the time of frames, and it is not known.
+            UnsupportedError: There are images too, and the model takes videos alone.
         """
+        if self.videos_alone and any(images) and any(videos):
+            raise UnsupportedError(
+                f"{self.family} takes images and videos in transformers, but not both in one "
+                "batch: ask about videos and about images in calls of their own"
+            )
         processor = self.require_processor()
         found: Mapping[str, Any] = processor(
             text=list(texts),

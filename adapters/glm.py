@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
+from torch import Tensor
+
 from lvlmsal.adapters.processors import ImageOnlyGlm4vProcessor, ImageOnlyGlm46VProcessor
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter
+from lvlmsal.adapters.runs import Interval
 from lvlmsal.registry import ADAPTERS
 
 
 @ADAPTERS.register("Glm4vForConditionalGeneration")
 class Glm4vAdapter(Qwen2VLAdapter):
-    """GLM-4.1V: dynamic resolution, and rotary positions in time, height and width."""
+    """GLM-4.1V: dynamic resolution, and rotary positions in time, height and width.
+
+    Frames of a video, merged in pairs, are written as images, each with its time behind it, and
+    the model counts them as images: its check of placeholders fails where there are both.
+    """
 
     architectures = ("Glm4vForConditionalGeneration",)
     family = "GLM-4.1V"
@@ -17,9 +26,35 @@ class Glm4vAdapter(Qwen2VLAdapter):
     paper = "GLM-4.5V and GLM-4.1V-Thinking: Towards Versatile Multimodal Reasoning"
     url = "https://arxiv.org/abs/2507.01006"
     image_only_processor = ImageOnlyGlm4vProcessor
-    takes_videos = False
+    tells_time = True
+    videos_alone = True
     # its model has a method of its own for beams, which repeats each image by itself: A A B B
     mixes_beams = True
+
+    def by_kind(self, ids: Tensor) -> Tensor:
+        """Visual tokens between the marks of a video are of it; see the base class."""
+        config = self.model.config
+        begun, ended = (
+            (ids == mark).cumsum(-1)
+            for mark in (config.video_start_token_id, config.video_end_token_id)
+        )
+        of_video = (ids == config.image_token_id) & (begun > ended)
+        return ids.masked_fill(of_video, config.video_token_id)
+
+    def within_video(self, gap: Sequence[int], closing: Collection[int]) -> bool:
+        """Every video begins with a mark of its own; see the base class."""
+        return self.model.config.video_start_token_id not in gap
+
+    def marked(self, ids: Sequence[int], image: Interval) -> Interval:
+        """A video from the mark before its first frame to that behind the last one's time."""
+        start, end = image
+        config = self.model.config
+        marks = {config.video_start_token_id, config.video_end_token_id}
+        before = next((at for at in reversed(range(start)) if ids[at] in marks), None)
+        if before is None or ids[before] == config.video_end_token_id:
+            return super().marked(ids, image)
+        behind = (at for at in range(end, len(ids)) if ids[at] in marks)
+        return before, next(behind, len(ids) - 1) + 1
 
 
 @ADAPTERS.register("Glm46VForConditionalGeneration")

@@ -154,8 +154,19 @@ class PixelInputs:
         wide = {*names, *self.image_inputs}
         return {name: v[:, :most] if name in wide else v for name, v in inputs.items()}
 
+    def by_kind(self, ids: Tensor) -> Tensor:
+        """Token ids in which visual tokens of videos have an id of their own.
+
+        For families that write one and the same id for those of images and of videos.
+
+        Args:
+            ids: Of a batch, shape (B, L), or of one row of it.
+        """
+        return ids
+
     def videos_among(self, ids: Tensor, spans: TokenSpans) -> set[int]:
         """Which images of a sample are videos, by their index; `ids` are its row of the batch."""
+        ids = self.by_kind(ids)
         video = getattr(self.model.config, "video_token_id", None)
         starts = enumerate(start for start, _ in spans.images)
         return {owner for owner, start in starts if int(ids[spans.pad + start]) == video}

@@ -40,7 +40,7 @@ class Qwen2VLAdapter(ModelAdapter):
 
         Without the marks `generate` runs all the same, with wrong positions and no warning.
         """
-        ids, config = inputs["input_ids"], self.model.config
+        ids, config = self.by_kind(inputs["input_ids"]), self.model.config
         images, videos = ids == config.image_token_id, ids == config.video_token_id
         kinds = images.long() + 2 * videos.long()
         return {**inputs, "mm_token_type_ids": inputs.get("mm_token_type_ids", kinds)}

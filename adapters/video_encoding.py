@@ -27,6 +27,9 @@ class VideoEncoding:
     video_inputs: ClassVar[tuple[str, ...]] = ()
     """Inputs other than pixels and sizes with an entry for each video."""
 
+    videos_alone: ClassVar[bool] = False
+    """Whether the model takes videos only where there are no images in the batch."""
+
     stacks_videos: ClassVar[bool] = False
     """Whether the pixels of all videos of a batch are one array, frame by frame."""
 

@@ -27,13 +27,21 @@ from lvlmsal.tiny.models import tiny_lvlm
 from lvlmsal.tiny.parts import SIDE
 from lvlmsal.tiny.processors import QWEN_PATCH
 
-MERGED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+MERGED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v", "glm46v")
 """Families that merge frames in pairs."""
 
 STACKED = ("llava_next_video", "llava_onevision")
 """Families whose frames are images of one size."""
 
 VIDEO_FAMILIES = (*MERGED, *STACKED)
+ALONE = ("glm4v", "glm46v")
+"""Families that take no images where there are videos."""
+
+TOLD_TIMES = ("qwen2_5_vl", "qwen3_vl", "glm4v", "glm46v")
+"""Families that are told when frames were."""
+
+PAIRS = ("qwen3_vl", "glm4v", "glm46v")
+"""Families that refuse a video of one frame."""
 HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
 
 _BLOCK = 2 * QWEN_PATCH
@@ -46,6 +54,13 @@ def video(count: int = 4, *, seed: int = 0, fps: float | None = 2.0, sides: Any 
     generator = np.random.default_rng(seed)
     frames = generator.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
     return Video([Image.fromarray(frame) for frame in frames], fps=fps)
+
+
+def video_places(model: PreTrainedModel, ids: Tensor) -> list[int]:
+    """Where the visual tokens of a row stand whose only pictures are videos."""
+    config: Any = model.config
+    shown = {config.image_token_id, config.video_token_id}
+    return [at for at, token in enumerate(ids.tolist()) if token in shown]
 
 
 def frame_sides(family: str) -> tuple[int, int]:
@@ -125,7 +140,7 @@ def tiny_video_lvlm(family: str, **options: Any) -> tuple[PreTrainedModel, Any]:
 
 
 def _double(family: str) -> Any:
-    least = 2 if family == "qwen3_vl" else 1
+    least = 2 if family in PAIRS else 1
     return _Patches(least) if family in MERGED else _Double()
 
 
@@ -138,6 +153,9 @@ def _own_part(family: str) -> Any:
     clip = {"image_mean": _MEAN, "image_std": _STD}
     if family == "qwen3_vl":
         return hf.Qwen3VLVideoProcessor(**merged, **clip)
+    if family in ALONE:
+        name = "Glm4vVideoProcessor" if family == "glm4v" else "Glm46VVideoProcessor"
+        return getattr(hf, name)(**merged, **clip)
     if family in MERGED:
         return hf.Qwen2VLVideoProcessor(**merged, **clip, cap_pixels_per_frame=False)
     square = {"height": SIDE, "width": SIDE}

@@ -50,15 +50,16 @@ def check_videos(adapter: ModelAdapter) -> None:
 
 
 def _check_batch(adapter: ModelAdapter) -> None:
-    """A video, an image, no picture, and two videos before an image."""
-    video, image = Video(random_frames(), fps=2), random_frames(seed=2)[0]
+    """A video, an image, no picture, and two videos before an image; or none of the images."""
+    video = Video(random_frames(), fps=2)
     other = Video(random_frames(seed=3), fps=2)
-    asked: list[list[VisualLike]] = [[video], [image], [], [video, other, image]]
+    image: list[VisualLike] = [] if adapter.videos_alone else [random_frames(seed=2)[0]]
+    asked: list[list[VisualLike]] = [[video], image, [], [video, other, *image]]
     questions = [*QUESTIONS, QUESTIONS[0]]
     inputs = adapter.encode(asked, questions)
     spans = adapter.spans(inputs["input_ids"], inputs["attention_mask"])
-    counts = [len(sample.images) for sample in spans]
-    assert counts == [1, 1, 0, 3], f"samples with 1, 1, 0 and 3 images and videos have {counts}"
+    counts, given = [len(sample.images) for sample in spans], [*map(len, asked)]
+    assert counts == given, f"samples with {given} images and videos have {counts}"
     videos = [adapter.videos_among(*pair) for pair in zip(inputs["input_ids"], spans, strict=True)]
     assert videos == [{0}, set(), set(), {0, 1}], f"`videos_among` says {videos}"
     batch = run(adapter, inputs).logits[:, -1]

@@ -210,7 +210,9 @@ def _glm_processor(build: Any, images: Any) -> Any:
     return build(
         _images(images),
         byte_tokenizer(*_GLM),
-        chat_template=chat_template(_GLM[2] + _GLM[0] + _GLM[3]),
+        chat_template=chat_template(
+            _GLM[2] + _GLM[0] + _GLM[3], video=_GLM[4] + _GLM[1] + _GLM[5]
+        ),
     )
 
 

@@ -23,7 +23,15 @@ from lvlmsal.saliency.report import SaliencyReport
 from lvlmsal.testing.tiny import TinySample
 from lvlmsal.tiny.parts import WORDS
 from tests import reference, second_streams
-from tests.videos import MERGED, VIDEO_FAMILIES, frame_sides, tiny_video_lvlm, video
+from tests.videos import (
+    ALONE,
+    MERGED,
+    VIDEO_FAMILIES,
+    frame_sides,
+    tiny_video_lvlm,
+    video,
+    video_places,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +44,11 @@ def loaded(family: str, **options: Any) -> Lvlm:
 
 def shown(family: str, count: int = 4, seed: int = 0) -> Video:
     return video(count, seed=seed, sides=frame_sides(family))
+
+
+def pictures_next_to_videos(family: str) -> list[Image.Image]:
+    """An image of noise, in families that take one where there are videos."""
+    return [] if family in ALONE else [Image.effect_noise(frame_sides(family), 80)]
 
 
 @pytest.mark.parametrize("family", VIDEO_FAMILIES)
@@ -56,7 +69,7 @@ def test_answers_are_those_of_generate(family: str) -> None:
 @pytest.mark.parametrize("family", VIDEO_FAMILIES)
 def test_a_batch_answers_as_each_alone(family: str) -> None:
     lvlm, film = loaded(family, dtype=torch.float64), shown(family)
-    image = Image.effect_noise(frame_sides(family), 80)
+    image = pictures_next_to_videos(family)
     asked: list[Any] = [film, image, None, [film, shown(family, seed=3)]]
     questions = [*QUESTIONS, "And now?"]
     together = lvlm.generate(asked, questions, max_new_tokens=6)
@@ -80,16 +93,16 @@ def test_questions_share_a_video(family: str) -> None:
 def test_a_report_has_a_map_for_each_frame(family: str, tmp_path: Path) -> None:
     lvlm, film = loaded(family), shown(family, 5)
     frames = film.frames()
-    image = Image.effect_noise(frame_sides(family), 80)
-    report = lvlm.diagnose([film, image], QUESTIONS[0], [10, 20, 30])
+    image = pictures_next_to_videos(family)
+    report = lvlm.diagnose([film, *image], QUESTIONS[0], [10, 20, 30])
     pictures = frames[::2] if family in MERGED else frames
     assert report.images[: len(pictures)] == pictures
-    assert len(report.images) == len(report.grids) == len(pictures) + 1
+    assert len(report.images) == len(report.grids) == len(pictures) + len(image)
     spans, rows = report.spans, report.rows.mean(1)
-    assert {run.owner for run in spans.runs} == {0, 1}
+    assert {run.owner for run in spans.runs} == {*range(1 + len(image))}
     # maps hold the visual tokens of the video in the order of the sequence, each once
-    ids = lvlm.adapter.encode([[film, image]], QUESTIONS[:1])["input_ids"][0]
-    places = (ids == lvlm.model.config.video_token_id).nonzero().flatten()
+    ids = lvlm.adapter.encode([[film]], QUESTIONS[:1])["input_ids"][0]
+    places = video_places(lvlm.model, ids)
     maps = torch.cat([report.image_map(1, at).flatten() for at in range(len(pictures))])
     ends = lvlm.adapter.video_ends
     assert torch.equal(maps, rows[1][places][: len(places) - ends])
@@ -119,8 +132,8 @@ def test_locore_against_whole_matrices(family: str) -> None:
     """Positions of the video from its token id alone, edits from a pass over all of it."""
     lvlm, film = loaded(family, dtype=torch.float64), shown(family)
     inputs = lvlm.adapter.encode([[film]], QUESTIONS[:1])
-    places = (inputs["input_ids"][0] == lvlm.model.config.video_token_id).nonzero().flatten()
-    sample = TinySample(inputs, ((int(places[0]), int(places[-1]) + 1),), ((1, 1),))
+    places = video_places(lvlm.model, inputs["input_ids"][0])
+    sample = TinySample(inputs, ((places[0], places[-1] + 1),), ((1, 1),))
     locore = LocoRE(beta=3.0, window=2)
     options = {"beta": 3.0, "window": 2, "mode": "weights", "layers": None, "heads": None}
     rule = reference.rule_for([sample], "after_image", **options)
@@ -181,7 +194,7 @@ def test_methods_with_a_second_stream_batch_as_alone(family: str, method: str) -
         assert alone.token_ids == answer.token_ids
 
 
-@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_vl"])
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_vl", "glm4v", "glm46v"])
 def test_without_its_video_a_prompt_has_no_marks_of_it(family: str) -> None:
     from lvlmsal.interventions.contrast import without_images
 
