@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from lvlmsal.adapters.encoding import Encoding
 from lvlmsal.adapters.parts import ModelParts
 from lvlmsal.adapters.pixels import PixelInputs
+from lvlmsal.adapters.processors import remember_processor
 from lvlmsal.adapters.runs import Interval, cut_frames
 from lvlmsal.adapters.spans import TokenSpans, find_spans
 from lvlmsal.adapters.towers import Tower
@@ -57,6 +58,8 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
         check_generate(model)
         self.model = model
         self.processor = processor
+        if processor is not None:
+            remember_processor(model, processor)
         if not self.layers or len(self.attention_modules) != self.num_layers:
             raise UnsupportedError(
                 f"{type(self).__name__} found no decoder layers with `{self.attention_name}` in "
@@ -86,8 +89,7 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
     @property
     def image_token_ids(self) -> tuple[int, ...]:
         """Ids that stand for visual tokens: of images and, where the family has them, of videos."""
-        names = ("image_token_id", "video_token_id")
-        ids = (getattr(self.model.config, name, None) for name in names)
+        ids = (getattr(self.model.config, "image_token_id", None), self.video_token_id)
         return tuple(int(value) for value in ids if value is not None)
 
     def spans(
@@ -117,7 +119,7 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
             output_start=output_start,
             split=self.tokens_per_image,
             within=self.within_image,
-            video=getattr(self.model.config, "video_token_id", None),
+            video=self.video_token_id,
             within_video=self.within_video,
         )
 
@@ -198,7 +200,13 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
 
     def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
         """How many tiles of each image, or frames of each video, there are in a batch."""
-        return [1 for sample in spans for _ in sample.images]
+        stacked = self.stacks_videos and "pixel_values_videos" in inputs
+        frames = inputs["pixel_values_videos"].shape[1] if stacked else 1
+        return [
+            frames if image in self.videos_among(ids, sample) else 1
+            for ids, sample in zip(inputs["input_ids"], spans, strict=True)
+            for image in range(len(sample.images))
+        ]
 
     def patch_boxes(
         self, inputs: Mapping[str, Tensor], row: int, sizes: Sequence[tuple[int, int]]

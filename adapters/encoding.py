@@ -98,12 +98,19 @@ class Encoding(Writing):
 
         Raises:
             DataError: The model is told the time of frames, and it is not known.
-            UnsupportedError: There are images too, and the model takes videos alone.
+            UnsupportedError: There are images too, and the model takes videos alone; or several
+                videos in a sample, and it takes one.
         """
+        name = type(self).__name__
         if self.videos_alone and any(images) and any(videos):
             raise UnsupportedError(
-                f"{self.family} takes images and videos in transformers, but not both in one "
-                "batch: ask about videos and about images in calls of their own"
+                f"{name} takes images and videos, but not both in one batch, for the model or its "
+                "processor does not: ask about videos and about images in calls of their own"
+            )
+        if self.one_video and any(len(clips) > 1 for clips in videos):
+            raise UnsupportedError(
+                f"{name} takes one video a sample, as its processor does, and more were given: ask "
+                "about each by itself"
             )
         processor = self.require_processor()
         found: Mapping[str, Any] = processor(

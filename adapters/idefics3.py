@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from lvlmsal.adapters.base import ModelAdapter
 from lvlmsal.adapters.boxes import tile_boxes
+from lvlmsal.adapters.frame_words import FramesByWords
 from lvlmsal.adapters.image_rows import padded_rows, shown
 from lvlmsal.adapters.processors import ImageOnlySmolVLMProcessor
 from lvlmsal.adapters.runs import Interval
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.videos import Clip
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 
@@ -121,8 +126,12 @@ class Idefics3Adapter(ModelAdapter):
 
 
 @ADAPTERS.register("SmolVLMForConditionalGeneration")
-class SmolVLMAdapter(Idefics3Adapter):
-    """SmolVLM and SmolVLM2: Idefics3 at a smaller size; videos are images among text."""
+class SmolVLMAdapter(FramesByWords, Idefics3Adapter):
+    """SmolVLM and SmolVLM2: Idefics3 at a smaller size; videos are images among text.
+
+    The words before each count the frames of the longest video of the batch, so that all have as
+    many.
+    """
 
     architectures = ("SmolVLMForConditionalGeneration",)
     family = "SmolVLM"
@@ -130,3 +139,64 @@ class SmolVLMAdapter(Idefics3Adapter):
     paper = "SmolVLM: Redefining small and efficient multimodal models"
     url = "https://arxiv.org/abs/2504.05299"
     image_only_processor = ImageOnlySmolVLMProcessor
+    tells_time = True
+    videos_alone = True
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Those of an image that is not cut."""
+        return self.tokens_per_image
+
+    def before_first(self) -> str:
+        """See the base class."""
+        return (
+            r"You are provided the following series of [^\n]+ frames from a [^\n]+ \[H:MM:SS\] "
+            rf"video\.\s+{self._of_frame()}"
+        )
+
+    def before_frame(self, number: int) -> str:
+        """See the base class."""
+        return rf"{re.escape(self.require_processor().fake_image_token)}\s*{self._of_frame()}"
+
+    def check_videos(self) -> None:
+        """See the base class.
+
+        Raises:
+            UnsupportedError: The processor was built without its part for videos.
+        """
+        if getattr(self.require_processor(), "video_processor", None) is None:
+            raise UnsupportedError(
+                "the processor of SmolVLM has no part for videos, which transformers builds only "
+                "with torchvision and num2words: `pip install torchvision num2words`, the former "
+                "in the version that belongs to your torch, and load the model again"
+            )
+
+    def process_videos(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Image.Image]],
+        videos: Sequence[Sequence[Clip]],
+    ) -> Mapping[str, Any]:
+        """Frames in a row for each sample, where the processor has one for each video."""
+        made = dict(super().process_videos(texts, images, videos))
+        clips = [clip for of_sample in videos for clip in of_sample]
+        if clips:
+            counts = [sum(len(clip.frames) for clip in of_sample) for of_sample in videos]
+            made["pixel_values"] = padded_rows(list(made["pixel_values"].flatten(0, 1)), counts)
+            del made["pixel_attention_mask"]  # all of a frame is seen
+        return made
+
+    def patch_boxes(
+        self, inputs: Mapping[str, Tensor], row: int, sizes: Sequence[tuple[int, int]]
+    ) -> list[Tensor | None]:
+        """Frames are not cut; see the base class."""
+        sample = self.spans(inputs["input_ids"], inputs.get("attention_mask"))[row]
+        if self.videos_among(inputs["input_ids"][row], sample):  # which there are alone
+            return [None for _ in sample.images]
+        return super().patch_boxes(inputs, row, sizes)
+
+    def _of_frame(self) -> str:
+        """What stands right before a frame."""
+        processor = self.require_processor()
+        marks = map(re.escape, (processor.fake_image_token, processor.global_image_token))
+        return rf"Frame from \d+:\d\d:\s*{''.join(marks)}"

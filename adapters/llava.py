@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isqrt
 
+import torch
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedConfig
 
 from lvlmsal.adapters.base import ModelAdapter
+from lvlmsal.adapters.boxes import grid_boxes
 from lvlmsal.adapters.processors import ImageOnlyVideoLlavaProcessor
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.adapters.towers import Tower
@@ -50,7 +52,7 @@ class SquareImagesAdapter(ModelAdapter):
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
-    ) -> list[tuple[int, int]]:
+    ) -> Sequence[tuple[int, int] | None]:
         """Every image has the grid of the tower, which is square; see the base class."""
         sides = (isqrt(end - start) for sample in spans for start, end in sample.images)
         return [(side, side) for side in sides]
@@ -122,7 +124,10 @@ class VipLlavaAdapter(SquareImagesAdapter):
 
 @ADAPTERS.register("VideoLlavaForConditionalGeneration")
 class VideoLlavaAdapter(SquareImagesAdapter):
-    """Video-LLaVA with images, which have a tower of their own; frames come as images."""
+    """Video-LLaVA: images and videos have towers of their own.
+
+    Of a frame the class token is kept, before its patches; it is nowhere on the picture.
+    """
 
     architectures = ("VideoLlavaForConditionalGeneration",)
     family = "Video-LLaVA"
@@ -130,7 +135,34 @@ class VideoLlavaAdapter(SquareImagesAdapter):
     paper = "Video-LLaVA: Learning United Visual Representation by Alignment Before Projection"
     url = "https://arxiv.org/abs/2311.10122"
     image_only_processor = ImageOnlyVideoLlavaProcessor
+    takes_videos = True
+    stacks_videos = True
     processor_options = "num_additional_image_tokens=1, vision_feature_select_strategy='default'"
+
+    def image_grids(
+        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
+    ) -> list[tuple[int, int] | None]:
+        """None for a video; see :meth:`patch_boxes`."""
+        side = isqrt(self.tokens_per_image or 0)
+        return [
+            None if image in self.videos_among(ids, sample) else (side, side)
+            for ids, sample in zip(inputs["input_ids"], spans, strict=True)
+            for image in range(len(sample.images))
+        ]
+
+    def patch_boxes(
+        self, inputs: Mapping[str, Tensor], row: int, sizes: Sequence[tuple[int, int]]
+    ) -> list[Tensor | None]:
+        """Of each frame of a video, the class token and the grid; see the base class."""
+        sample = self.spans(inputs["input_ids"], inputs.get("attention_mask"))[row]
+        videos = self.videos_among(inputs["input_ids"][row], sample)
+        side = isqrt(self.tokens_per_image or 0)
+        grid = grid_boxes(side, side)
+        frame = torch.cat([grid.new_full((1, 4), torch.nan), grid])
+        return [
+            frame.repeat(len(sample.positions(image)) // len(frame), 1) if image in videos else None
+            for image in range(len(sample.images))
+        ]
 
     def complete(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give pixels their present name: its image processor has an older one for them."""

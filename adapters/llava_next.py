@@ -50,15 +50,6 @@ class LlavaNextAdapter(ModelAdapter):
         """None: two grids follow one another; see :meth:`patch_boxes`."""
         return [None for sample in spans for _ in sample.images]
 
-    def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
-        """The frames of videos, all of which have as many in a batch; 1 for an image."""
-        frames = inputs["pixel_values_videos"].shape[1] if "pixel_values_videos" in inputs else 1
-        return [
-            frames if image in self.videos_among(ids, sample) else 1
-            for ids, sample in zip(inputs["input_ids"], spans, strict=True)
-            for image in range(len(sample.images))
-        ]
-
     @property
     def frame_side(self) -> int:
         """Side of the grid of visual tokens of a frame, whose patches are pooled 2 x 2."""

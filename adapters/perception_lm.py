@@ -12,6 +12,7 @@ from PIL import Image
 from lvlmsal.adapters.processors import ImageOnlyPerceptionLMProcessor
 from lvlmsal.adapters.prompts import begins
 from lvlmsal.adapters.tiles import TiledAdapter, divisors
+from lvlmsal.adapters.videos import Clip
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 
@@ -27,6 +28,8 @@ class PerceptionLMAdapter(TiledAdapter):
     url = "https://arxiv.org/abs/2504.13180"
     image_only_processor = ImageOnlyPerceptionLMProcessor
     overview = "first"
+    takes_videos = True
+    stacks_videos = True
 
     @property
     def tile_grid(self) -> tuple[int, int]:
@@ -50,14 +53,18 @@ class PerceptionLMAdapter(TiledAdapter):
                 f"{self.image_mark}"
             )
 
-    def process(
-        self, texts: Sequence[str], images: Sequence[Sequence[Image.Image]]
+    def process_videos(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Image.Image]],
+        videos: Sequence[Sequence[Clip]],
     ) -> Mapping[str, Any]:
-        """An entry for each tile, since images have different numbers of them."""
+        """An entry for each tile, since images have different numbers of them; see the base."""
         processor = self.require_processor()
         found = processor(
             text=list(texts),
             images=self.arrange(images),
+            **self.video_arguments([clip for of_sample in videos for clip in of_sample]),
             padding=len(texts) > 1,
             padding_side="left",
             add_special_tokens=not begins(processor.tokenizer, texts[0]),
@@ -65,6 +72,8 @@ class PerceptionLMAdapter(TiledAdapter):
         made = {name: torch.tensor(found[name]) for name in ("input_ids", "attention_mask")}
         if any(images):
             made["pixel_values"] = torch.cat(list(found["pixel_values"]))[:, None]
+        if any(videos):
+            made["pixel_values_videos"] = torch.stack(list(found["pixel_values_videos"]))
         return made
 
     def tile_layout(self, count: int, size: tuple[int, int]) -> tuple[int, int]:

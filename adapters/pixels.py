@@ -46,6 +46,7 @@ class PixelInputs:
     """Other inputs with an entry for each image; with `pads_images`, for each sample."""
 
     video_inputs: ClassVar[tuple[str, ...]]
+    stacks_videos: ClassVar[bool]
     pads_images: ClassVar[bool] = False
     """Whether `pixel_values` has a row of images, shorter ones padded, for each sample."""
 
@@ -104,7 +105,8 @@ class PixelInputs:
                 found[name] = [1] * len(spans)
             elif name in inputs:
                 counts = images
-                if sum(images) != total or self.tokens_per_tile:
+                stacked = kind == "video" and self.stacks_videos
+                if (sum(images) != total or self.tokens_per_tile) and not stacked:
                     # tiles of one size: all have as many visual tokens
                     each = self.tokens_per_tile or max(1, sum(tokens) // max(1, total))
                     counts = [count // each for count in tokens]
@@ -154,6 +156,11 @@ class PixelInputs:
         wide = {*names, *self.image_inputs}
         return {name: v[:, :most] if name in wide else v for name, v in inputs.items()}
 
+    @property
+    def video_token_id(self) -> int | None:
+        """The id that stands for visual tokens of videos, if they have one; see :meth:`by_kind`."""
+        return getattr(self.model.config, "video_token_id", None)
+
     def by_kind(self, ids: Tensor) -> Tensor:
         """Token ids in which visual tokens of videos have an id of their own.
 
@@ -167,9 +174,8 @@ class PixelInputs:
     def videos_among(self, ids: Tensor, spans: TokenSpans) -> set[int]:
         """Which images of a sample are videos, by their index; `ids` are its row of the batch."""
         ids = self.by_kind(ids)
-        video = getattr(self.model.config, "video_token_id", None)
-        starts = enumerate(start for start, _ in spans.images)
-        return {owner for owner, start in starts if int(ids[spans.pad + start]) == video}
+        starts = enumerate(spans.pad + start for start, _ in spans.images)
+        return {owner for owner, start in starts if int(ids[start]) == self.video_token_id}
 
     def _of_kind(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans], kind: str

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from transformers import (
     AutoProcessor,
@@ -97,8 +98,22 @@ def _whole_processor(
     return processor
 
 
+# What a model was handed over with, for adapters that are made of the model alone later on.
+_GIVEN: WeakKeyDictionary[PreTrainedModel, Any] = WeakKeyDictionary()
+
+
+def remember_processor(model: PreTrainedModel, processor: Any) -> None:
+    """Keep the processor that a model was handed over with, as long as there is the model."""
+    _GIVEN[model] = processor
+
+
+def given_processor(model: PreTrainedModel) -> Any | None:
+    """The processor that a model was handed over with; None without one."""
+    return _GIVEN.get(model)
+
+
 def own_processor(model: PreTrainedModel, image_only: Any | None) -> Any:
-    """Load the processor of a model's own folder, for one that was handed over by itself.
+    """The processor that a model was handed over with, or that of its own folder.
 
     Args:
         model: That was read from a folder.
@@ -107,6 +122,8 @@ def own_processor(model: PreTrainedModel, image_only: Any | None) -> Any:
     Raises:
         UnsupportedError: The model does not say in which folder its checkpoint is.
     """
+    if (given := given_processor(model)) is not None:
+        return given
     folder = str(model.name_or_path or "")
     if not folder or not Path(folder, "config.json").is_file():
         raise UnsupportedError(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import ProcessorMixin
 
@@ -18,6 +19,7 @@ from lvlmsal.adapters.processors import (
 )
 from lvlmsal.adapters.runs import Interval
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.adapters.videos import Clip
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import ADAPTERS
 
@@ -57,7 +59,7 @@ class Qwen2VLAdapter(ModelAdapter):
 
     def image_grids(
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
-    ) -> list[tuple[int, int]]:
+    ) -> Sequence[tuple[int, int] | None]:
         """Patches of each image, merged 2 x 2; the frames of a video are stacked."""
         merge = self.model.config.vision_config.spatial_merge_size
         return [(t * (h // merge), w // merge) for t, h, w in self._sizes(inputs, spans)]
@@ -70,11 +72,15 @@ class Qwen2VLAdapter(ModelAdapter):
         self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]
     ) -> list[tuple[int, int, int]]:
         """Frames, height and width of every image and video, in patches of the tower."""
-        none = torch.empty(0, 3, dtype=torch.long)
-        images, videos = (
-            iter(inputs.get(name, none).tolist()) for name in ("image_grid_thw", "video_grid_thw")
-        )
-        found: list[tuple[int, int, int]] = []
+        return self._entries(inputs, spans, "image_grid_thw", "video_grid_thw")
+
+    def _entries(
+        self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans], *names: str
+    ) -> list[Any]:
+        """What two inputs say of every image and of every video, in the order of the sequence."""
+        none = torch.empty(0)
+        images, videos = (iter(inputs.get(name, none).tolist()) for name in names)
+        found = []
         for ids, sample in zip(inputs["input_ids"], spans, strict=True):
             of_video = self.videos_among(ids, sample)
             for image in range(len(sample.images)):
@@ -82,9 +88,9 @@ class Qwen2VLAdapter(ModelAdapter):
                 if size is None:
                     raise UnsupportedError(
                         "the prompts hold more images or videos than there are sizes of in "
-                        "`image_grid_thw` and `video_grid_thw`"
+                        f"`{names[0]}` and `{names[1]}`"
                     )
-                found.append(tuple(size))
+                found.append(size)
         return found
 
 
@@ -138,8 +144,28 @@ class Qwen25OmniAdapter(Qwen2VLAdapter):
 
     architectures = ("Qwen2_5OmniThinkerForConditionalGeneration",)
     family = "Qwen2.5-Omni"
-    summary = "Qwen2.5-Omni's thinker with images: as Qwen2.5-VL; it hears nothing here"
+    summary = "Qwen2.5-Omni's thinker: as Qwen2.5-VL; it hears nothing here"
     paper = "Qwen2.5-Omni Technical Report"
     url = "https://arxiv.org/abs/2503.20215"
-    takes_videos = False
     image_only_processor = ImageOnlyQwen25OmniProcessor
+    tells_time = True
+    video_inputs = ("video_second_per_grid",)
+
+    def process_videos(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Sequence[Image.Image]],
+        videos: Sequence[Sequence[Clip]],
+    ) -> Mapping[str, Any]:
+        """Each video at its own rate, where the processor takes one for all; see the base class."""
+        found = dict(super().process_videos(texts, images, videos))
+        rates = [clip.rate for clips in videos for clip in clips]
+        if rates:
+            together = self.require_processor().video_processor.temporal_patch_size
+            seconds = [together / rate for rate in rates if rate is not None]
+            found["video_second_per_grid"] = torch.tensor(seconds)
+        return found
+
+    def goes_on(self, inputs: Mapping[str, Tensor]) -> bool:
+        """Text goes on behind the highest position of a video."""
+        return True

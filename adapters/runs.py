@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 import torch
@@ -72,7 +72,7 @@ def find_runs(
     """
     found: list[Run] = []
     owner = -1
-    for start, end in _intervals(ids, wanted, split):
+    for start, end in _intervals(ids, wanted, split, video):
         gap = ids[found[-1].end : start].tolist() if found else []
         of_video = [int(ids[at]) == video for at in (found[-1].start if gap else start, start)]
         same = within_video if all(of_video) else None if any(of_video) else within
@@ -82,7 +82,9 @@ def find_runs(
 
 
 def cut_frames(runs: Sequence[Run], frames: Mapping[int, int], ends: int = 0) -> tuple[Run, ...]:
-    """Runs with one for each frame of a video, all of whose frames have as many visual tokens.
+    """Runs with one for each frame of a video.
+
+    Frames have runs of their own already, or have as many visual tokens, all of them.
 
     Args:
         runs: of a sample.
@@ -97,10 +99,13 @@ def cut_frames(runs: Sequence[Run], frames: Mapping[int, int], ends: int = 0) ->
      Run(start=7, end=8, owner=0, frame=None))
     """
     found: list[Run] = []
-    for owner, mine in groupby(runs, key=lambda run: run.owner):
-        count = frames.get(owner)
+    for owner, group in groupby(runs, key=lambda run: run.owner):
+        mine, count = list(group), frames.get(owner)
         if count is None:
             found += mine
+            continue
+        if len(mine) == count and not ends:
+            found += (replace(run, frame=frame) for frame, run in enumerate(mine))
             continue
         places = [at for run in mine for at in range(run.start, run.end)]
         each = max(1, (len(places) - ends) // count)
@@ -125,7 +130,7 @@ def closing_ids(rows: Tensor, wanted: Tensor) -> frozenset[int]:
     return frozenset(found)
 
 
-def _intervals(ids: Tensor, wanted: Tensor, split: int | None) -> list[Interval]:
+def _intervals(ids: Tensor, wanted: Tensor, split: int | None, video: int | None) -> list[Interval]:
     """Intervals of equal, neighboring image ids; runs of several images are cut every `split`."""
     positions = torch.isin(ids, wanted).nonzero().flatten()
     if not len(positions):
@@ -135,6 +140,7 @@ def _intervals(ids: Tensor, wanted: Tensor, split: int | None) -> list[Interval]
     found: list[Interval] = []
     for first, last in pairwise(edges):
         start, end = int(positions[first]), int(positions[last - 1]) + 1
-        size = split if split and (end - start) % split == 0 else end - start
+        cut = split and ids[start] != video and (end - start) % split == 0
+        size = split if split and cut else end - start
         found.extend((at, at + size) for at in range(start, end, size))
     return found

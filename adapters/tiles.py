@@ -42,7 +42,7 @@ class TiledAdapter(ModelAdapter):
         return [(count * rows, columns) for count in self.panels(inputs, spans)]
 
     def panels(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> list[int]:
-        """Count the tiles of each image, that of the whole image included.
+        """Count the tiles of each image, that of the whole image included; or frames of a video.
 
         Args:
             inputs: As from `encode`.
@@ -57,10 +57,12 @@ class TiledAdapter(ModelAdapter):
         lengths = [len(sample.positions(i)) for sample in spans for i in range(len(sample.images))]
         counts = [length // self.tokens_per_tile for length in lengths]
         given = inputs["pixel_values"].shape[0] if "pixel_values" in inputs else 0
+        if "pixel_values_videos" in inputs:
+            given += inputs["pixel_values_videos"].shape[:2].numel()
         if sum(counts) != given:
             raise UnsupportedError(
                 f"the images of the prompts have {lengths} visual tokens, {self.tokens_per_tile} "
-                f"for a tile, but `pixel_values` holds {given} tiles"
+                f"for a tile, but pixels of {given} tiles were given"
             )
         return counts
 
@@ -80,9 +82,11 @@ class TiledAdapter(ModelAdapter):
         """Tiles where they were cut out, and the whole image; see the base class."""
         sample = self.spans(inputs["input_ids"], inputs.get("attention_mask"))[row]
         boxes: list[Tensor | None] = []
+        videos = self.videos_among(inputs["input_ids"][row], sample)
         for image, size in enumerate(sizes[: len(sample.images)]):
             tiles = len(sample.positions(image)) // self.tokens_per_tile - 1
-            layout = self.tile_layout(tiles, size) if tiles > 0 else None
+            cut = tiles > 0 and image not in videos
+            layout = self.tile_layout(tiles, size) if cut else None
             boxes.append(layout and tile_boxes(self.tile_grid, *layout, overview=self.overview))
         return boxes
 

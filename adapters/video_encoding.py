@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from PIL import Image
 
 from lvlmsal.adapters.images import seen_part
 from lvlmsal.adapters.videos import Clip
 from lvlmsal.errors import DataError, UnsupportedError
+
+AS_IMAGES: Final = -1
+"""Id of the visual tokens of videos that are written as those of images, among marks or words."""
 
 
 class VideoEncoding:
@@ -29,6 +32,9 @@ class VideoEncoding:
 
     videos_alone: ClassVar[bool] = False
     """Whether the model takes videos only where there are no images in the batch."""
+
+    one_video: ClassVar[bool] = False
+    """Whether a sample has one video at most."""
 
     stacks_videos: ClassVar[bool] = False
     """Whether the pixels of all videos of a batch are one array, frame by frame."""

@@ -43,6 +43,11 @@ class Clip:
         return self.frames[0].size
 
     @property
+    def rate(self) -> float | None:
+        """How many of these frames are of one second; None where it is not known."""
+        return None if self.fps is None else len(self.frames) / self.total * self.fps
+
+    @property
     def array(self) -> np.ndarray[Any, Any]:
         """All frames, shape (n, height, width, 3), 0 to 255."""
         return np.stack([np.asarray(frame) for frame in self.frames])

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from lvlmsal.adapters.messages import Prompt, normal_messages
 from lvlmsal.adapters.processors import own_processor
 from lvlmsal.adapters.prompts import check_placeholders, render, token_texts
-from lvlmsal.adapters.video_encoding import VideoEncoding
+from lvlmsal.adapters.video_encoding import AS_IMAGES, VideoEncoding
 from lvlmsal.adapters.videos import VisualLike, kinds_of
 from lvlmsal.errors import DataError, UnsupportedError
 
@@ -21,6 +21,7 @@ class Writing(VideoEncoding):
 
     model: PreTrainedModel
     processor: Any
+    video_token_id: Any
 
     image_only_processor: ClassVar[type[ProcessorMixin] | None] = None
     """What stands in where the processor of transformers cannot be built for its video part."""
@@ -56,9 +57,19 @@ class Writing(VideoEncoding):
         return render(processor, prompt, count, system=system, mark=self.image_mark)
 
     def check_marks(self, text: str, count: int, *, sample: int, videos: int = 0) -> None:
-        """Raise DataError where a rendered prompt has not one mark for each image and video."""
+        """Raise DataError where a rendered prompt has not one mark for each image and video.
+
+        Raises:
+            UnsupportedError: Two videos touch, and nothing in their tokens says where one ends.
+        """
         mark, video = self.image_mark, self.video_mark
         check_placeholders(text, count, mark=mark, video=video, sample=sample, videos=videos)
+        apart = self.video_token_id == AS_IMAGES  # by what is written around frames
+        if self.stacks_videos and not apart and video and 2 * video in text:
+            raise UnsupportedError(
+                f"in the prompt of sample {sample} one video stands right behind another, and "
+                f"this model has no marks between them: put text between {video} and {video}"
+            )
 
     def write(
         self, prompt: Prompt, visuals: Sequence[VisualLike], *, sample: int, template: bool = True

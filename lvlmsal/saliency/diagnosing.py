@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -89,13 +90,13 @@ def _places(
     boxes: list[Tensor | None] = []
     shapes: list[tuple[int, int]] = []
     placed = adapter.patch_boxes(inputs, 0, [image.size for image in images])
+    pictures = map(len, spans.pictures)
     for index, (box, grid) in enumerate(zip(placed, adapter.patch_grids(inputs, 0), strict=True)):
         frames = spans.frames(index)
-        count = len(spans.pictures[len(shapes)])
+        counts = list(islice(pictures, frames))
         if box is None and grid is None:
-            box = torch.tensor([WHOLE] * (count * frames))
-        for frame in range(frames):
-            own = None if box is None else box[frame * count : (frame + 1) * count]
+            box = torch.tensor([WHOLE] * sum(counts))
+        for own in [None] * frames if box is None else torch.split(box[: sum(counts)], counts):
             boxes.append(own)
             rows, columns = grid or (0, 0)
             shapes.append((rows // frames, columns) if own is None else raster_shape(own))

@@ -75,7 +75,9 @@ def _video_llava_processor() -> Any:
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=chat_template("<image>\n", begin=True, user="USER: ", answer=" ASSISTANT:"),
+        chat_template=chat_template(
+            "<image>\n", video="<video>\n", begin=True, user="USER: ", answer=" ASSISTANT:"
+        ),
     )
 
 
@@ -106,7 +108,7 @@ def _perception_lm_processor() -> Any:
         byte_tokenizer(*marks, image_token=image, video_token=video),
         patch_size=PATCH,
         pooling_ratio=_POOLED,
-        chat_template=chat_template(f"{image}\n", begin=True),
+        chat_template=chat_template(f"{image}\n", video=f"{video}\n", begin=True),
     )
 
 

@@ -74,7 +74,7 @@ def _molmo2_processor() -> Any:
         pixels,
         _hf.Molmo2VideoProcessor(size=SQUARE, patch_size=PATCH),
         byte_tokenizer(*_MARKS),
-        chat_template=chat_template("<|image|>"),
+        chat_template=chat_template("<|image|>", video="<|video|>"),
     )
 
 

@@ -46,7 +46,7 @@ TEMPLATES: Final = {
     ),
     "qwen2_vl": chat_template(_QWEN_IMAGE, video=_QWEN_VIDEO),
     "qwen2_5_vl": chat_template(_QWEN_IMAGE, video=_QWEN_VIDEO),
-    "internvl": chat_template("<IMG_CONTEXT>\n"),
+    "internvl": chat_template("<IMG_CONTEXT>\n", video="<video>\n"),
     "idefics3": chat_template(
         "<image>", begin=True, system="System: ", user="User:", answer="\nAssistant:"
     ),

@@ -165,13 +165,16 @@ def _omni_thinker(layers: int, kv_heads: int, heads: int) -> Any:
 
 
 def _omni_processor() -> Any:
-    image = "".join(_OMNI[name] for name in ("vision_bos_token", "image_token", "vision_eos_token"))
+    image, video = (
+        "".join(_OMNI[name] for name in ("vision_bos_token", mark, "vision_eos_token"))
+        for mark in ("image_token", "video_token")
+    )
     build: Any = ImageOnlyQwen25OmniProcessor  # its init has no types
     return build(
         image_processor=_images(_hf.Qwen2VLImageProcessor),
         feature_extractor=_hf.WhisperFeatureExtractor(feature_size=16),
         tokenizer=byte_tokenizer(*_OMNI.values(), **_OMNI),
-        chat_template=chat_template(image),
+        chat_template=chat_template(image, video=video),
     )
 
 
@@ -210,9 +213,7 @@ def _glm_processor(build: Any, images: Any) -> Any:
     return build(
         _images(images),
         byte_tokenizer(*_GLM),
-        chat_template=chat_template(
-            _GLM[2] + _GLM[0] + _GLM[3], video=_GLM[4] + _GLM[1] + _GLM[5]
-        ),
+        chat_template=chat_template(_GLM[2] + _GLM[0] + _GLM[3], video=_GLM[4] + _GLM[1] + _GLM[5]),
     )
 
 
@@ -244,7 +245,7 @@ def _video_llama_3_processor() -> Any:
             patch_size=QWEN_PATCH, merge_size=1, min_pixels=4 * side, max_pixels=24 * side
         ),
         byte_tokenizer(*_QWEN[:2]),
-        chat_template=chat_template(f"{_QWEN[0]}\n"),
+        chat_template=chat_template(f"{_QWEN[0]}\n", video=f"{_QWEN[1]}\n"),
     )
 
 

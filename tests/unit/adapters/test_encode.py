@@ -209,7 +209,7 @@ def test_internvl_counts_tiles() -> None:
     inputs = adapter.encode([[picture(28, 28), picture(80, 40)]], ["q"])
     assert adapter.patch_grids(inputs, 0) == [(2, 2), (6, 2)]
     inputs["pixel_values"] = inputs["pixel_values"][:-1]
-    with pytest.raises(UnsupportedError, match="4 for a tile, but `pixel_values` holds 3 tiles"):
+    with pytest.raises(UnsupportedError, match="4 for a tile, but pixels of 3 tiles were given"):
         adapter.patch_grids(inputs, 0)
 
 

@@ -28,10 +28,12 @@ from tests.videos import (
     ALONE,
     HAS_TORCHVISION,
     MERGED,
+    OMNI,
     PAIRS,
     TOLD_TIMES,
     VIDEO_FAMILIES,
     frame_sides,
+    frames_input,
     tiny_video_lvlm,
     video,
     video_places,
@@ -44,7 +46,7 @@ def adapter(family: str) -> ModelAdapter:
     return adapter_for(*tiny_video_lvlm(family))
 
 
-def given_to(processor: Any, clips: list[Clip], text: str) -> dict[str, Any]:
+def given_to(processor: Any, clips: list[Clip], text: str, **options: Any) -> dict[str, Any]:
     """What a user of transformers gives the processor, and what it makes of it."""
     metadata = [
         VideoMetadata(
@@ -53,6 +55,7 @@ def given_to(processor: Any, clips: list[Clip], text: str) -> dict[str, Any]:
             frames_indices=clip.positions,
             width=clip.size[0],
             height=clip.size[1],
+            duration=None if clip.fps is None else clip.total / clip.fps,
         )
         for clip in clips
     ]
@@ -63,6 +66,7 @@ def given_to(processor: Any, clips: list[Clip], text: str) -> dict[str, Any]:
         do_sample_frames=False,
         return_tensors="pt",
         add_special_tokens=False,
+        **options,
     )
     return {name: value for name, value in made.items() if isinstance(value, Tensor)}
 
@@ -82,8 +86,10 @@ def test_inputs_and_logits_are_those_of_the_processor(family: str, count: int) -
         [{"role": "user", "content": parts}], add_generation_prompt=True
     )
     own = given_to(processor, [shown.read()], text)
-    assert set(made) >= set(own), "an input of the processor is lost"
     for name, value in own.items():
+        if family == "smolvlm" and name == "pixel_attention_mask":  # which leaves out nothing
+            assert value.all()
+            continue
         assert torch.equal(made[name], value), name
     with torch.no_grad():
         assert torch.equal(model(**made).logits, model(**own).logits)
@@ -103,13 +109,12 @@ def test_two_videos_with_an_image_between_are_three_owners(family: str) -> None:
     assert kinds == [{0, 2}]
     frames = 2 if family in MERGED else 4
     assert [spans.frames(owner) for owner in range(3)] == [frames, 1, frames]
-    videos = (ids == model.config.video_token_id).nonzero().flatten().tolist()
-    mine = [at for owner in (0, 2) for at in spans.positions(owner)]
-    assert mine == videos
+    every = [at for owner in range(3) for at in spans.positions(owner)]
+    assert every == video_places(model, ids)
     assert len(spans.positions(0)) == len(spans.positions(2))
     # pixels of each in its own input
-    rows = found.input_rows(inputs, [spans])
-    assert rows["pixel_values_videos"] == [len(inputs["pixel_values_videos"])]
+    rows, pixels = found.input_rows(inputs, [spans]), frames_input(family)
+    assert rows[pixels] == [len(inputs[pixels])]
 
 
 @pytest.mark.parametrize("family", ALONE)
@@ -122,12 +127,29 @@ def test_videos_without_images_are_told_from_images(family: str) -> None:
     for batch in ([[first, image]], [[first], [image]]):
         with pytest.raises(UnsupportedError, match="not both in one batch"):
             found.encode(batch, [QUESTION] * len(batch))
-    # the model itself says that it does not count them apart
+    if family == "smolvlm":  # whose processor has one input for pixels of both
+        text = f"{processor.video_token} {processor.image_token}"
+        clip = first.read()
+        made = processor(
+            text=[text],
+            images=[[image]],
+            videos=[clip.array],
+            video_metadata=[VideoMetadata(**clip.metadata)],
+            return_tensors="pt",
+        )
+        assert made["pixel_values"].shape[:2] == (1, 4), "the pixels of the image are lost"
+        return
+    # the model itself refuses them, or does not count them apart
     films, pictures = found.encode([[first]], [QUESTION]), found.encode([[image]], [QUESTION])
     names = ("input_ids", "attention_mask", "mm_token_type_ids")
     both = {name: torch.cat([films[name], pictures[name]], 1) for name in names}
-    with pytest.raises(ValueError, match="tokens do not match"), torch.no_grad():
+    said = "tokens do not match|provided at the same time"
+    with pytest.raises(ValueError, match=said), torch.no_grad():
         model(**{**films, **pictures, **both})
+    if family == "molmo2":
+        with pytest.raises(UnsupportedError, match="one video a sample"):
+            found.encode([[second, first]], [QUESTION])
+        return
     inputs = found.encode([[second, first]], [QUESTION])
     spans = found.spans_by_frame(inputs)[0]
     assert found.videos_among(inputs["input_ids"][0], spans) == {0, 1}
@@ -162,6 +184,39 @@ def test_the_kit_names_what_is_wrong(family: str, wrong: dict[str, Any], told: s
         check_videos(broken)
 
 
+def test_frames_of_internvl_are_known_by_their_words() -> None:
+    found = adapter("internvl")
+    film, image = video(3), Image.new("RGB", frame_sides("internvl"), "red")
+    wide = Image.new("RGB", (80, 40), "red")  # three tiles
+    mark, clip = found.image_mark, found.video_mark
+    for visuals, question, videos in (
+        # touching videos, the second of which begins anew
+        ([film, film], f"{clip}{clip}?", {0, 1}),
+        # an image behind a video, in words that continue it but for one
+        ([film, image], f"{clip}\nFrame5: {mark}?", {0}),
+        ([film, image], f"{clip} and {mark}?", {0}),
+        # an image of several tiles is no frame
+        ([wide, film], f"Frame1: {mark}\n{clip}", {1}),
+        ([image, image], f"Frame 1: {mark}\nFrame 2: {mark}?", set()),
+        # what is written as a video is one to the model
+        ([image, image], f"Frame1: {mark}\nFrame2: {mark}?", {0}),
+    ):
+        inputs = found.encode([visuals], [question])
+        spans = found.spans(inputs["input_ids"], inputs["attention_mask"])[0]
+        assert found.videos_among(inputs["input_ids"][0], spans) == videos
+        assert sum(found.panels(inputs, [spans])) == len(inputs["pixel_values"])
+    again = found.encode([film.frames()], [f"Frame1: {mark}\nFrame2: {mark}\nFrame3: {mark}?"])
+    first = found.encode([[film]], [f"{clip}?"])
+    assert torch.equal(again["input_ids"], first["input_ids"])
+
+
+def test_touching_videos_without_marks_are_refused() -> None:
+    for family in ("llava_next_video", "llava_onevision", "video_llava"):
+        clip = adapter(family).video_mark
+        with pytest.raises(UnsupportedError, match=f"put text between {clip} and {clip}"):
+            adapter(family).encode([[video(), video()]], [f"{clip}{clip}?"])
+
+
 def test_times_become_positions() -> None:
     """Qwen2.5-VL spaces frames by their times: twice as far apart at half the rate."""
     model, processor = tiny_video_lvlm("qwen2_5_vl")
@@ -179,6 +234,71 @@ def test_times_become_positions() -> None:
         starts = [int(positions[0, 0, places[0]]) for places in spans.pictures]
         steps = [start - starts[0] for start in starts]
         assert steps == [int(step * per_second * 2 / fps) for step in range(3)]
+
+
+def test_each_video_has_its_own_rate() -> None:
+    """Qwen2.5-Omni's processor takes one rate for all videos; alone each is at its own."""
+    model, processor = tiny_video_lvlm(OMNI)
+    found = adapter_for(model, processor)
+    sides = frame_sides(OMNI)
+    films = [video(4, fps=1.0, sides=sides), video(6, seed=1, fps=0.5, sides=sides)]
+    batch = found.encode([[film] for film in films], [QUESTION] * 2)
+    assert batch["video_second_per_grid"].tolist() == [2.0, 4.0]
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": QUESTION}]}],
+        add_generation_prompt=True,
+    )
+    spans = found.spans(batch["input_ids"], batch["attention_mask"])
+    for row, film in enumerate(films):
+        own = given_to(processor, [film.read()], text, fps=film.fps)
+        alone = found.encode([[film]], [QUESTION])
+        assert set(alone) == set(own)
+        with torch.no_grad():
+            expected = model(**own).logits
+            assert torch.equal(model(**alone).logits, expected)
+            taken = model(**found.select_rows(batch, spans, [row])).logits[:, -1]
+        assert torch.allclose(taken, expected[:, -1], atol=1e-4)
+
+
+def still(frames: int = 4) -> Video:
+    """Frames of which the second is the first again, and the last the third but for a corner."""
+    first, third = video(2, sides=frame_sides("video_llama_3")).frames()
+    last = third.copy()
+    last.paste((9, 8, 7), (16, 8, 24, 16))  # the last block of six
+    return Video([first, first, third, last][:frames], fps=2)
+
+
+def test_visual_tokens_that_repeat_a_frame_are_left_out() -> None:
+    """VideoLLaMA3: what is left of each frame is its run, and lies where it was."""
+    model, processor = tiny_video_lvlm("video_llama_3")
+    found = adapter_for(model, processor)
+    inputs = found.encode([[still()]], [QUESTION])
+    spans = found.spans_by_frame(inputs)[0]
+    assert [len(places) for places in spans.pictures] == [6, 1, 6, 1]
+    assert found.image_grids(inputs, [spans]) == [None]
+    (boxes,) = found.patch_boxes(inputs, 0, [frame_sides("video_llama_3")])
+    assert boxes is not None
+    assert torch.equal(boxes[:6], boxes[7:13])
+    assert boxes[6].tolist() == pytest.approx([0, 0, 1 / 3, 1 / 2])
+    assert boxes[13].tolist() == pytest.approx([2 / 3, 1 / 2, 1, 1])
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": QUESTION}]}],
+        add_generation_prompt=True,
+    )
+    own = given_to(processor, [still().read()], text)
+    with torch.no_grad():
+        assert torch.equal(model(**inputs).logits, model(**own).logits)
+    # each of a batch gets its part of the mask
+    films = [[still()], [], [still(2), still(3)]]
+    batch = found.encode(films, [QUESTION] * 3)
+    samples = found.spans(batch["input_ids"], batch["attention_mask"])
+    assert found.input_rows(batch, samples)["video_compression_mask"] == [24, 0, 30]
+    for row, films_of_row in enumerate(films):
+        part = found.select_rows(batch, samples, [row])
+        alone = found.encode([films_of_row], [QUESTION])
+        for name in ("pixel_values_videos", "video_compression_mask"):
+            assert (name in part) == bool(films_of_row)
+            assert name not in part or torch.equal(part[name], alone[name])
 
 
 def test_times_stay_exact_in_half_precision() -> None:
@@ -215,10 +335,11 @@ def test_a_batch_with_and_without_videos_is_split_by_samples(family: str) -> Non
     found, sides = adapter(family), frame_sides(family)
     shown, image = video(4, sides=sides), Image.new("RGB", sides, "blue")
     other = video(4, seed=5, sides=sides) if family in ALONE else image
-    samples: list[list[Any]] = [[shown], [], [other], [other, shown]]
+    more = [other] if family == "molmo2" else [other, shown]
+    samples: list[list[Any]] = [[shown], [], [other], more]
     batch = found.encode(samples, [QUESTION] * 4)
     spans = found.spans(batch["input_ids"], batch["attention_mask"])
-    assert [len(sample.images) for sample in spans] == [1, 0, 1, 2]
+    assert [len(sample.images) for sample in spans] == [*map(len, samples)]
     for row, visuals in enumerate(samples):
         alone = found.encode([visuals], [QUESTION])
         part = found.select_rows(batch, spans, [row])
