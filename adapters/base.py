@@ -160,6 +160,18 @@ class ModelAdapter(ModelParts, Encoding, PixelInputs, ABC):
         """
         return False
 
+    def lost_in_beams(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> str:
+        """What of a batch transformers does not give to the right beams, in words; empty: nothing.
+
+        Args:
+            inputs: As from :meth:`encode`.
+            spans: Of these inputs.
+        """
+        most = max(len(sample.images) for sample in spans)
+        if not self.mixes_beams or most < 2:
+            return ""
+        return f"the images of a prompt of {self.family} that has {most} of them, not one"
+
     def goes_on(self, inputs: Mapping[str, Tensor]) -> bool:
         """Whether positions of what follows the beginning of a prompt do not depend on its length.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
 from lvlmsal.adapters.processors import ImageOnlyGlm4vProcessor, ImageOnlyGlm46VProcessor
 from lvlmsal.adapters.qwen_vl import Qwen2VLAdapter
 from lvlmsal.adapters.runs import Interval
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.registry import ADAPTERS
 
 
@@ -30,6 +31,11 @@ class Glm4vAdapter(Qwen2VLAdapter):
     videos_alone = True
     # its model has a method of its own for beams, which repeats each image by itself: A A B B
     mixes_beams = True
+
+    def lost_in_beams(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> str:
+        """Videos, too, of whose frames it takes each for a video; see the base class."""
+        of_videos = f"the frames of videos of {self.family}" if "video_grid_thw" in inputs else ""
+        return of_videos or super().lost_in_beams(inputs, spans)
 
     def by_kind(self, ids: Tensor) -> Tensor:
         """Visual tokens between the marks of a video are of it; see the base class."""

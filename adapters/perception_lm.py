@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from lvlmsal.adapters.processors import ImageOnlyPerceptionLMProcessor
 from lvlmsal.adapters.prompts import begins
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.adapters.tiles import TiledAdapter, divisors
 from lvlmsal.adapters.videos import Clip
 from lvlmsal.errors import UnsupportedError
@@ -75,6 +77,13 @@ class PerceptionLMAdapter(TiledAdapter):
         if any(videos):
             made["pixel_values_videos"] = torch.stack(list(found["pixel_values_videos"]))
         return made
+
+    def lost_in_beams(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> str:
+        """Several videos of a prompt, which are not encoded before beams begin; see the base."""
+        pairs = zip(inputs["input_ids"], spans, strict=True)
+        if max(len(self.videos_among(*pair)) for pair in pairs) < 2:
+            return super().lost_in_beams(inputs, spans)
+        return "several videos of a prompt of PerceptionLM"
 
     def tile_layout(self, count: int, size: tuple[int, int]) -> tuple[int, int]:
         """Of so many tiles those whose shape is by the smallest factor another; see the base.

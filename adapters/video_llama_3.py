@@ -40,6 +40,12 @@ class VideoLlama3Adapter(Qwen2VLAdapter):
         """Positions are those of text."""
         return True
 
+    def lost_in_beams(self, inputs: Mapping[str, Tensor], spans: Sequence[TokenSpans]) -> str:
+        """Videos with visual tokens that were left out; see the base class."""
+        if all(bool(mask.all()) for mask in self._kept(inputs)):
+            return super().lost_in_beams(inputs, spans)
+        return "videos of VideoLLaMA3 of which visual tokens were left out"
+
     def within_video(self, gap: Sequence[int], closing: Collection[int]) -> bool:
         """A comma and its time stand before every frame but the first; see the base class."""
         return re.fullmatch(r",Time \d+\.\ds:", self.tokenizer.decode(list(gap))) is not None

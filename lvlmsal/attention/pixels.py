@@ -96,6 +96,7 @@ def of_rows(
 
 
 _lock = threading.Lock()
+_encoding = threading.local()
 _NOTES: WeakKeyDictionary[nn.Module, list[Note]] = WeakKeyDictionary()
 _WRAPPED: dict[type, tuple[list[object], dict[str, Any]]] = {}
 
@@ -143,8 +144,13 @@ def watch_encoders(model: PreTrainedModel, note: Note) -> Callable[[], None]:
 def _noting(encode: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(encode)
     def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        output = encode(self, *args, **kwargs)
-        for note in list(_NOTES.get(self, ())):
+        within = getattr(_encoding, "now", False)  # some encode videos by what encodes images
+        _encoding.now = True
+        try:
+            output = encode(self, *args, **kwargs)
+        finally:
+            _encoding.now = within
+        for note in () if within else list(_NOTES.get(self, ())):
             note(kwargs, output)
         return output
 

@@ -67,17 +67,15 @@ def generate_answers(
         second: those of a second stream that has the same tokens.
 
     Raises:
-        UnsupportedError: transformers would mix up images of the family's prompts under beams.
+        UnsupportedError: transformers would mix up images or videos of these prompts under beams.
     """
     began = time.perf_counter()
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
     decoder = decoder.bind(adapter)
-    most = max(len(of_sample.images) for of_sample in spans)
-    if adapter.mixes_beams and decoder.num_beams > 1 and most > 1 and cache is None:
+    if decoder.num_beams > 1 and cache is None and (what := adapter.lost_in_beams(inputs, spans)):
         raise UnsupportedError(
-            f"under beam search transformers mixes up the images of a prompt of {adapter.family} "
-            f"that has {most} of them: take a decoder without beams, such as greedy, or prompts "
-            "with one image"
+            f"under beam search transformers mixes up {what}: take a decoder without beams, such "
+            "as greedy"
         )
     edits: list[Any] = list(interventions)
     listening: AbstractContextManager[None] = nullcontext()

@@ -80,6 +80,56 @@ def test_a_batch_answers_as_each_alone(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", VIDEO_FAMILIES)
+def test_beams_read_the_videos_of_their_prompts(family: str) -> None:
+    """Logits of the first step are those of a plain pass, or beams are refused."""
+    lvlm = loaded(family, dtype=torch.float64)
+    films = [shown(family, seed=seed) for seed in range(3)]
+    batch = [films[:1], films[1:2]] if family == "molmo2" else [films[:2], films[2:]]
+    inputs = lvlm.adapter.encode(batch, QUESTIONS[:2])
+    spans = lvlm.adapter.spans(inputs["input_ids"], inputs["attention_mask"])
+    if family in ("glm4v", "glm46v", "perception_lm"):
+        with pytest.raises(UnsupportedError, match="under beam search transformers mixes up"):
+            lvlm.generate(batch, QUESTIONS[:2], decoder="beam")
+        if family != "perception_lm":
+            return
+        batch = [films[:1], films[1:2]]
+        inputs = lvlm.adapter.encode(batch, QUESTIONS[:2])
+        spans = lvlm.adapter.spans(inputs["input_ids"], inputs["attention_mask"])
+    assert lvlm.adapter.lost_in_beams(inputs, spans) == ""
+    with torch.no_grad():
+        plain = lvlm.model(**inputs).logits[:, -1].repeat_interleave(2, dim=0)
+    first: list[torch.Tensor] = []
+    model: Any = lvlm.model
+    watched = model.register_forward_hook(lambda *call: first.append(call[2].logits[:, -1]))
+    model.generate(**inputs, num_beams=2, do_sample=False, max_new_tokens=1)
+    watched.remove()
+    assert torch.allclose(first[0], plain, atol=1e-4)
+
+
+def test_beams_do_not_read_videos_that_repeat_a_frame() -> None:
+    lvlm = loaded("video_llama_3")
+    first, third = shown("video_llama_3", 2).frames()
+    film = Video([first, first, third], fps=2)
+    with pytest.raises(UnsupportedError, match="of which visual tokens were left out"):
+        lvlm.generate(film, QUESTIONS[0], decoder="beam")
+    inputs = lvlm.adapter.encode([[film]], QUESTIONS[:1])
+    with pytest.raises(ValueError, match="non-empty list"):  # by transformers alone
+        lvlm.model.generate(**inputs, num_beams=2, max_new_tokens=1)
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "video_llama_3", "llava_onevision", "internvl"])
+def test_second_streams_in_a_scope_around_generate(family: str) -> None:
+    """Videos are encoded by what encodes images in some; pixels are noted once."""
+    lvlm, film, vcd = loaded(family, dtype=torch.float64), shown(family), VCD(noise_step=999)
+    expected = lvlm.generate(film, QUESTIONS[0], interventions=vcd, max_new_tokens=5).token_ids
+    inputs = lvlm.adapter.encode([[film]], QUESTIONS[:1])
+    model: Any = lvlm.model
+    with lvlmsal.intervene(model, vcd):
+        got = model.generate(**inputs, max_new_tokens=5, do_sample=False)[0]
+    assert got[inputs["input_ids"].shape[1] :].tolist()[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("family", VIDEO_FAMILIES)
 def test_questions_share_a_video(family: str) -> None:
     lvlm = loaded(family, dtype=torch.float64)
     film = Video(shown(family).frames(), fps=8)
