@@ -110,10 +110,15 @@ docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
+# Some methods are fitted on other images first, one contrasts with other pictures.
 methods: env
-	$(BIN)/lvlmsal evaluate configs/stickers/methods.yaml
-	$(BIN)/lvlmsal evaluate configs/methods.yaml
-	$(BIN)/python tools/methods.py runs/stickers/methods runs/methods --costs benchmarks/results/methods.json \
+	$(BIN)/python tools/methods_inputs.py methods stickers/methods
+	for method in nullu vti; do for config in fit stickers/fit; do \
+		$(BIN)/lvlmsal fit $$method $$config -o runs/fits/$$method || exit; done; done
+	$(BIN)/lvlmsal evaluate stickers/methods
+	$(BIN)/lvlmsal evaluate methods
+	$(BIN)/lvlmsal evaluate methods_llava
+	$(BIN)/python tools/methods.py runs/stickers/methods runs/methods runs/methods-llava --costs benchmarks/results/methods.json \
 		--control 'sample + cut only' --command 'make methods' -o docs
 	$(BIN)/python tools/hub_numbers.py
 

@@ -171,6 +171,10 @@ class CRoPS(LogitsIntervention):
             found["image"] = prompt.again()
         return found
 
+    def acting_layers(self, num_layers: int) -> Sequence[int]:
+        """Those of the amateurs that are edited."""
+        return ShareOfImage(self.layer, self.image_share).acting_layers(num_layers)
+
     def second_edits(self, prompt: Prompt) -> Mapping[str, Sequence[Intervention]]:
         """What hides tokens in each."""
         text = FewOfAll(self.layer, self.text_kept, self.text_more, self.text_rate)

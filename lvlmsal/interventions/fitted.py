@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
-from lvlmsal.errors import ConfigError, DataError, UnsupportedError
+from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.fits.folder import Fit, fit_of, read_fits
 from lvlmsal.fits.states import Position
 from lvlmsal.fits.statistics import PairStatistics
@@ -43,7 +43,6 @@ class FittedIntervention(Intervention):
     allow_overlap: bool = False
 
     fit_options: ClassVar[tuple[str, ...]] = ()
-    _fits: ClassVar[Mapping[Path, Fit]] = {}
     _held: ClassVar[Mapping[int, Tensor]] = {}
 
     def __post_init__(self) -> None:
@@ -86,7 +85,7 @@ class FittedIntervention(Intervention):
         return read_fits(Path(str(self.fit)), str(self.name)) if given else {}
 
     def bind(self, num_layers: int) -> Self:
-        """Read what the folder says; which fit is the model's is seen when that is there."""
+        """A copy for a model of so many layers; its fit is read when it meets the model."""
         if self.fit is None and self.random is None and not self.is_identity:
             raise ConfigError(
                 [
@@ -94,23 +93,18 @@ class FittedIntervention(Intervention):
                     "-o FOLDER  and give fit=FOLDER; random=SEED draws one, as a control"
                 ]
             )
-        bound = super().bind(num_layers)
-        try:
-            object.__setattr__(bound, "_fits", self.fits())
-        except DataError as error:
-            raise ConfigError([f"intervention {self.name!r}: {error}"]) from error
-        return bound
+        return super().bind(num_layers)
 
     def meet(self, adapter: ModelAdapter) -> None:
         """Read the model's fit, or draw one.
 
         Raises:
-            DataError: The tensors cannot be read.
+            DataError: The fit cannot be read.
             UnsupportedError: There is none for this model, or it was made with other options.
         """
         depth, width = adapter.num_layers, int(adapter.text_config.hidden_size)
-        if self._fits:
-            place, fit = fit_of(adapter, self._fits)
+        if fits := self.fits():
+            place, fit = fit_of(adapter, fits)
             asked = options_of(self)
             for name in self.fit_options:
                 if fit.options.get(name) != asked[name]:

@@ -92,6 +92,10 @@ class SID(Contrast):
         seen = any(spans.images for spans in prompt.spans)
         return prompt.again() if self.alpha and seen else None
 
+    def acting_layers(self, num_layers: int) -> Sequence[int]:
+        """Those of the second stream that are edited."""
+        return LeastOfImage(self.layer, self.kept).acting_layers(num_layers)
+
     def second_edits(self, prompt: Prompt) -> Sequence[Intervention]:
         """What hides image tokens there."""
         return (LeastOfImage(self.layer, self.kept),)

@@ -67,7 +67,7 @@ class Guided(OneSequence):
     Greedy()
     """
 
-    detector: str | dict[str, Any] = "early-lens"
+    detector: str | dict[str, Any] = "default"
     k: int = 5
     threshold: float | None = None
     share: float | None = None

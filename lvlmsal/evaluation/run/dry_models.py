@@ -13,7 +13,8 @@ from lvlmsal.attention.layers import resolve_layers
 from lvlmsal.evaluation.config.checkpoints import architecture_of, config_of
 from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.schema import ModelConfig
-from lvlmsal.interventions.base import LogitsIntervention
+from lvlmsal.interventions.base import Intervention, LogitsIntervention
+from lvlmsal.interventions.fitted import RANDOM
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.registry import ADAPTERS
@@ -24,6 +25,13 @@ DEPTHS = (2, 4, 8, 16, 32, 64, 128)
 
 HEADS = 4
 """Attention heads of the tiny models."""
+
+OUTSIDE = {
+    "evidence": ("evidence", {"evidence": "stand-in"}),
+    "images": ("other images", {"images": "stand-in"}),
+    "fit": ("fit", RANDOM),
+}
+"""Options that name what a dry run need not have: what that is, and options in their place."""
 
 
 def adapter_name(model: ModelConfig, ready: PreTrainedModel | None) -> str | None:
@@ -64,7 +72,10 @@ def _depth(components: Sequence[Any]) -> int:
     for depth in DEPTHS:
         try:
             for part in components:
-                resolve_layers(getattr(part, "layers", None), depth)
+                for name in ("layers", "layers_read"):
+                    resolve_layers(getattr(part, name, None), depth)
+                if isinstance(part, Intervention):
+                    part.acting_layers(depth)
                 if isinstance(part, LogitsIntervention):
                     part.exits(depth)
         except ValueError:
@@ -83,14 +94,16 @@ def fitting(cell: Cell, notes: list[str]) -> Cell:
     edits = []
     for edit in cell.interventions:
         edited: Any = edit
-        if any(head >= HEADS for head in getattr(edit, "heads", None) or ()):
+        heads = getattr(edit, "heads", None)
+        if isinstance(heads, list | tuple) and any(head >= HEADS for head in heads):
             note = f"{cell.method}: edits all heads here, tiny models have {HEADS} only"
             notes += [] if note in notes else [note]
             edited = dataclasses.replace(edited, heads=None)
-        if getattr(edit, "evidence", None) is not None:
-            note = f"{cell.method}: a stand-in answers here in the place of its evidence"
-            notes += [] if note in notes else [note]
-            edited = dataclasses.replace(edited, evidence="stand-in")
+        for name, (what, instead) in OUTSIDE.items():
+            if getattr(edit, name, None) is not None:
+                note = f"{cell.method}: a stand-in takes the place of its {what} here"
+                notes += [] if note in notes else [note]
+                edited = dataclasses.replace(edited, **instead)
         edits.append(edited)
     return dataclasses.replace(cell, interventions=tuple(edits))
 

@@ -122,8 +122,7 @@ def test_a_stand_in_answers_for_functions_from_outside(tmp_path: Path) -> None:
     ]
     found = dry_run(make_config(tmp_path, "???", methods=methods))
     assert found.notes == tuple(
-        f"{name}: a stand-in answers here in the place of its evidence"
-        for name in ("told", "shown")
+        f"{name}: a stand-in takes the place of its evidence here" for name in ("told", "shown")
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from transformers.generation.streamers import BaseStreamer
 
 import lvlmsal
 from lvlmsal import hub
-from lvlmsal.errors import ConfigError, LvlmsalError, UnknownName, UnsupportedError
+from lvlmsal.errors import ConfigError, UnknownName, UnsupportedError
 from lvlmsal.model.lvlm import Lvlm
-from lvlmsal.registry import DECODERS, INTERVENTIONS
 from tests.tiers import in_full
 
 pytestmark = pytest.mark.slow
@@ -95,36 +93,6 @@ def test_a_repository_answers_as_the_library(lvlm: Lvlm, general: str, name: str
         do_sample=False,
     )
     assert found == [expected.token_ids]
-
-
-def tried(answer: Callable[[], list[int]]) -> list[int] | str:
-    """Tokens of an answer, or why there is none."""
-    try:
-        return answer()
-    except LvlmsalError as error:
-        return str(error)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("name", sorted([*DECODERS, *INTERVENTIONS]))
-def test_every_method_answers_as_the_library_or_says_what_it_lacks(pocket: Lvlm, name: str) -> None:
-    is_decoder = name in DECODERS
-    cls: Any = (DECODERS if is_decoder else INTERVENTIONS).get(name)
-    spec = {"name": name, **cls.strong}
-    same: Any = {"decoder": spec} if is_decoder else {"interventions": spec}
-    inputs = asked(pocket)
-
-    def ours() -> list[int]:
-        how: dict[str, Any] = {} if is_decoder else {"do_sample": False}
-        found = hub.generate(pocket.model, method=spec, **inputs, **how, max_new_tokens=4)
-        return list(found[0, inputs["input_ids"].shape[1] :].tolist())
-
-    expected = tried(
-        lambda: pocket.generate(PICTURES[0], QUESTION, max_new_tokens=4, **same).token_ids
-    )
-    found = tried(ours)
-    lacking = isinstance(found, str) and "needs images as they were before processing" in found
-    assert lacking or found == expected
 
 
 @pytest.mark.parametrize("name", ["sgrs", "vcd", "guided"])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import intervene
-from lvlmsal.errors import ConfigError, UnsupportedError
+from lvlmsal.errors import ConfigError, DataError, UnsupportedError
 from lvlmsal.fits.folder import Fit
 from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.interventions.nullu import Nullu
@@ -95,8 +95,8 @@ def test_a_fit_of_another_model_or_with_other_options_is_refused(tmp_path: Path)
 def test_without_a_fit_it_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'nullu' needs a fit: type  lvlmsal fit nullu CONFIG"):
         Nullu().bind(4)
-    with pytest.raises(ConfigError, match=r"'nullu': .*holds no fit: type  lvlmsal fit nullu"):
-        Nullu(fit=str(tmp_path)).bind(4)
+    with pytest.raises(DataError, match=r"holds no fit: type  lvlmsal fit nullu"):
+        intervene(tiny_model("llava"), Nullu(fit=str(tmp_path)))
     assert Nullu(rank=0, fit=str(tmp_path / "nowhere")).bind(4).is_identity
 
 
