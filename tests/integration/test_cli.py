@@ -56,6 +56,19 @@ def test_evaluate_and_score(run: Run, config_file: Path, tmp_path: Path) -> None
     assert run("score", tmp_path)[0] == 2
 
 
+def test_answers_are_not_read_by_other_words_than_before(
+    run: Run, config_file: Path, world: Path, tmp_path: Path
+) -> None:
+    assert run("evaluate", config_file, "benchmarks.*.limit=1")[0] == 0
+    words = world / "vocabulary.txt"
+    kept = words.rename(tmp_path / "kept.txt")
+    code, _, err = run("score", tmp_path / "run")
+    assert code == 2
+    assert f"{words}, by whose words the answers were read, is not there" in " ".join(err.split())
+    kept.rename(words)
+    assert run("score", tmp_path / "run")[0] == 0
+
+
 def test_list_shows_every_kind(run: Run) -> None:
     code, out, _ = run("list", "--json")
     assert code == 0

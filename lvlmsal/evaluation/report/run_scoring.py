@@ -36,6 +36,9 @@ from lvlmsal.evaluation.results.scoring import cells_of, score_records
 from lvlmsal.metrics.base import CountMetric
 from lvlmsal.registry import BENCHMARKS, SCORERS
 
+WORDS = "vocabulary.txt"
+"""Next to the data of a scene world: the list of words that CHAIR reads captions by."""
+
 
 @dataclass(frozen=True)
 class OpenRun:
@@ -91,10 +94,30 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
     for index, entry in enumerate(config.benchmarks):
         problems += placed(f"benchmarks[{index}]", metric_problems(entry, imports=True))
     problems = problems or namesakes(config.benchmarks, benchmarks)
+    problems = problems or _lost_words(config, environment)
     if problems:
         raise ConfigError(problems, source=source)
     further = {entry.label: further_metrics(entry) for entry in config.benchmarks}
     return OpenRun(config, environment, records, metrics, further, unfinished(lines, wanted))
+
+
+def _lost_words(config: RunConfig, environment: dict[str, Any]) -> list[str]:
+    """Lists of words by which answers were read and which are no longer there.
+
+    A benchmark that finds its list next to its data would silently take another one.
+    """
+    problems = []
+    for entry in config.benchmarks:
+        files = environment["data"].get(entry.label, {}).get("files", {})
+        path = Path(entry.options.get("root") or "", WORDS)
+        found = entry.options.get("vocabulary", "auto") == "auto"
+        if WORDS in files and found and not path.is_file():
+            problems.append(
+                f"{entry.label}: {path}, by whose words the answers were read, is not there: type "
+                "the command in the folder where the run was made, or give "
+                f"benchmarks.{entry.name}.vocabulary=FILE"
+            )
+    return problems
 
 
 def _overlaps(environment: dict[str, Any], results: schema.Results) -> list[str]:
