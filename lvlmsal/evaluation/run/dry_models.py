@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedModel
@@ -26,7 +26,7 @@ DEPTHS = (2, 4, 8, 16, 32, 64, 128)
 HEADS = 4
 """Attention heads of the tiny models."""
 
-OUTSIDE = {
+OUTSIDE: dict[str, tuple[str, Mapping[str, Any]]] = {
     "evidence": ("evidence", {"evidence": "stand-in"}),
     "images": ("other images", {"images": "stand-in"}),
     "fit": ("fit", RANDOM),
