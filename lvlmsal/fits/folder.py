@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -109,6 +110,11 @@ def read_fits(folder: Path, method: str) -> dict[Path, Fit]:
     return {note.parent: _read(note, method) for note in notes}
 
 
+def shipped_fits(method: str) -> Path:
+    """The folder of the fits of a method that come with this library, one for each model."""
+    return Path(str(importlib.resources.files("lvlmsal.fits"))) / "shipped" / method
+
+
 def fit_of(adapter: ModelAdapter, fits: Mapping[Path, Fit]) -> tuple[Path, Fit]:
     """The one of a model, and where it lies.
 
@@ -120,10 +126,15 @@ def fit_of(adapter: ModelAdapter, fits: Mapping[Path, Fit]) -> tuple[Path, Fit]:
         if not fit.model.differences(mark):
             return place, fit
     place, fit = next(iter(fits.items()))
+    here = type(adapter.model).__name__
+    if len(fits) > 1:
+        said = f"{place.parent} holds fits of {', '.join(other.name for other in fits.values())}, "
+        said += f"and none is of the {here} here"
+    else:
+        said = f"{place} was fitted in {fit.name}, which is another model than the {here} here: "
+        said += f"it has {', '.join(fit.model.differences(mark))}"
     raise UnsupportedError(
-        f"{place} was fitted in {fit.name}, which is another model than "
-        f"{type(adapter.model).__name__} here: it has {', '.join(fit.model.differences(mark))}. "
-        f"Type  lvlmsal fit {fit.method} CONFIG -o FOLDER  to fit it in this one"
+        f"{said}. Type  lvlmsal fit {fit.method} CONFIG -o FOLDER  to fit it in this one"
     )
 
 

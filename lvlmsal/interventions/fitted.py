@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.fits.folder import Fit, fit_of, read_fits
+from lvlmsal.fits.folder import Fit, fit_of, read_fits, shipped_fits
 from lvlmsal.fits.states import Position
 from lvlmsal.fits.statistics import PairStatistics
 from lvlmsal.interventions.base import Intervention
@@ -28,7 +28,7 @@ class FittedIntervention(Intervention):
 
     Args:
         fit: folder that ``lvlmsal fit`` wrote, for one model or with a folder for each; that of
-            another model is refused.
+            another model is refused. ``"shipped"`` are the fits of the shipped models.
         random: a control: in place of a fit, one that is drawn with this seed.
         allow_overlap: whether images of the fit may be asked about in an evaluation, which is an
             error otherwise; the tables then say so.
@@ -81,8 +81,11 @@ class FittedIntervention(Intervention):
         Raises:
             DataError: They cannot be read.
         """
-        given = self.fit is not None and not self.is_identity
-        return read_fits(Path(str(self.fit)), str(self.name)) if given else {}
+        if self.fit is None or self.is_identity:
+            return {}
+        shipped = self.fit == "shipped"
+        folder = shipped_fits(str(self.name)) if shipped else Path(self.fit)
+        return read_fits(folder, str(self.name))
 
     def bind(self, num_layers: int) -> Self:
         """A copy for a model of so many layers; its fit is read when it meets the model."""

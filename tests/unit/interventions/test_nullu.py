@@ -15,6 +15,8 @@ from lvlmsal.errors import ConfigError, DataError, UnsupportedError
 from lvlmsal.fits.folder import Fit
 from lvlmsal.fits.model_mark import ModelMark
 from lvlmsal.interventions.nullu import Nullu
+from lvlmsal.interventions.vti import VTI
+from lvlmsal.model.loading import load
 from lvlmsal.testing.tiny import tiny_inputs, tiny_model
 
 pytestmark = pytest.mark.slow
@@ -98,6 +100,17 @@ def test_without_a_fit_it_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no fit: type  lvlmsal fit nullu"):
         intervene(tiny_model("llava"), Nullu(fit=str(tmp_path)))
     assert Nullu(rank=0, fit=str(tmp_path / "nowhere")).bind(4).is_identity
+
+
+@pytest.mark.parametrize("method", [Nullu, VTI])
+@pytest.mark.parametrize("model", ["pocket-llava", "pocket-qwen2vl", "pocket-idefics3"])
+def test_fits_of_the_shipped_models_come_along(method: Any, model: str) -> None:
+    adapter = load(model).adapter
+    edit = method(fit="shipped").bind(adapter.num_layers)
+    edit.meet(adapter)
+    assert len(edit.held(adapter.num_layers - 1)) == adapter.text_config.hidden_size
+    with pytest.raises(UnsupportedError, match=f"lvlmsal fit {method.name} CONFIG -o FOLDER"):
+        intervene(tiny_model("llava"), method(fit="shipped"))
 
 
 @pytest.mark.parametrize(

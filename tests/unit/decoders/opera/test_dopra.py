@@ -8,6 +8,7 @@ import torch
 from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.opera.dopra import DopraReconstruction
 from lvlmsal.errors import ConfigError
+from lvlmsal.evaluation.run.dry_models import _depth
 from lvlmsal.model.loading import load
 from lvlmsal.testing.tiny import collate, tiny_inputs, tiny_lvlm, tiny_model, tiny_samples
 from tests.unit.decoders.opera.test_opera import EAGER, answers, run
@@ -48,3 +49,8 @@ def test_a_layer_that_a_model_lacks_is_refused() -> None:
     kwargs = DopraReconstruction(num_beams=2).generate_kwargs()
     with pytest.raises(ConfigError, match=told):
         tiny_model("llava").generate(**tiny_inputs("llava", (1,)), max_new_tokens=2, **kwargs)
+
+
+def test_a_dry_run_takes_a_model_that_is_deep_enough() -> None:
+    assert _depth([DopraReconstruction()]) == 16
+    assert _depth([DopraReconstruction(layer=1)]) == 2
