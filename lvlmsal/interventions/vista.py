@@ -121,7 +121,8 @@ class VISTA(FeedForwardIntervention, LogitsIntervention):
         return self.steer == 0 and self.mix == 0
 
     def acting_layers(self, num_layers: int) -> Sequence[int]:
-        """Those that are steered; none without a strength."""
+        """Those that are steered; none without a strength. The late ones must be there, too."""
+        self.exits(num_layers)
         return super().acting_layers(num_layers) if self.steer else ()
 
     def prepare(self, prompt: Prompt) -> Mapping[int, Tensor] | None:

@@ -1,6 +1,6 @@
 """What users are told of registered classes. Run as a script: of all outlines, as JSON."""
 
-from __future__ import annotations
+from __future__ import functools
 
 import json
 import sys
@@ -35,7 +35,7 @@ def facts(cls: type, *, with_options: bool) -> dict[str, object]:
 
 def shown(value: object) -> str:
     """A value as text; of a method only that it is one."""
-    if isinstance(value, property):
+    if isinstance(value, property | functools.cached_property):
         return "property"
     if isinstance(value, types.FunctionType | classmethod | staticmethod):
         return "method"
