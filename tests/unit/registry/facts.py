@@ -1,7 +1,8 @@
 """What users are told of registered classes. Run as a script: of all outlines, as JSON."""
 
-from __future__ import functools
+from __future__ import annotations
 
+import functools
 import json
 import sys
 import types
