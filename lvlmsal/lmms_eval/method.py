@@ -46,10 +46,10 @@ class Method:
         model: What the base calls ``generate`` of.
         processor: Of the base.
         options: What was asked for.
-        records: Where token records go.
 
     Attributes:
         documents: Looked up by the base for the requests at hand.
+        records: Where token records of their answers go.
         failure: The first thing that went wrong.
 
     Raises:
@@ -58,10 +58,9 @@ class Method:
     """
 
     documents: Documents
+    records: RecordFile | None = None
 
-    def __init__(
-        self, model: nn.Module, processor: Any, options: Options, records: RecordFile | None
-    ) -> None:
+    def __init__(self, model: nn.Module, processor: Any, options: Options) -> None:
         lvlm = load((model, processor))
         self.adapter = lvlm.adapter
         self.edits: list[Intervention] = [
@@ -74,7 +73,7 @@ class Method:
             self.decoder = self.decoder.bind(self.adapter)
         else:
             check_combination(Greedy(), self.edits)
-        self.seed, self.records = options.seed, records
+        self.seed = options.seed
         self.failure: BaseException | None = None
         outer: Any = model
         outer.generate = self.generate

@@ -66,10 +66,12 @@ class ChatModel(lmms):  # type: ignore[misc]  # it ships no types
         model = _torch_model(self.inner, options.base)
         self.answered: Counter[Place] = Counter()
         self.method: Method | None = None
+        self.records: RecordFile | None = None
         if options.has_method:
+            self.method = Method(model, _processor(self.inner, options.base), options)
+        if options.records is not None:
             rank = int(os.environ.get("RANK", self._rank))
-            file = None if options.records is None else RecordFile(options.records, rank)
-            self.method = Method(model, _processor(self.inner, options.base), options, file)
+            self.records = RecordFile(options.records, rank)
 
     def generate_until(self, requests: list[Any]) -> list[Any]:
         """Answers of the model inside."""
@@ -118,12 +120,16 @@ class ChatModel(lmms):  # type: ignore[misc]  # it ships no types
         self.inner._rank, self.inner._world_size = self._rank, self._world_size
         if self.method is None:
             return list(getattr(self.inner, kind)(requests))
-        # Copies that fill up a process come last, so that they count as repetitions.
+        # Copies that fill up a process: they come last and are no answers.
         proper = [each for each in requests if not (each.metadata or {}).get("__padding_only__")]
-        parts = (requests[: len(proper)], requests[len(proper) :])
-        return [a for part in parts if part for a in self._answered(self.method, kind, part)]
+        fillers = requests[len(proper) :]
+        answers = self._answered(self.method, kind, proper, self.records) if proper else []
+        return answers + (self._answered(self.method, kind, fillers, None) if fillers else [])
 
-    def _answered(self, method: Method, kind: str, requests: Sequence[Any]) -> list[Any]:
+    def _answered(
+        self, method: Method, kind: str, requests: Sequence[Any], records: RecordFile | None
+    ) -> list[Any]:
+        method.records = records
         method.documents = Documents(self.task_dict, self.answered)
         self.inner.task_dict = method.documents
         try:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import lvlmsal
+from lvlmsal.cli import main
 from lvlmsal.data.lmms_export import export_task
 from lvlmsal.errors import LvlmsalError, UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
@@ -177,16 +178,19 @@ def test_refusals() -> None:
 
 
 @pytest.mark.full
-def test_two_processes_answer_as_one(tasks: Path, tmp_path: Path) -> None:
+def test_two_processes_answer_as_one_and_are_scored_here_alike(
+    tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With the command line, which writes the samples."""
+    count_of_all = len(documents(tasks, POPE))
     found = []
-    launched = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes"]
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     for count in (1, 2):
         folder = tmp_path / str(count)
         records = folder / "tokens.jsonl"
         command = [
-            *(*launched, str(count), "--num_machines=1", "--main_process_port=0"),
-            *("-m", "lmms_eval", "--model", "lvlmsal", "--tasks", POPE, "--limit", "5"),
+            *(*launched, f"--nproc_per_node={count}"),
+            *("-m", "lmms_eval", "--model", "lvlmsal", "--tasks", POPE),
             *("--model_args", f"{pocket('pocket-llava')},base=llava_hf,{METHOD},records={records}"),
             *("--include_path", str(tasks), "--device", "cpu", "--batch_size", "1"),
             *("--log_samples", "--output_path", str(folder)),
@@ -197,6 +201,17 @@ def test_two_processes_answer_as_one(tasks: Path, tmp_path: Path) -> None:
         (path,) = folder.rglob("*_samples_*.jsonl")
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         found.append({line["doc_id"]: line["filtered_resps"] for line in lines})
+        kept = [json.loads(line) for p in folder.glob("tokens*.jsonl") for line in p.open()]
+        assert sorted(line["doc_id"] for line in kept) == list(range(count_of_all))
         assert len(list(folder.glob("tokens*.jsonl"))) == count
+        (path,) = folder.rglob("*_results.json")
+        printed = json.loads(path.read_text(encoding="utf-8"))["results"][POPE]
+        (samples,) = folder.rglob("*_samples_*.jsonl")
+        world = ["--benchmark", "pope", "--root", str(tasks.parent / "world"), "split=random"]
+        capsys.readouterr()
+        assert main(["score", "log", str(samples), *world, "--json"]) == 0
+        scored = json.loads(capsys.readouterr().out)
+        for figure in ("accuracy", "recall", "yes_ratio", "n"):
+            assert scored[figure] == pytest.approx(printed[f"{figure},none"])
     assert found[0] == found[1]
-    assert len(found[0]) == 5
+    assert len(found[0]) == count_of_all

@@ -42,7 +42,8 @@ class Base:
     def __init__(self, options: Options, records: RecordFile | None = None) -> None:
         self.model: Any
         self.model, processor = tiny_lvlm("llava", dtype=torch.float64)
-        self.method = Method(self.model, processor, options, records)
+        self.method = Method(self.model, processor, options)
+        self.method.records = records
         self.inputs = collate(tiny_samples("llava", (1, 0), dtype=torch.float64))
         self.answered: Counter[Place] = Counter()
 
