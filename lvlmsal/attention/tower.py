@@ -42,26 +42,28 @@ def with_features(prompt: Prompt, change: Change) -> dict[str, Any] | None:
             "the pixels of this prompt were not seen, for its images were encoded elsewhere: "
             "hand pixel_values to generate inside of the intervene(...) scope"
         )
-    made: list[tuple[int, int]] = []
+    others: list[int] = []  # numbers of visual tokens, where they change
 
     def noted(given: TowerFeatures) -> Tensor:
         found = change(given)
-        made.append((given.features.shape[1], found.shape[1]))
+        before, after = given.features.shape[1], found.shape[1]
+        if before == after:
+            return found
+        if adapter.tokens_per_image != before:
+            raise UnsupportedError(
+                f"an image of {type(model).__name__} is several pictures, or not all of its visual "
+                "tokens are patches, so their number cannot be changed"
+            )
+        others.append(after)
         return found
 
     with torch.no_grad(), positions_kept(model), tower.changed(noted):
         encoded = prepared(
             model, prompt.inputs, lambda _, kwargs: dict(kwargs["mm_encoder_outputs"])
         )
-    before, after = made[-1]
-    if before == after:
+    if not others:
         return replace(prompt, encoded=encoded).again()
-    if adapter.tokens_per_image != before:
-        raise UnsupportedError(
-            f"an image of {type(model).__name__} is several pictures, or not all of its visual "
-            "tokens are patches, so their number cannot be changed"
-        )
-    return {**_shortened(prompt, after), "mm_encoder_outputs": encoded}
+    return {**_shortened(prompt, others[-1]), "mm_encoder_outputs": encoded}
 
 
 def _shortened(prompt: Prompt, count: int) -> dict[str, Tensor]:
