@@ -168,8 +168,8 @@ def divergence(first: Tensor, second: Tensor, *, turned: bool) -> Tensor:
             place of that of KL(p||m), which is it; m is the mean of both.
 
     >>> p, q = torch.tensor([0.9, 0.1]).log(), torch.tensor([0.5, 0.5]).log()
-    >>> [round(divergence(p, q, turned=turned).item(), 4) for turned in (False, True)]
-    [0.1017, 0.118]
+    >>> tuple(round(divergence(p, q, turned=turned).item(), 4) for turned in (False, True))
+    (0.1017, 0.118)
     """
     logs = [first.log_softmax(-1), second.log_softmax(-1)]
     mean = torch.logaddexp(*logs) - torch.log(first.new_tensor(2.0))
