@@ -15,7 +15,7 @@ from lvlmsal.attention import AttentionContext, second_stream
 from lvlmsal.attention.joined import Joined
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import HiddenStateIntervention
-from lvlmsal.testing.tiny import IMAGE, VIDEO
+from lvlmsal.testing.tiny import IMAGE
 
 
 class Embeddings(HiddenStateIntervention):
@@ -51,7 +51,7 @@ def forgetting(model: PreTrainedModel, prompt: Mapping[str, Tensor]) -> PreTrain
     changed = copy.deepcopy(model)
     ids = prompt["input_ids"][0]
     length = len(ids)
-    visual = (ids == IMAGE) | (ids == VIDEO)
+    visual = ids == IMAGE
 
     def forget(_: object, args: Any, kwargs: Any, output: Any) -> Any:
         given = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

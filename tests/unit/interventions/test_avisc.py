@@ -12,7 +12,7 @@ from torch import Tensor
 from lvlmsal.attention import intervene
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.avisc import AvisC, OnlyBlind
-from lvlmsal.testing.tiny import IMAGE, VIDEO, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, collate, tiny_model, tiny_samples
 from tests import second_streams as streams
 from tests.tiers import FAMILIES
 from tests.unit.interventions import by_hand
@@ -55,7 +55,7 @@ def zeroed(model: Any, inputs: Any, edit: AvisC) -> list[int]:
 
     with by_hand.attention_by_hand(model, rule), torch.no_grad():
         model(**inputs)
-    image = [i for i, t in enumerate(inputs["input_ids"][0].tolist()) if t in (IMAGE, VIDEO)]
+    image = [i for i, t in enumerate(inputs["input_ids"][0].tolist()) if t == IMAGE]
     sums = {layer: sum(float(row[i]) for i in image) for layer, row in enumerate(kept)}
     chosen, reached = [], 0.0
     for layer in sorted(sums, key=lambda each: -sums[each]):

@@ -15,7 +15,7 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.interventions.crops import CRoPS, FewOfAll, ShareOfImage
-from lvlmsal.testing.tiny import IMAGE, VIDEO, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, collate, tiny_model, tiny_samples
 from tests import reference
 from tests import second_streams as streams
 from tests.tiers import FAMILIES
@@ -61,7 +61,7 @@ def amateur(
 ) -> Tensor:
     """Logits (V,) behind an answer, by one run of everything under the rule."""
     ids = inputs["input_ids"][0].tolist()
-    image = [i for i, token in enumerate(ids) if token in (IMAGE, VIDEO)]
+    image = [i for i, token in enumerate(ids) if token == IMAGE]
     last = len(ids) - 1
     hidden: dict[int, set[int]] = {}
 

@@ -13,7 +13,7 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.errors import ConfigError
 from lvlmsal.interventions.sid import SID, LeastOfImage
-from lvlmsal.testing.tiny import IMAGE, VIDEO, collate, tiny_model, tiny_samples
+from lvlmsal.testing.tiny import IMAGE, collate, tiny_model, tiny_samples
 from tests import reference
 from tests import second_streams as streams
 from tests.tiers import FAMILIES
@@ -57,7 +57,7 @@ def amateur(model: PreTrainedModel, inputs: Any, answer: list[int], edit: SID) -
     """Logits (V,) behind an answer, by one run of everything under the rule."""
     longer = reference.longer(inputs, answer)
     ids = inputs["input_ids"][0]
-    image = [i for i, token in enumerate(ids.tolist()) if token in (IMAGE, VIDEO)]
+    image = [i for i, token in enumerate(ids.tolist()) if token == IMAGE]
     last = len(ids) - 1
     seen: dict[int, list[int]] = {}
 
