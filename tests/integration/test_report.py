@@ -152,6 +152,8 @@ def test_images_that_are_gone_are_told(
     folder = shutil.copytree(finished.folder, tmp_path / "copy")
     path = folder / "config.yaml"
     path.write_text(path.read_text().replace(str(shared_world), str(tmp_path / "gone")))
+    (tmp_path / "gone").mkdir()
+    shutil.copy(shared_world / "vocabulary.txt", tmp_path / "gone")  # answers are read by it
     score(folder)
     name = finished.records()[0]["images"][0]
     assert f"image not found: {name}" in (folder / "report.html").read_text()
