@@ -32,7 +32,7 @@ def look(
     Args:
         adapter: of the model.
         scope: makes the scope of the watchers.
-        edit: that wants to look.
+        edit: that looks.
         kwargs: of the prompt's own pass.
         watchers: edits that look on.
         layers: the first so many; 0 for all.

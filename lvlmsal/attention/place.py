@@ -35,7 +35,7 @@ class Place:
         columns: by device, number of rows and number of keys.
         carried: what layers leave for later ones.
         hidden: what entered layers, for edits of the logits.
-        fed: what entered the feed-forward block that runs, where edits want to see it.
+        fed: what entered the feed-forward block that runs, where an edit reads it.
         runs: whether the pass has begun and not ended.
         kept: which rows the model turns into logits, as it was told.
         asked: whether a layer has asked what to do with its attention.

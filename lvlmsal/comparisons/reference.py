@@ -207,7 +207,7 @@ def _close(a: float | None, b: float | None) -> bool:
 
 
 def _causes(mine: RunFiles, theirs: RunFiles, cell: Cell, key: str) -> Iterator[str]:
-    """What differs for a sample beside its answer, from what is nearest to it outwards."""
+    """What differs for a sample besides its answer, from what is nearest to it outwards."""
     a, b = mine.records[cell][key], theirs.records[cell][key]
     for name in ("error", "prompt", "images"):
         yield from _unlike(name, a[name], b[name])

@@ -26,7 +26,7 @@ class AdHH(ListedHeads):
         m = sum of A over T
         A[j] <- 0   for j in T,   where m >= threshold
 
-    Rows are not normalized anew: they sum to 1 - m. A sample without an image has no T and is left
+    Rows are not normalized again: they sum to 1 - m. A sample without an image has no T and is left
     alone. The gate is each row's and each head's own, and jumps: there is no small strength.
 
     The public code (TianyunYoung/Hallucination-Attribution) finds its heads by ablating each head

@@ -41,7 +41,7 @@ class SID(Contrast):
     The second stream has the same prompt and a cache of its own. Its layers before i are the
     model's. With A (B, H, q, k) the weights of its layer i - 1, in each row that predicts, the
     ``kept`` image columns with the smallest mean over heads of A stay; the others are hidden from
-    layer i to the last. They are chosen anew in each step, and rows of the prompt go by the choice
+    layer i to the last. They are chosen again in each step, and rows of the prompt go by the choice
     of its last row. Text is always seen. With l and l' the logits (B, V) of both streams::
 
         l_cd = (1 + alpha) l - alpha l',   only where p(y) >= beta max p

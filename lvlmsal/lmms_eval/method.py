@@ -48,7 +48,7 @@ class Method:
         options: What was asked for.
 
     Attributes:
-        documents: Looked up by the base for the requests at hand.
+        documents: Looked up by the base for these requests.
         records: Where token records of their answers go.
         failure: The first thing that went wrong.
 

@@ -75,7 +75,7 @@ def test_a_log_without_images_needs_a_benchmark(
     log.write_text(json.dumps({"doc_id": 0, "filtered_resps": SAID, "input": "Why?"}) + "\n")
     assert main(["detect", "log", str(log), "-o", str(tmp_path / "b.jsonl")]) == 2
     assert "give the benchmark that was asked" in capsys.readouterr().err
-    wrong = ["--benchmark", "pope", "--detector", "nonsens", "-o", str(log)]
+    wrong = ["--benchmark", "pope", "--detector", "no-such-one", "-o", str(log)]
     assert main(["detect", "log", str(log), *wrong]) == 2
     told = capsys.readouterr().err
     for words in ("go together", "unknown detector 'nonsens'", "is there already"):

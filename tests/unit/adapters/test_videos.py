@@ -190,7 +190,7 @@ def test_frames_of_internvl_are_known_by_their_words() -> None:
     wide = Image.new("RGB", (80, 40), "red")  # three tiles
     mark, clip = found.image_mark, found.video_mark
     for visuals, question, videos in (
-        # touching videos, the second of which begins anew
+        # touching videos, the second of which begins again
         ([film, film], f"{clip}{clip}?", {0, 1}),
         # an image behind a video, in words that continue it but for one
         ([film, image], f"{clip}\nFrame5: {mark}?", {0}),

@@ -30,7 +30,7 @@ def lists(family: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", MODELS)
 def test_heads_are_scaled_in_front_of_the_output_projection(family: str) -> None:
-    """In the prompt and behind it; query heads that share keys and values are told apart."""
+    """In the prompt and behind it; query heads that share keys and values are distinguished."""
     model = tiny_model(family, dtype=F64)
     batch = tiny_inputs(family, (1, 0), dtype=F64)
     hooks = []
