@@ -78,5 +78,5 @@ def test_a_log_without_images_needs_a_benchmark(
     wrong = ["--benchmark", "pope", "--detector", "no-such-one", "-o", str(log)]
     assert main(["detect", "log", str(log), *wrong]) == 2
     told = capsys.readouterr().err
-    for words in ("go together", "unknown detector 'nonsens'", "is there already"):
+    for words in ("go together", "unknown detector 'no-such-one'", "is there already"):
         assert words in told
