@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 from lvlmsal.benchmarks.answers.logged import join
@@ -100,7 +101,6 @@ def test_vlmevalkit_as_json(tmp_path: Path) -> None:
 
 
 def test_vlmevalkit_as_a_workbook(tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed")
     book = openpyxl.Workbook()
     for row in TABLE:
         book.active.append(row)
