@@ -14,12 +14,23 @@ from lvlmsal.attention import AttentionSession, intervene
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.interventions.base import LogitsIntervention
 from lvlmsal.testing.tiny import IMAGE, VIDEO, tiny_inputs, tiny_model
 from lvlmsal.versions import CACHE
 from tests.tiers import FAMILIES
 from tests.unit.attention.hooks_by_hand import Scale, Shift, hooks_of, recording_cache, run, text
 
 F64 = torch.float64
+
+
+class Overshoot(LogitsIntervention):
+    """A contrast of the model with itself: nothing, unless a product overflows or changes sign."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        return (1 + self.factor) * logits - self.factor * logits
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
@@ -67,6 +78,23 @@ def test_exits_see_what_edits_of_the_layers_make_of_it() -> None:
         run(model, inputs)
     embedded = model.get_input_embeddings()(inputs["input_ids"])
     assert torch.equal(seen[0][1].hidden[0], embedded[:, -1:] + 0.5)
+
+
+@pytest.mark.parametrize("factor", [1.0, 4.0, -0.5])
+def test_what_a_model_rules_out_stays_out_and_no_edit_after_meets_what_is_no_number(
+    factor: float,
+) -> None:
+    """Chameleon gives image tokens the lowest float, so four times that is minus infinity."""
+    model, inputs = tiny_model("chameleon"), tiny_inputs("chameleon")
+    plain, seen = run(model, inputs), []
+    out = plain[:, -1] == torch.finfo(plain.dtype).min
+    assert 0 < out.sum() < out.numel()
+    with intervene(model, Overshoot(factor), Scale(0.5, seen=seen)):
+        found = run(model, inputs)[:, -1]
+    (between, _), *_ = seen
+    assert torch.equal(between[:, -1][out], plain[:, -1][out])
+    assert torch.equal(found[out], plain[:, -1][out])
+    assert torch.allclose(found[~out], plain[:, -1][~out] * 0.5, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", [2, -1])
