@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from lvlmsal.analysis.answer_labels import AnswerLabels
+from lvlmsal.analysis.answer_labels import AnswerLabels, YesNoLabels
 from lvlmsal.analysis.detector_sets import ReadyDetectors
 from lvlmsal.analysis.expectations import Expectations
 from lvlmsal.analysis.output import Cell, write_csv
+from lvlmsal.detection.asking import Asking
 from lvlmsal.evaluation.run.replay import RecordedAnswer
 
 
@@ -65,7 +66,7 @@ def detected_mentions(
     ready: ReadyDetectors,
     habits: Expectations | None = None,
 ) -> list[DetectedMention]:
-    """The mentions of one answer, from one pass that serves all detectors.
+    """The mentions of one answer, from one pass that serves all detectors that ask no more.
 
     Args:
         answer: A recorded one; it is judged under the interventions that made it.
@@ -79,7 +80,20 @@ def detected_mentions(
     if not mentions:
         return []
     inputs = adapter.encode([list(answer.sample.images)], [answer.sample.prompt])
-    scores, features = ready.of_tokens(inputs, ids, answer.interventions)
+    asking = Asking(
+        answer.lvlm.respondent(
+            list(answer.sample.images),
+            answer.sample.prompt,
+            answer.interventions,
+            answer.benchmark.max_new_tokens,
+            f"{answer.cell[2]}/{answer.sample.id}",
+        ),
+        [mention.name for mention in mentions],
+        [(mention.start, mention.stop) for mention in mentions],
+        labels.words,
+        are_objects=not isinstance(labels, YesNoLabels),
+    )
+    scores, features = ready.of_tokens(inputs, ids, answer.interventions, asking)
     found: list[DetectedMention] = []
     for mention in mentions:
         found.append(

@@ -61,8 +61,9 @@ class PassStore:
         """
         last = {key: mentions for (key, _), mentions in self._known.items()}
         found = [mention for mentions in last.values() for mention in mentions]
-        sets = {(m.model, frozenset(m.scores), frozenset(m.features)) for m in found}
-        if not found or len(sets) > len({m.model for m in found}):
+        # of answers that are no descriptions some detectors have nothing to say
+        sets = {(m.model, m.benchmark, frozenset(m.scores), frozenset(m.features)) for m in found}
+        if not found or len(sets) > len({(m.model, m.benchmark) for m in found}):
             raise DataError(
                 "holds no answers, or some that were judged by other detectors than the rest: give "
                 "the command lvlmsal detect compare once more",

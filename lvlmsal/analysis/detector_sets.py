@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lvlmsal.attention.editor import Bindable
+from lvlmsal.detection.asking import Asking
 from lvlmsal.detection.base import Detector
 from lvlmsal.detection.judge import Judge, make_judge
 from lvlmsal.detection.lens import Lens
@@ -47,6 +48,8 @@ class ReadyDetectors:
         lvlm: Lvlm,
         file: Path | None = None,
         words: Vocabulary | None = None,
+        *,
+        ask: bool = False,
     ) -> ReadyDetectors:
         """Make detectors ready.
 
@@ -54,10 +57,11 @@ class ReadyDetectors:
         images than those that it was fitted on.
 
         Args:
-            names: Of detectors; all if there are none.
+            names: Of detectors; if there are none all, as `usual_detectors` has it.
             lvlm: The model.
             file: Of scalings; by default those that are shipped for the model.
             words: Judged words, where the scalings name none; COCO's by default.
+            ask: Whether all are those that ask the model more, too.
 
         Raises:
             DataError: The file cannot be read.
@@ -67,7 +71,7 @@ class ReadyDetectors:
         scaling = {} if file is None else {"scaling": str(file)}
         if file is not None:
             read_scalings(file).refuse_another(lvlm.adapter, file)
-        for name in list(names) or list(DETECTORS):
+        for name in list(names) or usual_detectors(ask=ask):
             try:
                 found[name] = make_judge({"name": name, **scaling}, lvlm.adapter)
             except UnsupportedError as error:
@@ -81,7 +85,11 @@ class ReadyDetectors:
         return cls(lvlm, found, unfitted, lens, notes)
 
     def of_tokens(
-        self, inputs: Mapping[str, Any], ids: Sequence[int], interventions: Sequence[Bindable] = ()
+        self,
+        inputs: Mapping[str, Any],
+        ids: Sequence[int],
+        interventions: Sequence[Bindable] = (),
+        asking: Asking | None = None,
     ) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
         """Scores of the judges and features of the others for each token of an answer.
 
@@ -89,6 +97,7 @@ class ReadyDetectors:
             inputs: One encoded prompt.
             ids: Of the answer.
             interventions: Under which it is judged.
+            asking: The judged words and the model, for judges that ask it more.
         """
         needs = [need for judge in self.judges.values() for need in judge.needs]
         needs += [need for detector in self.unfitted for need in detector.needs]
@@ -100,5 +109,22 @@ class ReadyDetectors:
             lens=self.lens,
             interventions=interventions,
         ).of(0)
-        scores = {name: judge.scores(columns).tolist() for name, judge in self.judges.items()}
+        if asking is not None:
+            detectors = [judge.detector for judge in self.judges.values()]
+            columns.asked.update(asking.risks(detectors, len(ids)))
+        scores = {
+            name: judge.scores(columns).tolist()
+            for name, judge in self.judges.items()
+            if not judge.detector.asks or judge.detector in columns.asked
+        }
         return scores, {one.name: one.features(columns).tolist() for one in self.unfitted}
+
+
+def usual_detectors(*, ask: bool = False) -> list[str]:
+    """Names of the detectors that are taken where none is named.
+
+    Args:
+        ask: Whether those that ask the model more are among them, which take as long as several
+            answers.
+    """
+    return [name for name in DETECTORS if ask or not DETECTORS.get(name).asks]

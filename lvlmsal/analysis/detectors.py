@@ -59,6 +59,7 @@ def compare_detectors(
     *,
     out: Path | None = None,
     detectors: Sequence[str] = (),
+    ask: bool = False,
     scalings: Path | None = None,
     lvlms: Mapping[str, Lvlm] | None = None,
     draws: int = 2000,
@@ -73,7 +74,8 @@ def compare_detectors(
             MME, AMBER), see `lvlmsal.analysis.answer_labels`; answers that are missing are given.
         overrides: Texts ``key=value``.
         out: Folder for tables; by default ``analysis/detectors`` in the run folder.
-        detectors: Names; all by default.
+        detectors: Names; by default all that need no more than one further pass.
+        ask: Whether the default has those that ask the model more as well.
         scalings: Folder with a file ``<model>.json`` for each model, as ``lvlmsal fit`` writes
             them; by default those that are shipped.
         lvlms: Models that are already loaded, by name.
@@ -100,7 +102,7 @@ def compare_detectors(
             habits[label] = Expectations.of(answer.benchmark) if is_described else None
         if answer.model not in ready:
             file = None if scalings is None else scalings / f"{answer.model}.json"
-            ready[answer.model] = ReadyDetectors.of(detectors, answer.lvlm, file, words)
+            ready[answer.model] = ReadyDetectors.of(detectors, answer.lvlm, file, words, ask=ask)
             marks[answer.model] = mark_of(ready[answer.model])
         key, mark = str(answer.record["key"]), marks[answer.model]
         found = store.of(key, mark)

@@ -11,9 +11,10 @@ from lvlmsal.analysis.answer_labels import ObjectLabels
 from lvlmsal.analysis.described_run import describe
 from lvlmsal.analysis.detector_fits import fit_on_labels
 from lvlmsal.analysis.detector_mentions import detected_mentions
-from lvlmsal.analysis.detector_sets import ReadyDetectors
+from lvlmsal.analysis.detector_sets import ReadyDetectors, usual_detectors
 from lvlmsal.analysis.labels import listed_words
-from lvlmsal.detection.fitting import scale
+from lvlmsal.detection.asking import refuse_asking
+from lvlmsal.detection.fitting import UNSCALED, scale
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.vocabulary import JudgedWords
 from lvlmsal.errors import ConfigError
@@ -41,7 +42,7 @@ def fit_scalings(
         overrides: Texts ``key=value``.
         out: Folder for the files, ``<model>.json``; by default ``analysis/scalings`` in the run
             folder.
-        detectors: Names; all by default.
+        detectors: Names; all but those that ask the model more by default.
         labels: Whether detectors that need labels are fitted too, on CHAIR's.
         lvlms: Models that are already loaded, by name.
 
@@ -51,11 +52,13 @@ def fit_scalings(
     Raises:
         ConfigError: The config is wrong, asks for no descriptions or for several methods.
         DataError: The answers hold too few judged words.
-        UnsupportedError: Too few images have wrong mentions to fit a detector on labels.
+        UnsupportedError: Too few images have wrong mentions to fit a detector on labels, or a
+            detector asks the model more.
     """
+    chosen = [DETECTORS.build(name) for name in (detectors or usual_detectors())]
+    refuse_asking(chosen, UNSCALED)  # before answers are given
     run = describe(config, overrides, lvlms=lvlms)
     folder = run.output("scalings", out)
-    chosen = [DETECTORS.build(name) for name in (detectors or DETECTORS)]
     plain = [detector for detector in chosen if not detector.supervised]
     learners = [detector for detector in chosen if detector.supervised] if labels else []
     controls = [detector.control for detector in learners]

@@ -23,6 +23,7 @@ WORDS = {
     "supervised": "fitted on labels",
     "scaled": "scaled on the model's own answers",
     "streams": "judges candidates before they are chosen",
+    "asks": "asks the model more",
 }
 """How a terminal calls the traits of a class."""
 

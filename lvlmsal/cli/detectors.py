@@ -45,8 +45,18 @@ def detect_compare(
     out: Out = None,
     detector: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Detector; may be given repeatedly. All by default."),
+        typer.Option(
+            metavar="NAME",
+            help="Detector; may be given repeatedly. By default all but those that --ask adds.",
+        ),
     ] = None,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask",
+            help="Also the detectors that ask the model more: about each object, or for samples.",
+        ),
+    ] = False,
     scalings: Annotated[
         Path | None,
         typer.Option(help="Folder that lvlmsal fit wrote; by default the shipped scalings."),
@@ -57,8 +67,9 @@ def detect_compare(
 ) -> None:
     """Judge the objects in a run's descriptions by every detector, and score these by CHAIR.
 
-    All detectors share one pass an answer. An existing run is read; missing answers are generated
-    first. In place of a config a file of labeled answers may stand (LABELS.jsonl, or --format).
+    All detectors share one pass an answer; those of --ask take as long as dozens of answers. An
+    existing run is read; missing answers are generated first. In place of a config a file of
+    labeled answers may stand (LABELS.jsonl, or --format).
     """
     if path := _label_file(config, model, format, images):
         from lvlmsal.analysis.label_files.comparing import compare_on_labels
@@ -66,6 +77,10 @@ def detect_compare(
         from lvlmsal.model.loading import load
 
         _refuse_unknown(detector or [])
+        if ask:
+            raise ConfigError(
+                ["--ask goes with a config: a file of labels does not say of which objects"]
+            )
         answers = read_labeled(path, format or "own", images)  # before a model is loaded
         name = Path(str(model)).name
         found = compare_on_labels(
@@ -82,7 +97,7 @@ def detect_compare(
         from lvlmsal.analysis.detectors import compare_detectors
 
         found = compare_detectors(
-            config, overrides or [], out=out, detectors=detector or (), scalings=scalings
+            config, overrides or [], out=out, detectors=detector or (), ask=ask, scalings=scalings
         )
     print_report(found.tables(), found.folder, found.files, found.notes)
 
@@ -115,7 +130,8 @@ def fit(
     detector: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Detector to scale; may be given repeatedly. All by default."
+            metavar="NAME",
+            help="Detector to scale; may be given repeatedly. By default all that can be.",
         ),
     ] = None,
     labels: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lvlmsal.detection.asking import AskingDetector, Respondent
     from lvlmsal.detection.attention_detectors import PAS, RAUQ, SVAR, Lookback
     from lvlmsal.detection.base import Detector
     from lvlmsal.detection.blank_image import BlankImage
@@ -17,16 +18,21 @@ if TYPE_CHECKING:
     from lvlmsal.detection.habit_lens import HabitLens
     from lvlmsal.detection.lens_detectors import ContextualLens, InternalConfidence, RowLens
     from lvlmsal.detection.metatoken import MetaToken
-    from lvlmsal.detection.probes import HiddenStateProbe, LookbackLens
+    from lvlmsal.detection.probes import DHCP, HiddenStateProbe, LookbackLens
     from lvlmsal.detection.result import Detection, JudgedWord
     from lvlmsal.detection.saliency_detectors import Saliency, SaliencyMagnitude
+    from lvlmsal.detection.sampled_consistency import SampledConsistency
+    from lvlmsal.detection.self_question import SelfQuestion
+    from lvlmsal.detection.semantic_entropy import SemanticEntropy
     from lvlmsal.detection.similarity_detectors import GLSim, InstructionLens
 
 __all__ = [
+    "DHCP",
     "PAS",
     "RAUQ",
     "READINGS",
     "SVAR",
+    "AskingDetector",
     "BlankImage",
     "Columns",
     "ContextualLens",
@@ -49,15 +55,25 @@ __all__ = [
     "Need",
     "Perplexity",
     "Position",
+    "Respondent",
     "RowLens",
     "Saliency",
     "SaliencyMagnitude",
+    "SampledConsistency",
+    "SelfQuestion",
+    "SemanticEntropy",
 ]
 
 # Where each name is defined; a test compares it with the imports above and the registries.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "AskingDetector": ".asking",
+        "Respondent": ".asking",
+        "DHCP": ".probes",
+        "SampledConsistency": ".sampled_consistency",
+        "SelfQuestion": ".self_question",
+        "SemanticEntropy": ".semantic_entropy",
         "BlankImage": ".blank_image",
         "GLSim": ".similarity_detectors",
         "InstructionLens": ".similarity_detectors",

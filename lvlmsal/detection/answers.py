@@ -10,6 +10,7 @@ from PIL import Image
 
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.editor import Bindable
+from lvlmsal.detection.asking import Asking, Respondent, refuse_asking
 from lvlmsal.detection.judge import Judge
 from lvlmsal.detection.recording import record
 from lvlmsal.detection.result import Detection, JudgedWord, usual_threshold
@@ -30,6 +31,7 @@ def detect_answer(
     prompt: str = "",
     interventions: Sequence[Bindable] = (),
     images: Sequence[Image.Image] = (),
+    respondent: Respondent | None = None,
 ) -> Detection:
     """Judge the words of one answer.
 
@@ -44,9 +46,14 @@ def detect_answer(
         prompt: the question, for views.
         interventions: under which the answer is judged.
         images: for views.
+        respondent: the model with this question, for a detector that asks it more.
+
+    Raises:
+        UnsupportedError: the detector asks, and there is nobody to be asked.
     """
     text, tokens = adapter.decode(list(ids)), adapter.token_texts(list(ids))
-    spans = judged_spans(text, tokens, vocabulary or judge.vocabulary)
+    judged = vocabulary or judge.vocabulary
+    spans = judged_spans(text, tokens, judged)
     columns = record(
         adapter,
         inputs,
@@ -55,6 +62,12 @@ def detect_answer(
         lens=judge.lens(adapter),
         interventions=interventions,
     ).of(0)
+    if respondent is None:
+        refuse_asking([judge.detector], "this call has no model that could be asked")
+    else:
+        places = [span.tokens for span in spans]
+        asking = Asking(respondent, [span.name for span in spans], places, judged)
+        columns.asked.update(asking.risks([judge.detector], len(ids)))
     risks, reasons = judge.risks(columns), judge.reasons(columns)
     words = [
         JudgedWord(

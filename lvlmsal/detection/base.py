@@ -12,7 +12,7 @@ from torch import Tensor
 from lvlmsal.attention.layers import LayerSpec
 from lvlmsal.detection.columns import Columns, Need
 
-Row = Literal["predicting", "own", "prefill"]
+Row = Literal["predicting", "own", "prefill", "asked"]
 Level = Literal["token", "answer"]
 
 
@@ -30,13 +30,16 @@ class Detector(ABC):
         paper: title and year of the source.
         url: where to read it.
         row: whose row it reads: ``"predicting"``, the one whose logits choose the token; ``"own"``,
-            the token's own, which is there once it was fed back; ``"prefill"``, the prompt alone.
+            the token's own, which is there once it was fed back; ``"prefill"``, the prompt alone;
+            ``"asked"``, none of the pass, but those of further questions.
         level: what it judges; a detector of tokens judges words by way of their tokens.
         supervised: whether it is fitted on labels.
         streams: whether it can judge a candidate before that is chosen, as guided decoding needs:
             it reads logits and inner layers of the predicting row, and nothing else.
         passes: what it costs besides the forward pass that all share; ``"1 backward"`` where it
             reads saliency.
+        asks: whether it asks the model more questions, or the same one again, which costs several
+            passes an answer: see :class:`~lvlmsal.detection.asking.AskingDetector`.
         scaled: whether it means nothing before it was scaled on the model's own answers
             (``lvlmsal fit``), because it adds up columns of different kinds.
         model_defaults: options by checkpoint, see :class:`~lvlmsal.interventions.Intervention`.
@@ -51,6 +54,7 @@ class Detector(ABC):
     supervised: ClassVar[bool] = False
     streams: ClassVar[bool] = False
     passes: ClassVar[str] = ""
+    asks: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
     model_defaults: ClassVar[dict[str, dict[str, object]]] = {}
 

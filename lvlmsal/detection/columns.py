@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -43,6 +43,9 @@ class Reading:
 _BY_LAYER: Final = ("layers",)
 _BY_HEAD: Final = ("layers", "heads")
 _BY_UNIT: Final = ("layers", "units")
+
+CELLS: Final = 16
+"""Runs of equally many visual tokens that a map of attention to the image is summed over."""
 
 READINGS: Final[Mapping[str, Reading]] = MappingProxyType(
     {
@@ -94,6 +97,11 @@ READINGS: Final[Mapping[str, Reading]] = MappingProxyType(
             "question",
         ),
         "attention_image": Reading("attention to the images, summed", _BY_HEAD, "attention"),
+        "attention_cells": Reading(
+            f"the same in {CELLS} runs of the visual tokens, in the order of the image",
+            (*_BY_HEAD, "cells"),
+            "attention",
+        ),
         "attention_prompt": Reading(
             "attention to the text behind the images, summed", _BY_HEAD, "attention"
         ),
@@ -170,11 +178,16 @@ class Columns:
         values: shape (tokens..., layers, heads) by reading, as far as `READINGS` has these.
         layers: which layers of each layered reading they are.
         num_layers: depth of the model.
+
+    Attributes:
+        asked: what detectors that ask the model more have found out of the tokens of one answer,
+            shape (T,) by detector.
     """
 
     def __init__(
         self, values: Mapping[str, Tensor], layers: Mapping[str, Sequence[int]], num_layers: int
     ) -> None:
+        self.asked: dict[Hashable, Tensor] = {}
         self.values, self.layers, self.num_layers = dict(values), dict(layers), num_layers
 
     def __getitem__(self, need: Need | str) -> Tensor:

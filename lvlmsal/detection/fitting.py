@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.detection.asking import refuse_asking
 from lvlmsal.detection.base import Detector
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.recording import record
@@ -22,6 +23,10 @@ from lvlmsal.metrics.text.vocabulary import Vocabulary
 
 LEAST: Final = 50
 """Fewer own mentions than that make no scaling: the top 8 % would be four words."""
+
+
+UNSCALED: Final = "risks of that kind are read as they stand, without a scaling"
+"""Why detectors that ask the model more are not scaled."""
 
 
 def scale(
@@ -47,7 +52,9 @@ def scale(
 
     Raises:
         DataError: the answers hold fewer than `LEAST` judged words.
+        UnsupportedError: a detector asks the model more.
     """
+    refuse_asking(detectors, UNSCALED)
     words = vocabulary or Vocabulary.coco()
     needs = [need for detector in detectors for need in detector.needs]
     lens = Lens(adapter, JudgedWords(adapter.tokenizer, words).tokens)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lvlmsal.attention.layers import LayerSpec
 from lvlmsal.detection.base import ReadingDetector, Row
-from lvlmsal.detection.columns import Columns
+from lvlmsal.detection.columns import READINGS, Columns
 from lvlmsal.registry import DETECTORS
 
 
@@ -26,7 +26,7 @@ class _Probe(ReadingDetector):
 
     def features(self, columns: Columns) -> Tensor:
         """Layer by layer, unit by unit."""
-        return self.read(columns).flatten(-2)
+        return self.read(columns).flatten(-len(READINGS[self.reading].shape))
 
 
 @DETECTORS.register("hidden-state-probe")
@@ -67,3 +67,28 @@ class LookbackLens(_Probe):
     paper: ClassVar[str] = "Lookback Lens (EMNLP 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2407.07071"
     reading: ClassVar[str] = "lookback"
+
+
+@DETECTORS.register("dhcp")
+@dataclass(frozen=True)
+class DHCP(_Probe):
+    """Logistic regression on the attention of each head to each part of the image, after DHCP.
+
+    DHCP flattens the attention to every visual token in all heads and layers, averaged over the
+    tokens of a yes-no answer, and fits a network with a hidden layer of 128 on it; images have one
+    size, so that there are as many visual tokens in each. Here it is the row that predicts the
+    judged token, so that words are judged; attention is summed over 16 runs of equally many visual
+    tokens, top to bottom, so that images of any size have the same features, and there are hundreds
+    of them, not half a million; and the fit is linear, as there are hundreds of labels. On answers
+    to yes-no questions a fit may learn which answer was given in place of which is wrong.
+
+    Args:
+        layers: whose heads are taken; all by default.
+    """
+
+    layers: LayerSpec = None
+
+    summary: ClassVar[str] = "logistic regression on where all heads look in the image, from labels"
+    paper: ClassVar[str] = "DHCP (ACM MM 2025), linear and of words"
+    url: ClassVar[str] = "https://arxiv.org/abs/2411.18659"
+    reading: ClassVar[str] = "attention_cells"

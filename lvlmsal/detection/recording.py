@@ -55,7 +55,8 @@ def record(
         block_size: rows of a block; by default as many as memory holds.
 
     Returns:
-        Columns of shape (B, T, ...), on the CPU. What is read from blank images takes a pass more.
+        Columns of shape (B, T, ...), on the CPU. What is read from blank images takes a pass more;
+        where nothing is read, none is made.
 
     Raises:
         ValueError: ``row_lens`` was asked for without a lens.
@@ -66,6 +67,9 @@ def record(
     asks_blank = wanted.pop(BLANK, None) is not None
     if "row_lens" in wanted and lens is None:
         raise ValueError("row_lens was asked for without a lens: hand over lens=Lens(...)")
+
+    if not wanted and not asks_blank:
+        return Columns({}, {}, adapter.num_layers)
 
     def one_pass(inputs: Mapping[str, Any], wanted: Mapping[str, list[int]]) -> Columns:
         walk = _Walk(adapter, wanted, response, lens, block_size)

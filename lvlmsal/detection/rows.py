@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters.spans import TokenSpans
+from lvlmsal.detection.columns import CELLS
 from lvlmsal.saliency.options import SaliencyOptions
 from lvlmsal.saliency.reduce import check_finite, context_mask, fuse, normalize
 
@@ -47,6 +48,7 @@ class Groups:
 
     Attributes:
         image: visual tokens of all images.
+        cells: which of `CELLS` runs of them a column is in, shape (B, columns, `CELLS`).
         prompt: text behind the images.
         output: the answer.
         new: the answer and the last column of the prompt, from which its first token is predicted.
@@ -54,6 +56,7 @@ class Groups:
     """
 
     image: Tensor
+    cells: Tensor
     prompt: Tensor
     output: Tensor
     new: Tensor
@@ -70,8 +73,12 @@ class Groups:
                 image[row, sample.pad + first : sample.pad + end] = True
             first, end = sample.prompt
             behind[row, sample.pad + first : sample.pad + end] = True
+        before = image.cumsum(-1) - 1
+        cell = before * CELLS // image.sum(-1, keepdim=True).clamp_min(1)
+        cells = (cell[..., None] == torch.arange(CELLS)) & image[..., None]
         output = (column >= start).expand(len(spans), -1)
-        return cls(image, behind, output, (column >= start - 1).expand(len(spans), -1), start)
+        new = (column >= start - 1).expand(len(spans), -1)
+        return cls(image, cells, behind, output, new, start)
 
 
 def attention_readings(
@@ -86,7 +93,8 @@ def attention_readings(
         names: of the readings.
 
     Returns:
-        Shape (B, rows, H) each. Where there is no image, ``lookback`` is nan.
+        Shape (B, rows, H) each, with a dimension more for the cells. Where there is no image,
+        ``lookback`` is nan.
     """
     rows, keys = weights.shape[-2:]
     values = weights if weights.dtype == torch.float64 else weights.float()
@@ -102,6 +110,9 @@ def attention_readings(
             at = (own - 1).clamp_min(0).to(values.device)[None, None, :, None]
             picked = values.gather(-1, at.expand(*values.shape[:3], 1)).squeeze(-1)
             found[name] = picked.transpose(1, 2)
+        elif name == "attention_cells":
+            members = groups.cells[:, None, :keys].to(values)
+            found[name] = (values @ members).transpose(1, 2)
         elif name == "lookback":
             seen_images = groups.image[:, :keys].sum(-1)[:, None, None].to(values)
             count = torch.arange(first + 1, first + rows + 1)[None, :, None].to(values)

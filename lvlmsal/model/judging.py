@@ -12,6 +12,7 @@ from lvlmsal.adapters.prompts import check_text
 from lvlmsal.adapters.videos import Opened, pictures_of
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.detection.answers import detect_answer
+from lvlmsal.detection.asking import Respondent
 from lvlmsal.detection.judge import DEFAULT, DetectorSpec
 from lvlmsal.detection.result import Detection
 from lvlmsal.detection.vocabulary import judged_vocabulary
@@ -119,7 +120,8 @@ class Judging(LoadedModel):
             aggregate: how the risk of a word follows from those of its tokens: ``"first"``,
                 ``"mean"``, ``"max"`` or ``"noisy-or"``.
             interventions: edits under which the answer is judged, as in :meth:`diagnose`.
-            max_new_tokens: length limit of the model's own answer.
+            max_new_tokens: length limit of the model's own answer, and of those that a detector
+                samples.
 
         Raises:
             ConfigError: an unknown name or option.
@@ -140,7 +142,27 @@ class Judging(LoadedModel):
             prompt=question_of(found.prompt),
             interventions=edits,
             images=pictures_of(found.pictures),
+            respondent=self.respondent(found.pictures, found.prompt, edits, max_new_tokens),
         )
+
+    @abstractmethod
+    def respondent(
+        self,
+        images: Images,
+        prompt: Prompt,
+        interventions: Sequence[Intervention] = (),
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        sample_id: str = "",
+    ) -> Respondent:
+        """This model with a question, for detectors that ask it more.
+
+        Args:
+            images: of the question.
+            prompt: the question, or messages without their images.
+            interventions: under which everything is asked.
+            max_new_tokens: length limit of sampled answers.
+            sample_id: of the question, which their random numbers depend on.
+        """
 
     def _asked(
         self,

@@ -22,6 +22,7 @@ from lvlmsal.model.generation import generate_answers
 from lvlmsal.model.inputs import Images, images_of, one_entry_each, opened, opened_batch
 from lvlmsal.model.judging import Judging
 from lvlmsal.model.options import KNOWN, Edits, GenerateOptions, listed, refuse_others
+from lvlmsal.model.respondent import ModelRespondent
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
 from lvlmsal.model.stream import AnswerStream
 
@@ -203,6 +204,19 @@ class Lvlm(Judging):
             options["sample_ids"] = names[part]
             answers += self.generate([pictures] * len(asked), asked, **options)
         return answers
+
+    def respondent(
+        self,
+        images: Images,
+        prompt: Prompt,
+        interventions: Sequence[Intervention] = (),
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        sample_id: str = "",
+    ) -> ModelRespondent:
+        """See the base class."""
+        return ModelRespondent(
+            self.ask, self.adapter, images, prompt, interventions, max_new_tokens, sample_id
+        )
 
     def _own_answer(
         self,

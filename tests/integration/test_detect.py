@@ -51,7 +51,7 @@ def test_shipped_models_have_their_scalings(name: str) -> None:
     assert found is not None
     assert found.name == name
     for detector in DETECTORS:
-        if not DETECTORS.get(detector).supervised:
+        if not (DETECTORS.get(detector).supervised or DETECTORS.get(detector).asks):
             assert found.of(DETECTORS.build(detector)) is not None, detector
     judge = lvlm.build_judge("default")
     assert judge.detector.name == "habit-lens"
@@ -139,6 +139,46 @@ def test_detectors_are_compared(run: Run, tmp_path: Path) -> None:
     assert "Did you mean 'entropy'" in err
 
 
+def test_detectors_that_ask_are_compared_where_they_are_wanted(run: Run, tmp_path: Path) -> None:
+    config = {
+        "output": str(tmp_path / "run"),
+        "world": {"root": str(tmp_path / "world"), "images": 3, "seed": 5, "shifted": True},
+        "models": ["pocket-llava"],
+        "methods": ["greedy"],
+        "benchmarks": [
+            {"name": "chair", "max_new_tokens": 48},
+            {"name": "pope", "split": "random"},
+        ],
+        "bootstrap": {"samples": 100},
+        "batch_size": 8,
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    asking = ["self-question", "sampled-consistency", "semantic-entropy"]
+    named = [word for name in ("entropy", *asking) for word in ("--detector", name)]
+    code, out, err = run("detect", "compare", path, *named)
+    assert code == 0, err
+    assert "+ 1 short pass an object" in " ".join(out.split())
+    folder = tmp_path / "run" / "analysis" / "detectors"
+    with (folder / "mentions.csv").open(newline="") as file:
+        mentions = list(csv.DictReader(file))
+    assert {row["benchmark"] for row in mentions} == {"chair", "pope/random"}
+    for row in mentions:
+        # a yes is no object
+        assert (row["self-question"] == "") == (row["benchmark"] == "pope/random")
+        share = float(row["sampled-consistency"]) * 20
+        assert share == pytest.approx(round(share), abs=1e-6)
+        assert 0 <= float(row["semantic-entropy"]) <= 1
+    by_answer: dict[tuple[str, str], set[str]] = {}
+    for row in mentions:
+        by_answer.setdefault((row["benchmark"], row["sample"]), set()).add(row["semantic-entropy"])
+    assert {len(found) for found in by_answer.values()} == {1}
+    before = (folder / "summary.json").read_text()
+    code, _, err = run("detect", "score", folder)
+    assert code == 0, err
+    assert (folder / "summary.json").read_text() == before
+
+
 def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -> None:
     config = {
         "output": str(tmp_path / "run"),
@@ -154,7 +194,8 @@ def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -
     assert code == 0, err
     assert "pocket-llava.json" in out
     made = read_scalings(tmp_path / "made" / "pocket-llava.json")
-    unlabeled = {name for name in DETECTORS if not DETECTORS.get(name).supervised}
+    every = {name: DETECTORS.get(name) for name in DETECTORS}
+    unlabeled = {name for name, one in every.items() if not (one.supervised or one.asks)}
     assert {entry.detector for entry in made.entries} == unlabeled
     assert made.words is not None
     assert "stars" in made.words["star"]
@@ -162,6 +203,9 @@ def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -
     code, _, err = run("fit", path, "--detector", "entropie")
     assert code == 2
     assert "Did you mean 'entropy'" in err
+    code, _, err = run("fit", path, "--detector", "self-question")
+    assert code != 0
+    assert "self-question asks the model more" in " ".join(err.split())
     code, _, err = run("fit", path, "methods=[greedy, sample]", f"output={tmp_path / 'two'}")
     assert code == 2
     assert "one method without interventions" in err
@@ -207,6 +251,7 @@ def test_files_of_labels_are_compared_and_fitted(run: Run, world: Path, tmp_path
         (("compare", "x.json", "--format", "haloc", "--model", "m"), "Did you mean 'halloc'"),
         (("compare", "labels.jsonl"), "which model reads the answers: --model NAME"),
         (("compare", "demo", "--model", "m"), "go with a file of labels"),
+        (("compare", "x.jsonl", "--model", "m", "--ask"), "--ask goes with a config"),
         (("score", "absent"), "lvlmsal detect compare CONFIG"),
     ],
 )

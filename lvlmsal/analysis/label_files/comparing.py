@@ -13,6 +13,7 @@ from lvlmsal.analysis.detector_sets import ReadyDetectors
 from lvlmsal.analysis.detectors import DetectorComparison, compared
 from lvlmsal.analysis.label_files.answers import LabeledAnswer
 from lvlmsal.analysis.output import made_folder
+from lvlmsal.detection.asking import refuse_asking
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.scaling_files import Scalings
 from lvlmsal.detection.vocabulary import JudgedWords
@@ -46,14 +47,16 @@ def compare_on_labels(
         model: What it is called.
         source: What the file is called.
         out: Folder to write into.
-        detectors: Names; all by default.
+        detectors: Names; by default all but those that ask the model more.
         scaling: A file of ``lvlmsal fit``; by default what is shipped for the model.
         draws: Number of resamples of the groups.
 
     Raises:
         ConfigError: The folder cannot be made.
         DataError: An image cannot be read.
+        UnsupportedError: A detector asks the model more.
     """
+    refuse_asking(map(DETECTORS.build, detectors), "a file of labels does not say of which objects")
     folder = made_folder(out)
     ready = ReadyDetectors.of(detectors, lvlm, scaling)
     mentions = labeled_mentions(answers, ready, model, source)

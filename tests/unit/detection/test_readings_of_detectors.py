@@ -13,7 +13,7 @@ from lvlmsal.detection.blank_image import BlankImage
 from lvlmsal.detection.columns import READINGS, Columns
 from lvlmsal.detection.lens_detectors import ContextualLens, InternalConfidence, RowLens
 from lvlmsal.detection.metatoken import MetaToken
-from lvlmsal.detection.probes import HiddenStateProbe, LookbackLens
+from lvlmsal.detection.probes import DHCP, HiddenStateProbe, LookbackLens
 from lvlmsal.detection.saliency_detectors import Saliency, SaliencyMagnitude
 from lvlmsal.detection.similarity_detectors import GLSim, InstructionLens
 from lvlmsal.registry import DETECTORS, options_of
@@ -134,6 +134,10 @@ def test_probes_have_a_feature_for_each_unit_and_head() -> None:
     states = torch.arange(24.0).reshape(2, 4, 3)
     held = Columns({"state": states}, {"state": [0, 1, 2, 3]}, 4)
     assert HiddenStateProbe().features(held).tolist() == states[:, 2].tolist()
+    cells = torch.arange(2 * 4 * 2 * 3.0).reshape(2, 4, 2, 3)  # three in place of sixteen
+    held_cells = Columns({"attention_cells": cells}, {"attention_cells": [0, 1, 2, 3]}, 4)
+    assert DHCP().features(held_cells).tolist() == [cells[row].flatten().tolist() for row in (0, 1)]
+    assert DHCP(layers=[1]).features(held_cells)[1].tolist() == [30, 31, 32, 33, 34, 35]
     assert HiddenStateProbe(layers=[0, 3]).features(held)[1].tolist() == [12, 13, 14, 21, 22, 23]
 
 
@@ -153,7 +157,9 @@ def test_features_are_risks(name: str) -> None:
         values[need.reading] = draw.log() if logs else draw
         if shape:
             layers[need.reading] = [0, 1, 2, 3]
-    found = detector.features(Columns(values, layers, 4))
+    columns = Columns(values, layers, 4)
+    columns.asked[detector] = torch.rand(5, 6, generator=generator)
+    found = detector.features(columns)
     assert found.shape == (5, 6, 1)
     assert bool(((found >= 0) & (found <= 1)).all())
 

@@ -78,6 +78,10 @@ def test_columns_are_those_of_a_plain_pass(family: str) -> None:
         weights = torch.stack([layer[0] for layer in plain.attentions])  # (L, H, q, k)
         mine = weights[:, :, row]
         wanted["attention_image"] = mine[..., first:end].sum(-1)
+        runs = torch.arange(end - first) * 16 // (end - first)
+        wanted["attention_cells"] = torch.stack(
+            [mine[..., first:end][..., runs == cell].sum(-1) for cell in range(16)], dim=-1
+        )
         wanted["attention_prompt"] = mine[..., end:start].sum(-1)
         wanted["attention_output"] = mine[..., start:].sum(-1)
         wanted["attention_previous"] = weights[:, :, row + 1, row]
