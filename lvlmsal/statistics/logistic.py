@@ -1,4 +1,4 @@
-"""Logistic regression with a ridge, for a few features and hundreds of items."""
+"""Logistic regression with a ridge, for hundreds of items."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ class Logistic(NamedTuple):
 def fit_logistic(features: Tensor, wrong: Tensor, *, ridge: float = RIDGE) -> Logistic:
     """Fit by Newton's method; the offset is not penalized.
 
+    Where there are more features than items, the weights are a sum of the items' features at the
+    optimum, whatever the labels, so as many numbers as there are items are looked for.
+
     Args:
         features: shape (n, F).
         wrong: labels, shape (n,).
@@ -57,8 +60,12 @@ def fit_logistic(features: Tensor, wrong: Tensor, *, ridge: float = RIDGE) -> Lo
     if not 0 < float(kinds.sum()) < len(kinds):
         raise ValueError("a fit needs items of both kinds, right and wrong")
     mean, deviation = values.mean(0), values.std(0).clamp_min(1e-12)
+    standard, directions = (values - mean) / deviation, None
+    if standard.shape[1] > len(standard):
+        left, sizes, directions = torch.linalg.svd(standard, full_matrices=False)
+        standard = left * sizes
     ones = torch.ones(len(values), 1, dtype=torch.float64)
-    design = torch.cat([(values - mean) / deviation, ones], dim=1)
+    design = torch.cat([standard, ones], dim=1)
     penalty = torch.full((design.shape[1],), ridge, dtype=torch.float64)
     penalty[-1] = 1e-9
     weights = torch.zeros_like(penalty)
@@ -70,4 +77,5 @@ def fit_logistic(features: Tensor, wrong: Tensor, *, ridge: float = RIDGE) -> Lo
         weights = weights - step.clamp(-5, 5)
         if float(step.abs().max()) < 1e-10:
             break
-    return Logistic(mean, deviation, weights[:-1], float(weights[-1]))
+    found = weights[:-1] if directions is None else weights[:-1] @ directions
+    return Logistic(mean, deviation, found, float(weights[-1]))

@@ -18,9 +18,11 @@ def data(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10_000), st.floats(1e-3, 1.0))
-def test_it_is_the_optimum(seed: int, ridge: float) -> None:
+@given(st.integers(0, 10_000), st.floats(1e-3, 1.0), st.sampled_from([0, 40, 200]))
+def test_it_is_the_optimum(seed: int, ridge: float, more: int) -> None:
     features, wrong = data(60, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    features = torch.cat([features, torch.randn(60, more, generator=generator)], dim=1)
     if wrong.all() or not wrong.any():
         return
     made = fit_logistic(features, wrong, ridge=ridge)
