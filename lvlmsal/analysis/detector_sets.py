@@ -115,7 +115,7 @@ class ReadyDetectors:
         scores = {
             name: judge.scores(columns).tolist()
             for name, judge in self.judges.items()
-            if not judge.detector.asks or judge.detector in columns.asked
+            if not judge.detector.asks_more or judge.detector in columns.asked
         }
         return scores, {one.name: one.features(columns).tolist() for one in self.unfitted}
 
@@ -127,4 +127,4 @@ def usual_detectors(*, ask: bool = False) -> list[str]:
         ask: Whether those that ask the model more are among them, which take as long as several
             answers.
     """
-    return [name for name in DETECTORS if ask or not DETECTORS.get(name).asks]
+    return [name for name in DETECTORS if ask or not DETECTORS.get(name).asks_more]

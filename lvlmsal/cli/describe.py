@@ -23,7 +23,7 @@ WORDS = {
     "supervised": "fitted on labels",
     "scaled": "scaled on the model's own answers",
     "streams": "judges candidates before they are chosen",
-    "asks": "asks the model more",
+    "asks_more": "asks the model more",
 }
 """How a terminal calls the traits of a class."""
 

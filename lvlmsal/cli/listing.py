@@ -38,7 +38,7 @@ GROUPS = {"methods": ("decoders", "interventions")}
 TRAITS = {
     "interventions": ("supports_beam", "supports_sgrs", "shares_prefix", "has_second_stream"),
     "decoders": ("is_beam", "uses_saliency", "shares_prefix"),
-    "detectors": ("supervised", "scaled", "streams", "asks"),
+    "detectors": ("supervised", "scaled", "streams", "asks_more"),
 }
 
 Entry = dict[str, Any]

@@ -41,7 +41,7 @@ class AskingDetector(Detector):
     """A detector that makes its risks of words from what the model says to more questions."""
 
     row: ClassVar[Row] = "asked"
-    asks: ClassVar[bool] = True
+    asks_more: ClassVar[bool] = True
     of_objects: ClassVar[bool] = False
     """Whether the words must name objects; "yes" and "no" do not."""
 
@@ -143,7 +143,7 @@ def refuse_asking(detectors: Iterable[Detector], why: str) -> None:
     Raises:
         UnsupportedError: one of them asks.
     """
-    if names := [detector.name for detector in detectors if detector.asks]:
+    if names := [detector.name for detector in detectors if detector.asks_more]:
         raise UnsupportedError(
             f"{', '.join(names)} ask{'s' * (len(names) == 1)} the model more than one pass tells, "
             f"and {why}: leave {'it' if len(names) == 1 else 'them'} out"

@@ -38,8 +38,8 @@ class Detector(ABC):
             it reads logits and inner layers of the predicting row, and nothing else.
         passes: what it costs besides the forward pass that all share; ``"1 backward"`` where it
             reads saliency.
-        asks: whether it asks the model more questions, or the same one again, which costs several
-            passes an answer: see :class:`~lvlmsal.detection.asking.AskingDetector`.
+        asks_more: whether it asks the model more questions, or the same one again, which costs
+            several passes an answer: see :class:`~lvlmsal.detection.asking.AskingDetector`.
         scaled: whether it means nothing before it was scaled on the model's own answers
             (``lvlmsal fit``), because it adds up columns of different kinds.
         model_defaults: options by checkpoint, see :class:`~lvlmsal.interventions.Intervention`.
@@ -54,7 +54,7 @@ class Detector(ABC):
     supervised: ClassVar[bool] = False
     streams: ClassVar[bool] = False
     passes: ClassVar[str] = ""
-    asks: ClassVar[bool] = False
+    asks_more: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
     model_defaults: ClassVar[dict[str, dict[str, object]]] = {}
 

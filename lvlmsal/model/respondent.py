@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 from torch import LongTensor, Tensor
@@ -23,9 +23,6 @@ from lvlmsal.interventions.base import Intervention
 from lvlmsal.model.answer import Answer
 from lvlmsal.model.inputs import Images
 from lvlmsal.versions import given_cache
-
-BATCH: Final = 20
-"""Questions or samples that are decoded together."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,6 @@ class ModelRespondent(Respondent):
                 decoder=reader,
                 interventions=self._interventions,
                 max_new_tokens=1,
-                batch_size=BATCH,
                 sample_ids=new,
             )
             for question in new:
@@ -134,7 +130,6 @@ class ModelRespondent(Respondent):
                 decoder={"name": "sample", "temperature": temperature},
                 interventions=self._interventions,
                 max_new_tokens=self._max_new_tokens,
-                batch_size=BATCH,
                 sample_ids=[f"{self._sample_id}#{number}" for number in range(len(known), count)],
             )
             known += [answer.text for answer in answers]

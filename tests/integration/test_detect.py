@@ -51,7 +51,7 @@ def test_shipped_models_have_their_scalings(name: str) -> None:
     assert found is not None
     assert found.name == name
     for detector in DETECTORS:
-        if not (DETECTORS.get(detector).supervised or DETECTORS.get(detector).asks):
+        if not (DETECTORS.get(detector).supervised or DETECTORS.get(detector).asks_more):
             assert found.of(DETECTORS.build(detector)) is not None, detector
     judge = lvlm.build_judge("default")
     assert judge.detector.name == "habit-lens"
@@ -195,7 +195,7 @@ def test_scalings_are_made_from_answers(run: Run, world: Path, tmp_path: Path) -
     assert "pocket-llava.json" in out
     made = read_scalings(tmp_path / "made" / "pocket-llava.json")
     every = {name: DETECTORS.get(name) for name in DETECTORS}
-    unlabeled = {name for name, one in every.items() if not (one.supervised or one.asks)}
+    unlabeled = {name for name, one in every.items() if not (one.supervised or one.asks_more)}
     assert {entry.detector for entry in made.entries} == unlabeled
     assert made.words is not None
     assert "stars" in made.words["star"]

@@ -159,4 +159,4 @@ def test_without_a_model_to_ask_they_are_refused() -> None:
 def test_none_of_them_streams() -> None:
     for kind in (SelfQuestion, SampledConsistency, SemanticEntropy):
         assert issubclass(kind, AskingDetector)
-        assert (kind.asks, kind.streams, kind.row) == (True, False, "asked")
+        assert (kind.asks_more, kind.streams, kind.row) == (True, False, "asked")

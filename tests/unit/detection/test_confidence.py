@@ -73,9 +73,9 @@ def test_detectors_say_what_they_cost(name: str) -> None:
     readings = [READINGS[need.reading] for need in detector.needs]
     assert (detector.passes == "1 backward") == any(r.part == "saliency" for r in readings)
     assert (detector.row == "own") == any(r.own for r in readings)
-    assert detector.asks == (detector.row == "asked") == (not readings)
+    assert detector.asks_more == (detector.row == "asked") == (not readings)
     assert bool(detector.passes) == (
-        detector.asks or any(r.part in ("saliency", "blank") for r in readings)
+        detector.asks_more or any(r.part in ("saliency", "blank") for r in readings)
     )
     if detector.streams:
         assert all(r.part in ("logits", "states") and not r.own for r in readings)

@@ -15,7 +15,7 @@ from lvlmsal import load
 from lvlmsal.analysis.label_files.answers import Label, LabeledAnswer
 from lvlmsal.analysis.label_files.comparing import compare_on_labels, fit_labeled
 from lvlmsal.analysis.label_files.formats import read_labeled
-from lvlmsal.errors import ConfigError
+from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.testing.tiny import tiny_lvlm
 
@@ -131,3 +131,10 @@ def test_a_fit_says_whose_answers_it_was_made_from(lvlm: Lvlm, tmp_path: Path) -
         fit_labeled(given + answers(tmp_path, own=True), lvlm, model="tiny", source="labels.jsonl")
     with pytest.raises(ConfigError, match="entropy needs no labels"):
         fit_labeled(given, lvlm, model="tiny", source="x", detectors=["entropy"])
+
+
+def test_nobody_is_asked_of_spans_without_a_name(lvlm: Lvlm, tmp_path: Path) -> None:
+    names = ["entropy", "sampled-consistency"]
+    with pytest.raises(UnsupportedError, match="sampled-consistency asks the model more"):
+        compare_on_labels([], lvlm, model="tiny", source="x", out=tmp_path / "out", detectors=names)
+    assert not (tmp_path / "out").exists()
