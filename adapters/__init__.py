@@ -8,6 +8,7 @@ from lvlmsal.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lvlmsal.adapters.base import ModelAdapter
+    from lvlmsal.adapters.cca_llava import CcaLlavaAdapter
     from lvlmsal.adapters.chameleon import ChameleonAdapter
     from lvlmsal.adapters.cohere import AyaVisionAdapter, Cohere2VisionAdapter
     from lvlmsal.adapters.deepseek_vl import DeepseekVLAdapter, JanusAdapter
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AyaVisionAdapter",
+    "CcaLlavaAdapter",
     "ChameleonAdapter",
     "Cohere2VisionAdapter",
     "DeepseekVLAdapter",
@@ -89,6 +91,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AyaVisionAdapter": ".cohere",
+        "CcaLlavaAdapter": ".cca_llava",
         "ChameleonAdapter": ".chameleon",
         "Cohere2VisionAdapter": ".cohere",
         "DeepseekVLAdapter": ".deepseek_vl",

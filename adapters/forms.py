@@ -12,7 +12,15 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lvlmsal.adapters.refused import CCA, MADE_OF, REVERSE, REVERSE_MARKS, is_cca, refusal
+from lvlmsal.adapters.refused import (
+    CCA,
+    CCA_CLASS,
+    MADE_OF,
+    REVERSE,
+    REVERSE_MARKS,
+    is_cca,
+    refusal,
+)
 
 WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 """What one of a checkpoint of transformers has."""
@@ -127,8 +135,20 @@ def needs_own_code(folder: Path, config: Mapping[str, Any]) -> str | None:
     Returns:
         A sentence; None for a model that is what it says.
     """
-    if _is_concentric(folder, config):
+    if is_concentric(folder, config) and CCA_CLASS not in (config.get("architectures") or ()):
         return CCA
+    return needs_loop(folder)
+
+
+def needs_loop(folder: Path) -> str | None:
+    """Why a model is not what its config says: its tokens are those of a loop of its own.
+
+    Args:
+        folder: Of a model.
+
+    Returns:
+        A sentence; None for a model that is what it says.
+    """
     for name in ("added_tokens.json", "tokenizer_config.json"):
         if set(REVERSE_MARKS) <= _added(read_config(folder, name)):
             return REVERSE
@@ -142,14 +162,14 @@ def _added(tokens: Mapping[str, Any]) -> set[str]:
     return {*tokens, *(str(t.get("content")) for t in found if isinstance(t, dict))}
 
 
-def _is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:
+def is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether a folder holds CCA-LLaVA, by names and its model card.
 
     Args:
         folder: Of a model.
         config: What its ``config.json`` holds.
     """
-    if is_cca(str(folder)) or is_cca(str(config.get("_name_or_path", ""))):
+    if is_cca(str(folder.resolve())) or is_cca(str(config.get("_name_or_path", ""))):
         return True
     card = folder / "README.md"
     if not card.is_file():

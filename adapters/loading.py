@@ -21,7 +21,7 @@ from lvlmsal.adapters.processors import load_processor
 from lvlmsal.adapters.refused import refusal
 from lvlmsal.adapters.sources import Source, find_source
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError
-from lvlmsal.registry import CATALOG, CheckpointCard
+from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,9 @@ def _read_config(source: Source, trust_remote_code: bool) -> PreTrainedConfig:
         said = refusal(written, source.location)
         if said:
             raise UnsupportedError(said)
+        for name in written.get("architectures") or ():
+            if name in ADAPTERS:  # it may bring a model, and tell transformers of that
+                ADAPTERS.get(name)
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             source.location, revision=source.revision, trust_remote_code=trust_remote_code
         )

@@ -95,8 +95,13 @@ REFUSED: Final = {
 
 CCA: Final = (
     "CCA-LLaVA has LLaVA's config and weights, but other positions and another mask for its visual "
-    "tokens, which only its own code has: loaded as LLaVA its answers would be wrong"
+    "tokens, so that its answers would be wrong as LLaVA: convert the folder that its authors "
+    "published with `lvlmsal convert FOLDER -o OUTPUT`, or, if its weights are those of a LLaVA of "
+    "transformers already, set model_type to 'cca_llava' and architectures to "
+    "['CcaLlavaForConditionalGeneration'] in its config.json"
 )
+CCA_CLASS: Final = "CcaLlavaForConditionalGeneration"
+"""What the config of a CCA-LLaVA says that can be loaded."""
 
 REVERSE: Final = (
     "REVERSE marks phrases that it is sure of and goes back behind others, hotter and with another "
@@ -133,8 +138,14 @@ _ENCODERS: Final = re.compile(
 
 
 def is_cca(name: str) -> bool:
-    """Whether a name is that of a CCA-LLaVA."""
-    return "cca-llava" in name.lower().replace("_", "-")
+    """Whether a name is that of a CCA-LLaVA: of a folder, on the hub or in its cache.
+
+    >>> is_cca("xing0047/cca-llava-1.5-7b"), is_cca("my-cca-llava/llava-1.5-7b")
+    (True, False)
+    """
+    *above, last = re.split(r"[/\\]", name.lower().replace("_", "-").rstrip("/\\"))
+    cached = [part for part in above if part.startswith("models--")]
+    return any("cca-llava" in part for part in (last, *cached))
 
 
 def refusal(config: Mapping[str, Any], name: str = "") -> str | None:
@@ -148,12 +159,12 @@ def refusal(config: Mapping[str, Any], name: str = "") -> str | None:
         A sentence; None where nothing is known against it.
     """
     known = {name.rstrip("/"), str(config.get("_name_or_path", "")).rstrip("/")}
-    if any(map(is_cca, known)):
-        return CCA
     if any(re.search(r"(^|/)reverse[-_](llava|qwen)", each.lower()) for each in known):
         return REVERSE
     names = config.get("architectures")
     names = [str(entry) for entry in names] if isinstance(names, list) else []
+    if any(map(is_cca, known)) and CCA_CLASS not in names:
+        return CCA
     if any(entry in ADAPTERS for entry in names):
         return _quantized(config)
     for entry in names:

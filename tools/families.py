@@ -143,8 +143,8 @@ _LEGEND = (
 )
 _REFUSED = (
     "A checkpoint of these classes is refused by its `config.json`, before anything of it is "
-    "loaded; so are other [forms of checkpoints](checkpoints.md), such as GGUF, and CCA-LLaVA by "
-    "its name and its model card, since its config is that of LLaVA."
+    "loaded; so are other [forms of checkpoints](checkpoints.md), such as GGUF, and CCA-LLaVA with "
+    "the config of a LLaVA, by its name and its model card."
 )
 
 

@@ -23,7 +23,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from lvlmsal.adapters.forms import needs_own_code, read_config
+from lvlmsal.adapters.concentric import CcaLlavaForConditionalGeneration
+from lvlmsal.adapters.forms import is_concentric, needs_loop, read_config
 from lvlmsal.adapters.processors import without_advice
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.model.original_weights import original_weights, renamed
@@ -77,10 +78,11 @@ def convert(
 ) -> Path:
     """Write a checkpoint of LLaVA's own code in the form that transformers and this library read.
 
-    The logits are those of the original code. Images are padded to a square where the config says
-    so (`image_aspect_ratio`), and the chat template is LLaVA-1.5's own conversation with its system
-    sentence. Rows of the vocabulary that are added for the placeholder of an image are the mean of
-    the others, which is never the largest logit.
+    The logits are those of the original code. A folder of CCA-LLaVA, which its name or its model
+    card tells, becomes one of that model here; all others are LLaVA. Images are padded to a square
+    where the config says so (`image_aspect_ratio`), and the chat template is LLaVA-1.5's own
+    conversation with its system sentence. Rows of the vocabulary that are added for the placeholder
+    of an image are the mean of the others, which is never the largest logit.
 
     Args:
         source: Folder of a whole model (`LlavaLlamaForCausalLM`, `LlavaMistralForCausalLM`), of a
@@ -115,8 +117,11 @@ def convert(
     tokenizer = _tokenizer(folder, lower)
     image_id = tokenizer.convert_tokens_to_ids(_IMAGE)
     _extend(weights, len(tokenizer))
+    kind: Any = LlavaForConditionalGeneration
+    if is_concentric(folder, config):
+        kind = CcaLlavaForConditionalGeneration
     with torch.device("meta"):
-        model: Any = LlavaForConditionalGeneration(_llava_config(config, vision, image_id, weights))
+        model = kind(_llava_config(kind.config_class, config, vision, image_id, weights))
     found = renamed(weights, model)
     prefix = "model.vision_tower."
     if not any(name.startswith(prefix) for name in found):
@@ -148,7 +153,7 @@ def _config(folder: Path) -> dict[str, Any]:
             path=folder,
         )
     config = read_config(folder)
-    if said := needs_own_code(folder, config):
+    if said := needs_loop(folder):
         raise UnsupportedError(f"{folder}: {said}")
     names = [str(name) for name in config.get("architectures") or ()]
     if not any(name in _TEXT for name in names):
@@ -247,6 +252,7 @@ def _extend(weights: dict[str, Tensor], size: int) -> None:
 
 
 def _llava_config(
+    made: Any,
     config: Mapping[str, Any],
     vision: CLIPVisionConfig,
     image_id: int,
@@ -261,7 +267,6 @@ def _llava_config(
     full = config.get("mm_vision_select_feature") == "cls_patch"
     size: Any = vision  # of squares
     side = size.image_size // size.patch_size
-    made: Any = LlavaConfig
     found: LlavaConfig = made(
         vision_config=vision,
         text_config=kind(**text),

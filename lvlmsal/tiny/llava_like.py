@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import transformers
 
+from lvlmsal.adapters import concentric
 from lvlmsal.adapters.processors import (
     ImageOnlyPerceptionLMProcessor,
     ImageOnlyVideoLlavaProcessor,
@@ -197,7 +198,21 @@ def _janus_processor() -> Any:
     )
 
 
+def _cca_llava(layers: int, kv_heads: int, heads: int) -> Any:
+    config: Any = concentric.CcaLlavaConfig
+    return config(
+        vision_config=vision_config(model_type="clip_vision_model", projection_dim=WIDTH),
+        text_config=text_config(layers, kv_heads, heads, model_type="llama"),
+        image_token_index=WORDS,
+        image_seq_length=_TOKENS,
+        tie_word_embeddings=False,
+    )
+
+
 LLAVA_LIKE: Final = {
+    "cca_llava": TinyFamily(
+        "CcaLlavaForConditionalGeneration", _cca_llava, _vipllava_processor, module=concentric
+    ),
     "vipllava": TinyFamily("VipLlavaForConditionalGeneration", _vipllava, _vipllava_processor),
     "video_llava": TinyFamily(
         "VideoLlavaForConditionalGeneration", _video_llava, _video_llava_processor

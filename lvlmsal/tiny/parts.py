@@ -170,20 +170,22 @@ class TinyFamily:
     """How a tiny random model of a family is built, and a processor that fits it.
 
     Attributes:
-        architecture: Name of the model's class in transformers.
+        architecture: Name of the model's class.
         config: Makes the model's config of (layers, key-value heads, heads) of its text decoder.
         processor: Makes a processor for images and text.
         adapter: Name of its adapter, where several share the architecture.
+        module: That has the class.
     """
 
     architecture: str
     config: Callable[[int, int, int], Any]
     processor: Callable[[], Any]
     adapter: str = ""
+    module: Any = transformers
 
     def model(self, layers: int, kv_heads: int, heads: int) -> PreTrainedModel:
         """The model with weights from torch's generator, see :func:`random_model`."""
-        build: Any = getattr(transformers, self.architecture)
+        build: Any = getattr(self.module, self.architecture)
         model: PreTrainedModel = build(self.config(layers, kv_heads, heads))
         for name, weights in model.named_parameters():
             # Gates and embeddings that a training starts at zero would hide an image from the text.

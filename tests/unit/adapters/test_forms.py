@@ -136,6 +136,10 @@ def test_concentric_attention_by_its_model_card(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "m", names, LLAVA)
     (folder / "README.md").write_text("# CCA-LLaVA\nMitigating Object Hallucination ...")
     assert "other positions" in told(folder)
+    own = {"architectures": ["CcaLlavaForConditionalGeneration"], "model_type": "cca_llava"}
+    (folder / "config.json").write_text(json.dumps(own))
+    assert unread(folder) is None
+    (folder / "config.json").write_text(json.dumps(LLAVA))
     (folder / "README.md").write_text("# My LLaVA")
     assert unread(folder) is None
 

@@ -78,6 +78,8 @@ def test_cca_llava_is_not_taken_for_llava(name: str, tmp_path: Path) -> None:
     by_origin = folder_of(tmp_path / "mine", **config, _name_or_path=f"somebody/{name}")
     assert "other positions" in refused(by_origin)
     assert refusal({**config, "_name_or_path": "llava-hf/llava-1.5-7b-hf"}, "plain") is None
+    own = {"architectures": ["CcaLlavaForConditionalGeneration"], "model_type": "cca_llava"}
+    assert refusal({**own, "_name_or_path": f"somebody/{name}"}, name) is None
 
 
 @pytest.mark.parametrize("name", ["tsunghanwu/reverse_llava_v15", "./reverse_qwen25_vl"])

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 import lvlmsal
+from lvlmsal.adapters import CcaLlavaAdapter, LlavaAdapter
 from lvlmsal.cli import main
 from lvlmsal.errors import LvlmsalError
 from lvlmsal.testing.tiny import tiny_model
@@ -293,6 +294,21 @@ def test_a_tower_within_the_weights_is_taken(
     check(tmp_path / "out", source, tmp_path / "tower", picture, weights)
 
 
+def test_a_folder_of_cca_llava_becomes_one_of_its_model(folders: Path, tmp_path: Path) -> None:
+    weights = load_file(folders / "original/model.safetensors")
+    config = json.loads((folders / "original/config.json").read_text())
+    (tmp_path / "cca-llava-work").mkdir()  # the name of a folder around it says nothing
+    source = write(tmp_path / "cca-llava-work/cca-llava-1.5-7b", weights, config)
+    found = lvlmsal.load(lvlmsal.convert(source, tmp_path / "concentric"))
+    other = write(tmp_path / "cca-llava-work/llava-1.5-7b", weights, config)
+    plain = lvlmsal.load(lvlmsal.convert(other, tmp_path / "plain"))
+    assert type(found.adapter) is CcaLlavaAdapter
+    assert type(plain.adapter) is LlavaAdapter
+    mine, theirs = found.model.state_dict(), plain.model.state_dict()
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -302,7 +318,6 @@ def test_a_tower_within_the_weights_is_taken(
         ({"mm_resampler_type": "perceiver"}, "mm_resampler_type is 'perceiver'"),
         ({"architectures": ["LlavaMptForCausalLM"]}, "got LlavaMptForCausalLM"),
         ({"architectures": ["LlavaForConditionalGeneration"]}, "needs no conversion"),
-        ({"_name_or_path": "x/cca-llava-1.5-7b"}, "other positions"),
         ({"mm_vision_tower": "nowhere/at-all-here/x"}, "the vision tower nowhere.*--vision-tower"),
         ({"num_hidden_layers": 3}, "weights are missing, of another shape or not those"),
         ({"hidden_size": 64}, "weights are missing, of another shape or not those"),
