@@ -12,15 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lvlmsal.adapters.refused import (
-    CCA,
-    CCA_CLASS,
-    MADE_OF,
-    REVERSE,
-    REVERSE_MARKS,
-    is_cca,
-    refusal,
-)
+from lvlmsal.adapters.refused import CCA, CCA_CLASS, MADE_OF, is_cca, refusal
 
 WEIGHTS: Final = ("model.safetensors", "model.safetensors.index.json")
 """What one of a checkpoint of transformers has."""
@@ -137,29 +129,7 @@ def needs_own_code(folder: Path, config: Mapping[str, Any]) -> str | None:
     """
     if is_concentric(folder, config) and CCA_CLASS not in (config.get("architectures") or ()):
         return CCA
-    return needs_loop(folder)
-
-
-def needs_loop(folder: Path) -> str | None:
-    """Why a model is not what its config says: its tokens are those of a loop of its own.
-
-    Args:
-        folder: Of a model.
-
-    Returns:
-        A sentence; None for a model that is what it says.
-    """
-    for name in ("added_tokens.json", "tokenizer_config.json"):
-        if set(REVERSE_MARKS) <= _added(read_config(folder, name)):
-            return REVERSE
     return None
-
-
-def _added(tokens: Mapping[str, Any]) -> set[str]:
-    """Tokens that a file says were added to a vocabulary."""
-    decoder = tokens.get("added_tokens_decoder")
-    found = decoder.values() if isinstance(decoder, dict) else ()
-    return {*tokens, *(str(t.get("content")) for t in found if isinstance(t, dict))}
 
 
 def is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:

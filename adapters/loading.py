@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from lvlmsal.adapters.images import MAX_IMAGE_PIXELS
 from lvlmsal.adapters.lookup import adapter_class, adapter_for
 from lvlmsal.adapters.peft_folders import merged
 from lvlmsal.adapters.processors import load_processor
-from lvlmsal.adapters.refused import refusal
+from lvlmsal.adapters.refused import REVERSE_MARKS, refusal
 from lvlmsal.adapters.sources import Source, find_source
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError
 from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
+
+logger = logging.getLogger("lvlmsal")
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def load_checkpoint(
     if device is not None:
         torch.nn.Module.to(model, device)
     adapter = adapter_for(model, processor)
+    _say_marks(adapter)
     adapter.max_image_pixels = limit
     return Loaded(model, processor, adapter, found.card)
 
@@ -233,6 +237,16 @@ def _load_model(
             f"{', '.join(missing[:3])}; without them it would answer at random"
         )
     return _at_rest(model)
+
+
+def _say_marks(adapter: ModelAdapter) -> None:
+    """Say of a checkpoint of REVERSE which decoder it was trained for."""
+    if set(REVERSE_MARKS) <= set(adapter.tokenizer.get_vocab()):
+        logger.warning(
+            "this is a checkpoint of REVERSE: decoder 'reverse' has its loop; other decoders leave "
+            "its marks (%s) in the answers, which is neither the method nor its control",
+            ", ".join(REVERSE_MARKS),
+        )
 
 
 def _at_rest(model: PreTrainedModel) -> PreTrainedModel:

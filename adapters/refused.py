@@ -103,14 +103,8 @@ CCA: Final = (
 CCA_CLASS: Final = "CcaLlavaForConditionalGeneration"
 """What the config of a CCA-LLaVA says that can be loaded."""
 
-REVERSE: Final = (
-    "REVERSE marks phrases that it is sure of and goes back behind others, hotter and with another "
-    "question, and that loop is its own code's: loaded as LLaVA or Qwen2.5-VL it would be run "
-    "without, which is its control and not the method. The model that it was trained from can be "
-    "asked in its place"
-)
 REVERSE_MARKS: Final = ("<SPAN>", "</CN>", "</UN>")
-"""Tokens that REVERSE adds to those of its model."""
+"""Tokens that REVERSE adds to those of its model: before a phrase, behind a sure one, another."""
 
 MADE_OF: Final = "take the checkpoint that it was made of, in safetensors"
 
@@ -159,8 +153,6 @@ def refusal(config: Mapping[str, Any], name: str = "") -> str | None:
         A sentence; None where nothing is known against it.
     """
     known = {name.rstrip("/"), str(config.get("_name_or_path", "")).rstrip("/")}
-    if any(re.search(r"(^|/)reverse[-_](llava|qwen)", each.lower()) for each in known):
-        return REVERSE
     names = config.get("architectures")
     names = [str(entry) for entry in names] if isinstance(names, list) else []
     if any(map(is_cca, known)) and CCA_CLASS not in names:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.opera.decoder import OPERA
     from lvlmsal.decoders.opera.dopra import DopraReconstruction
     from lvlmsal.decoders.records import TokenRecord
+    from lvlmsal.decoders.reverse.decoder import Reverse
     from lvlmsal.decoders.search import Beam, Greedy, Sample
     from lvlmsal.decoders.sgrs.decoder import SGRS
 
@@ -25,6 +26,7 @@ __all__ = [
     "Greedy",
     "Guided",
     "GuidedBeam",
+    "Reverse",
     "Sample",
     "TokenRecord",
 ]
@@ -40,6 +42,7 @@ __getattr__, __dir__ = lazy_names(
         "Guided": ".guided.decoder",
         "GuidedBeam": ".guided.beams",
         "OPERA": ".opera.decoder",
+        "Reverse": ".reverse.decoder",
         "SGRS": ".sgrs.decoder",
         "Sample": ".search",
         "TokenRecord": ".records",

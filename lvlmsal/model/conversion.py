@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from lvlmsal.adapters.concentric import CcaLlavaForConditionalGeneration
-from lvlmsal.adapters.forms import is_concentric, needs_loop, read_config
+from lvlmsal.adapters.forms import is_concentric, read_config
 from lvlmsal.adapters.processors import without_advice
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.model.original_weights import original_weights, renamed
@@ -153,8 +153,6 @@ def _config(folder: Path) -> dict[str, Any]:
             path=folder,
         )
     config = read_config(folder)
-    if said := needs_loop(folder):
-        raise UnsupportedError(f"{folder}: {said}")
     names = [str(name) for name in config.get("architectures") or ()]
     if not any(name in _TEXT for name in names):
         raise UnsupportedError(

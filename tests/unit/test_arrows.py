@@ -88,6 +88,8 @@ FOR_TYPES_ONLY = {
     # A loop reads the options of the decoder that has made it.
     "lvlmsal.decoders.guided.loop": {"lvlmsal.decoders.guided.decoder"},
     "lvlmsal.decoders.opera.search": {"lvlmsal.decoders.opera.decoder"},
+    "lvlmsal.decoders.reverse.loop": {"lvlmsal.decoders.reverse.decoder"},
+    "lvlmsal.decoders.reverse.tries": {"lvlmsal.decoders.reverse.decoder"},
     "lvlmsal.decoders.sgrs.loop": {"lvlmsal.decoders.sgrs.decoder"},
 }
 

@@ -144,21 +144,6 @@ def test_concentric_attention_by_its_model_card(tmp_path: Path) -> None:
     assert unread(folder) is None
 
 
-def test_reverse_by_its_tokens(tmp_path: Path) -> None:
-    """Under any name, and before it is converted as well."""
-    names = ["model.safetensors", "processor_config.json"]
-    folder = folder_of(tmp_path / "m", names, LLAVA)
-    marks = ["<SPAN>", "</CN>", "</UN>"]
-    (folder / "added_tokens.json").write_text(json.dumps(dict.fromkeys(marks, 32000)))
-    assert "loop is its own code" in told(folder)
-    (folder / "added_tokens.json").write_text(json.dumps({"<SPAN>": 32000}))
-    assert unread(folder) is None
-    decoder = {str(number): {"content": mark} for number, mark in enumerate(marks)}
-    text = json.dumps({"added_tokens_decoder": decoder})
-    (folder / "tokenizer_config.json").write_text(text)
-    assert "loop is its own code" in told(folder)
-
-
 def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     file = tmp_path / "llava.gguf"
     file.write_bytes(b"GGUF")

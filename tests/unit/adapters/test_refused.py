@@ -82,14 +82,6 @@ def test_cca_llava_is_not_taken_for_llava(name: str, tmp_path: Path) -> None:
     assert refusal({**own, "_name_or_path": f"somebody/{name}"}, name) is None
 
 
-@pytest.mark.parametrize("name", ["tsunghanwu/reverse_llava_v15", "./reverse_qwen25_vl"])
-def test_reverse_is_not_run_without_its_loop(name: str) -> None:
-    config = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl"}
-    assert "loop is its own code" in str(refusal(config, name))
-    assert "loop is its own code" in str(refusal({**config, "_name_or_path": name}, "mine"))
-    assert refusal(config, "mine/in-reverse_order") is None
-
-
 def test_a_lora_of_llava_on_the_hub_says_what_to_type() -> None:
     config = {"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava"}
     told = str(refusal(config, "yuezih/llava-v1.5-7b-selective-23k-lora"))

@@ -21,6 +21,7 @@ from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.second_stream import MOVES
 from lvlmsal.decoders.guided import Guided, GuidedBeam
 from lvlmsal.decoders.opera.decoder import OPERA
+from lvlmsal.decoders.reverse import Reverse
 from lvlmsal.decoders.search import Sample
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import LvlmsalError, UnsupportedError
@@ -57,6 +58,7 @@ DECODING: dict[str, Any] = {
     "opera": OPERA(num_beams=2, threshold=2, window=3).generate_kwargs(),
     "guided": Guided(**Guided.strong),
     "guided-beam": GuidedBeam(**GuidedBeam.strong, num_beams=2),
+    "reverse": Reverse(**Reverse.strong),
 }
 
 
@@ -104,7 +106,7 @@ def answer(
     given = given if isinstance(given, dict) else given.bind(lvlm.adapter).generate_kwargs()
     how: dict[str, Any] = {**given, **cache_of(kind, model, inputs)}
     how |= {"max_new_tokens": STEPS, "suppress_tokens": BANNED, "return_dict_in_generate": True}
-    own = decoding in ("sgrs", "opera", "guided", "guided-beam")
+    own = decoding in ("sgrs", "opera", "guided", "guided-beam", "reverse")
     generative: Any = model
     try:
         with drawn_images(), intervene(lvlm.adapter, edit):

@@ -1,0 +1,5 @@
+"""REVERSE: phrases that the model itself marks as doubtful are taken back and said anew."""
+
+from lvlmsal.decoders.reverse.decoder import Reverse
+
+__all__ = ["Reverse"]
