@@ -17,6 +17,7 @@ from lvlmsal.adapters import CcaLlavaAdapter, adapter_for
 from lvlmsal.adapters.concentric import CcaLlavaForConditionalGeneration, rings
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
+from lvlmsal.saliency.options import RowName
 from lvlmsal.testing.pictures import QUESTIONS, random_images
 from lvlmsal.testing.tiny import tiny_lvlm
 from lvlmsal.tiny.parts import PATCH, WORDS, random_model
@@ -201,15 +202,37 @@ def test_both_attentions_take_the_mask() -> None:
     assert float(gap[real].abs().max()) < 1e-4
 
 
+def test_a_turn_with_another_image_goes_on_from_a_cache(model: Any) -> None:
+    _, samples = batch()
+    first, before = samples[0]
+    assert before is not None
+    cache = DynamicCache()
+    with torch.no_grad():
+        model(input_ids=torch.tensor([first]), pixel_values=before, **{CACHE: cache})
+    ids = [*first, 60, 61, *[WORDS] * 16, 62]
+    out = model.generate(
+        input_ids=torch.tensor([ids]),
+        pixel_values=-before,
+        max_new_tokens=1,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+        **{CACHE: cache},
+    )
+    wanted = by_hand(model, ids, torch.cat([before, -before]))[-1]
+    assert float((out.logits[0][0] - wanted).abs().max()) < TOLERANCE
+
+
 @pytest.mark.slow
-def test_sgrs_takes_steps_back_to_the_right_positions(model: Any) -> None:
+@pytest.mark.parametrize("row", ["predicting", "candidate"])
+def test_sgrs_takes_steps_back_to_the_right_positions(row: RowName, model: Any) -> None:
     """Its trees and blocks run tokens and drop them: what is said then follows from the rule."""
     _, samples = batch()
     alone = {
         "input_ids": torch.tensor([samples[0][0]]),
         "pixel_values": samples[0][1],
     }
-    decoder = SGRS(alpha=1.2, temperature=0.0001)
+    decoder = SGRS(alpha=1.2, temperature=0.0001, row=row)
     out = model.generate(
         **alone,
         max_new_tokens=5,

@@ -258,6 +258,12 @@ def test_gains_multiply_where_sessions_nest() -> None:
     assert torch.allclose(nested[1], product[1], rtol=1e-9)
 
 
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_images_that_see_ahead_are_edited_alike(use_cache: bool) -> None:
+    """CCA-LLaVA's visual tokens see later ones of their image, and have positions of their own."""
+    check_decoding("cca_llava", (1, 2, 0), LocoRE(beta=0.8, window=3), use_cache=use_cache)
+
+
 def test_decay_is_the_same_edit_with_a_gain_below_one() -> None:
     """Table 6 scales by r; r = 0.4 is beta = -0.6."""
     check_decoding("llava", (1,), LocoRE(beta=-0.6))

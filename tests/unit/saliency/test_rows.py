@@ -193,6 +193,14 @@ def test_recording_leaves_the_logits_and_the_model_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
+def test_images_that_see_ahead_leave_the_rows_of_an_answer(row: str) -> None:
+    """CCA-LLaVA's visual tokens see later ones of their image, and have positions of their own."""
+    options = SaliencyOptions(row=row, layers=[0, 2])
+    locore = LocoRE(beta=0.7, window=4)
+    check_against_reference("cca_llava", (1, 2, 0), options, [0, 2], locore=locore)
+
+
+@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_summed_loss_is_the_definition(family: str, row: str) -> None:
     """Eq. 2 read literally: the losses of later tokens reach a row through every position."""
