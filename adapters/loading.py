@@ -196,7 +196,7 @@ def _read_config(source: Source, trust_remote_code: bool) -> PreTrainedConfig:
         said = refusal(written, source.location)
         if said:
             raise UnsupportedError(said)
-        for name in written.get("architectures") or ():
+        for name in map(str, written.get("architectures") or ()):
             if name in ADAPTERS:  # it may bring a model, and tell transformers of that
                 ADAPTERS.get(name)
         config: PreTrainedConfig = AutoConfig.from_pretrained(
