@@ -46,8 +46,8 @@ _WANTED: Final[tuple[tuple[str, tuple[Any, ...], str], ...]] = (
 
 # The conversation `vicuna_v1` of LLaVA's code, which LLaVA-1.5 was trained and evaluated with.
 _SYSTEM = (
-    "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the human's questions."
+    "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
+    "helpful, detailed, and polite answers to the user's questions."
 )
 TEMPLATE: Final = (
     "{%- macro text(content) -%}{%- if content is string -%}{{ content }}{%- else -%}"
