@@ -132,6 +132,14 @@ def returned(
 
 
 @runtime_checkable
+class KeepsGoing(Protocol):
+    """What keeps something of prompts, whose first columns may be run once for several of them."""
+
+    def go_on(self, state: Any, spans: Sequence[TokenSpans], cached: int) -> Any:
+        """What it keeps of the prompts, from what it kept of these columns."""
+
+
+@runtime_checkable
 class MeetsModel(Protocol):
     """What is made for one model, and sees beforehand that it is this one."""
 

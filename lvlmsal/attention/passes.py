@@ -66,8 +66,8 @@ class Passes:
         edits_logits: bool,
     ) -> None:
         self.adapter, self._others, self._given = adapter, others, spans
-        self._asked, self._edits_logits = asked, edits_logits
-        self.edits, self._look, self._scope = edits, look, scope
+        self.asked, self._edits_logits = asked, edits_logits
+        self.edits, self.look, self.scope = edits, look, scope
         self._of_cache: WeakKeyDictionary[Cache, Prefill] = WeakKeyDictionary()
         self._here = PerThread(spans)
         self._running: set[int] = set()
@@ -159,28 +159,9 @@ class Passes:
         """Go by these spans in passes on a cache whose prefill was not seen."""
         self._of_cache[cache] = Prefill(spans)
 
-    def go_on(
-        self,
-        spans: Sequence[TokenSpans],
-        cache: Cache,
-        inputs: Mapping[str, Tensor],
-        second: Cache | None,
-    ) -> None:
-        """Go by prompts whose first columns another scope has run.
-
-        Args:
-            spans: of the prompts.
-            cache: holds their first columns.
-            inputs: of the prompts, without their pixels.
-            second: holds those of the second stream, where it has the same tokens.
-        """
-        prefill = self._of_cache[cache] = Prefill(spans, inputs["input_ids"])
-        if second is not None:
-            self._of_cache[second] = Prefill(spans, inputs["input_ids"])
-        prompt = Prompt(self.adapter, spans, inputs, self._look)
-        for edit in self.edits:
-            if getattr(edit, "brings_second_stream", False) and isinstance(edit, LogitsEditor):
-                bring_second(edit, prompt, prefill, self._scope, cache=second)
+    def keep(self, cache: Cache, prefill: Prefill) -> None:
+        """Go by what is known of prompts of which a cache holds the first columns."""
+        self._of_cache[cache] = prefill
 
     def of_cache(self, cache: Cache) -> Prefill | None:
         """What is known of the prompt that a cache holds."""
@@ -282,19 +263,19 @@ class Passes:
         for edit in (each for each in self.edits if not is_aside(each)):
 
             def run(*watchers: Bindable, edit: Bound = edit, **how: Any) -> None:
-                self._look(edit, {**kwargs, "input_ids": ids}, watchers, **how)
+                self.look(edit, {**kwargs, "input_ids": ids}, watchers, **how)
 
-            prompt = Prompt(self.adapter, spans, inputs, run, encoded, self._asked, edit)
+            prompt = Prompt(self.adapter, spans, inputs, run, encoded, self.asked, edit)
             prefill.states[id(edit)] = edit.prepare(prompt)
             if self._edits_logits and isinstance(edit, LogitsEditor) and not is_aside():
                 taken = any(other.has_second_stream for other in self._others())
-                bring_second(edit, prompt, prefill, self._scope, taken=taken)
+                bring_second(edit, prompt, prefill, self.scope, taken=taken)
         return prefill
 
     def _pixels(
         self, ids: Tensor, spans: Sequence[TokenSpans], encoded: Mapping[str, Any]
     ) -> dict[str, Tensor]:
         """Pixels of a prompt whose images were encoded before this pass; see `EncodedImages`."""
-        if self._asked is None:
+        if self.asked is None:
             return self.images.inputs(self.adapter, ids, spans, encoded)
-        return self._asked.rows(self.adapter, self._asked.inputs, ids, spans)
+        return self.asked.rows(self.adapter, self.asked.inputs, ids, spans)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from transformers import Cache
 
 from lvlmsal.attention.editor import Bindable, LogitsEditor
 from lvlmsal.attention.prompt import TWO_STREAMS, Prefill, Prompt
 from lvlmsal.attention.second_stream import ONLY, Scope, SecondStream
+from lvlmsal.attention.stream import Stream
 from lvlmsal.errors import UnsupportedError
 
 
@@ -20,7 +19,7 @@ def bring_second(
     scope: Scope,
     *,
     taken: bool = False,
-    cache: Cache | None = None,
+    starts: Mapping[str, Callable[[], Stream] | None] | None = None,
 ) -> None:
     """Begin the second streams of an edit, where it has any.
 
@@ -30,25 +29,33 @@ def bring_second(
         prefill: what is kept of it, the streams from now on.
         scope: makes the scope of the edits that act in one of them alone.
         taken: whether an edit of another scope has brought one.
-        cache: that holds the first columns of the second prompt, whose tokens are the first one's.
+        starts: of prompts that begin alike, the names of their second streams, and what makes each
+            behind columns that were run; ``None`` for one that is run as a whole.
 
     Raises:
         UnsupportedError: another edit has brought one, or edits of its own edit logits.
     """
-    found = edit.second_inputs(prompt) if cache is None else prompt.inputs
-    if not found:
+    needed = starts is None or None in starts.values()
+    found = edit.second_inputs(prompt) if needed else None
+    named: dict[str, Any] = {}
+    if found:
+        named = {ONLY: found} if "input_ids" in found else dict(found)
+    if starts is not None:
+        named = {name: named.get(name) for name in starts}
+    if not named:
         return
     if taken or prefill.seconds:
         raise UnsupportedError(TWO_STREAMS)
-    # One that begins with columns of a shared prefix has none; see shared_prefix.can_share.
-    own = edit.second_edits(prompt) if cache is None else ()
-    named: Mapping[str, Any] = {ONLY: found} if "input_ids" in found else found
+    own = edit.second_edits(prompt) if needed else ()
     for name, inputs in named.items():
+        start = None if starts is None else starts[name]
         edits = own.get(name, ()) if isinstance(own, Mapping) else own
+        edits = edits if start is None else ()
         _check(edit, edits)
         model, acting = prompt.adapter.model, scope(edits) if edits else None
-        stream = SecondStream(model, inputs, edit, prefill.width, cache, acting)
-        prefill.seconds[name] = stream
+        prefill.seconds[name] = SecondStream(
+            model, inputs or {}, edit, prefill.width, start=start, scope=acting
+        )
 
 
 def _check(edit: LogitsEditor, edits: Sequence[Bindable]) -> None:

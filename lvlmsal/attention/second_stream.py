@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from lvlmsal.attention.joined import Joined, can_join, fits_both
 from lvlmsal.attention.stream import Stream
@@ -39,12 +40,13 @@ class SecondStream:
         inputs: of the second prompt, as ``generate`` takes them.
         owner: the edit that brings it.
         width: columns of the first prompt.
-        cache: that holds the first columns of the second prompt; an empty one by default.
+        start: makes the second prompt's stream, where its first columns were run for several.
         scope: of edits that act in this stream alone. Its rows are never joined with the first
             stream's then.
 
     Attributes:
         length: columns of the first sequence that it was told of.
+        inputs: of the second prompt.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class SecondStream:
         inputs: Mapping[str, Any],
         owner: Any,
         width: int,
-        cache: Cache | None = None,
+        *,
+        start: Callable[[], Stream] | None = None,
         scope: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self.owner, self.length = owner, width
-        self._model, self._inputs, self._width, self._cache = model, inputs, width, cache
+        self.owner, self.length, self.inputs = owner, width, inputs
+        self._model, self._width, self._start = model, width, start
         self._scope = scope
         self._stream: Stream | None = None
         self._waiting: list[Tensor] = []
@@ -68,18 +71,15 @@ class SecondStream:
 
     def again(self) -> SecondStream:
         """The same prompt once more, for passes without a cache."""
-        return SecondStream(self._model, self._inputs, self.owner, self._width, scope=self._scope)
+        return SecondStream(self._model, self.inputs, self.owner, self._width, scope=self._scope)
 
-    def cached(self, ids: Tensor) -> DynamicCache | None:
-        """Keys and values of the second prompt, where its tokens are these of the first one.
+    @property
+    def goes_on(self) -> bool:
+        """Whether its prompt may be run once up to where several prompts differ.
 
-        ``None`` for another text, which is run with each question.
+        Edits of its own need the whole prompt, from its beginning on.
         """
-        stream = Stream.of(self._model, self._inputs)
-        if not torch.equal(stream.input_ids, ids):
-            return None
-        stream.prefill()
-        return stream.cache if isinstance(stream.cache, DynamicCache) else None
+        return self._scope is None and bool(getattr(self.owner, "shares_second", False))
 
     def hear(self, ids: Tensor, past: int) -> None:
         """Take note of the tokens of a pass of the first sequence.
@@ -160,7 +160,8 @@ class SecondStream:
     def _run(self, count: int) -> Tensor:
         parts = []
         if self._stream is None:
-            self._stream = Stream.of(self._model, self._inputs, self._cache)
+            start = self._start or partial(Stream.of, self._model, self.inputs)
+            self._stream = start()
             parts.append(self._stream.prefill()[:, None])
             if self._waiting and self.length - self._heard() < self._width:
                 # The prompt's last token was taken back and told again: it has been run just now.

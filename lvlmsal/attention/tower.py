@@ -71,10 +71,11 @@ def _shortened(prompt: Prompt, count: int) -> dict[str, Tensor]:
     ids = prompt.inputs["input_ids"]
     rows = []
     for row, spans in zip(ids, prompt.spans, strict=True):
-        keep = torch.ones(spans.output_start, dtype=torch.bool)
+        own = row[spans.pad : spans.output_column]
+        keep = torch.ones_like(own, dtype=torch.bool)
         for start, end in spans.images:
             keep[start + count : end] = False
-        rows.append(row[spans.pad : spans.output_column][keep.to(row.device)])
+        rows.append(own[keep])
     texts = (rows, [torch.ones_like(row) for row in rows])
     names = TEXT[:2]
     padded = (pad_sequence(text, batch_first=True, padding_side="left") for text in texts)

@@ -75,6 +75,7 @@ class AGLA(AddedView, AsksOutside):
     summary: ClassVar[str] = "adds the logits of the image without what is irrelevant"
     paper: ClassVar[str] = "AGLA: Assembly of Global and Local Attention (CVPR 2025)"
     url: ClassVar[str] = "https://arxiv.org/abs/2406.12718"
+    shares_prefix: ClassVar[bool] = True
     asks: ClassVar[Kind] = RelevanceMap
     strong: ClassVar[Mapping[str, Any]] = {"evidence": "stand-in"}
 

@@ -126,6 +126,7 @@ class AvisC(Contrast):
     summary: ClassVar[str] = "contrasts the logits with those on the blind image tokens alone"
     paper: ClassVar[str] = "Don't Miss the Forest for the Trees: Attentional Vision Calibration"
     url: ClassVar[str] = "https://arxiv.org/abs/2405.17820"
+    shares_prefix: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"alpha": 3.0, "beta": 0.0}
 
     def __post_init__(self) -> None:

@@ -33,8 +33,10 @@ class Intervention:
         supports_sgrs: whether saliency can be computed on the attention that it changes.
         shares_prefix: whether what it does to a row of the prompt depends on the keys before it,
             and on whether the row predicts a generated token, alone: not on the prompt's length or
-            end. Questions about one image can then share its keys and values, and those of a second
-            stream that has the same tokens; another second prompt must do without pixels.
+            end. Questions about one image can then share its keys and values.
+        shares_second: whether the second prompt of a prompt that goes on behind its images is that
+            of its beginning, and behind it the same tokens. Questions then share its beginning,
+            too, if no edits act in it alone; others are run as a whole.
         looks_ahead: whether it edits rows of the prompt by what stands behind them in the prompt.
         has_second_stream: whether it runs a second sequence next to the first; only one can.
         strong: options under which it changes a random model clearly, for the test kit.
@@ -51,6 +53,7 @@ class Intervention:
     supports_beam: ClassVar[bool] = True
     supports_sgrs: ClassVar[bool] = True
     shares_prefix: ClassVar[bool] = False
+    shares_second: ClassVar[bool] = False
     looks_ahead: ClassVar[bool] = False
     has_second_stream: ClassVar[bool] = False
     strong: ClassVar[Mapping[str, Any]] = {}
@@ -118,6 +121,16 @@ class Intervention:
         batch are those of the pass, beams included.
         """
         return None
+
+    def go_on(self, state: Any, spans: Sequence[TokenSpans], cached: int) -> Any:
+        """What is kept of prompts that share a prefix: by default what was kept of that.
+
+        Args:
+            state: of the prefix, run as a prompt of one row; other questions are handed it as well.
+            spans: one for each row of the batch.
+            cached: columns that are not run again, padding among them.
+        """
+        return state
 
     @classmethod
     def hooks(cls) -> tuple[str, ...]:
@@ -215,12 +228,7 @@ class AttentionIntervention(Intervention):
 
 
 class HiddenStateIntervention(Intervention):
-    """An edit of the residual stream before or after a layer, or a look at it.
-
-    >>> class Louder(HiddenStateIntervention):
-    ...     def layer_output(self, states, context):
-    ...         return states * 1.1
-    """
+    """An edit of the residual stream before or after a layer, or a look at it."""
 
     def layer_input(self, states: Tensor, context: AttentionContext) -> Tensor:
         """Edit what enters a layer, shape (B, q, D), before its first norm."""
@@ -232,14 +240,7 @@ class HiddenStateIntervention(Intervention):
 
 
 class FeedForwardIntervention(Intervention):
-    """An edit of what the feed-forward block of a layer adds to the residual stream.
-
-    >>> class Quieter(FeedForwardIntervention):
-    ...     def feed_forward(self, inputs, output, context):
-    ...         return output * 0.5
-    >>> Quieter.hooks()
-    ('feed-forward',)
-    """
+    """An edit of what the feed-forward block of a layer adds to the residual stream."""
 
     def feed_forward(self, inputs: Tensor, output: Tensor, context: AttentionContext) -> Tensor:
         """Edit what is added, in the model's dtype.
@@ -259,10 +260,6 @@ class LogitsIntervention(Intervention):
 
     It acts on the model's output, before logits processors, temperature and cuts; beam search
     normalizes what it leaves. Saliency is taken from the raw logits.
-
-    >>> class Sharper(LogitsIntervention):
-    ...     def logits(self, logits, context):
-    ...         return 2 * logits
     """
 
     def exits(self, num_layers: int) -> Sequence[int]:

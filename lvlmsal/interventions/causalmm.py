@@ -153,6 +153,8 @@ class CausalMM(Contrast):
     summary: ClassVar[str] = "contrasts the logits with those under counterfactual attention"
     paper: ClassVar[str] = "Mitigating Modality Prior-Induced Hallucinations (ICLR 2025)"
     url: ClassVar[str] = "https://arxiv.org/abs/2410.04780"
+    shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"alpha": 3.0, "beta": 0.0, "layers": None}
 
     def __post_init__(self) -> None:

@@ -90,6 +90,7 @@ class CICD(LogitsIntervention):
     url: ClassVar[str] = "https://arxiv.org/abs/2505.10634"
     has_second_stream: ClassVar[bool] = True
     shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"images": STAND_IN}
     off: ClassVar[Mapping[str, Any]] = {"max_alpha": 0.0, "beta": 0.0}
 

@@ -123,6 +123,7 @@ class ClvaReconstruction(AttentionIntervention):
     summary: ClassVar[str] = "CLVA as it may be: deep visual attention follows middle layers"
     paper: ClassVar[str] = "Visual Attention Drifts, but Anchors Hold (2026), equations not known"
     url: ClassVar[str] = "https://arxiv.org/abs/2603.25088"
+    shares_prefix: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"alpha": 4.0, "beta": 1.0}
     off: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "beta": 0.0}
 

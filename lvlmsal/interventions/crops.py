@@ -125,6 +125,7 @@ class CRoPS(LogitsIntervention):
     paper: ClassVar[str] = "CRoPS (TMLR 2026)"
     url: ClassVar[str] = "https://arxiv.org/abs/2601.00659"
     has_second_stream: ClassVar[bool] = True
+    shares_prefix: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {
         "alpha": 3.0,
         "rate": 0.5,

@@ -61,6 +61,8 @@ class DAMRO(Contrast):
     summary: ClassVar[str] = "contrasts the logits with those on the image encoder's outliers"
     paper: ClassVar[str] = "DAMRO: Dive into the Attention Mechanism of LVLM (EMNLP 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2410.04514"
+    shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"alpha": 3.0, "beta": 0.0, "kept": 2}
 
     def __post_init__(self) -> None:

@@ -98,6 +98,11 @@ class FarSight(AttentionIntervention):
         """Whether there are no registers."""
         return self.strength == 0
 
+    @property
+    def shares_prefix(self) -> bool:  # type: ignore[override]  # depends on an option here
+        """Whether no row of the prompt counts how many stand behind it."""
+        return self.form == "paper" and self.horizon == "endless"
+
     def first_row(self, context: AttentionContext) -> int:
         """All rows of a prompt; those that predict generated tokens only where they are edited."""
         if self.generated or context.first_predicting_row:

@@ -83,6 +83,8 @@ class ICD(Contrast):
     summary: ClassVar[str] = "contrasts the logits with those under a disturbing instruction"
     paper: ClassVar[str] = "Instruction Contrastive Decoding (Findings of ACL 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2403.18715"
+    shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -52,7 +52,9 @@ class LeastAttended(AttentionIntervention):
         if context.layer < self.layer:
             shares = weights[:, :, context.first_predicting_row :].mean(1)
             keys, count = self.pool(context)
-            ranks = shares.masked_fill(~keys, torch.inf).argsort(-1).argsort(-1)
+            # of equals, such as what a window hides, the first, wherever padding puts them
+            order = shares.masked_fill(~keys, torch.inf).argsort(dim=-1, stable=True)
+            ranks = order.argsort(-1)
             context.carried[id(self), "hidden"] = keys & (ranks >= count[..., None])
         return weights
 

@@ -87,6 +87,7 @@ class M3ID(LogitsIntervention):
     url: ClassVar[str] = "https://arxiv.org/abs/2403.14003"
     has_second_stream: ClassVar[bool] = True
     shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"rate": 0.5, "alpha": 1.0}
     off: ClassVar[Mapping[str, Any]] = {"rate": 0.0, "beta": 0.0}
 

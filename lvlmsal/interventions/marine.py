@@ -12,6 +12,7 @@ from torch import Tensor
 from lvlmsal.adapters.messages import Prompt as Question
 from lvlmsal.adapters.messages import normal_messages
 from lvlmsal.adapters.videos import pictures_of
+from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.prompt import Prompt
 from lvlmsal.evidence.base import Kind, ObjectLister
@@ -66,6 +67,7 @@ class MARINE(AsksOutside):
     paper: ClassVar[str] = "MARINE: Image-Grounded Guidance (ICML 2025)"
     url: ClassVar[str] = "https://arxiv.org/abs/2402.08680"
     has_second_stream: ClassVar[bool] = True
+    shares_prefix: ClassVar[bool] = True
     asks: ClassVar[Kind] = ObjectLister
     strong: ClassVar[Mapping[str, Any]] = {"evidence": "stand-in", "gamma": 1.0}
     off: ClassVar[Mapping[str, Any]] = {"gamma": 0.0}
@@ -91,24 +93,35 @@ class MARINE(AsksOutside):
 
     def prepare(self, prompt: Prompt) -> list[list[str]]:
         """The objects of each sample, best first; none where it has no image."""
-        assert self.evidence is not None  # without it the method is off
         if not any(spans.images for spans in prompt.spans):
             return [[] for _ in prompt.spans]
+        return self._objects(prompt.asked)
+
+    def _objects(self, asked: Asked) -> list[list[str]]:
+        """The objects that the images of each sample show."""
+        assert self.evidence is not None  # without it the method is off
         lister = open_evidence(self.evidence, ObjectLister)
         found = []
-        for pictures in prompt.asked.pictures:
+        for pictures in asked.pictures:
             told = [pair for image in pictures_of(pictures) for pair in lister.objects(image)]
             words = [word for word, score in told if score >= self.least]
             found.append(list(dict.fromkeys(words)))
         return found
 
-    def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
-        """The same images with questions that name the objects; none where there are none."""
-        objects = self.prepare(prompt)
+    def second_questions(self, asked: Asked) -> list[Question] | None:
+        """The questions with the objects; None where no sample has any."""
+        objects = self._objects(asked)
         if not any(objects):
             return None
-        pairs = zip(prompt.asked.questions, objects, strict=True)
-        return prompt.with_questions([self.asked(question, words) for question, words in pairs])
+        pairs = zip(asked.questions, objects, strict=True)
+        return [self.asked(question, words) for question, words in pairs]
+
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:
+        """The same images with questions that name the objects; none where there are none."""
+        if not any(spans.images for spans in prompt.spans):
+            return None
+        questions = self.second_questions(prompt.asked)
+        return None if questions is None else prompt.with_questions(questions)
 
     def asked(self, question: Question, words: list[str]) -> Question:
         """A question that begins with objects; as it is where there are none."""

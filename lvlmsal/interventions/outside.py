@@ -1,14 +1,31 @@
-"""What methods share that ask a function from outside about an image."""
+"""What methods share that ask a function from outside about an image, or the model otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
+from lvlmsal.adapters.messages import Prompt as Question
+from lvlmsal.attention.asked import Asked
 from lvlmsal.evidence.base import Evidence, Kind
 from lvlmsal.evidence.opening import named, open_evidence, spec_problems
 from lvlmsal.interventions.base import LogitsIntervention
+
+
+@runtime_checkable
+class AsksOtherwise(Protocol):
+    """A method whose second prompts are other questions about the same images.
+
+    Their common beginning is run once for all questions about an image, as that of the questions.
+    """
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether its options switch it off."""
+
+    def second_questions(self, asked: Asked) -> Sequence[Question] | None:
+        """What is asked of each sample in the second stream; None for no second stream."""
 
 
 @dataclass(frozen=True)

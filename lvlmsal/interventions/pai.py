@@ -78,6 +78,7 @@ class PAI(AttentionIntervention, LogitsIntervention):
     url: ClassVar[str] = "https://arxiv.org/abs/2407.21771"
     has_second_stream: ClassVar[bool] = True
     shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"alpha": 1.0, "gamma": 1.5}
     off: ClassVar[Mapping[str, Any]] = {"alpha": 0.0, "gamma": 1.0}
     model_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {"llava-1.5-*": {"alpha": 0.5}}

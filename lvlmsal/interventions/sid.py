@@ -79,6 +79,7 @@ class SID(Contrast):
     summary: ClassVar[str] = "contrasts the logits with those on the least attended image tokens"
     paper: ClassVar[str] = "Self-Introspective Decoding (ICLR 2025)"
     url: ClassVar[str] = "https://arxiv.org/abs/2408.02032"
+    shares_prefix: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"alpha": 3.0, "beta": 0.0, "kept": 1, "layer": 1}
 
     def __post_init__(self) -> None:

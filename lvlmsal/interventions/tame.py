@@ -154,6 +154,11 @@ class TAME(AttentionIntervention):
         """Whether the code's reading has no strength; the paper's has none that is off."""
         return self.reading == "code" and self.strength == 0
 
+    @property
+    def shares_prefix(self) -> bool:  # type: ignore[override]  # depends on an option here
+        """Whether factors are those of the weights, whatever the prompt."""
+        return self.reading == "paper"
+
     def prepare(self, prompt: Prompt) -> dict[int, Tensor]:
         """By layer, factors of the prompt's rows: (B, 1, 1, 1), noted as it runs; or (H, 1, 1)."""
         if self.reading == "code" or self.gamma is None:

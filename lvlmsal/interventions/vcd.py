@@ -71,6 +71,7 @@ class VCD(Contrast):
     paper: ClassVar[str] = "Visual Contrastive Decoding (CVPR 2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2311.16922"
     shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"noise_step": 999}
 
     def __post_init__(self) -> None:

@@ -120,6 +120,11 @@ class VISTA(FeedForwardIntervention, LogitsIntervention):
         """Whether both strengths are zero."""
         return self.steer == 0 and self.mix == 0
 
+    @property
+    def shares_prefix(self) -> bool:  # type: ignore[override]  # depends on an option here
+        """Whether nothing is steered: the vectors are those of the prompt's last token."""
+        return self.steer == 0
+
     def acting_layers(self, num_layers: int) -> Sequence[int]:
         """Those that are steered; none without a strength. The late ones must be there, too."""
         self.exits(num_layers)

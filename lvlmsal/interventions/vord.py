@@ -79,6 +79,8 @@ class VORD(LogitsIntervention):
     paper: ClassVar[str] = "VORD: Visual Ordinal Calibration (2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2412.15739"
     has_second_stream: ClassVar[bool] = True
+    shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"margin": 0.0, "noise_step": 999}
     off: ClassVar[Mapping[str, Any]] = {"margin": 1.0}
 

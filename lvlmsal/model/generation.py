@@ -11,7 +11,7 @@ from threading import get_ident
 from typing import Any
 
 from torch import Tensor
-from transformers import Cache, DynamicCache
+from transformers import DynamicCache
 from transformers.generation.streamers import BaseStreamer
 
 from lvlmsal.adapters import ModelAdapter
@@ -21,6 +21,7 @@ from lvlmsal.adapters.videos import Opened
 from lvlmsal.attention import AttentionSession
 from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.cache import GrowingLayer, keeps_all
+from lvlmsal.attention.prefixes import Begun, Tails
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.errors import UnsupportedError
@@ -45,26 +46,26 @@ def generate_answers(
     seed: int,
     sample_ids: Sequence[str],
     streamer: BaseStreamer | None = None,
-    cache: DynamicCache | None = None,
-    second: Cache | None = None,
+    begun: Begun | None = None,
+    tails: Tails | None = None,
 ) -> list[Answer]:
     """Answer a batch that is encoded already.
 
     Args:
         adapter: of the model.
-        inputs: of `generate`; with a cache those of the whole prompts, without their pixels.
+        inputs: of `generate`; of prompts that have begun their texts, without pixels.
         questions: as they were given.
         decoder: how tokens are chosen.
         interventions: in the order in which they act.
-        pictures: of each question, as they were before processing; none with a cache.
+        pictures: of each question, as they were before processing.
         diagnose: for each question what judges an answer to it, as :meth:`Lvlm.diagnose` does with
             images and prompt filled in.
         max_new_tokens: length limit of an answer.
         seed: of the run.
         sample_ids: one for each question, or none.
         streamer: told each token; one question at a time.
-        cache: keys and values of the first columns of the inputs, a row for each beam.
-        second: those of a second stream that has the same tokens.
+        begun: the first columns of the inputs, which have been run under these interventions.
+        tails: what stands behind them.
 
     Raises:
         UnsupportedError: transformers would mix up images or videos of these prompts under beams.
@@ -72,7 +73,7 @@ def generate_answers(
     began = time.perf_counter()
     spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
     decoder = decoder.bind(adapter)
-    if decoder.num_beams > 1 and cache is None and (what := adapter.lost_in_beams(inputs, spans)):
+    if decoder.num_beams > 1 and begun is None and (what := adapter.lost_in_beams(inputs, spans)):
         raise UnsupportedError(
             f"under beam search transformers mixes up {what}: take a decoder without beams, such "
             "as greedy"
@@ -83,22 +84,23 @@ def generate_answers(
         streamer.check(adapter.model)
         listening = streamer.watcher.watching(adapter)
         edits += [] if streamer.watcher.is_identity else [streamer.watcher]
+    asked, cache = dict(inputs), None
+    if begun is not None and tails is not None:
+        asked |= begun.pixels(adapter, len(questions))
+        tails = tails.repeated(decoder.num_beams)
+        cache = tails.cache(begun.cache)
     passes = _Passes()
     # Passes that an intervention ends behind the layer that it looks at are counted, too.
     counter = adapter.model.register_forward_hook(passes, always_call=True)
     try:
         scope = (
-            AttentionSession(
-                adapter, edits, asked=Asked(inputs, pictures, questions), records=False
-            )
+            AttentionSession(adapter, edits, asked=Asked(asked, pictures, questions), records=False)
             if edits
             else nullcontext()
         )
         with scope as session, listening:
-            if session is not None and cache is not None:
-                rows = [of_sample for of_sample in spans for _ in range(decoder.num_beams)]
-                beams = {k: v.repeat_interleave(decoder.num_beams, 0) for k, v in inputs.items()}
-                session.passes.go_on(rows, cache, beams, second)
+            if session is not None and begun and tails and cache is not None:
+                begun.go_on(session.passes, cache, tails)
             elif cache is None:
                 cache = growing_cache(adapter) or (whole_cache(adapter) if edits else None)
             # `generate` comes from a mixin of the concrete classes. Of the class, never of the

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,14 +15,14 @@ from lvlmsal.adapters.messages import Prompt
 from lvlmsal.adapters.pixels import TEXT
 from lvlmsal.adapters.prompts import behind_mark
 from lvlmsal.adapters.videos import Opened
-from lvlmsal.attention.aside import aside
 from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.hooks import first_layers
-from lvlmsal.attention.scopes import open_passes
+from lvlmsal.attention.prefixes import Begun, SecondPrefix, Tails, unfinished
 from lvlmsal.attention.second_stream import ONLY
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.interventions.base import Intervention
+from lvlmsal.interventions.outside import AsksOtherwise
 from lvlmsal.model.answer import Answer
 from lvlmsal.model.generation import generate_answers
 from lvlmsal.saliency.report import SaliencyReport
@@ -32,9 +31,9 @@ from lvlmsal.versions import CACHE
 
 def can_share(decoder: Decoder, interventions: Sequence[Intervention]) -> bool:
     """Whether answers from a shared prefix are those that each question gets alone."""
-    own = "second stream's own edits"  # they need the whole second prompt, from its beginning on
     return decoder.shares_prefix and all(
-        edit.shares_prefix and own not in edit.hooks() for edit in interventions
+        edit.shares_prefix and (edit.has_second_stream or "second stream" not in edit.hooks())
+        for edit in interventions
     )
 
 
@@ -117,35 +116,22 @@ class SharedPrefix:
         rests = [tail[shared:] for tail in tails]
         return cls(adapter, cut, rests, length - last[1], images, prompts[0])
 
-    def run(
-        self, interventions: Sequence[Intervention]
-    ) -> tuple[DynamicCache, DynamicCache | None]:
-        """Keys and values of the shared tokens, shape (1, heads, n, d) a layer.
-
-        The second ones are those of a second stream with the same tokens; another second prompt is
-        run with each question.
-        """
-        cache, ids = DynamicCache(), self.inputs["input_ids"]
-        # the prompt goes on, so none of these rows predicts a token of the answer
-        spans = [
-            replace(each, output_start=each.length + 1, length=each.length + 1)
-            for each in self.adapter.spans(ids)
-        ]
+    def run(self, interventions: Sequence[Intervention]) -> Begun:
+        """Run the shared tokens."""
+        cache = DynamicCache()
         session = AttentionSession(
             self.adapter,
             interventions,
-            spans=spans,
+            # the prompt goes on, so none of these rows predicts a token of the answer
+            spans=unfinished(self.adapter.spans(self.inputs["input_ids"])),
             asked=Asked(self.inputs, [self.images], [self.question]),
             records=False,
+            # of second prompts that are run as a whole, none is made for these tokens
+            edits_logits=any(getattr(each, "shares_second", False) for each in interventions),
         )
         with torch.no_grad(), session:
             self.adapter.model(**self.inputs, **{CACHE: cache}, use_cache=True, logits_to_keep=1)
-            prefill = session.passes.of_cache(cache)
-            second = None if prefill is None else prefill.seconds.get(ONLY)
-            if second is None:
-                return cache, None
-            with aside(second.owner, open_passes()):
-                return cache, second.cached(ids)
+            return Begun.of(session.passes, cache, self.inputs)
 
     def answers(
         self,
@@ -160,67 +146,70 @@ class SharedPrefix:
         seed: int,
     ) -> list[Answer]:
         """Answer all questions, see :func:`~lvlmsal.model.generation.generate_answers`."""
-        prefix, second = self.run(interventions)
+        begun = self.run(interventions)
+        other = self.of_second_questions(questions, interventions)
+        if other is not None:
+            begun.seconds = {ONLY: SecondPrefix(other.inputs, other.tails)}
         answers: dict[int, Answer] = {}
-        for batch in self.batches(batch_size):
+        for batch in self.batches(batch_size, other):
+            before = 1 + begun.runs  # passes over shared tokens
             found = generate_answers(
                 self.adapter,
-                self.prompts(batch),
+                self.tails_of(batch).behind(self.inputs),
                 [questions[index] for index in batch],
                 decoder,
                 interventions,
+                pictures=[self.images] * len(batch),
                 diagnose=[diagnose[index] for index in batch],
                 max_new_tokens=max_new_tokens,
                 seed=seed,
                 sample_ids=[sample_ids[index] for index in batch],
-                cache=self.expanded(prefix, batch, decoder.num_beams),
-                second=None if second is None else self.expanded(second, batch, decoder.num_beams),
+                begun=begun,
+                tails=self.tails_of(batch),
             )
             for answer in found:
-                answer.forwards += 1 + (second is not None)  # the shared tokens' passes
+                answer.forwards += before
             answers.update(zip(batch, found, strict=True))
         return [answers[index] for index in range(len(questions))]
 
-    def batches(self, size: int) -> Iterator[list[int]]:
-        """Questions that are decoded together: of similar length, at most `size` of them."""
+    def of_second_questions(
+        self, questions: Sequence[Prompt], interventions: Sequence[Intervention]
+    ) -> SharedPrefix | None:
+        """What second prompts begin with that are other questions about the same images."""
+        asked = Asked(self.inputs, [self.images] * len(questions), questions)
+        for edit in interventions:
+            if isinstance(edit, AsksOtherwise) and not edit.is_identity:
+                found = edit.second_questions(asked)
+                return None if found is None else self.of(self.adapter, self.images, found)
+        return None
+
+    def tails_of(self, batch: Sequence[int]) -> Tails:
+        """What stands behind the shared tokens in some questions."""
+        pad_token = self.adapter.tokenizer.pad_token_id
+        return Tails.of(self.tails, batch, 0 if pad_token is None else int(pad_token))
+
+    def fits(self, batch: Sequence[int]) -> bool:
+        """Whether the padding of a batch would reach no further than to its images."""
+        lengths = [len(self.tails[index]) for index in batch]
+        return max(lengths) - min(lengths) <= self.slack
+
+    def batches(self, size: int, other: SharedPrefix | None = None) -> Iterator[list[int]]:
+        """Questions that are decoded together: of similar length, at most `size` of them.
+
+        Args:
+            size: of a batch.
+            other: of second questions, which shall fit as well.
+        """
         order = sorted(range(len(self.tails)), key=lambda index: len(self.tails[index]))
         batch: list[int] = []
         for index in order:
-            longer = batch and len(self.tails[index]) - len(self.tails[batch[0]]) > self.slack
-            if batch and (longer or len(batch) == size):
+            longer = [*batch, index]
+            fits = self.fits(longer) and (other is None or other.fits(longer))
+            if batch and (not fits or len(batch) == size):
                 yield batch
                 batch = []
             batch.append(index)
         yield batch
-
-    def prompts(self, batch: Sequence[int]) -> dict[str, Tensor]:
-        """Inputs of some questions without pixels, padded at the left, as for `generate`."""
-        longest = max(len(self.tails[index]) for index in batch)
-        pad_token = self.adapter.tokenizer.pad_token_id
-        # what stands in padded columns, and what a tail's tokens are in each input but the ids
-        padding = {"input_ids": 0 if pad_token is None else int(pad_token)}
-        own = {"attention_mask": 1}
-        found: dict[str, Tensor] = {}
-        for name in TEXT:
-            if name not in self.inputs:
-                continue
-            head = self.inputs[name][0]
-            rows = []
-            for index in batch:
-                tail = self.tails[index]
-                values = tail if name == "input_ids" else [own.get(name, 0)] * len(tail)
-                before = head.new_full((longest - len(tail),), padding.get(name, 0))
-                rows.append(torch.cat([before, head, head.new_tensor(values)]))
-            found[name] = torch.stack(rows)
-        return found
-
-    def expanded(self, cache: DynamicCache, batch: Sequence[int], beams: int) -> DynamicCache:
-        """The cache of some questions: each row shifted by its padding, each repeated per beam."""
-        longest = max(len(self.tails[index]) for index in batch)
-        pads = [longest - len(self.tails[index]) for index in batch for _ in range(beams)]
-        layers: list[Any] = cache.layers  # of a kind with keys and values
-        pairs = [(_shifted(layer.keys, pads), _shifted(layer.values, pads)) for layer in layers]
-        return DynamicCache(pairs)
 
 
 def _last_mark(adapter: ModelAdapter, text: str) -> str:
@@ -236,12 +225,3 @@ def _sees_ahead(adapter: ModelAdapter, inputs: Mapping[str, Tensor]) -> bool:
     with torch.no_grad(), session, watching as seen, first_layers(adapter, 1):
         adapter.model(**inputs, use_cache=False, logits_to_keep=1)
     return bool(seen.found)
-
-
-def _shifted(states: Tensor, pads: Sequence[int]) -> Tensor:
-    """Rows of keys or values (1, h, n, d) behind their padding, cut to n: (len(pads), h, n, d)."""
-    rows = states.new_zeros(len(pads), *states.shape[1:])
-    length = states.shape[2]
-    for row, pad in zip(rows, pads, strict=True):
-        row[:, pad:] = states[0, :, : length - pad]
-    return rows

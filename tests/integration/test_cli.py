@@ -98,7 +98,8 @@ def test_list_says_what_goes_together(run: Run) -> None:
     assert "second stream" in vcd["acts_on"]
     assert vissink["acts_on"] == ["attention weights", "hidden states", "prompt"]
     assert vissink["supports_beam"] is vissink["supports_sgrs"] is True
-    assert vissink["shares_prefix"] is False
+    assert vissink["shares_prefix"] is True
+    assert found["interventions"]["memvr"]["shares_prefix"] is False
     assert found["interventions"]["scr"]["shares_prefix"] is None  # its options decide
     greedy, beam = found["decoders"]["greedy"], found["decoders"]["beam"]
     assert (greedy["is_beam"], beam["is_beam"]) == (False, True)

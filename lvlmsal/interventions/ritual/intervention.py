@@ -68,6 +68,7 @@ class RITUAL(AddedView):
     paper: ClassVar[str] = "RITUAL: Random Image Transformations as a Universal Lever (2024)"
     url: ClassVar[str] = "https://arxiv.org/abs/2405.17821"
     shares_prefix: ClassVar[bool] = True
+    shares_second: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {"transform": "color"}
 
     def second_inputs(self, prompt: Prompt) -> Mapping[str, Any] | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lvlmsal.adapters import ModelAdapter
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.layers import LayerSpec, check_layers
 from lvlmsal.attention.prompt import Prompt
@@ -104,6 +105,7 @@ class VisSink(AttentionIntervention, HiddenStateIntervention):
     summary: ClassVar[str] = "moves attention from sink tokens to the rest of the image"
     paper: ClassVar[str] = "See What You Are Told: Visual Attention Sink in LMMs (ICLR 2025)"
     url: ClassVar[str] = "https://arxiv.org/abs/2503.03321"
+    shares_prefix: ClassVar[bool] = True
     strong: ClassVar[Mapping[str, Any]] = {
         "tau": 1.5,
         "image_mass": 0.1,
@@ -147,10 +149,14 @@ class VisSink(AttentionIntervention, HiddenStateIntervention):
         ]
         return Sinks(spans[0].output_column, dims)
 
+    def go_on(self, state: Sinks, spans: Sequence[TokenSpans], cached: int) -> Sinks:
+        """The prefix's sinks, in each row; those behind it are noted while that runs."""
+        return state.go_on(spans, cached)
+
     def layer_input(self, states: Tensor, context: AttentionContext) -> Tensor:
         """Note the layer's sinks when the prompt passes; nothing is changed."""
         sinks: Sinks = context.state(self)
-        if context.layer not in sinks.of_layer:
+        if sinks.lacks(context.layer):
             sinks.note(states.detach(), context, self.tau)
         return states
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
+from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import AttentionContext
 from lvlmsal.attention.unedited import unedited
 from lvlmsal.errors import UnsupportedError
@@ -44,24 +45,51 @@ class Sinks:
     Attributes:
         width: its columns, n.
         dims: of each sample, where massive activations are looked for.
-        of_layer: filled while the prompt runs.
+        seen: by layer, which of the columns that have been run are sinks, boolean (B, columns).
+        of_layer: likewise, filled while the prompt runs.
     """
 
     width: int
     dims: Sequence[tuple[int, ...]]
+    seen: dict[int, Tensor] = field(default_factory=dict)
     of_layer: dict[int, LayerSinks] = field(default_factory=dict)
 
+    def lacks(self, layer: int) -> bool:
+        """Whether columns of the prompt have not been seen in a layer."""
+        return layer not in self.seen or self.seen[layer].shape[1] < self.width
+
+    def go_on(self, spans: Sequence[TokenSpans], cached: int) -> Sinks:
+        """Those of prompts that begin with this one, which is a single row.
+
+        Args:
+            spans: of the prompts.
+            cached: columns that they do not run again, of their padding and of this one.
+        """
+        found = Sinks(spans[0].output_column, [*self.dims] * len(spans))
+        for layer, seen in self.seen.items():
+            rows = seen.new_zeros(len(spans), cached)
+            for row, of_row in zip(rows, spans, strict=True):
+                row[of_row.pad :] = seen[0, : cached - of_row.pad]
+            found.seen[layer] = rows
+        return found
+
     def note(self, states: Tensor, context: AttentionContext, tau: float) -> None:
-        """Find a layer's sinks in what enters it, (B, q, d), of a pass over the whole prompt."""
-        states = states[:, : self.width]
+        """Find a layer's sinks in what enters it, (B, q, d), in the columns that it lacks."""
+        before = self.seen.get(context.layer)
+        known = 0 if before is None else before.shape[1]
+        rows = slice(known - context.first_query_column, self.width - context.first_query_column)
+        states = states[:, rows]
         longest = max(len(dims) for dims in self.dims)
         # Samples may have numbers of dimensions of their own: the first one fills up.
         filled = [[*dims, *dims[:1] * (longest - len(dims))] for dims in self.dims]
         index = torch.tensor(filled, device=states.device)[:, None].expand(-1, states.shape[1], -1)
         massive = _precise(states.gather(-1, index)).abs() / root_mean_square(states)
         sinks = massive.amax(-1) >= tau
-        sinks &= context.query_positions[:, : self.width] >= 0
-        image = context.image_keys()[:, : self.width]
+        sinks &= context.query_positions[:, rows] >= 0
+        if before is not None:
+            sinks = torch.cat([before.to(sinks.device), sinks], dim=1)
+        self.seen[context.layer] = sinks
+        image = context.image_keys()[:, : sinks.shape[1]]
         visual = sinks & image
         has_visual = visual.any(-1)
         self.of_layer[context.layer] = LayerSinks(

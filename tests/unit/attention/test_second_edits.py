@@ -23,6 +23,7 @@ from lvlmsal.interventions.base import (
 )
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.model.shared_prefix import can_share
+from lvlmsal.testing.sharing import check_sharing
 from lvlmsal.testing.tiny import collate, tiny_model, tiny_samples
 from lvlmsal.versions import CACHE
 from tests import second_streams as streams
@@ -44,7 +45,7 @@ class Same(AttentionIntervention):
 class Contrast(LogitsIntervention):
     """With the same prompt, under edits of its own."""
 
-    shares_prefix = True
+    shares_prefix = shares_second = has_second_stream = True
 
     def __init__(self, *edits: Intervention) -> None:
         self.edits = edits
@@ -204,9 +205,19 @@ def test_edits_of_logits_are_refused_there() -> None:
         streams.decode(model, inputs)
 
 
-def test_they_share_no_prefix() -> None:
+def test_they_share_the_first_prompt_alone() -> None:
     """The whole second prompt is theirs, whatever its owner says of the first one."""
-    assert not can_share(Greedy(), [Contrast(Same())])
+    assert can_share(Greedy(), [Contrast(Forgets())])
+    check_sharing(Greedy(), [Contrast(Forgets())], ["llava"])
+
+
+def test_a_second_stream_that_is_not_told_of_shares_nothing() -> None:
+    """It would be lost: who goes on from a shared prefix looks at the flag."""
+
+    class Untold(Contrast):
+        has_second_stream = False
+
+    assert not can_share(Greedy(), [Untold()])
 
 
 def test_nothing_is_left_behind() -> None:

@@ -48,6 +48,15 @@ def test_the_two_least_attended_columns_stay() -> None:
     assert torch.equal(hidden[:, 0], hidden[:, 1])
 
 
+def test_of_equals_the_first_stay() -> None:
+    """As of keys that a window hides: which they are must not go by how many columns there are."""
+    spans = TokenSpans(pad=0, images=((1, 400),), output_start=402, length=402)
+    edit, carried = LeastOfImage(kept=3, layer=1), {}
+    edit.weights(torch.zeros(1, 2, 1, 402), context_of(spans, 0, [401], carried))
+    hidden = edit.scores(torch.zeros(1, 2, 1, 402), context_of(spans, 1, [401], carried)) < -1
+    assert (~hidden[0, 0, 0]).nonzero().flatten().tolist() == [0, 1, 2, 3, 400, 401]
+
+
 def test_the_contrast_turns_the_choice() -> None:
     found = SID(alpha=0.5).combined(torch.tensor([2.0, 1.5]), torch.tensor([3.0, 0.0]))
     assert found.tolist() == [1.5, 2.25]
