@@ -19,12 +19,21 @@ from lvlmsal.errors import UnsupportedError
 
 @dataclass
 class Pass:
-    """One attention call, as the active sessions see it."""
+    """One attention call, as the active sessions see it.
+
+    Attributes:
+        context: where it stands.
+        editors: that act on it.
+        recording: of the pass.
+        adapter: of the model.
+        samples: rows of the batch that are edited; behind them run those of a second stream.
+    """
 
     context: AttentionContext
     editors: list[Editor]
     recording: Recording | None
     adapter: ModelAdapter
+    samples: int
 
     def check_mode(self, module: nn.Module, dropout: float) -> None:
         """Refuse to edit or record the call where training mode would make it another one.
@@ -51,11 +60,13 @@ def active_pass(
     found = [
         (session, layer) for session in acting() if (layer := session.layer_of(module)) is not None
     ]
-    done = False  # by way of the cache, or with nothing to edit in its layers
+    done = False  # by way of the cache
     for session, _ in found:
         place = session.passes.place
         place.asked = True
-        done = done or place.scaled is not None or place.joined is not None
+        done = done or place.scaled is not None
+        if place.joined is not None and place.ids is not None:
+            batch = len(place.ids)
         session.passes.met()  # layers that are run by themselves, perhaps
     if done:
         return None
@@ -83,7 +94,7 @@ def active_pass(
     prefills = [s.passes.place.prefill for s, _ in found]
     states = {k: v for p in prefills if p is not None for k, v in p.states.items()}
     context = session.passes.context(layer, columns, spans or (), states)
-    return Pass(context, editors, recording, session.adapter)
+    return Pass(context, editors, recording, session.adapter, batch)
 
 
 def note_mask(module: nn.Module, mask: Tensor | None, *, causal: bool) -> None:

@@ -87,7 +87,9 @@ def attention_forward(
             first = min(editor.first_row(context) for editor in editors)
             if first < rows:
                 current.check_mode(module, dropout)
-                return _edited(given, editors, context, first), None
+                own, others = given.parted(current.samples)
+                out = _edited(own, editors, context, first)
+                return out if others is None else torch.cat([out, _plain(others)]), None
     return _plain(given, dropout), None
 
 
@@ -130,6 +132,18 @@ class _Given(NamedTuple):
             self.more.get("softcap"),
             sink_of(self.more, self.query.shape[1]),
         )
+
+    def parted(self, samples: int) -> tuple[_Given, _Given | None]:
+        """The same, of the first rows of the batch, and of those behind them, if there are any."""
+        if samples == len(self.query):
+            return self, None
+
+        def part(rows: slice) -> _Given:
+            mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[rows]
+            states = (self.query[rows], self.key[rows], self.value[rows])
+            return _Given(self.module, *states, mask, self.scaling, self.more)
+
+        return part(slice(0, samples)), part(slice(samples, None))
 
     def head(self, rows: int) -> _Given:
         """The same, of the first rows."""

@@ -31,18 +31,23 @@ class Joined:
 
     Args:
         first: cache of the first stream.
-        second: the second one, no longer than the first.
+        second: the second one.
+
+    Attributes:
+        columns: of the cache.
+        pads: columns of padding before the rows of each stream, of which one has none.
     """
 
     def __init__(self, first: Cache, second: Stream) -> None:
         self._first, self._second = first, second
-        self.columns = int(first.get_seq_length())
-        self.pad = self.columns - int(second.cache.get_seq_length())
+        lengths = [int(cache.get_seq_length()) for cache in (first, second.cache)]
+        self.columns = max(lengths)
+        self.pads = [self.columns - length for length in lengths]
         self.cache = DynamicCache()
         self.cache.layer_class_to_replicate = GrowingLayer
         for index, layers in enumerate(zip(first.layers, second.cache.layers, strict=True)):
             pairs = zip(*map(_states, layers), strict=True)
-            keys, values = (torch.cat([a, _padded(b, self.pad)]) for a, b in pairs)
+            keys, values = (torch.cat(list(map(_padded, pair, self.pads))) for pair in pairs)
             self.cache.update(keys, values, index)
         self.rows = len(second.input_ids)
         self._hand_over()
@@ -50,7 +55,8 @@ class Joined:
     def holds(self, first: Cache) -> bool:
         """Whether a cache is the first stream's as the last pass has left it."""
         mine, theirs = (_states(cache.layers[0])[0] for cache in (self.cache, first))
-        unmoved = mine.data_ptr() == theirs.data_ptr() and theirs.shape[2] == self.columns
+        mine = mine[:, :, self.pads[0] :]
+        unmoved = mine.data_ptr() == theirs.data_ptr() and theirs.shape[2] == mine.shape[2]
         usable = mine.is_inference() == torch.is_inference_mode_enabled()
         return first is self._first and unmoved and usable
 
@@ -62,10 +68,10 @@ class Joined:
             if failed := layer.get_seq_length() - self.columns:
                 layer.crop(-failed)
         masks = []
-        for given, columns in ((kwargs, self.columns), (second, self.columns - self.pad)):
+        for given, pad in zip((kwargs, second), self.pads, strict=True):
             mask = given.get("attention_mask")
-            masks.append(ids.new_ones(len(ids), columns + 1) if mask is None else mask)
-        shorter = masks[1].new_zeros(len(ids), self.pad)
+            mask = ids.new_ones(len(ids), self.columns - pad + 1) if mask is None else mask
+            masks.append(torch.nn.functional.pad(mask, (pad, 0)))
         positions = kwargs["position_ids"], second["position_ids"]
         kinds = {
             name: torch.cat([kwargs[name], second.get(name, torch.zeros_like(ids))])
@@ -76,7 +82,7 @@ class Joined:
             **kwargs,
             **kinds,
             "input_ids": torch.cat([ids, ids]),
-            "attention_mask": torch.cat([masks[0], torch.cat([shorter, masks[1]], dim=1)]),
+            "attention_mask": torch.cat(masks),
             "position_ids": torch.cat(positions, dim=-2),
             CACHE: self.cache,
         }
@@ -96,8 +102,8 @@ class Joined:
     def _hand_over(self) -> None:
         """Let the layers of both caches see their rows and columns."""
         streams = (
-            (self._first, slice(0, self.rows), slice(0, self.columns)),
-            (self._second.cache, slice(self.rows, None), slice(self.pad, self.columns)),
+            (self._first, slice(0, self.rows), slice(self.pads[0], self.columns)),
+            (self._second.cache, slice(self.rows, None), slice(self.pads[1], self.columns)),
         )
         for cache, rows, columns in streams:
             for layer, joined in zip(cache.layers, self.cache.layers, strict=True):
@@ -123,9 +129,8 @@ def fits_both(kwargs: Mapping[str, Any], rows: int) -> bool:
 
 
 def can_join(first: Cache, second: Stream) -> bool:
-    """Whether caches of two streams can be one: plain ones, and the second is no longer."""
-    plain = is_plain(first) and is_plain(second.cache)
-    return plain and bool(0 < second.cache.get_seq_length() <= first.get_seq_length())
+    """Whether caches of two streams can be one: plain ones that hold something."""
+    return all(is_plain(cache) and cache.get_seq_length() > 0 for cache in (first, second.cache))
 
 
 def _padded(states: Tensor, columns: int) -> Tensor:

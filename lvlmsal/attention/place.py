@@ -64,14 +64,21 @@ class Place:
             spans = self.prefill.spans
             self.scaled = scale_values(editor, self.cache, self.ids, spans, num_layers)
 
-    def join(self, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    def join(self, kwargs: Mapping[str, Any], edits: Sequence[Editor]) -> dict[str, Any] | None:
         """What the model is given where the second stream's rows run with the pass that begins.
 
         Several run one after the other.
+
+        Args:
+            kwargs: of the pass.
+            edits: that act on its attention. Those of the method that brings the second stream
+                leave that alone.
         """
         seconds = {} if self.prefill is None else self.prefill.seconds
         second = next(iter(seconds.values())) if len(seconds) == 1 else None
-        found = None if second is None else second.joins(self.cache, kwargs)
+        if second is None or any(edit is not second.owner for edit in edits):
+            return None
+        found = second.joins(self.cache, kwargs, is_edited=bool(edits))
         self.joined = None if found is None else second
         return found
 

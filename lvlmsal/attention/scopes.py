@@ -76,9 +76,9 @@ def begin_alone(
     if len(edits) == 1 and any(edit is edits[0] for edit in session.editors):
         place.scale(edits[0], len(layers))
     others = any(other is not session or other.layer_editors for other in sessions)
-    if edits or others or args or is_aside() or session.exits or _wants_more(session):
+    if others or args or is_aside() or session.exits or _wants_more(session):
         return None
-    joined = place.join(kwargs)
+    joined = None if place.scaled else place.join(kwargs, edits)
     return None if joined is None else (args, joined)
 
 

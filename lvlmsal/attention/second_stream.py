@@ -102,12 +102,16 @@ class SecondStream:
             self.length += new.shape[1]
             self._known = None
 
-    def joins(self, cache: Cache | None, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    def joins(
+        self, cache: Cache | None, kwargs: Mapping[str, Any], *, is_edited: bool
+    ) -> dict[str, Any] | None:
         """What the model is given where its next step is one of both streams.
 
         Args:
             cache: of the first stream.
             kwargs: of its step.
+            is_edited: whether attention is edited in it, which goes by its columns: they must not
+                be moved by a longer second stream.
         """
         stream, joined = self._stream, self._joined
         if (
@@ -125,6 +129,9 @@ class SecondStream:
             self._part()
         pays = self._joined is not None or (self._in_row >= PATIENCE and not self._moves)
         if not (fits and pays) or (self._joined is None and not can_join(cache, stream)):
+            return None
+        if is_edited and stream.cache.get_seq_length() > cache.get_seq_length():
+            self._part()
             return None
         second = stream.ready(kwargs["input_ids"])
         places = [getattr(of.get("position_ids"), "shape", None) for of in (kwargs, second)]

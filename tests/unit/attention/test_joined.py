@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +18,13 @@ from transformers import DynamicCache
 from lvlmsal.attention import intervene, second_stream
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.attention.joined import Joined
+from lvlmsal.attention.prompt import Prompt
 from lvlmsal.interventions.base import LogitsIntervention
-from lvlmsal.interventions.contrast import Contrast
+from lvlmsal.interventions.contrast import Contrast, left_padded
 from lvlmsal.interventions.dola import DoLa
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.m3id import M3ID
+from lvlmsal.interventions.pai import PAI
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.testing.tiny import IMAGE, TINY, VIDEO, collate, tiny_model, tiny_samples
 from lvlmsal.versions import CACHE
@@ -78,17 +80,51 @@ def decoded(
     return output.sequences, logits[-1], passes
 
 
-@pytest.mark.parametrize("edit", [VCD(beta=0.0), M3ID(**M3ID.strong)], ids=lambda edit: edit.name)
+@dataclass(frozen=True)
+class Wordy(Contrast):
+    """Its second prompt has three words more than the first one, behind the first token."""
+
+    def second_inputs(self, prompt: Prompt) -> Mapping[str, Any]:
+        pairs = zip(prompt.inputs["input_ids"], prompt.spans, strict=True)
+        rows = [ids[spans.pad : spans.output_column] for ids, spans in pairs]
+        rows = [torch.cat([row[:1], row.new_tensor([5, 6, 7]), row[1:]]) for row in rows]
+        return prompt.with_text(**left_padded(rows, prompt.inputs["input_ids"]))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        VCD(beta=0.0),
+        M3ID(**M3ID.strong),
+        PAI(alpha=1.0, gamma=2.0, beta=0.0),
+        PAI(alpha=1.0, gamma=2.0, beta=0.0, layers=[1]),
+        Wordy(beta=0.0),
+    ],
+    ids=["vcd", "m3id", "pai", "pai in one layer", "longer"],
+)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_tokens_and_logits_are_those_of_two_passes(family: str, edit: Contrast) -> None:
+def test_tokens_and_logits_are_those_of_two_passes(family: str, edit: LogitsIntervention) -> None:
     ids, logits, passes = decoded(family, (1, 2, 0), [edit], 3)
     apart, wanted, none = decoded(family, (1, 2, 0), [edit], NEVER)
     assert none == []
     # The first token is the prompt's, three have to want the second stream before it joins; where
     # a prompt without images counts its positions in another way, streams stay apart.
-    assert len(passes) == 14 - 3 or (edit.name == "m3id" and "qwen" in family)
+    assert len(passes) == 14 - 3 or (edit.name in ("m3id", "pai") and "qwen" in family)
     assert torch.equal(ids, apart)
-    assert torch.allclose(logits, wanted, rtol=1e-9, atol=1e-9)
+    assert torch.allclose(logits, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_edits_of_the_first_stream_stay_apart_from_a_longer_second_one() -> None:
+    """Its columns would move, by which edits find their rows and keys."""
+
+    @dataclass(frozen=True)
+    class Both(PAI):
+        second_inputs = Wordy.second_inputs
+
+    edit = Both(alpha=1.0, gamma=2.0, beta=0.0)
+    ids, _, passes = decoded("llava", (1, 2), [edit], 1)
+    assert passes == []
+    assert torch.equal(ids, decoded("llava", (1, 2), [edit], NEVER)[0])
 
 
 @pytest.mark.slow
