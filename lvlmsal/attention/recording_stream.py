@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lvlmsal.adapters.pixels import KINDS
 from lvlmsal.adapters.spans import TokenSpans
-from lvlmsal.attention.cache import RecordingCache, keeps_all
+from lvlmsal.attention.cache import RecordingCache
 from lvlmsal.attention.recording import Recording
 from lvlmsal.attention.scopes import acting, adopted
 from lvlmsal.attention.session import AttentionSession
@@ -103,13 +101,8 @@ class RecordingStream(Stream):
         """
         acting_here = [s for s in acting() if s.decoder is self.session.decoder]
         edits = [edit for s in acting_here for edit in s.passes.edits]
-        ready = self.ready(self.input_ids[:, -1:])
-        placed = isinstance(ready.get("position_ids"), Tensor)
-        return (
-            placed
-            and keeps_all(self.session.adapter.text_config)
-            and all(getattr(edit, "by_position", False) for edit in edits)
-        )
+        by_position = all(getattr(edit, "by_position", False) for edit in edits)
+        return by_position and self.fits_side_by_side(self.session.adapter.text_config)
 
     def record_candidates(self, tokens: Tensor) -> tuple[Tensor, Recording]:
         """Run candidates (B, m) of the next position side by side; none of them is committed.
@@ -117,30 +110,15 @@ class RecordingStream(Stream):
         Returns:
             Raw logits (B, m, V) with their graph, and the recording, from which :meth:`take` goes.
         """
-        count, columns = tokens.shape[1], self.input_ids.shape[1]
-        inputs = self.ready(tokens[:, :1])
-        mask = self._kwargs.get("attention_mask")
-        seen = torch.ones_like(self.input_ids) if mask is None else mask[:, :columns]
-        own = torch.eye(count, dtype=torch.bool, device=tokens.device)
-        shape = (len(tokens), 1, count, -1)
-        inputs["attention_mask"] = torch.cat(
-            [seen[:, None, None].bool().expand(shape), own.expand(shape)], dim=-1
-        )
-        inputs["input_ids"] = tokens
-        for name in ("position_ids", *KINDS):  # their last dimension counts tokens
-            if inputs.get(name) is not None:
-                inputs[name] = inputs[name].expand(*inputs[name].shape[:-1], count)
-        if "logits_to_keep" in inputs:
-            inputs["logits_to_keep"] = count
+        inputs = self.side_by_side(tokens)
         with self.session.record(self.layers) as recording:
             self.cache.recording, recording.side_by_side = recording, True
             try:
-                outputs = self.model(**inputs, return_dict=True)
+                logits = self.run_beside(inputs)
             finally:
                 self.cache.recording = None
-        self.forwards += 1
-        self.cache.crop(-count)
-        return self._logits(outputs), recording
+        self.cache.crop(-tokens.shape[1])
+        return logits, recording
 
     def take(self, recording: Recording, places: Sequence[int], tokens: Tensor) -> None:
         """Commit one of the candidates of each sample (B,), given their places among them."""

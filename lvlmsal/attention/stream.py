@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 
+from lvlmsal.adapters.pixels import KINDS
 from lvlmsal.adapters.prompts import with_kinds
+from lvlmsal.attention.cache import keeps_all
 from lvlmsal.versions import CACHE
 
 T = TypeVar("T")
@@ -142,6 +144,45 @@ class Stream:
         ids = torch.cat([self.input_ids, tokens.to(self.input_ids)], dim=1)
         place = {"next_sequence_length": 1}
         return dict(self.model.prepare_inputs_for_generation(ids, **place, **self._kwargs))
+
+    def side_by_side(self, tokens: Tensor) -> dict[str, Any]:
+        """What the model is given for a pass over tokens (B, m) that all stand next.
+
+        Each sees what is before it and itself. The pass leaves m columns in the cache.
+        """
+        count, columns = tokens.shape[1], self.input_ids.shape[1]
+        inputs = self.ready(tokens[:, :1])
+        mask = self._kwargs.get("attention_mask")
+        seen = torch.ones_like(self.input_ids) if mask is None else mask[:, :columns]
+        own = torch.eye(count, dtype=torch.bool, device=tokens.device)
+        shape = (len(tokens), 1, count, -1)
+        inputs["attention_mask"] = torch.cat(
+            [seen[:, None, None].bool().expand(shape), own.expand(shape)], dim=-1
+        )
+        inputs["input_ids"] = tokens
+        for name in ("position_ids", *KINDS):  # their last dimension counts tokens
+            if inputs.get(name) is not None:
+                inputs[name] = inputs[name].expand(*inputs[name].shape[:-1], count)
+        if "logits_to_keep" in inputs:
+            inputs["logits_to_keep"] = count
+        return inputs
+
+    def run_beside(self, inputs: dict[str, Any]) -> Tensor:
+        """Run what :meth:`side_by_side` has made; raw logits (B, m, V)."""
+        self.forwards += 1
+        return self._logits(self.model(**inputs, return_dict=True))
+
+    def fits_side_by_side(self, config: PreTrainedConfig) -> bool:
+        """Whether tokens may stand :meth:`side_by_side`: nothing but columns tells of the past.
+
+        That is not so where layers see a window or keep a state, and where positions are counted
+        inside of the model.
+
+        Args:
+            config: of the text decoder.
+        """
+        ready = self.ready(self.input_ids[:, -1:])
+        return isinstance(ready.get("position_ids"), Tensor) and keeps_all(config)
 
     def was_given(self, tokens: Tensor) -> None:
         """Tokens (B, 1) were run, and are in the cache."""

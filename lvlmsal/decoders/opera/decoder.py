@@ -22,6 +22,7 @@ from lvlmsal.attention.scopes import adopted
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.base import Decoder, check_outputs
+from lvlmsal.decoders.opera.look_ahead import LookAhead
 from lvlmsal.decoders.opera.over_trust import LayerWatcher
 from lvlmsal.decoders.opera.retrospection import Retrospection
 from lvlmsal.decoders.opera.search import OperaSearch
@@ -65,7 +66,7 @@ class OPERA(Beam):
 
     With w[i, j] the last layer's attention of generated token i to generated token j, the largest
     of all heads, each row divided by its sum over the whole sequence; x each of the N_can best
-    tokens of a beam after t tokens, tried in a pass of its own as token t::
+    tokens of a beam after t tokens, tried as token t::
 
         phi(x) = factor * max_j prod_{i=j..t} sigma * w[i, j],   c = the j of the maximum
         log p(x) = log softmax(l(x) - alpha * phi(x)) over the candidates
@@ -106,10 +107,11 @@ class OPERA(Beam):
       ban leaves N_can tokens. Tokens taken back stay possible in both: as last resort.
     - going back, what was taken back at later positions is forgotten; in the code at others.
 
-    A token costs 1 + N_can passes, a roll-back one pass over the answer so far; samples of a batch
-    decide what they decide alone, but a batch takes as many steps as its samples' roll-backs cost
-    together. Logits processors and stopping criteria are asked again at positions that are gone
-    back to, so they must not remember earlier calls.
+    A token costs one pass with a row for each candidate, a roll-back one over the answer so far.
+    Under interventions, and where layers see a window, each candidate has a pass, and what was
+    chosen one more: 1 + N_can. Samples of a batch decide what they decide alone, but a batch takes
+    as many steps as its samples' roll-backs cost together. Logits processors and stopping criteria
+    are asked again at positions that are gone back to, so they must not remember earlier calls.
 
     Use it through :meth:`lvlmsal.Lvlm.generate`, by name in a config, or as
     ``model.generate(**inputs, **OPERA().generate_kwargs())``.
@@ -273,8 +275,9 @@ class OPERA(Beam):
                 spans = session.adapter.spans(input_ids, model_kwargs.get("attention_mask"))
                 session.use_spans(spans, cache)
             stream = Stream(session.model, input_ids, model_kwargs, cache)
+            look = LookAhead(session, stream, watcher.seen, input_ids.shape[1])
             search = OperaSearch(
-                self, stream, watcher.seen, logits_processor, stopping_criteria, config
+                self, stream, watcher.seen, look, logits_processor, stopping_criteria, config
             )
             search.run()
         ids, scores = search.sequences()

@@ -43,10 +43,10 @@ class Seen:
         return self.rows[:, :, start:].double().cpu()
 
     def on_image(self) -> Tensor:
-        """What the last row of the pass gives to visual tokens, (B,), float64, on the CPU."""
+        """What they give to visual tokens, (B, q), float64, on the CPU."""
         if self.rows is None or self.image is None:
             raise RuntimeError("no generated token's row was seen in the layer's attention")
-        return (self.rows[:, -1] * self.image).sum(-1).double().cpu()
+        return (self.rows * self.image[:, None]).sum(-1).double().cpu()
 
 
 class LayerWatcher(AttentionIntervention):
@@ -96,8 +96,8 @@ def extended(sums: Tensor, row: Tensor, scale: float) -> Tensor:
     """The same of maps with one more row and column.
 
     Args:
-        sums: of the maps so far, (B, t).
-        row: (B, t + 1).
+        sums: of the maps so far, (..., t).
+        row: (..., t + 1).
         scale: factor on weights.
     """
     return torch.nn.functional.pad(sums, (0, 1)) + (scale * row).log()
@@ -107,18 +107,19 @@ def over_trust(sums: Tensor, *, factor: float, window: int) -> tuple[Tensor, Ten
     """Phi and the column where it stands.
 
     Args:
-        sums: of each column, (B, t).
+        sums: of each column, (..., t).
         factor: on the products.
         window: only this many of the last columns are looked at.
 
     Returns:
-        phi (B,), no larger than exp(690), and the column's index (B,), the first one among equals.
+        phi (...), no larger than exp(690), and the column's index (...), the first one among
+        equals.
 
     >>> over_trust(torch.tensor([[2.0, 3.0, 1.0]]).log(), factor=0.5, window=8)
     (tensor([1.5000]), tensor([1]))
     """
-    first = max(0, sums.shape[1] - window)
-    largest, column = sums[:, first:].max(dim=1)
+    first = max(0, sums.shape[-1] - window)
+    largest, column = sums[..., first:].max(dim=-1)
     return (largest + math.log(factor)).clamp(max=LARGEST).exp(), column + first
 
 

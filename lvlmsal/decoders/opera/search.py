@@ -13,6 +13,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.opera.beams import BeamRules, Beams
+from lvlmsal.decoders.opera.look_ahead import LookAhead, Tried
 from lvlmsal.decoders.opera.over_trust import Seen, column_sums, extended, over_trust, penalized
 from lvlmsal.decoders.opera.retrospection import Retrospection, mode
 
@@ -93,6 +94,7 @@ class OperaSearch:
         opera: the decoder.
         stream: at the beginning of the prompts, a row for each beam.
         seen: what the watcher of the layer sees.
+        look: at candidates, in that layer.
         processors: from ``generate``.
         criteria: likewise.
         config: likewise.
@@ -103,11 +105,13 @@ class OperaSearch:
         opera: OPERA,
         stream: Stream,
         seen: Seen,
+        look: LookAhead,
         processors: LogitsProcessorList,
         criteria: StoppingCriteriaList,
         config: GenerationConfig,
     ) -> None:
-        self.opera, self.stream, self.seen = opera, stream, seen
+        self.opera, self.stream, self.seen, self.look = opera, stream, seen, look
+        self.tried: Tried | None = None
         self.processors, self.criteria = processors, criteria
         self.prompts = stream.input_ids
         self.width = self.prompts.shape[1]
@@ -165,19 +169,24 @@ class OperaSearch:
             else:
                 parents.append(torch.arange(beams) + number * beams)
                 tokens.append(torch.full((beams,), self.filler))
-        rows = torch.cat(parents)
+        rows, chosen_tokens = torch.cat(parents), torch.cat(tokens)
         if not torch.equal(rows, torch.arange(len(rows))):
             self.stream.select(rows)
-        self.logits = self.stream.step(torch.cat(tokens))
+        tried, self.tried = self.tried, None
+        places = None if tried is None else tried.places(rows, chosen_tokens)
+        if tried is not None and places is not None:
+            self.logits, row = tried.take(self.stream, rows, places), tried.rows[rows, places]
+        else:
+            self.logits, row = self.stream.step(chosen_tokens), None
         if self.opera.looks:
-            row = self.seen.local(self.width)[:, 0]
+            row = self.seen.local(self.width)[:, 0] if row is None else row
             self.sums = extended(self.sums[rows], row, self.opera.scale)
         self.now += 1
 
     def _return_to(self, time: int) -> None:
         """Run the generated tokens up to some time again."""
         self.stream.rewind(self.prompt)
-        self.now = time
+        self.now, self.tried = time, None
         if time == 0:
             self.logits = self.first
             self.sums = self.sums[:, :0]
@@ -254,15 +263,9 @@ class OperaSearch:
 
     def _look_ahead(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Penalties of candidates (R, N), and the columns where phi stands, (R, N)."""
-        opera, mark = self.opera, self.stream.mark()
-        penalties, places = [], []
-        for candidate in tokens.T:
-            self.stream.step(candidate)
-            row = self.seen.local(self.width)[:, -1]
-            sums = extended(self.sums, row, opera.scale)
-            phi, place = over_trust(sums, factor=opera.score_factor, window=opera.window)
-            early = self.now + 1 <= opera.image_bonus_tokens
-            penalties.append(-self.seen.on_image() if early else phi)
-            places.append(place)
-            self.stream.rewind(mark)
-        return torch.stack(penalties, dim=1), torch.stack(places, dim=1)
+        opera = self.opera
+        tried = self.tried = self.look.at(tokens)
+        sums = extended(self.sums[:, None], tried.rows, opera.scale)
+        phi, places = over_trust(sums, factor=opera.score_factor, window=opera.window)
+        early = self.now + 1 <= opera.image_bonus_tokens
+        return -tried.on_image if early else phi, places

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from lvlmsal.adapters import adapter_for
 from lvlmsal.adapters.spans import find_spans
 from lvlmsal.attention import intervene
 from lvlmsal.attention.session import AttentionSession
+from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.opera.decoder import OPERA, PAPER, OPERAOutput
 from lvlmsal.decoders.opera.over_trust import LayerWatcher
 from lvlmsal.decoders.search import Beam
@@ -197,7 +199,51 @@ def test_roll_backs_are_bounded(reading: dict[str, Any]) -> None:
     assert [len(row) for row in answers(found, batch)] == [8, 8]
     never = run(model, batch, OPERA(**{**EAGER, "max_rollbacks": 0}), max_new_tokens=6)
     assert never.rollbacks == [0, 0]
-    assert never.forwards == 6 * (1 + 3)  # a prompt or a token, and its candidates
+    assert never.forwards == 1 + 6  # the prompt, and the candidates of each token
+
+
+@pytest.mark.parametrize("reading", [{}, {**PAPER, "scale": 4.0}], ids=["code", "paper"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_candidates_side_by_side_are_those_of_passes_of_their_own(
+    family: str, reading: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With roll-backs, behind which tokens are chosen that were no candidates."""
+    model, batch = tiny_model(family, dtype=F64), tiny_inputs(family, (1, 2, 0), dtype=F64)
+    opera = OPERA(**{**reading, **EAGER, "image_bonus_tokens": 3})
+    rows = [0]
+
+    def count(module: object, args: Any, output: Any) -> None:
+        rows[0] += args[0].shape[0] * args[0].shape[1]
+
+    handle = adapter_for(model).layers[0].register_forward_hook(count)
+    together, counted, rows[0] = run(model, batch, opera, output_scores=True), rows[0], 0
+    monkeypatch.setattr(Stream, "fits_side_by_side", lambda *_: False)
+    alone = run(model, batch, opera, output_scores=True)
+    handle.remove()
+    assert alone.rollbacks == together.rollbacks != [0, 0, 0]
+    assert torch.equal(alone.sequences, together.sequences)
+    assert alone.sequences_scores is not None
+    assert torch.allclose(alone.sequences_scores, together.sequences_scores, rtol=1e-9, atol=1e-9)
+    assert counted < rows[0]
+
+
+def test_a_token_costs_the_rows_of_its_candidates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = tiny_model("llava", dtype=F64), tiny_inputs("llava", (1,), dtype=F64)
+    opera = OPERA(num_beams=3, num_candidates=4, threshold=None)
+    rows: list[int] = []
+
+    def count(module: object, args: Any, output: Any) -> None:
+        rows.append(args[0].shape[0] * args[0].shape[1])
+
+    handle = adapter_for(model).layers[0].register_forward_hook(count)
+    run(model, batch, opera, max_new_tokens=5)
+    assert rows[1:] == 5 * [3 * 4]
+    rows.clear()
+    monkeypatch.setattr(Stream, "fits_side_by_side", lambda *_: False)
+    run(model, batch, opera, max_new_tokens=5)
+    handle.remove()
+    # but for the last token, what was chosen is run once more
+    assert rows[1:] == (5 * 4 + 4) * [3]
 
 
 def test_tokens_that_are_left_when_all_were_rejected() -> None:
@@ -267,4 +313,4 @@ def test_by_name_on_a_loaded_model() -> None:
     asked: dict[str, Any] = {"decoder": {"name": "opera", "num_beams": 3}, "max_new_tokens": 4}
     answer = lvlm.generate(None, "Is there a cat?", **asked)
     assert 1 <= len(answer.token_ids) <= 4
-    assert answer.forwards == 4 * 6
+    assert answer.forwards == 1 + 4

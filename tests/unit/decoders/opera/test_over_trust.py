@@ -105,7 +105,7 @@ def test_the_watcher_takes_the_largest_head_and_divides_by_the_row() -> None:
     # the largest of both heads: 0.5 0.4 0.1 0.2 0.2, in all 1.4; columns 1 and 2 are the image
     wanted = torch.tensor([[[0.2 / 1.4]]], dtype=F64)
     torch.testing.assert_close(seen.local(4), wanted)
-    torch.testing.assert_close(seen.on_image(), torch.tensor([0.5 / 1.4], dtype=F64))
+    torch.testing.assert_close(seen.on_image()[:, -1], torch.tensor([0.5 / 1.4], dtype=F64))
     seen = seen_rows(torch.cat([weights, torch.zeros(1, 2, 1, 5, dtype=F64)], dim=2), first=1)
     assert bool((seen.local(0)[:, 1] == 0).all())
 
