@@ -17,6 +17,7 @@ from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.explorer.page import build_page
 from lvlmsal.explorer.shown_answer import ShownAnswer
 from lvlmsal.interventions.locore import LocoRE
+from lvlmsal.interventions.sid import SID
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.model.shared_prefix import SharedPrefix
 from lvlmsal.saliency.report import SaliencyReport
@@ -134,7 +135,8 @@ def test_questions_share_a_video(family: str) -> None:
     lvlm = loaded(family, dtype=torch.float64)
     film = Video(shown(family).frames(), fps=8)
     assert SharedPrefix.of(lvlm.adapter, [film.read()], QUESTIONS) is not None
-    for edits in ([], [LocoRE(beta=2.0)]):
+    edits: Any
+    for edits in ([], [LocoRE(beta=2.0)], [VCD(beta=0.0)], [SID(**SID.strong)]):
         answers = lvlm.ask(film, QUESTIONS, max_new_tokens=6, interventions=edits)
         for question, answer in zip(QUESTIONS, answers, strict=True):
             alone = lvlm.generate(film, question, max_new_tokens=6, interventions=edits)
