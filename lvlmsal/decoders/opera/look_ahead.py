@@ -9,6 +9,7 @@ each candidate has a pass of its own, and what was chosen is run once more.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -70,11 +71,15 @@ class LookAhead:
     """
 
     def __init__(self, session: AttentionSession, stream: Stream, seen: Seen, width: int) -> None:
-        self.stream, self.seen, self.width = stream, seen, width
+        self.session, self.stream, self.seen, self.width = session, stream, seen, width
+
+    @cached_property
+    def side_by_side(self) -> bool:
+        """Whether candidates can be rows of one pass, once the prompt was run."""
+        session = self.session
         others = [s for s in acting() if s.decoder is session.decoder and s is not session]
-        self.side_by_side = not any(other.passes.edits for other in others) and (
-            stream.fits_side_by_side(session.adapter.text_config)
-        )
+        alone = not any(other.passes.edits for other in others)
+        return alone and self.stream.fits_side_by_side(session.adapter.text_config)
 
     def at(self, tokens: Tensor) -> Tried:
         """Look at candidates (R, N)."""
