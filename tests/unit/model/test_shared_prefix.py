@@ -14,11 +14,15 @@ from lvlmsal.decoders.opera.decoder import OPERA
 from lvlmsal.decoders.search import Beam, Greedy
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.base import AttentionIntervention
+from lvlmsal.interventions.icd import ICD
 from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.m3id import M3ID
+from lvlmsal.interventions.marine import MARINE
 from lvlmsal.interventions.pai import PAI
 from lvlmsal.interventions.ritual import RITUAL
+from lvlmsal.interventions.sid import SID
 from lvlmsal.interventions.vcd import VCD
+from lvlmsal.interventions.vissink import VisSink
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
 from lvlmsal.model.shared_prefix import SharedPrefix, can_share
@@ -117,6 +121,9 @@ def test_rows_of_a_batch_are_padded_and_the_image_is_read_once(family: str) -> N
         [PAI(**PAI.strong)],
         [RITUAL(**RITUAL.strong)],
         [LocoRE(beta=1.0, rows="predicting"), VCD(**VCD.strong)],
+        [VisSink(**VisSink.strong), ICD()],
+        [SID(**SID.strong)],
+        [MARINE(**MARINE.strong)],
     ],
     ids=lambda edits: "+".join(edit.name for edit in edits),
 )
