@@ -18,11 +18,9 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.interventions.cicd import CICD, divergence
-from lvlmsal.model.loading import load
 from lvlmsal.registry import INTERVENTIONS
-from lvlmsal.testing.tiny import tiny_lvlm
-from tests import second_streams as streams
 from tests.tiers import FAMILIES
+from tests.unit.interventions.siblings import check_answers_of_two_plain_models
 from tests.unit.model.test_lvlm import picture
 
 WITH = TokenSpans(pad=0, images=((1, 3),), output_start=5, length=5)
@@ -129,14 +127,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_are_those_of_two_plain_models(family: str, tmp_path: Path) -> None:
-    lvlm = load(tiny_lvlm(family, dtype=torch.float64))
     edit = CICD(images=pool(tmp_path / "pool"), beta=0)
-    entries = [[picture(60, 40, 1), picture(36, 52, 2)], [], [picture(48, 48, 3)]]
-    questions = ["Is there a cat?", "Why?", "Is there a dog in it?"]
-    found = lvlm.generate(entries, questions, interventions=[edit], max_new_tokens=4)
-    plain = lvlm.generate(entries, questions, max_new_tokens=4)
-    assert [one.token_ids for one in found] != [one.token_ids for one in plain]
-    assert found[1].token_ids == plain[1].token_ids
 
     def combine(own: torch.Tensor, other: torch.Tensor, step: int) -> torch.Tensor:
         p, q = own.softmax(-1), other.softmax(-1)
@@ -144,10 +135,4 @@ def test_answers_are_those_of_two_plain_models(family: str, tmp_path: Path) -> N
         d = min(1.0, float((p * (p / m).log() + q * (q / m).log()).sum() / 2))
         return own + min(3.0, 1 - math.log10(d)) * (own - other) if d > 1e-4 else own
 
-    for index in (0, 2):
-        inputs = lvlm.adapter.encode([entries[index]], [questions[index]])
-        others = [edit.other(image) for image in entries[index]]
-        second = lvlm.adapter.encode([others], [questions[index]])
-        ids = found[index].token_ids
-        wanted = streams.combined(lvlm.model, inputs, second, combine, ids)
-        assert wanted.argmax(-1).tolist() == ids
+    check_answers_of_two_plain_models(family, edit, edit.other, combine)

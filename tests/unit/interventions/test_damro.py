@@ -15,6 +15,7 @@ from lvlmsal.interventions.damro import DAMRO
 from lvlmsal.testing.intervention import check_intervention
 from lvlmsal.testing.tiny import IMAGE, collate, tiny_model, tiny_samples
 from tests import second_streams as streams
+from tests.unit.interventions.siblings import check_contrast_of_two_runs
 
 pytestmark = pytest.mark.slow
 
@@ -67,17 +68,7 @@ def amateur(model: Any, inputs: Any, answer: list[int], edit: DAMRO) -> Tensor:
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_every_step_is_the_contrast_of_two_runs(use_cache: bool) -> None:
     edit = DAMRO(alpha=1.5, beta=0.0, kept=3)
-    model = tiny_model("llava", layers=3, dtype=F64)
-    samples = tiny_samples("llava", (1, 2), dtype=F64)
-    with intervene(model, edit):
-        tokens, logits = streams.decode(model, collate(samples), use_cache=use_cache)
-    for row, sample in enumerate(samples):
-        for step in range(4):
-            answer = tokens[row, :step].tolist()
-            seen = streams.following(model, sample.inputs, answer)
-            unseen = amateur(model, sample.inputs, answer, edit)
-            assert (seen - unseen).abs().max() > 1e-3, "the second stream is the first one"
-            assert streams.close(logits[row, step], 2.5 * seen - 1.5 * unseen), (row, step)
+    check_contrast_of_two_runs("llava", edit, amateur, use_cache=use_cache)
 
 
 def test_all_patches_kept_is_the_plain_model() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -11,15 +10,14 @@ from torch import Tensor
 
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, AttentionSession, intervene
-from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import ConfigError, UnsupportedError
 from lvlmsal.interventions.eah import EAH
-from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.tiny import TinySample, collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
 from tests.tiers import FAMILIES
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode
+from tests.unit.interventions.siblings import check_blocks_of_sgrs_next_to_locore
 
 pytestmark = pytest.mark.slow
 
@@ -165,16 +163,7 @@ def test_all_heads_of_a_recorded_layer_are_one_and_rows_sum_to_one() -> None:
 
 def test_the_choice_is_that_of_the_prompt_under_sgrs_and_next_to_locore() -> None:
     # SGRS runs the last row of the prompt again by itself, where no column can be summed.
-    model: Any = tiny_model("llava", dtype=F64)
-    batch = tiny_inputs("llava", (1, 0), dtype=F64)
-    found = []
-    for size in (1, 4):
-        kwargs = SGRS(row="predicting", block_size=size, alpha=1.2).generate_kwargs(
-            sample_ids=["a", "b"]
-        )
-        with intervene(model, EAH(beta=0.05, layers=None), LocoRE(beta=0.3)):
-            found.append(model.generate(**batch, max_new_tokens=6, **kwargs))
-    assert torch.equal(*found)
+    check_blocks_of_sgrs_next_to_locore(EAH(beta=0.05, layers=None))
 
 
 def test_a_prompt_in_parts_is_refused() -> None:

@@ -14,15 +14,14 @@ from lvlmsal.adapters import adapter_for
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention import AttentionContext, AttentionSession, intervene
 from lvlmsal.attention.context import LogitsContext
-from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.only import ONLY, textual
 from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.tiny import TinySample, collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
 from tests.tiers import FAMILIES
 from tests.unit.interventions.by_hand import attention_by_hand, decode
+from tests.unit.interventions.siblings import check_blocks_of_sgrs_next_to_locore
 
 pytestmark = pytest.mark.slow
 
@@ -239,16 +238,7 @@ def test_hooks_on_the_ffn_see_the_models_own_calls_alone() -> None:
 
 
 def test_blocks_and_beams_find_the_tokens_of_single_steps_next_to_locore() -> None:
-    model: Any = tiny_model("llava", dtype=F64)
-    batch = tiny_inputs("llava", (1, 0), dtype=F64)
-    found = []
-    for size in (1, 4):
-        kwargs = SGRS(row="predicting", block_size=size, alpha=1.2).generate_kwargs(
-            sample_ids=["a", "b"]
-        )
-        with intervene(model, ONLY(**ONLY.strong), LocoRE(beta=0.3)):
-            found.append(model.generate(**batch, max_new_tokens=6, **kwargs))
-    assert torch.equal(*found)
+    check_blocks_of_sgrs_next_to_locore(ONLY(**ONLY.strong))
 
 
 @pytest.mark.parametrize("what", ["another norm", "no o_proj", "a scaled residual"])

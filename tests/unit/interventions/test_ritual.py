@@ -17,10 +17,8 @@ from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.interventions.ritual import RITUAL
 from lvlmsal.interventions.ritual.transforms import KERNEL, TRANSFORMS
-from lvlmsal.model.loading import load
-from lvlmsal.testing.tiny import tiny_lvlm
-from tests import second_streams as streams
 from tests.tiers import FAMILIES
+from tests.unit.interventions.siblings import check_answers_of_two_plain_models
 from tests.unit.model.test_lvlm import picture
 
 WITH = TokenSpans(pad=0, images=((1, 3),), output_start=5, length=5)
@@ -144,23 +142,10 @@ def test_colors_keep_their_place_and_grey_keeps_no_hue() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_are_those_of_two_plain_models(family: str) -> None:
-    lvlm = load(tiny_lvlm(family, dtype=torch.float64))
     edit = RITUAL(alpha=1.5, beta=0.01, transform="color")
-    entries = [[picture(60, 40, 1), picture(36, 52, 2)], [], [picture(48, 48, 3)]]
-    questions = ["Is there a cat?", "Why?", "Is there a dog in it?"]
-    found = lvlm.generate(entries, questions, interventions=[edit], max_new_tokens=4)
-    plain = lvlm.generate(entries, questions, max_new_tokens=4)
-    assert [one.token_ids for one in found] != [one.token_ids for one in plain]
-    assert found[1].token_ids == plain[1].token_ids
 
     def combine(own: torch.Tensor, other: torch.Tensor, step: int) -> torch.Tensor:
         probs = own.softmax(-1)
         return torch.where(probs >= 0.01 * probs.max(), own + 1.5 * other, -torch.inf)
 
-    for index in (0, 2):
-        inputs = lvlm.adapter.encode([entries[index]], [questions[index]])
-        copies = [edit.changed(image) for image in entries[index]]
-        second = lvlm.adapter.encode([copies], [questions[index]])
-        ids = found[index].token_ids
-        wanted = streams.combined(lvlm.model, inputs, second, combine, ids)
-        assert wanted.argmax(-1).tolist() == ids
+    check_answers_of_two_plain_models(family, edit, edit.changed, combine)

@@ -18,6 +18,7 @@ from tests import reference
 from tests import second_streams as streams
 from tests.tiers import FAMILIES
 from tests.unit.interventions import by_hand
+from tests.unit.interventions.siblings import check_contrast_of_two_runs
 
 pytestmark = pytest.mark.slow
 
@@ -94,17 +95,7 @@ def amateur(model: PreTrainedModel, inputs: Any, answer: list[int], edit: SID) -
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_every_step_is_the_contrast_of_two_runs(family: str, use_cache: bool) -> None:
     edit = SID(alpha=1.5, beta=0.0, kept=3, layer=2)
-    model = tiny_model(family, layers=3, dtype=F64)
-    samples = tiny_samples(family, (1, 2), dtype=F64)
-    with intervene(model, edit):
-        tokens, logits = streams.decode(model, collate(samples), use_cache=use_cache)
-    for row, sample in enumerate(samples):
-        for step in range(4):
-            answer = tokens[row, :step].tolist()
-            seen = streams.following(model, sample.inputs, answer)
-            unseen = amateur(model, sample.inputs, answer, edit)
-            assert (seen - unseen).abs().max() > 1e-3, "the second stream is the first one"
-            assert streams.close(logits[row, step], 2.5 * seen - 1.5 * unseen), (row, step)
+    check_contrast_of_two_runs(family, edit, amateur, use_cache=use_cache)
 
 
 def test_tokens_that_have_waited_are_chosen_for_one_by_one() -> None:

@@ -17,9 +17,7 @@ from lvlmsal.attention import AttentionContext, intervene
 from lvlmsal.attention.arguments import Call
 from lvlmsal.attention.explicit import apply, weights_of
 from lvlmsal.attention.kernel import plain_attention
-from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.none import NoIntervention
 from lvlmsal.interventions.tame import TAME, etas
 from lvlmsal.registry import INTERVENTIONS
@@ -28,6 +26,7 @@ from lvlmsal.testing.tiny import collate, tiny_inputs, tiny_model, tiny_samples
 from tests import reference
 from tests.tiers import FAMILIES, in_full
 from tests.unit.interventions.by_hand import Rule, attention_by_hand, decode
+from tests.unit.interventions.siblings import check_blocks_of_sgrs_next_to_locore
 
 pytestmark = pytest.mark.slow
 
@@ -245,16 +244,7 @@ def test_models_with_a_soft_cap_are_handed_whole_passes() -> None:
 
 
 def test_blocks_of_sgrs_find_the_tokens_of_single_steps_next_to_locore() -> None:
-    model: Any = tiny_model("llava", dtype=F64)
-    batch = tiny_inputs("llava", (1, 0), dtype=F64)
-    found = []
-    for size in (1, 4):
-        kwargs = SGRS(row="predicting", block_size=size, alpha=1.2).generate_kwargs(
-            sample_ids=["a", "b"]
-        )
-        with intervene(model, TAME(**TAME.strong), LocoRE(beta=0.3)):
-            found.append(model.generate(**batch, max_new_tokens=6, **kwargs))
-    assert torch.equal(*found)
+    check_blocks_of_sgrs_next_to_locore(TAME(**TAME.strong))
 
 
 @pytest.mark.parametrize("family", in_full(["llava", "qwen2_vl"], but="qwen2_vl"))
