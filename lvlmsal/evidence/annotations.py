@@ -13,7 +13,7 @@ from PIL import Image
 
 from lvlmsal.adapters.images import open_image
 from lvlmsal.errors import DataError
-from lvlmsal.evidence.base import ObjectLister
+from lvlmsal.evidence.base import Box, Detector, ObjectLister
 from lvlmsal.evidence.file import version_of
 from lvlmsal.pictures import digest_of
 from lvlmsal.readers.shapes import misfit
@@ -28,12 +28,13 @@ _SHAPE = {
 
 @EVIDENCE.register("annotations")
 @dataclass(frozen=True)
-class Annotations(ObjectLister):
-    """Lists the objects that an image is annotated with, in the format of COCO's instances.
+class Annotations(ObjectLister, Detector):
+    """The objects that an image is annotated with and their boxes, as COCO's instances have them.
 
     It is no model and cannot be wrong, so a method that asks it shows what the method could do at
     best: with MARINE, the paper's comparison with the true objects. Words are the names of
-    categories, those with the largest box first, all with a score of 1.
+    categories, those with the largest box first, all with a score of 1. Boxes are known of these
+    names alone: another word is an error.
 
     The image is known by its pixels: images of its size are opened until it is found.
 
@@ -61,6 +62,15 @@ class Annotations(ObjectLister):
         truth = _truth(Path(self.path).expanduser(), Path(self.images).expanduser())
         return [(word, 1.0) for word in truth.words(image)]
 
+    def boxes(self, image: Image.Image, word: str) -> list[Box]:
+        """See the base class.
+
+        Raises:
+            DataError: as of :meth:`objects`, or there is no category of this name.
+        """
+        truth = _truth(Path(self.path).expanduser(), Path(self.images).expanduser())
+        return truth.boxes(image, word)
+
 
 class _Truth:
     """What a file says, and which images were opened already.
@@ -80,6 +90,7 @@ class _Truth:
             raise DataError(problem, path=path)
         self._path, self._folder = path, folder
         self._content: Mapping[str, Any] = content
+        self._names = {entry["id"]: entry["name"] for entry in content["categories"]}
         self._files: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
         for entry in content["images"]:
             self._files.setdefault((entry["width"], entry["height"]), []).append(entry)
@@ -87,10 +98,33 @@ class _Truth:
 
     def words(self, image: Image.Image) -> list[str]:
         """Names of what is annotated, each once."""
-        number, names = self._id(image), {c["id"]: c["name"] for c in self._content["categories"]}
+        return list(dict.fromkeys(self._names[each["category_id"]] for each in self._of(image)))
+
+    def boxes(self, image: Image.Image, word: str) -> list[Box]:
+        """Of what is annotated with a name; the largest first."""
+        if word not in self._names.values():
+            raise DataError(
+                f"a method asks where {word!r} is, and none of the categories has this name "
+                f"({', '.join(list(self._names.values())[:5])}, ...): let it ask for names of "
+                "objects, as HALC does with ask_for: object",
+                path=self._path,
+            )
+        mine = [a["bbox"] for a in self._of(image) if self._names[a["category_id"]] == word]
+        return [
+            Box(
+                max(0.0, left / image.width),
+                max(0.0, top / image.height),
+                min(1.0, (left + width) / image.width),
+                min(1.0, (top + height) / image.height),
+            )
+            for left, top, width, height in mine
+        ]
+
+    def _of(self, image: Image.Image) -> list[Mapping[str, Any]]:
+        """What is annotated in an image; that of the largest box first."""
+        number = self._id(image)
         mine = [a for a in self._content["annotations"] if a["image_id"] == number]
-        mine.sort(key=lambda each: -each["bbox"][2] * each["bbox"][3])
-        return list(dict.fromkeys(names[each["category_id"]] for each in mine))
+        return sorted(mine, key=lambda each: -each["bbox"][2] * each["bbox"][3])
 
     def _id(self, image: Image.Image) -> int:
         digest = digest_of(image)

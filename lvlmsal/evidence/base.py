@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -21,11 +22,33 @@ class Relevance(NamedTuple):
     similarity: float
 
 
+class Box(NamedTuple):
+    """Where something is in an image, in shares of its width and height, from its top left.
+
+    Attributes:
+        left: from 0 to 1, as the other edges.
+        top: of its top edge.
+        right: of its right edge.
+        bottom: of its bottom edge.
+        score: how sure that is.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float = 1.0
+
+    @property
+    def area(self) -> float:
+        """Its share of the image."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
 class Evidence:
     """Base of everything in the ``evidence`` registry. Subclasses are dataclasses.
 
-    Derive from :class:`ObjectLister`, :class:`RelevanceMap` or both, which say what it tells.
-    Images are in RGB. The same image and text must give the same answer, whatever was asked before.
+    Derive from one or several of :data:`KINDS`, which say what it tells. Images are in RGB. The same image and text must give the same answer, whatever was asked before.
 
     Attributes:
         name: set by the registry.
@@ -75,7 +98,27 @@ class RelevanceMap(Evidence):
         raise NotImplementedError(f"{type(self).__name__} does not define relevance(image, text)")
 
 
-Kind = type[ObjectLister] | type[RelevanceMap]
+class Detector(Evidence):
+    """Finds where an image shows what a word names."""
 
-KINDS: tuple[Kind, ...] = (ObjectLister, RelevanceMap)
+    told: ClassVar[str] = "boxes of words"
+
+    def boxes(self, image: Image.Image, word: str) -> list[Box]:
+        """Where it is, once for each time that it is there; the best first."""
+        raise NotImplementedError(f"{type(self).__name__} does not define boxes(image, word)")
+
+
+class TextScorer(Evidence):
+    """Says how well texts fit an image."""
+
+    told: ClassVar[str] = "scores of texts"
+
+    def scores(self, image: Image.Image, texts: Sequence[str]) -> list[float]:
+        """One for each text, in any scale; the higher, the better it fits."""
+        raise NotImplementedError(f"{type(self).__name__} does not define scores(image, texts)")
+
+
+Kind = type[ObjectLister] | type[RelevanceMap] | type[Detector] | type[TextScorer]
+
+KINDS: tuple[Kind, ...] = (ObjectLister, RelevanceMap, Detector, TextScorer)
 """What evidence can tell."""

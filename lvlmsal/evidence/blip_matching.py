@@ -1,18 +1,20 @@
-"""Which places of an image a text is about: Grad-CAM of BLIP's image-text matching."""
+"""What a text has to do with an image, by BLIP's image-text matching: where, and how much."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from lvlmsal.errors import UnsupportedError
-from lvlmsal.evidence.base import Relevance, RelevanceMap
+from lvlmsal.evidence.base import Relevance, RelevanceMap, TextScorer
 from lvlmsal.evidence.from_model import Arrays, ModelEvidence
 from lvlmsal.registry import EVIDENCE
 
@@ -22,7 +24,7 @@ WORDS, TOKENS = 50, 35
 
 @EVIDENCE.register("blip-matching")
 @dataclass(frozen=True)
-class BlipMatching(ModelEvidence, RelevanceMap):
+class BlipMatching(ModelEvidence, RelevanceMap, TextScorer):
     """Grad-CAM of a BLIP model that was trained to match images and texts.
 
     With A the cross-attention of one layer of the text encoder, (heads, tokens, patches), and s the
@@ -37,6 +39,10 @@ class BlipMatching(ModelEvidence, RelevanceMap):
     It is that of LAVIS, which AGLA takes; the text is prepared as there: in lower case, without
     ``. ! " ( ) * # : ; ~``, of 50 words and 35 tokens at most. LAVIS puts a token of its own in
     front of the text for the match; transformers' class leaves the tokenizer's, and so does this.
+
+    The score of a text is the same cosine. There the text is taken as it is, however long: of one
+    that the encoder has no positions for, the last tokens are read, in which continuations of one
+    text differ.
 
     Args:
         model: a folder or hub id of a `BlipForImageTextRetrieval`.
@@ -62,6 +68,30 @@ class BlipMatching(ModelEvidence, RelevanceMap):
             raise UnsupportedError(f"the text {text!r} has no words, so nothing can be about it")
         made = self.kept(image, [words, self.layer], lambda: self._asked(image, words))
         return Relevance(made["map"], float(made["similarity"]))
+
+    def scores(self, image: Image.Image, texts: Sequence[str]) -> list[float]:
+        """See the base class."""
+        asked = ["scores", *texts]
+        found: list[float] = self.kept(image, asked, lambda: self._scored(image, texts))[
+            "scores"
+        ].tolist()
+        return found
+
+    def _scored(self, image: Image.Image, texts: Sequence[str]) -> Arrays:
+        model, processor = self.loaded
+        most = int(model.config.text_config.max_position_embeddings)
+        with torch.no_grad():
+            pixels = processor(images=image, return_tensors="pt").to(self.device)["pixel_values"]
+            seen = model.vision_model(pixel_values=pixels).last_hidden_state[:, 0]
+            one = normalize(model.vision_proj(seen), dim=-1)
+            found = []
+            for text in texts:
+                first, *rest = processor.tokenizer(text)["input_ids"]
+                ids = torch.tensor([[first, *rest[-(most - 1) :]]], device=self.device)
+                given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                other = normalize(model.text_proj(_read(model, given)), dim=-1)
+                found.append(float((one * other).sum()))
+        return {"scores": np.array(found, dtype=np.float32)}
 
     def _asked(self, image: Image.Image, text: str) -> Arrays:
         model, processor = self.loaded

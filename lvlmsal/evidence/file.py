@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,14 @@ from PIL import Image
 
 from lvlmsal.adapters.images import open_image
 from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.evidence.base import ObjectLister, Relevance, RelevanceMap
+from lvlmsal.evidence.base import (
+    Box,
+    Detector,
+    ObjectLister,
+    Relevance,
+    RelevanceMap,
+    TextScorer,
+)
 from lvlmsal.pictures import digest_of
 from lvlmsal.readers.digests import file_digest
 from lvlmsal.readers.shapes import misfit
@@ -29,14 +36,17 @@ _LINE = {
     "objects?": list,
     "map?": [[_NUMBER]],
     "similarity?": _NUMBER,
+    "word?": str,
+    "boxes?": [[_NUMBER]],
+    "score?": _NUMBER,
 }
 
-_TOLD = ("objects", "map")
+_TOLD = ("objects", "map", "boxes", "score")
 
 
 @EVIDENCE.register("file")
 @dataclass(frozen=True)
-class FileEvidence(ObjectLister, RelevanceMap):
+class FileEvidence(ObjectLister, RelevanceMap, Detector, TextScorer):
     """Reads what is to be told from a JSONL file, one line an image or an image and a text.
 
     A line names its image by ``image``, a path next to the file, or by ``digest``, the sha256 of
@@ -46,10 +56,14 @@ class FileEvidence(ObjectLister, RelevanceMap):
         {"image": "1.jpg", "objects": [["dog", 0.98], ["ball", 0.9]]}
         {"image": "1.jpg", "text": "Is there a dog?", "map": [[0.1, 0.9], [0, 0.2]],
          "similarity": 0.4}
+        {"image": "1.jpg", "word": "dog", "boxes": [[0.1, 0.2, 0.5, 0.9, 0.98]]}
+        {"image": "1.jpg", "text": "There is a dog", "score": 0.31}
 
     Objects are words with scores, or words alone; a map has rows of any number over the whole
-    image, and without a ``text`` it is for all texts. Of several lines the last one counts. What no
-    line tells is an error that shows the line to add.
+    image, and without a ``text`` it is for all texts. Boxes are left, top, right and bottom in
+    shares of the image, and a score if there is one; ``[]`` says that there is no such thing. Words
+    are the same in capitals. Of several lines the last one counts. What no line tells is an error
+    that shows the line to add.
 
     Args:
         path: of the file.
@@ -81,6 +95,23 @@ class FileEvidence(ObjectLister, RelevanceMap):
             raise self._missing(image, shown)
         rows = mine[-1]["map"]
         return Relevance(np.asarray(rows, dtype=np.float32), float(mine[-1]["similarity"]))
+
+    def boxes(self, image: Image.Image, word: str) -> list[Box]:
+        """See the base class."""
+        asked = word.lower()
+        mine = [x for x in self._of(image) if "boxes" in x and x["word"].lower() == asked]
+        if not mine:
+            shown = f'"word": {json.dumps(word)}, "boxes": [[0.1, 0.2, 0.5, 0.9]]'
+            raise self._missing(image, shown)
+        return sorted((Box(*box) for box in mine[-1]["boxes"]), key=lambda box: -box.score)
+
+    def scores(self, image: Image.Image, texts: Sequence[str]) -> list[float]:
+        """See the base class."""
+        known = {x["text"]: float(x["score"]) for x in self._of(image) if "score" in x}
+        for text in texts:
+            if text not in known:
+                raise self._missing(image, f'"text": {json.dumps(text)}, "score": 0.3')
+        return [known[text] for text in texts]
 
     def _of(self, image: Image.Image) -> list[dict[str, Any]]:
         """The lines about an image; a file that has changed is read again."""
@@ -163,6 +194,16 @@ def _problem(line: Mapping[str, Any]) -> str:
         return 'expected a "map" of at least one number, and its "similarity", from -1 to 1'
     if "map" in line and len({len(row) for row in line["map"]}) > 1:
         return 'rows of the "map" differ in length'
+    if "boxes" in line and "word" not in line:
+        return 'expected the "word" of which it tells "boxes"'
+    if "score" in line and "text" not in line:
+        return 'expected the "text" of which it tells a "score"'
+    for box in line.get("boxes", ()):
+        if not (len(box) in (4, 5) and 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+            return (
+                'an entry of "boxes" must be [left, top, right, bottom], each from 0 to 1, and a '
+                f"score if there is one, got {box!r}"
+            )
     for entry in line.get("objects", ()):
         known = isinstance(entry, str) or (
             isinstance(entry, list)

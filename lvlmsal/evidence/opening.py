@@ -47,6 +47,29 @@ def spec_problems(spec: Spec, kind: Kind) -> list[str]:
     return problems
 
 
+def asking_problems(option: str, spec: Spec | None, kind: Kind) -> list[str]:
+    """What is wrong with an option of a method that must name evidence.
+
+    Args:
+        option: its name.
+        spec: what was given.
+        kind: what the evidence must tell.
+    """
+    if spec is not None:
+        return spec_problems(spec, kind)
+    return [
+        f"{option} is missing, which tells {kind.told}: such as {option}: {{name: file, path: "
+        "evidence.jsonl}; `lvlmsal list evidence` lists what there is"
+    ]
+
+
+def recorded_evidence(spec: Spec, kind: Kind) -> dict[str, Any]:
+    """What records of a run hold of evidence: its name, its options and which version answers."""
+    name, options = named(spec)
+    version = open_evidence(spec, cast(type[Evidence], kind)).version
+    return {"name": name, **options, "version": version}
+
+
 def open_evidence(spec: Spec, kind: type[Told]) -> Told:
     """The evidence that a config names, opened once in a process.
 

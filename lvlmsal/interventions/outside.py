@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from lvlmsal.adapters.messages import Prompt as Question
 from lvlmsal.attention.asked import Asked
-from lvlmsal.evidence.base import Evidence, Kind
-from lvlmsal.evidence.opening import named, open_evidence, spec_problems
+from lvlmsal.evidence.base import Kind
+from lvlmsal.evidence.opening import asking_problems, recorded_evidence
 from lvlmsal.interventions.base import LogitsIntervention
 
 
@@ -42,21 +42,14 @@ class AsksOutside(LogitsIntervention):
     asks: ClassVar[Kind]
 
     def __post_init__(self) -> None:
-        if self.evidence is None:
-            if not self.is_identity:
-                raise ValueError(
-                    f"evidence is missing, which tells {self.asks.told}: such as evidence: "
-                    "{name: file, path: evidence.jsonl}; `lvlmsal list evidence` lists what there "
-                    "is"
-                )
-        elif problems := spec_problems(self.evidence, self.asks):
+        if self.evidence is None and self.is_identity:
+            return
+        if problems := asking_problems("evidence", self.evidence, self.asks):
             raise ValueError("; ".join(problems))
 
     def recorded(self) -> dict[str, Any]:
         """The options, and which version of the evidence answers."""
         found = super().recorded()
         if self.evidence is not None:
-            name, options = named(self.evidence)
-            version = open_evidence(self.evidence, cast(type[Evidence], self.asks)).version
-            found["evidence"] = {"name": name, **options, "version": version}
+            found["evidence"] = recorded_evidence(self.evidence, self.asks)
         return found

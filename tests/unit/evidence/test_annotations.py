@@ -24,11 +24,27 @@ def test_objects_of_a_world_are_those_of_its_annotations(tmp_path: Path) -> None
         found = evidence.objects(open_image(root / "images" / entry["file_name"]))
         mine = [each for each in truth["annotations"] if each["image_id"] == entry["id"]]
         assert {word for word, _ in found} == {names[each["category_id"]] for each in mine}
+        for category, name in names.items():
+            boxes = evidence.boxes(open_image(root / "images" / entry["file_name"]), name)
+            own = [each["bbox"] for each in mine if each["category_id"] == category]
+            sides = [
+                [
+                    box.left * entry["width"],
+                    box.top * entry["height"],
+                    (box.right - box.left) * entry["width"],
+                    (box.bottom - box.top) * entry["height"],
+                ]
+                for box in boxes
+            ]
+            assert sorted(sides) == [pytest.approx(box, abs=1e-9) for box in sorted(own)]
+            assert [box.area for box in boxes] == sorted((b.area for b in boxes), reverse=True)
         largest = max(mine, key=lambda each: each["bbox"][2] * each["bbox"][3])
         assert found[0] == (names[largest["category_id"]], 1.0)
         assert len(found) == len(dict(found))
     with pytest.raises(DataError, match="is the one of 61 x 44 pixels"):
         evidence.objects(picture(61, 44))
+    with pytest.raises(DataError, match="'unicorn' is, and none of the categories has this name"):
+        evidence.boxes(picture(61, 44), "unicorn")
     assert len(evidence.version) == 16
 
 

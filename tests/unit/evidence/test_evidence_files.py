@@ -13,10 +13,13 @@ from PIL import Image
 from lvlmsal.cli.listing import about, listing
 from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.evidence import (
+    Box,
+    Detector,
     FileEvidence,
     ObjectLister,
     RelevanceMap,
     StandIn,
+    TextScorer,
     open_evidence,
 )
 from lvlmsal.pictures import digest_of
@@ -56,16 +59,42 @@ def test_what_is_told_of_images_by_path_and_by_digest(tmp_path: Path) -> None:
         found.relevance(RED, "Why?")
 
 
+def test_boxes_of_words_and_scores_of_texts(tmp_path: Path) -> None:
+    red, blue = (digest_of(image) for image in (RED, BLUE))
+    found = written(
+        tmp_path,
+        {"digest": red, "word": "Dog", "boxes": [[0, 0.1, 0.5, 0.6, 0.3], [0, 0, 1, 1, 0.9]]},
+        {"digest": red, "word": "cat", "boxes": []},
+        {"digest": blue, "word": "dog", "boxes": [[0.5, 0.5, 0.75, 1]]},
+        {"digest": blue, "text": "A dog", "score": 2},
+        {"digest": blue, "text": "A cat", "score": -0.5},
+        {"digest": blue, "text": "A dog", "map": [[1]], "similarity": 0},
+    )
+    assert found.boxes(RED, "dog") == [Box(0, 0, 1, 1, 0.9), Box(0, 0.1, 0.5, 0.6, 0.3)]
+    assert found.boxes(RED, "cat") == []
+    assert found.boxes(BLUE, "DOG") == [Box(0.5, 0.5, 0.75, 1, 1.0)]
+    assert found.scores(BLUE, ["A cat", "A dog"]) == [-0.5, 2.0]
+    with pytest.raises(DataError, match=rf'{blue}", "word": "cow", "boxes": \[\['):
+        found.boxes(BLUE, "cow")
+    with pytest.raises(DataError, match=rf'{red}", "text": "A dog", "score": '):
+        found.scores(RED, ["A dog"])
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ({"objects": []}, 'expected either "image" or "digest"'),
         ({"image": "a", "digest": "b", "objects": []}, 'expected either "image" or "digest"'),
-        ({"digest": "b"}, "it tells nothing: expected one of objects, map"),
+        ({"digest": "b"}, "it tells nothing: expected one of objects, map, boxes, score"),
         ({"digest": "b", "objects": "dog"}, "objects must be a list, got 'dog'"),
         ({"digest": "b", "objects": [["dog"]]}, r"must be a word or \[\"word\", score\], got"),
         ({"digest": "b", "map": [[1]]}, 'its "similarity"'),
         ({"digest": "b", "map": [[1], [2, 3]], "similarity": 0}, "rows .* differ in length"),
+        ({"digest": "b", "boxes": []}, 'expected the "word" of which it tells "boxes"'),
+        ({"digest": "b", "score": 1}, 'expected the "text" of which it tells a "score"'),
+        ({"digest": "b", "word": "x", "boxes": [[0, 0, 1]]}, r'"boxes" must be \[left, top, right'),
+        ({"digest": "b", "word": "x", "boxes": [[0.5, 0, 0.5, 1]]}, r"got \[0.5, 0, 0.5, 1\]"),
+        ({"digest": "b", "word": "x", "boxes": [[0, 0, 3, 1]]}, "each from 0 to 1"),
         ({"digest": "b", "map": [["x"]], "similarity": 0}, r"map\[0\]\[0\] must be a number"),
     ],
 )
@@ -95,11 +124,13 @@ def test_the_version_is_that_of_the_content(tmp_path: Path) -> None:
 
 
 def test_the_stand_in_says_the_same_of_every_image() -> None:
-    for kind in (ObjectLister, RelevanceMap):
+    for kind in (ObjectLister, RelevanceMap, Detector, TextScorer):
         assert isinstance(open_evidence("stand-in", kind), kind)
     one = StandIn()
     assert one.objects(RED) == one.objects(BLUE)
     assert np.array_equal(one.relevance(RED, "a").map, one.relevance(BLUE, "b").map)
+    assert one.boxes(RED, "dog") == one.boxes(BLUE, "cat") == [Box(0.25, 0.25, 0.75, 0.75)]
+    assert one.scores(RED, ["one", "three"]) == [3.0, 5.0]
 
 
 def test_how_a_config_names_it(tmp_path: Path) -> None:
@@ -121,9 +152,9 @@ def test_how_a_config_names_it(tmp_path: Path) -> None:
 def test_listings_show_what_each_tells() -> None:
     names = [entry["name"] for entry in listing("evidence")["evidence"]]
     assert {"blip-matching", "file", "object-detection", "stand-in"} <= set(names)
-    assert about("evidence", "blip-matching")["tells"] == ["relevance of places"]
+    assert about("evidence", "blip-matching")["tells"] == ["relevance of places", "scores of texts"]
     assert about("interventions", "agla")["asks_evidence_for"] == "relevance of places"
     assert "asks_evidence_for" not in about("interventions", "locore")
-    everything = ["objects", "relevance of places"]
+    everything = ["objects", "relevance of places", "boxes of words", "scores of texts"]
     assert about("evidence", "file")["tells"] == everything
     assert EVIDENCE.outline("file").tells() == tuple(everything)

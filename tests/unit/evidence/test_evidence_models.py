@@ -154,6 +154,22 @@ def test_the_same_question_is_asked_once(blip: Path) -> None:
     assert np.array_equal(found[0].map, found[3].map)
 
 
+def test_scores_are_cosines_and_the_end_of_a_long_text_is_read(blip: Path) -> None:
+    one = BlipMatching(model=str(blip), layer=1)
+    image = picture(40, 30, 4)
+    texts = ["Is there a big DOG?", "a cat"]
+    found = one.scores(image, texts)
+    ids = [[2, 4, 5, 6, 7, 8, 9, 3], [2, 6, 10, 3]]
+    wanted = [restated(blip, image, each, 0)[1] for each in ids]
+    assert found == pytest.approx(wanted, abs=1e-5)
+    assert found[0] != pytest.approx(found[1], abs=1e-4)
+    # 512 positions: what differs at the end of longer texts still makes a difference
+    longer = [f"{'a big ' * 400}{word}" for word in ("dog", "cat")]
+    first, second = one.scores(image, longer)
+    assert first != second
+    assert one.scores(image, [f"is {longer[0]}"]) == pytest.approx([first], abs=1e-6)
+
+
 def test_a_model_that_is_not_there_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     evidence = BlipMatching()
