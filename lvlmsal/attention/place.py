@@ -107,7 +107,7 @@ class PerThread(local):
         self.images = EncodedImages()
 
 
-ASIDE: ContextVar[tuple[Bound, ...]] = ContextVar("lvlmsal_aside", default=())
+ASIDE: ContextVar[tuple[Bound | None, ...]] = ContextVar("lvlmsal_aside", default=())
 """Edits that run passes of their own (a second stream, a look at the prompt): none acts there."""
 
 

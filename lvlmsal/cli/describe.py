@@ -20,6 +20,7 @@ WORDS = {
     "has_second_stream": "second stream",
     "is_beam": "several beams",
     "uses_saliency": "saliency of each token",
+    "sees_images": "looks at images before they are processed",
     "supervised": "fitted on labels",
     "scaled": "scaled on the model's own answers",
     "streams": "judges candidates before they are chosen",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lvlmsal.errors import ConfigError, UnknownName
@@ -37,7 +38,7 @@ GROUPS = {"methods": ("decoders", "interventions")}
 # What classes of a kind say of themselves besides their options.
 TRAITS = {
     "interventions": ("supports_beam", "supports_sgrs", "shares_prefix", "has_second_stream"),
-    "decoders": ("is_beam", "uses_saliency", "shares_prefix"),
+    "decoders": ("is_beam", "uses_saliency", "sees_images", "shares_prefix"),
     "detectors": ("supervised", "scaled", "streams", "asks_more"),
 }
 
@@ -129,7 +130,8 @@ def traits(kind: str, cls: Any) -> Entry:
     if kind == "evidence":
         found["tells"] = list(cls.tells())
     if asks := getattr(cls, "asks", None):
-        found["asks_evidence_for"] = asks.told
+        kinds = asks.values() if isinstance(asks, Mapping) else [asks]
+        found["asks_evidence_for"] = ", ".join(kind.told for kind in kinds)
     for name in TRAITS.get(kind, ()):
         value = getattr(cls, name)
         found[name] = None if isinstance(value, property) else value

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.base import Decoder
     from lvlmsal.decoders.guided.beams import GuidedBeam
     from lvlmsal.decoders.guided.decoder import Guided
+    from lvlmsal.decoders.halc.beams import HALCBeam
+    from lvlmsal.decoders.halc.decoder import HALC
     from lvlmsal.decoders.opera.decoder import OPERA
     from lvlmsal.decoders.opera.dopra import DopraReconstruction
     from lvlmsal.decoders.records import TokenRecord
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from lvlmsal.decoders.sgrs.decoder import SGRS
 
 __all__ = [
+    "HALC",
     "OPERA",
     "SGRS",
     "Beam",
@@ -26,6 +29,7 @@ __all__ = [
     "Greedy",
     "Guided",
     "GuidedBeam",
+    "HALCBeam",
     "Reverse",
     "Sample",
     "TokenRecord",
@@ -41,6 +45,8 @@ __getattr__, __dir__ = lazy_names(
         "Greedy": ".search",
         "Guided": ".guided.decoder",
         "GuidedBeam": ".guided.beams",
+        "HALC": ".halc.decoder",
+        "HALCBeam": ".halc.beams",
         "OPERA": ".opera.decoder",
         "Reverse": ".reverse.decoder",
         "SGRS": ".sgrs.decoder",

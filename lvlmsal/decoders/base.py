@@ -11,6 +11,7 @@ from transformers.generation.streamers import BaseStreamer
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.errors import ConfigError, UnsupportedError
+from lvlmsal.registry import options_of
 from lvlmsal.saliency.options import SaliencyOptions
 
 _KEPT = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
@@ -38,16 +39,22 @@ def check_outputs(
         )
 
 
-def check_one_sequence(config: GenerationConfig, decoder: str) -> None:
-    """Refuse beams and several answers to a question, for a loop that writes one.
+def check_one_sequence(config: GenerationConfig, decoder: str, beams: int = 1) -> None:
+    """Refuse other beams and several answers to a question, for a loop that writes one.
+
+    Args:
+        config: of the call.
+        decoder: its name.
+        beams: that the loop follows.
 
     Raises:
         UnsupportedError: they were asked for.
     """
-    if (config.num_beams or 1) > 1 or (config.num_return_sequences or 1) > 1:
+    if (config.num_beams or 1) != beams or (config.num_return_sequences or 1) > 1:
+        followed = "one sequence" if beams == 1 else f"{beams} sequences"
         raise UnsupportedError(
-            f"{decoder} follows one sequence a sample: call generate with num_beams=1 and "
-            "num_return_sequences=1"
+            f"{decoder} follows {followed} a sample and returns one: call generate with "
+            f"num_beams={beams} and num_return_sequences=1"
         )
 
 
@@ -65,6 +72,9 @@ class Decoder:
         url: where to read it.
         is_beam: whether several hypotheses of a sample are decoded side by side.
         uses_saliency: whether it records attention, so that interventions must allow it.
+        sees_images: whether its loop looks at the images as they were before processing, or has
+            others processed: it is then called with ``asked``, an
+            :class:`~lvlmsal.attention.asked.Asked`, wherever the library knows them.
         shares_prefix: whether it can go on from a cache that holds the beginning of its prompts, so
             that questions about one image share the keys and values of the image.
         num_beams: hypotheses that it keeps of each sample.
@@ -81,6 +91,7 @@ class Decoder:
     url: ClassVar[str] = ""
     is_beam: ClassVar[bool] = False
     uses_saliency: ClassVar[bool] = False
+    sees_images: ClassVar[bool] = False
     shares_prefix: ClassVar[bool] = False
     greedy_options: ClassVar[Mapping[str, Any] | None] = None
     strong: ClassVar[Mapping[str, Any]] = {}
@@ -121,6 +132,10 @@ class Decoder:
         except ValueError as error:
             raise ConfigError([f"decoder {self.name!r}: {error}"]) from error
         return self
+
+    def recorded(self) -> dict[str, Any]:
+        """Options as records of a run hold them: all that an answer depends on."""
+        return options_of(self)
 
     def saliency_options(self) -> SaliencyOptions | None:
         """The saliency that it judges tokens by; ``None`` where it computes none."""

@@ -17,6 +17,7 @@ from transformers import (
 from transformers.generation.streamers import BaseStreamer
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
+from lvlmsal.attention.asked import Asked
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.decoders.base import Decoder, check_one_sequence, check_outputs
 from lvlmsal.decoders.randomness import sample_names
@@ -47,7 +48,7 @@ class GenerateCall:
     """A call of ``generate``, as its loop sees it.
 
     Attributes:
-        input_ids: prompts, left-padded, shape (B, L).
+        input_ids: prompts, left-padded, shape (B, L), or a row for each beam.
         names: of the samples, which their random numbers depend on.
         seed: of the run.
         logits_processor: applied to the logits before candidates are taken.
@@ -55,6 +56,7 @@ class GenerateCall:
         config: of the call.
         streamers: told each token when it is final; their base class is untyped.
         model_kwargs: as ``generate`` prepared them.
+        asked: the batch before it was processed; see :class:`~lvlmsal.decoders.base.Decoder`.
     """
 
     input_ids: LongTensor
@@ -65,6 +67,7 @@ class GenerateCall:
     config: GenerationConfig
     streamers: Sequence[Any]
     model_kwargs: dict[str, Any]
+    asked: Asked | None = None
 
     @property
     def filler(self) -> int:
@@ -100,7 +103,7 @@ class OneSequence(Decoder):
         return {
             "custom_generate": self,
             "do_sample": False,
-            "num_beams": 1,
+            "num_beams": self.num_beams,
             "seed": seed,
             "sample_ids": list(sample_ids),
             "token_streamer": streamer,
@@ -116,13 +119,14 @@ class OneSequence(Decoder):
         seed: int = 0,
         sample_ids: Sequence[str] = (),
         token_streamer: BaseStreamer | None = None,
+        asked: Asked | None = None,
         **model_kwargs: Any,
     ) -> RecordedOutput | LongTensor:
         """The decoding loop; ``generate`` calls it.
 
         Args:
             model: the model.
-            input_ids: prompts, left-padded, shape (B, L).
+            input_ids: prompts, left-padded, shape (B, L), or a row for each beam.
             logits_processor: applied to the logits before candidates are taken.
             stopping_criteria: end of sequence and ``max_new_tokens`` among them.
             generation_config: its pad token fills finished samples.
@@ -130,20 +134,21 @@ class OneSequence(Decoder):
             sample_ids: one for each sample, so that its random numbers do not depend on the batch.
             token_streamer: told the prompt and then each token; ``generate`` does not hand on its
                 own ``streamer``, which is told as well.
+            asked: the batch before it was processed, where the decoder sees images.
             **model_kwargs: as ``generate`` prepared them.
 
         Returns:
             Sequences (B, L + T), or :class:`RecordedOutput` with ``return_dict_in_generate=True``.
 
         Raises:
-            UnsupportedError: beams or several return sequences were asked for, or what is kept of
-                passes (scores, logits, hidden states, attention weights).
+            UnsupportedError: other beams or several return sequences were asked for, or what is
+                kept of passes (scores, logits, hidden states, attention weights).
         """
         config = generation_config
         with streaming(token_streamer, input_ids) as streamers:
-            check_one_sequence(config, type(self).__name__)
+            check_one_sequence(config, type(self).__name__, self.num_beams)
             check_outputs(config, type(self).__name__, self.keeps_no_passes)
-            names = sample_names(sample_ids, input_ids.shape[0])
+            names = sample_names(sample_ids, input_ids.shape[0] // self.num_beams)
             call = GenerateCall(
                 input_ids,
                 names,
@@ -153,6 +158,7 @@ class OneSequence(Decoder):
                 config,
                 streamers,
                 model_kwargs,
+                asked,
             )
             ids, records, stream = self.decode(model, call)
         if not config.return_dict_in_generate:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.prompts import token_texts
 from lvlmsal.errors import ConfigError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
@@ -195,6 +197,12 @@ class JudgedWords:
             writing = found[-1].writing
         return found
 
+    def ends(self, writing: Writing, token: int) -> bool:
+        """Whether the word that stands at the end is over before a token, which begins another."""
+        longer = (*writing.tokens, token)
+        goes_on = longer in self._prefixes or longer in self._names
+        return not goes_on and self._starts_word(writing.last, token)
+
     def objects_begun_by(self, token: int) -> frozenset[str]:
         """The objects whose names can begin with a token."""
         return frozenset(self._begun.get(token, ()))
@@ -207,3 +215,19 @@ class JudgedWords:
             before, text = token_texts(self._tokenizer, [last, token])
             self._starts[last, token] = not (before[-1:].isalnum() and text[:1].isalnum())
         return self._starts[last, token]
+
+
+_WORDS: WeakKeyDictionary[ModelAdapter, dict[tuple[tuple[str, str], ...], JudgedWords]]
+_WORDS = WeakKeyDictionary()
+
+
+def words_for(adapter: ModelAdapter, vocabulary: Vocabulary) -> JudgedWords:
+    """The judged words of a model, which are turned into its tokens once.
+
+    Raises:
+        ConfigError: its tokenizer can write none of them.
+    """
+    known, key = _WORDS.setdefault(adapter, {}), tuple(vocabulary.synonyms.items())
+    if key not in known:
+        known[key] = JudgedWords(adapter.tokenizer, vocabulary)
+    return known[key]

@@ -48,7 +48,8 @@ class Box(NamedTuple):
 class Evidence:
     """Base of everything in the ``evidence`` registry. Subclasses are dataclasses.
 
-    Derive from one or several of :data:`KINDS`, which say what it tells. Images are in RGB. The same image and text must give the same answer, whatever was asked before.
+    Derive from one or several of :data:`KINDS`, which say what it tells. Images are in RGB. The
+    same image and text must give the same answer, whatever was asked before.
 
     Attributes:
         name: set by the registry.

@@ -38,9 +38,7 @@ class ZeroShotDetection(ModelEvidence, Detector):
     overlap: float = 0.6
 
     summary: ClassVar[str] = "boxes of a word by a detector that is told it, such as Grounding DINO"
-    paper: ClassVar[str] = (
-        "Grounding DINO: Grounded Pre-Training for Open-Set Detection (ECCV 2024)"
-    )
+    paper: ClassVar[str] = "Grounding DINO: Grounded Pre-Training for Open-Set Detection (2023)"
     url: ClassVar[str] = "https://arxiv.org/abs/2303.05499"
     model_class: ClassVar[str] = "AutoModelForZeroShotObjectDetection"
 

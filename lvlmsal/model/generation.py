@@ -84,19 +84,18 @@ def generate_answers(
         streamer.check(adapter.model)
         listening = streamer.watcher.watching(adapter)
         edits += [] if streamer.watcher.is_identity else [streamer.watcher]
-    asked, cache = dict(inputs), None
+    known, cache = dict(inputs), None
     if begun is not None and tails is not None:
-        asked |= begun.pixels(adapter, len(questions))
+        known |= begun.pixels(adapter, len(questions))
         tails = tails.repeated(decoder.num_beams)
         cache = tails.cache(begun.cache)
+    asked = Asked(known, pictures, questions)
     passes = _Passes()
     # Passes that an intervention ends behind the layer that it looks at are counted, too.
     counter = adapter.model.register_forward_hook(passes, always_call=True)
     try:
         scope = (
-            AttentionSession(adapter, edits, asked=Asked(asked, pictures, questions), records=False)
-            if edits
-            else nullcontext()
+            AttentionSession(adapter, edits, asked=asked, records=False) if edits else nullcontext()
         )
         with scope as session, listening:
             if session is not None and begun and tails and cache is not None:
@@ -112,6 +111,7 @@ def generate_answers(
                 **({} if cache is None else {CACHE: cache}),
                 max_new_tokens=max_new_tokens,
                 return_dict_in_generate=True,
+                **({"asked": asked} if decoder.sees_images else {}),
                 **decoder.generate_kwargs(seed=seed, sample_ids=sample_ids, streamer=streamer),
             )
     finally:

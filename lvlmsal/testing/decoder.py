@@ -69,7 +69,8 @@ def check_sequences(case: DecoderCase) -> None:
         outside = ids[(ids < 0) | (ids >= case.vocabulary)].tolist()
         assert not outside, f"ids {outside} are outside the vocabulary of {case.vocabulary}"
     generative: Any = type(case.model)
-    bare = generative.generate(case.model, **case.batch, max_new_tokens=2, **case.kwargs())
+    options = {**case.raw(case.batch), **case.kwargs()}
+    bare = generative.generate(case.model, **case.batch, max_new_tokens=2, **options)
     assert isinstance(bare, Tensor), (
         f"without return_dict_in_generate it returned {type(bare).__name__}, expected a tensor: "
         "return the ids alone unless `generation_config.return_dict_in_generate` is set"

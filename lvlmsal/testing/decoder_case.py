@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from lvlmsal.adapters import adapter_for
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.testing.checks import own_cache
+from lvlmsal.testing.drawn import drawn_batch
 from lvlmsal.testing.tiny import TinySample, collate
 
 STEPS: Final = 5
@@ -63,7 +64,8 @@ class DecoderCase:
         chosen |= options | own_cache(adapter_for(self.model), options)
         generative: Any = type(self.model)  # a mixin has `generate`
         own = self.kwargs() if kwargs is None else kwargs
-        chosen |= {**own, "return_dict_in_generate": True}
+        raw = self.raw(inputs) if "custom_generate" in own else {}
+        chosen |= {**own, **raw, "return_dict_in_generate": True}
         output = generative.generate(self.model, **inputs, **chosen)
         ids = getattr(output, "sequences", None)
         assert isinstance(ids, Tensor), (
@@ -72,6 +74,12 @@ class DecoderCase:
             "transformers.generation.GenerateDecoderOnlyOutput(sequences=ids)"
         )
         return ids
+
+    def raw(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        """What a decoder that sees images is given of them, as `Lvlm.generate` does."""
+        if not self.decoder.sees_images:
+            return {}
+        return {"asked": drawn_batch(adapter_for(self.model), inputs)}
 
     def kwargs(self, decoder: Decoder | None = None, **given: Any) -> dict[str, Any]:
         """The `generate_kwargs` of a decoder, by default of the one under test."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -79,6 +79,12 @@ class _Drawn(Asked):
             own = row[mask.bool()]
             rows.append(torch.cat([own[:-2], own.new_tensor(letters), own[-2:]]))
         return Texts(**left_padded(rows, ids))
+
+
+def drawn_batch(adapter: ModelAdapter, inputs: Mapping[str, Tensor]) -> Asked:
+    """The same raw images for decoders that look at them, of inputs of ``generate``."""
+    spans = adapter.spans(inputs["input_ids"], inputs.get("attention_mask"))
+    return _drawn(Prompt(adapter, spans, inputs, run=lambda *_, **__: None))
 
 
 def _drawn(prompt: Prompt) -> Asked:

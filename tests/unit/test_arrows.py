@@ -87,6 +87,7 @@ FOR_TYPES_ONLY = {
     "lvlmsal.attention.scopes": {"lvlmsal.attention.session"},
     # A loop reads the options of the decoder that has made it.
     "lvlmsal.decoders.guided.loop": {"lvlmsal.decoders.guided.decoder"},
+    "lvlmsal.decoders.halc.candidates": {"lvlmsal.decoders.halc.decoder"},
     "lvlmsal.decoders.opera.search": {"lvlmsal.decoders.opera.decoder"},
     "lvlmsal.decoders.reverse.loop": {"lvlmsal.decoders.reverse.decoder"},
     "lvlmsal.decoders.reverse.tries": {"lvlmsal.decoders.reverse.decoder"},

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from lvlmsal.detection.columns import Columns, union
 from lvlmsal.detection.judge import Judge, make_judge
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.rows import logit_readings
-from lvlmsal.detection.vocabulary import JudgedWords, judged_vocabulary
+from lvlmsal.detection.vocabulary import JudgedWords, judged_vocabulary, words_for
 from lvlmsal.errors import UnsupportedError
 
 SHARE: Final = 0.08
@@ -28,9 +27,6 @@ FALSE_ALARMS: Final = 0.02
 """Of the right mentions, likewise, where a detector was fitted on labels."""
 
 _SENTENCE_END: Final = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\]]*\s*$|\n")
-
-_WORDS: WeakKeyDictionary[ModelAdapter, dict[tuple[tuple[str, str], ...], JudgedWords]]
-_WORDS = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,9 @@ class Guide:
                 "log-probability (lvlmsal list detectors says which ones stream)"
             )
         vocabulary = judge.vocabulary if words is None else judged_vocabulary(words)
-        known, key = _WORDS.setdefault(adapter, {}), tuple(vocabulary.synonyms.items())
-        if key not in known:
-            known[key] = JudgedWords(adapter.tokenizer, vocabulary)
         if threshold is None:
             threshold = _threshold(judge, share)
-        return cls(adapter, judge, known[key], threshold)
+        return cls(adapter, judge, words_for(adapter, vocabulary), threshold)
 
     @cached_property
     def _wanted(self) -> dict[str, list[int]]:

@@ -28,6 +28,7 @@ HEADS = 4
 
 OUTSIDE: dict[str, tuple[str, Mapping[str, Any]]] = {
     "evidence": ("evidence", {"evidence": "stand-in"}),
+    "scorer": ("scorer", {"scorer": "stand-in"}),
     "images": ("other images", {"images": "stand-in"}),
     "fit": ("fit", RANDOM),
 }
@@ -85,7 +86,7 @@ def _depth(components: Sequence[Any]) -> int:
 
 
 def fitting(cell: Cell, notes: list[str]) -> Cell:
-    """A cell whose interventions name no head that a tiny model lacks, and ask nobody outside.
+    """A cell whose methods name no head that a tiny model lacks, and ask nobody outside.
 
     Args:
         cell: The cell.
@@ -99,13 +100,19 @@ def fitting(cell: Cell, notes: list[str]) -> Cell:
             note = f"{cell.method}: edits all heads here, tiny models have {HEADS} only"
             notes += [] if note in notes else [note]
             edited = dataclasses.replace(edited, heads=None)
-        for name, (what, instead) in OUTSIDE.items():
-            if getattr(edit, name, None) is not None:
-                note = f"{cell.method}: a stand-in takes the place of its {what} here"
-                notes += [] if note in notes else [note]
-                edited = dataclasses.replace(edited, **instead)
-        edits.append(edited)
-    return dataclasses.replace(cell, interventions=tuple(edits))
+        edits.append(_inside(edited, cell.method, notes))
+    decoder = _inside(cell.decoder, cell.method, notes)
+    return dataclasses.replace(cell, decoder=decoder, interventions=tuple(edits))
+
+
+def _inside(part: Any, method: str, notes: list[str]) -> Any:
+    """A decoder or an intervention with stand-ins for what it asks outside."""
+    for name, (what, instead) in OUTSIDE.items():
+        if getattr(part, name, None) is not None:
+            note = f"{method}: a stand-in takes the place of its {what} here"
+            notes += [] if note in notes else [note]
+            part = dataclasses.replace(part, **instead)
+    return part
 
 
 def eased(cell: Cell) -> Cell:
