@@ -110,33 +110,30 @@ class HalcLoop:
         Returns:
             Whether anything has changed: the logits are then those behind the new tokens.
         """
-        due = {
-            number
-            for number, row in enumerate(self.rows)
-            if self.candidates is not None
-            and not row.settled
-            and row.running
-            and row.found.name
-            and self.candidates.words.ends(row.found.writing, tokens[number])
-        }
-        if self.candidates is None or not due:
+        candidates = self.candidates
+        if candidates is None:
             return False
+        tried: dict[int, list[Option]] = {}
+        for number, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
+            over = row.found.name and candidates.words.ends(row.found.writing, token)
+            if row.running and not row.settled and over:
+                tried[number] = candidates.of(number, row, self.ids[number : number + 1, :-1])
+                self.rows[number] = replace(row, settled=True)  # a word that is skipped stays
         before, last = list(self.rows), self.ids[:, -1].tolist()
         parents, taken = list(range(len(before))), list(last)
-        for sample in sorted({before[number].sample for number in due}):
+        for sample in sorted({before[number].sample for number in tried if tried[number]}):
             mine = self._of(sample)
-            options = [each for number in mine for each in self._options(number, number in due)]
-            ranked, values = self.candidates.ranked(sample, options)
+            options = [each for n in mine for each in tried.get(n) or [self._as_it_is(n)]]
+            ranked, values = candidates.ranked(sample, options)
             # as in the public code, the best one several times where there are too few
             best = [*ranked, *[ranked[0]] * len(mine)][: len(mine)]
             for number, option in zip(mine, best, strict=True):
                 parents[number], taken[number] = option.parent, option.token
                 row = before[option.parent]
                 if option.box is not None:
-                    record = self.candidates.record(option, row.records[-1], options, values)
-                    found = self.candidates.words.step(row.before, option.token)
-                    records = (*row.records[:-1], record)
-                    row = replace(row, records=records, found=found, settled=True)
+                    record = candidates.record(option, row.records[-1], options, values)
+                    found = candidates.words.step(row.before, option.token)
+                    row = replace(row, records=(*row.records[:-1], record), found=found)
                 self.rows[number] = row
         if parents == list(range(len(before))) and taken == last:
             return False
@@ -147,15 +144,11 @@ class HalcLoop:
                 self.rows[number] = replace(self.rows[number], running=not stopped[number])
         return True
 
-    def _options(self, number: int, is_due: bool) -> list[Option]:
-        """The ways to go on from a row: the candidates for its last token, or the row as it is."""
+    def _as_it_is(self, number: int) -> Option:
+        """A row with nothing changed."""
         assert self.candidates is not None
-        row = self.rows[number]
-        found = (
-            self.candidates.of(number, row, self.ids[number : number + 1, :-1]) if is_due else []
-        )
-        text = self.candidates.text(row.answer)
-        return found or [Option(number, int(self.ids[number, -1]), text)]
+        text = self.candidates.text(self.rows[number].answer)
+        return Option(number, int(self.ids[number, -1]), text)
 
     def _go_on_from(self, parents: Sequence[int], tokens: Sequence[int]) -> None:
         """Put other tokens into the last column, each behind the text of a row of its sample."""
@@ -177,8 +170,7 @@ class HalcLoop:
         sample = self.rows[rows[0]].sample
         if len(rows) == 1 or not self.candidates.views.pictures[sample]:
             return rows[0]
-        texts = [(number, self.candidates.text(self.rows[number].answer)) for number in rows]
-        options = [Option(number, int(self.ids[number, -1]), text) for number, text in texts]
+        options = [self._as_it_is(number) for number in rows]
         return self.candidates.ranked(sample, options)[0][0].parent
 
     def _release(self, final: int) -> None:
