@@ -11,7 +11,6 @@ from transformers.generation.streamers import BaseStreamer
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.errors import ConfigError, UnsupportedError
-from lvlmsal.registry import options_of
 from lvlmsal.saliency.options import SaliencyOptions
 
 _KEPT = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
@@ -133,9 +132,13 @@ class Decoder:
             raise ConfigError([f"decoder {self.name!r}: {error}"]) from error
         return self
 
-    def recorded(self) -> dict[str, Any]:
-        """Options as records of a run hold them: all that an answer depends on."""
-        return options_of(self)
+    def outside(self) -> dict[str, Any]:
+        """What answers depend on besides the options, for records of a run.
+
+        Returns:
+            By the name of an option which version answers of what it asks outside of the model.
+        """
+        return {}
 
     def saliency_options(self) -> SaliencyOptions | None:
         """The saliency that it judges tokens by; ``None`` where it computes none."""

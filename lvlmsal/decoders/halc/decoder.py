@@ -161,13 +161,14 @@ class HALC(OneSequence):
         """Greedy search."""
         return Greedy()
 
-    def recorded(self) -> dict[str, Any]:
-        """The options, and which versions of evidence and scorer answer."""
-        found = super().recorded()
-        for name, kind in self.asks.items():
-            if found[name] is not None:
-                found[name] = recorded_evidence(found[name], kind)
-        return found
+    def outside(self) -> dict[str, Any]:
+        """Which versions of evidence and scorer answer."""
+        given = {name: getattr(self, name) for name in self.asks}
+        return {
+            name: recorded_evidence(spec, self.asks[name])
+            for name, spec in given.items()
+            if spec is not None
+        }
 
     def bind(self, adapter: ModelAdapter) -> Self:
         """Find the tokens of the judged words.

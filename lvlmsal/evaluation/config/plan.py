@@ -97,9 +97,10 @@ class Cell:
             "method": self.method,
             "decoder": {
                 "name": self.decoder.name,
-                **{k: v for k, v in self.decoder.recorded().items() if (k, v) not in NEW},
+                **{k: v for k, v in options_of(self.decoder).items() if (k, v) not in NEW},
             },
             "interventions": [{"name": e.name, **e.recorded()} for e in self.interventions],
+            **({"outside": outside} if (outside := self.decoder.outside()) else {}),
             "benchmark": {
                 "label": self.label,
                 "name": self.benchmark.name,

@@ -238,6 +238,8 @@ def test_what_it_is_compared_with_and_what_a_run_records() -> None:
     assert twin is not None
     assert twin.method == "greedy"
     assert HALC(pairs=0).mitigates is False
-    assert halc.recorded()["scorer"] == {"name": "stand-in", "version": ""}
+    told = {"name": "stand-in", "version": ""}
+    assert halc.outside() == {"evidence": told, "scorer": told}
+    assert HALC(pairs=0).outside() == Greedy().outside() == {}
     with pytest.raises(ConfigError, match="num_beams must be at least 2, got 1"):
         DECODERS.build("halc-beam", **STAND_INS, num_beams=1)
