@@ -110,6 +110,27 @@ def test_a_word_at_the_start_of_a_line_or_with_a_capital() -> None:
     ]
 
 
+def test_a_word_is_over_where_another_begins_and_no_longer_one_is_written() -> None:
+    tokenizer = pieces(" dog", "s", " hot", ".", " car", "pet", " is")
+    judged = JudgedWords(tokenizer, judged_vocabulary(["dog", "dogs", "hot", "hot dog", "car"]))
+
+    def is_over(text: str, behind: str) -> bool:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        found = judged.read(ids)[-1]
+        assert found.name
+        return judged.ends(
+            found.writing, tokenizer(behind, add_special_tokens=False)["input_ids"][0]
+        )
+
+    assert is_over(" dog", " is")
+    assert is_over(" dog", ".")
+    assert is_over(" dog", " dog")
+    assert not is_over(" dog", "s")  # dogs
+    assert is_over(" dogs", " is")
+    assert not is_over(" hot", " dog")  # a hot dog
+    assert not is_over(" car", "pet")  # another word
+
+
 def test_errors_say_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no judged words were given"):
         judged_vocabulary([])
