@@ -37,11 +37,15 @@ class HALC(OneSequence):
     1. ``evidence`` is asked where the image shows the word. With more than ``max_boxes`` boxes the
        word stays; else the smallest one counts, and the middle of the image (0.2 to 0.8 of each
        side) where there is none.
+
     2. Crops are made around it: with e = ``expand`` of widths 1 - min(e, 0.8), 1, 1 + e and
        (1 + e)^2 of the box, and heights likewise, cut off at the edges of the image.
+
     3. The prompt with each crop in place of the image, and the answer before the token, gives
        logits f (V,). Of the pairs of crops those ``pairs`` are taken whose predictions differ most.
+
     4. Each gives two candidates, the best tokens of ``f - weight g`` and of ``g - weight f``.
+
     5. The candidate stays whose text so far ``scorer`` finds to fit the whole image best. A token
        is decided again once; the answer goes on from it.
 
@@ -64,8 +68,8 @@ class HALC(OneSequence):
       off. Default: none.
     - its scores come from a checkpoint for captions that is loaded into a class that compares
       images and texts. Here ``scorer="blip-matching"`` is one that was trained to compare them.
-    - it stops after 64 tokens, and takes one sample at a time. Here batches give what their
-      samples give alone.
+    - it stops after 64 tokens, and takes one sample at a time. Here a batch gives what its samples
+      give alone.
     - a word that the length limit cuts off behind its last token is not decided again.
     - of several images the smallest box counts wherever it is, only its image is cropped, and the
       score is the mean over the images. Videos are refused. Choices of this library.
