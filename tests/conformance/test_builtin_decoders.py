@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -120,6 +120,40 @@ class Loop(Decoder):
 def _is_held(model: Any) -> bool:
     """Whether a session is open, as a decoder can see that goes by the attention's name."""
     return model.config.get_text_config()._attn_implementation == "lvlmsal"
+
+
+@dataclass(frozen=True)
+class Seeing(Loop):
+    """Greedy search by hand that wants the images of its batch."""
+
+    sees_images: ClassVar[bool] = True
+
+    def decode(
+        self, model: Any, input_ids: Tensor, *args: Any, asked: Any = None, **kwargs: Any
+    ) -> Any:
+        if asked is None or len(asked.pictures) != len(input_ids):
+            raise ValueError("where are the images?")
+        kwargs.setdefault("seed", 0)
+        return super().decode(model, input_ids, *args, **kwargs)
+
+    def generate_kwargs(self, **given: Any) -> Any:
+        return {"custom_generate": self.decode}
+
+
+@dataclass(frozen=True)
+class Unsaid(Seeing):
+    """It does not say that it does."""
+
+    sees_images: ClassVar[bool] = False
+
+
+def test_who_says_that_it_sees_images_is_given_them() -> None:
+    with pytest.raises(AssertionError, match="where are the images") as caught:
+        check_decoder(Unsaid("none"), families=["llava"])
+    assert "likewise in: " in str(caught.value)
+    with pytest.raises(AssertionError, match="streamer") as caught:
+        check_decoder(Seeing("none"), families=["llava"])  # it has none
+    assert "where are the images" not in str(caught.value)
 
 
 FAULTS = [
