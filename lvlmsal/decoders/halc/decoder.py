@@ -116,6 +116,7 @@ class HALC(OneSequence):
     url: ClassVar[str] = "https://arxiv.org/abs/2403.00425"
     asks: ClassVar[Mapping[str, Kind]] = {"evidence": Detector, "scorer": TextScorer}
     sees_images: ClassVar[bool] = True
+    shares_prefix: ClassVar[bool] = True
     greedy_options: ClassVar[Mapping[str, Any]] = {"pairs": 0}
     strong: ClassVar[Mapping[str, Any]] = {
         "evidence": "stand-in",
