@@ -222,29 +222,30 @@ def _options(report: SaliencyReport) -> str:
 def _record(record: dict[str, Any]) -> dict[str, Any]:
     """How one token was chosen, without what the report says already.
 
-    S is the decoder's own: it may be of another row than the report's. Guided decoding has a risk
-    in its place, and sentences that it took back.
+    ``by`` names what the decoder went by. S is the decoder's own: it may be of another row than the
+    report's.
     """
-    guided = "risk" in record
-    lost = {
-        "risk": _rounded(record.get("risk")),
-        "takenBack": [
-            {"text": one["text"], "word": one["word"], "risk": _rounded(one["risk"])}
-            for one in record.get("taken_back", ())
-        ],
-    }
+    by = next((name for name in ("risk", "score", "doubt") if name in record), "saliency")
     return {
-        **(lost if guided else {}),
-        "saliency": _rounded(record.get("saliency")),
+        "by": by,
+        "value": _rounded(record.get(by)),
         "threshold": _rounded(record.get("threshold")),
         "probability": _rounded(record.get("probability")),
         "tries": record.get("tries", 1),
         "fallback": record.get("fallback", False),
+        "replaced": record.get("replaced"),
+        "takenBack": [
+            {
+                "text": one.get("text") or one["phrase"],
+                "word": one.get("word"),
+                "value": _rounded(one.get(by)),
+            }
+            for one in record.get("taken_back", ())
+        ],
         "rejected": [
             {
                 "text": one.get("text") or f"token {one['id']}",
-                **({"risk": _rounded(one.get("risk"))} if guided else {}),
-                "saliency": _rounded(one.get("saliency")),
+                "value": _rounded(one.get(by)),
                 "probability": _rounded(one.get("probability")),
             }
             for one in record.get("rejected", ())

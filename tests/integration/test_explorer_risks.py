@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lvlmsal.colors import color
+from lvlmsal.decoders.halc.records import HalcRecord
+from lvlmsal.decoders.reverse.records import ReverseRecord
 from lvlmsal.explorer import ShownAnswer, write_page
 from tests.unit.explorer.reports import make_report
 
@@ -155,6 +157,33 @@ def test_rejected_candidates_and_back_ups_of_a_guided_decoder(show: Open, path: 
     side.locator(".token[data-token='0']").click()
     assert "Taken back: “A circle”, for “circle”" in side.locator(".rejections").inner_text()
     assert "1 sentence taken back" in side.locator(".side-head").inner_text()
+
+
+def test_records_of_a_scorer_and_of_marks_have_words_of_their_own(
+    show: Open, tmp_path: Path
+) -> None:
+    scored = [HalcRecord(1, word).to_dict() for word in WORDS]
+    others = [{"id": 7, "text": " heart", "score": 0.25}]
+    scored[1] |= {"score": 0.5, "replaced": " heart", "rejected": others}
+    marked = [ReverseRecord(1, word).to_dict() for word in WORDS]
+    marked[1] |= {"doubt": 0.001, "taken_back": [{"phrase": "a heart", "doubt": 0.02}]}
+    path = tmp_path / "records.html"
+    both = [("halc", scored), ("reverse", marked)]
+    write_page(path, [ShownAnswer(make_report(WORDS), name, records=rows) for name, rows in both])
+    first, second = show(path).locator(".side").all()
+    for side in (first, second):
+        side.locator(".token[data-token='0']").click()
+        assert "history" not in side.inner_text()
+        assert "\N{GREEK SMALL LETTER TAU}" not in side.locator(".record").inner_text()
+        side.locator(".token[data-token='1']").click()
+    assert first.locator(".rejections p").inner_text() == (
+        "Best of 2 candidates by the scorer, in place of heart."
+    )
+    assert first.locator(".rejections tr.taken td.number").inner_text() == "0.500"
+    assert "Taken back: “a heart”, which the model marked with a doubt of 0.0200." in (
+        second.locator(".rejections").inner_text()
+    )
+    assert "1 phrase taken back" in second.locator(".side-head").inner_text()
 
 
 def test_a_page_without_risks_has_no_switch_for_them(show: Open, tmp_path: Path) -> None:

@@ -1,5 +1,31 @@
 // The record of the chosen token, its layers and its context groups.
 
+/** By what a decoder went: names of its value and of what that is compared with, and sentences. */
+const JUDGES = {
+  saliency: {
+    value: ["S of the decoder", "what it compared with τ"],
+    threshold: ["τ", "what the decoder's S had to reach"],
+    none: "Taken without a comparison: there was no history yet.",
+    best: "highest S",
+  },
+  risk: {
+    value: ["risk", "of the judged word here, by the decoder's detector"],
+    threshold: ["too risky from", "the decoder replaces words from this risk on"],
+    none: "No judged word: taken as it came.",
+    best: "lowest risk",
+    lost: "sentence",
+  },
+  score: {
+    value: ["score", "of the text up to here and the image, by the decoder's scorer"],
+    none: "No judged word ends here: taken as it came.",
+  },
+  doubt: {
+    value: ["doubt", "probability of the unconfident mark behind the phrase that ends here"],
+    none: "Nothing was rejected in this place.",
+    lost: "phrase",
+  },
+};
+
 class Panel {
   constructor(answer, chooseLayer) {
     this.answer = answer;
@@ -33,9 +59,10 @@ class Panel {
     const { answer } = this;
     const record = answer.records?.[view.token];
     const score = answer.scores(`saliency/${answer.fusion}`, null)[view.token];
+    const judge = record && JUDGES[record.by];
+    const judged = record !== undefined && (record.value !== null || record.threshold !== null);
     // S and τ as the decoder saw them, which may be by another definition than the page's
-    const guided = record?.risk !== undefined;
-    const judged = record !== undefined && !guided && (record.saliency !== null || record.threshold !== null);
+    const own = judged && record.by === "saliency";
     const reading = answer.own ?? "by options of its own";
     const found = answer.hallucinated?.[view.token];
     const logProbability = answer.logProbability[view.token];
@@ -46,10 +73,8 @@ class Panel {
     this.reasons.replaceChildren(...reasonsOf(answer, view.token, view.threshold));
     const lines = [
       ["S", shown(score), `mean saliency of its context: ${DATA.definition}`],
-      judged && ["S of the decoder", shown(record.saliency), `what it compared with τ: ${reading}`],
-      record && !guided && ["τ", shown(record.threshold), "what the decoder's S had to reach"],
-      guided && record.threshold !== null && ["risk", shown(record.risk), "of the judged word here, by the decoder's detector"],
-      guided && record.threshold !== null && ["too risky from", shown(record.threshold), "the decoder replaces words from this risk on"],
+      judged && [judge.value[0], shown(record.value), own ? `${judge.value[1]}: ${reading}` : judge.value[1]],
+      judge?.threshold && (judged || record.by === "saliency") && [judge.threshold[0], shown(record.threshold), judge.threshold[1]],
       ["p", logProbability === null ? "–" : shown(Math.exp(logProbability)), "probability under the model"],
       ["log p", shown(logProbability), "natural logarithm of p"],
       ["entropy", shown(answer.entropy[view.token]), "of the distribution it was drawn from, in nats"],
@@ -59,7 +84,7 @@ class Panel {
     this.record.replaceChildren(
       ...lines.map(([name, value, title]) => el("div", { title }, el("dt", { text: name }), el("dd", { text: value }))),
     );
-    this.ownNote.textContent = judged ? `S of the decoder and τ: ${reading}.` : "";
+    this.ownNote.textContent = own ? `S of the decoder and τ: ${reading}.` : "";
     this.showRejected(record, label(answer.tokens[view.token]));
   }
 
@@ -68,36 +93,34 @@ class Panel {
       this.rejections.replaceChildren();
       return;
     }
-    const guided = record.risk !== undefined;
-    const lost = (record.takenBack ?? []).map((one) =>
-      el("p", { class: "quiet", text: `Taken back: “${one.text.trim()}”, for “${one.word}” had a risk of ${shown(one.risk)} and nothing less risky was a candidate.` }),
-    );
+    const judge = JUDGES[record.by];
+    const lost = record.takenBack.map((one) => el("p", { class: "quiet", text: takenBack(one, record.by) }));
     if (!record.rejected.length) {
-      const without = guided ? "No judged word: taken as it came." : "Taken without a comparison: there was no history yet.";
-      const reason = record.threshold === null ? without : record.fallback ? "Too risky, and nothing less risky was a candidate." : "Taken at the first try.";
+      const reason = record.fallback ? fallbackOf(record.by) : record.threshold === null ? judge.none : "Taken at the first try.";
       this.rejections.replaceChildren(...lost, el("p", { class: "quiet", text: reason }));
       return;
     }
-    const value = (row) => (guided ? row.risk : row.saliency);
     const rows = [
       ...record.rejected.map((one) => ({ ...one, name: label(one.text), state: "rejected" })),
       { ...record, name, state: "taken" },
     ];
     const known = rows.some((row) => row.probability !== null);
-    const top = Math.max(1e-9, record.threshold ?? 0, ...rows.map((row) => value(row) ?? 0));
+    const top = Math.max(1e-9, record.threshold ?? 0, ...rows.map((row) => row.value ?? 0));
     const body = rows.map((row) =>
       el(
         "tr",
         { class: row.state },
         el("th", { scope: "row", text: row.name }),
-        el("td", {}, this.bar((value(row) ?? 0) / top, record.threshold === null ? null : record.threshold / top)),
-        el("td", { class: "number", text: shown(value(row)) }),
+        el("td", {}, this.bar(Math.max(0, row.value ?? 0) / top, record.threshold === null ? null : record.threshold / top)),
+        el("td", { class: "number", text: shown(row.value) }),
         known ? el("td", { class: "number", text: row.probability === null ? "" : `p ${shown(row.probability)}` }) : null,
       ),
     );
     const words = record.fallback
-      ? `Every try failed; the candidate of ${guided ? "lowest risk" : "highest S"} was taken.`
-      : `Taken after ${plural(record.rejected.length, "rejection")}.`;
+      ? `Every try failed; the candidate of ${judge.best} was taken.`
+      : record.by === "score"
+        ? `Best of ${plural(record.rejected.length + 1, "candidate")} by the scorer${record.replaced ? `, in place of ${label(record.replaced)}` : ""}.`
+        : `Taken after ${plural(record.rejected.length, "rejection")}.`;
     this.rejections.replaceChildren(...lost, el("p", { class: "quiet", text: words }), el("table", {}, el("tbody", {}, ...body)));
   }
 
@@ -167,4 +190,16 @@ class Panel {
     );
     this.groups.replaceChildren(el("tbody", {}, ...rows));
   }
+}
+
+/** Of words that were given up: which, and why. */
+function takenBack(lost, by) {
+  const start = `Taken back: “${lost.text.trim()}”`;
+  if (by === "risk") return `${start}, for “${lost.word}” had a risk of ${shown(lost.value)} and nothing less risky was a candidate.`;
+  return lost.value === null ? `${start}.` : `${start}, which the model marked with a doubt of ${shown(lost.value)}.`;
+}
+
+/** Why a token was taken though nothing was rejected in its place. */
+function fallbackOf(by) {
+  return by === "doubt" ? "All tries were used up: the answer is what stood." : "Too risky, and nothing less risky was a candidate.";
 }

@@ -28,8 +28,8 @@ class Side {
     if (absent !== undefined) words.push(absent ? `${absent} in names of absent objects` : "no absent object");
     const rejected = this.answer.records?.reduce((sum, one) => sum + one.rejected.length, 0);
     if (rejected) words.push(plural(rejected, "rejected candidate"));
-    const lost = this.answer.records?.reduce((sum, one) => sum + (one.takenBack?.length ?? 0), 0);
-    if (lost) words.push(`${plural(lost, "sentence")} taken back`);
+    const lost = this.answer.records?.reduce((sum, one) => sum + one.takenBack.length, 0);
+    if (lost) words.push(`${plural(lost, JUDGES[this.answer.records[0].by].lost)} taken back`);
     return words.join(" · ");
   }
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from lvlmsal.decoders.halc.records import HalcRecord
+from lvlmsal.decoders.reverse.records import ReverseRecord
 from lvlmsal.explorer.shown_answer import Detail, ShownAnswer, content_key, encode_answer
 from lvlmsal.saliency.options import FUSIONS, SaliencyOptions
 from tests.unit.explorer.reports import make_report
@@ -144,20 +146,23 @@ def test_records_are_carried_with_what_is_known() -> None:
     shown = ShownAnswer(make_report(tokens=["A", " red"]), records=records)
     first, second = encode_answer(shown, LEAST)["records"]
     nothing = {
-        "saliency": 0.5,
+        "by": "saliency",
+        "value": 0.5,
         "probability": None,
         "threshold": None,
         "tries": 1,
         "fallback": False,
+        "replaced": None,
+        "takenBack": [],
         "rejected": [],
     }
     assert first == nothing
-    assert second["saliency"] is None
+    assert second["value"] is None
     assert (second["probability"], second["threshold"]) == (0.5, 0.1235)
     assert second["fallback"] is True
     assert second["rejected"] == [
-        {"text": " blue", "saliency": 0.1, "probability": 0.25},
-        {"text": "token 9", "saliency": None, "probability": None},
+        {"text": " blue", "value": 0.1, "probability": 0.25},
+        {"text": "token 9", "value": None, "probability": None},
     ]
 
 
@@ -170,11 +175,30 @@ def test_guided_records_have_risks_and_what_was_taken_back() -> None:
     ]
     shown = ShownAnswer(make_report(tokens=["A", " cow"]), records=records)
     first, second = encode_answer(shown, LEAST)["records"]
-    assert (first["risk"], first["takenBack"]) == (None, [{**lost, "risk": 0.9877}])
-    assert (second["risk"], second["threshold"], second["takenBack"]) == (0.5, 0.92, [])
-    assert second["rejected"] == [
-        {"text": " dog", "risk": 0.95, "saliency": None, "probability": 0.25}
-    ]
+    told = {"text": "There is a cat", "word": "cat", "value": 0.9877}
+    assert (first["by"], first["value"], first["takenBack"]) == ("risk", None, [told])
+    assert (second["value"], second["threshold"], second["takenBack"]) == (0.5, 0.92, [])
+    assert second["rejected"] == [{"text": " dog", "value": 0.95, "probability": 0.25}]
+
+
+def test_records_of_halc_and_reverse_tell_what_these_went_by() -> None:
+    others = [{"id": 7, "text": " cat", "score": 0.25}]
+    chosen = HalcRecord(4, " cow", rejected=others, score=0.5, replaced=" cat").to_dict()
+    marks = [{"phrase": "a cat", "doubt": 0.01}, {"phrase": "format error", "doubt": None}]
+    marked = ReverseRecord(5, " cow", doubt=0.001, taken_back=marks).to_dict()
+    for record, by, value in ((chosen, "score", 0.5), (marked, "doubt", 0.001)):
+        (told,) = encode_answer(ShownAnswer(make_report(tokens=["A"]), records=[record]), LEAST)[
+            "records"
+        ]
+        assert (told["by"], told["value"]) == (by, value)
+        if by == "score":
+            assert told["replaced"] == " cat"
+            assert told["rejected"] == [{"text": " cat", "value": 0.25, "probability": None}]
+        else:
+            assert [(one["text"], one["value"]) for one in told["takenBack"]] == [
+                ("a cat", 0.01),
+                ("format error", None),
+            ]
 
 
 def test_what_the_decoder_read_is_told_apart_from_what_the_page_shows() -> None:
