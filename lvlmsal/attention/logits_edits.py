@@ -32,8 +32,8 @@ def edit_logits(
     pass keeps its raw logits, from which losses are taken; what the edits make of them goes to the
     recording, unless that is one of a full graph, after which nothing is chosen.
 
-    What is ruled out stays so, whatever an edit makes of it: Chameleon gives its image tokens the
-    lowest number that there is, and a contrast of two of these is no number.
+    What the model rules out stays so, whatever an edit makes of it: Chameleon gives its image
+    tokens the lowest number that there is, and a contrast of two of these is no number.
 
     Args:
         output: of the model, with ``logits`` (B, r, V).
@@ -75,8 +75,10 @@ def edit_logits(
     if count < 1:
         return
     tail = logits[:, skipped:]
-    lowest = torch.finfo(output.logits.dtype).min
     tail = tail if tail.dtype == torch.float64 else tail.float()
+    # another scope may have made float32 of them before: the lowest of any dtype that it can be
+    dtypes = {output.logits.dtype, passes.adapter.model.dtype, torch.bfloat16}
+    ruled_out = tail <= max(torch.finfo(dtype).min for dtype in dtypes)
     hidden = {layer: states[:, -count:] for layer, states in place.hidden.items()}
     # Attention leaves things with the innermost scope, layers with their own.
     mine = [each for each in others if each.adapter.model is passes.adapter.model]
@@ -96,7 +98,7 @@ def edit_logits(
             seconds = _second_logits(editor, passes, others, tail, context)
             context = replace(context, second=seconds.pop(ONLY, None), seconds=seconds)
             edited = returned(editor.logits(tail, context), tail, editor, "logits")
-            tail = torch.where(tail <= lowest, tail, edited)
+            tail = torch.where(ruled_out, tail, edited)
     edited = torch.cat([logits[:, :skipped].to(tail), tail], dim=1) if skipped else tail
     if recording is None:
         output.logits = edited

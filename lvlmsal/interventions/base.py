@@ -259,7 +259,8 @@ class LogitsIntervention(Intervention):
     """An edit of the logits from which tokens are chosen, whichever decoder chooses.
 
     It acts on the model's output, before logits processors, temperature and cuts; beam search
-    normalizes what it leaves. Saliency is taken from the raw logits.
+    normalizes what it leaves. Saliency is taken from the raw logits. Tokens that the model itself
+    rules out stay so.
     """
 
     def exits(self, num_layers: int) -> Sequence[int]:

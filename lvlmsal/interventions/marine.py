@@ -101,12 +101,13 @@ class MARINE(AsksOutside):
         """The objects that the images of each sample show."""
         assert self.evidence is not None  # without it the method is off
         lister = open_evidence(self.evidence, ObjectLister)
-        found = []
-        for pictures in asked.pictures:
-            told = [pair for image in pictures_of(pictures) for pair in lister.objects(image)]
-            words = [word for word, score in told if score >= self.least]
-            found.append(list(dict.fromkeys(words)))
-        return found
+        found: dict[int, list[str]] = {}
+        for pictures in asked.pictures:  # those of questions about one image are one object
+            if id(pictures) not in found:
+                told = [pair for image in pictures_of(pictures) for pair in lister.objects(image)]
+                words = [word for word, score in told if score >= self.least]
+                found[id(pictures)] = list(dict.fromkeys(words))
+        return [found[id(pictures)] for pictures in asked.pictures]
 
     def second_questions(self, asked: Asked) -> list[Question] | None:
         """The questions with the objects; None where no sample has any."""

@@ -39,14 +39,15 @@ class Tried:
     logits: Tensor | None
     states: list[tuple[Tensor, Tensor]]
 
-    def places(self, beams: Tensor, tokens: Tensor) -> Tensor | None:
+    def places(self, beams: Tensor, tokens: Tensor, done: Tensor) -> Tensor | None:
         """Where tokens (R,) stand among the candidates of the beams that they follow (R,).
 
         ``None`` where one is no candidate, as tokens behind a roll-back may be, or where nothing
-        was kept of them.
+        was kept of them. What rows of samples that are ``done`` (R,) follow matters to nobody: they
+        take their first candidate.
         """
         same = self.tokens[beams] == tokens[:, None]
-        if self.logits is None or not bool(same.any(dim=1).all()):
+        if self.logits is None or not bool((same.any(dim=1) | done).all()):
             return None
         return same.long().argmax(dim=1)
 

@@ -173,7 +173,8 @@ class OperaSearch:
         if not torch.equal(rows, torch.arange(len(rows))):
             self.stream.select(rows)
         tried, self.tried = self.tried, None
-        places = None if tried is None else tried.places(rows, chosen_tokens)
+        done = torch.tensor([sample.done for sample in self.samples]).repeat_interleave(beams)
+        places = None if tried is None else tried.places(rows, chosen_tokens, done)
         if tried is not None and places is not None:
             self.logits, row = tried.take(self.stream, rows, places), tried.rows[rows, places]
         else:

@@ -97,6 +97,37 @@ def test_what_a_model_rules_out_stays_out_and_no_edit_after_meets_what_is_no_num
     assert torch.allclose(found[~out], plain[:, -1][~out] * 0.5, atol=1e-5)
 
 
+def test_a_scope_within_a_scope_knows_what_a_model_in_half_precision_rules_out() -> None:
+    """The outer scope leaves float32, whose lowest number is below that of bfloat16."""
+    model = tiny_model("chameleon", dtype=torch.bfloat16)
+    inputs = tiny_inputs("chameleon", dtype=torch.bfloat16)
+    out = run(model, inputs)[:, -1] == torch.finfo(torch.bfloat16).min
+    for factor in (4.0, -1.5):
+        with intervene(model, Overshoot(factor)), intervene(model, Overshoot(factor)):
+            found = run(model, inputs)[:, -1]
+        assert (found[out] == torch.finfo(torch.bfloat16).min).all()
+        assert found[~out].abs().max() < 1e3
+
+
+class Only(LogitsIntervention):
+    """Leaves one token of all."""
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+    def logits(self, logits: Tensor, context: LogitsContext) -> Tensor:
+        found = torch.full_like(logits, -torch.inf)
+        found[..., self.token] = 1.0
+        return found
+
+
+def test_what_an_edit_before_has_cut_may_be_raised_again() -> None:
+    model, inputs = tiny_model("llava"), text()
+    with intervene(model, Only(5), Only(7)):
+        found = run(model, inputs)[:, -1]
+    assert found.isfinite().nonzero().tolist() == [[0, 7]]
+
+
 @pytest.mark.parametrize("layer", [2, -1])
 def test_an_exit_that_the_model_lacks_is_named_and_nothing_is_left(layer: int) -> None:
     model = tiny_model("llava")

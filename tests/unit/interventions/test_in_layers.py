@@ -20,7 +20,6 @@ from lvlmsal.interventions.locore import LocoRE
 from lvlmsal.interventions.memvr import MemVR
 from lvlmsal.interventions.vcd import VCD
 from lvlmsal.interventions.vista import VISTA
-from lvlmsal.registry import INTERVENTIONS
 from lvlmsal.testing.tiny import collate, tiny_samples
 from tests import second_streams as streams
 from tests.tiers import in_full
@@ -90,10 +89,3 @@ def test_a_second_stream_next_to_it_is_edited_as_a_prompt_of_its_own(name: str) 
     assert torch.equal(cached, uncached)
     with intervene(model, METHODS[name]):
         assert not streams.close(streams.decode(model, collate(samples))[1][0], logits[0])
-
-
-def test_what_is_said_of_sharing_is_what_their_edits_depend_on() -> None:
-    """Of DeCo rows that predict; of the others the prompt's last row decides for all of it."""
-    for name, shares in (("deco", True), ("memvr", False), ("vista", False)):
-        cls = INTERVENTIONS.get(name)
-        assert (cls.shares_prefix, cls.looks_ahead) == (shares, not shares)

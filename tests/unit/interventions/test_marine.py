@@ -13,6 +13,7 @@ import torch
 from lvlmsal.adapters.spans import TokenSpans
 from lvlmsal.attention.context import LogitsContext
 from lvlmsal.errors import ConfigError, DataError
+from lvlmsal.evidence.stand_in import StandIn
 from lvlmsal.interventions.marine import MARINE
 from lvlmsal.model.loading import load
 from lvlmsal.pictures import digest_of
@@ -112,3 +113,22 @@ def test_answers_are_those_of_two_plain_models(family: str, tmp_path: Path) -> N
 
     with pytest.raises(DataError, match=r'add the line {"digest": ".*", "objects": \['):
         lvlm.generate(picture(9, 9, 9), "Why?", interventions=[edit], max_new_tokens=1)
+
+
+def test_questions_about_one_image_ask_for_its_objects_once_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once for the prompts' common beginning, and once for that of all second prompts."""
+    asked: list[object] = []
+    of_stand_in = StandIn.objects
+
+    def counted(self: StandIn, image: Any) -> Any:
+        asked.append(image)
+        return of_stand_in(self, image)
+
+    monkeypatch.setattr(StandIn, "objects", counted)
+    lvlm = load(tiny_lvlm("llava"))
+    questions = ["Is there a cat?", "Is there a dog?", "Is there a cow?", "Is there a bus?"]
+    edit = MARINE(evidence="stand-in", gamma=1.0)
+    lvlm.ask(picture(), questions, interventions=[edit], max_new_tokens=1)
+    assert len(asked) == 2

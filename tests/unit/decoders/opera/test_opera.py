@@ -246,6 +246,17 @@ def test_a_token_costs_the_rows_of_its_candidates_alone(monkeypatch: pytest.Monk
     assert rows[1:] == (5 * 4 + 4) * [3]
 
 
+def test_a_sample_that_has_ended_costs_the_others_no_further_pass() -> None:
+    model, batch = tiny_model("llava", dtype=F64), tiny_inputs("llava", (1, 2), dtype=F64)
+    opera = OPERA(num_beams=2, num_candidates=4, threshold=None)
+    options = {"max_new_tokens": 8, "early_stopping": True, "eos_token_id": [214, 57, 181]}
+    output = run(model, batch, opera, **options)
+    ended, longer = answers(output, batch)
+    assert ended[1:] == [3] * (len(longer) - 1)  # padding behind its first token
+    assert 3 not in longer
+    assert output.forwards == 1 + len(longer)
+
+
 def test_tokens_that_are_left_when_all_were_rejected() -> None:
     """One candidate a beam: what was taken back is taken once more rather than nothing."""
     model = tiny_model("llava", dtype=F64)
