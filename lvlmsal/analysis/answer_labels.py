@@ -99,6 +99,11 @@ class YesNoLabels(AnswerLabels):
         ]
 
 
+def asks_yes_or_no(benchmark: Benchmark) -> bool:
+    """Whether the answers to a benchmark are yes and no."""
+    return isinstance(benchmark.metric(), PopeMetric | MmeMetric | AmberDiscriminativeMetric)
+
+
 def labels_of(benchmark: Benchmark) -> AnswerLabels:
     """What labels the answers to a benchmark.
 
@@ -108,6 +113,6 @@ def labels_of(benchmark: Benchmark) -> AnswerLabels:
     metric = benchmark.metric()
     if isinstance(metric, AmberGenerativeMetric):
         return AmberLabels(metric)
-    if isinstance(metric, PopeMetric | MmeMetric | AmberDiscriminativeMetric):
+    if asks_yes_or_no(benchmark):
         return YesNoLabels()
     return ObjectLabels(chair_vocabulary(benchmark))

@@ -87,7 +87,10 @@ def detect_log(
     ] = "default",
     words: Annotated[
         str | None,
-        typer.Option(help="Judged words: coco, or a vocabulary file; by default the model's."),
+        typer.Option(
+            help="Judged words: coco, or a vocabulary file; by default the model's, or yes and no "
+            "where the benchmark asks for these."
+        ),
     ] = None,
     saliency: Annotated[
         bool, typer.Option("--saliency", help="Write the saliency of each token as well.")
@@ -120,17 +123,24 @@ def detect_log(
     if problems:
         raise ConfigError(problems)
     answers = read_log(log, tool)
+    built = None
     if benchmark is None or root is None:
         asked = [_of_log(answer, images) for answer in answers]
     else:
-        asked = _of_benchmark(answers, _built(benchmark, root, options or []), key)
+        built = _built(benchmark, root, options or [])
+        asked = _of_benchmark(answers, built, key)
+    from lvlmsal.analysis.answer_labels import YesNoLabels, asks_yes_or_no
     from lvlmsal.model.loading import load
+
+    judged: str | Sequence[str] | None = words
+    if built is not None and words is None and asks_yes_or_no(built):
+        judged = YesNoLabels.words.names
 
     lvlm = load(model)
     with output.open("w", encoding="utf-8", newline="\n") as file:
         for shown, prompt, line, text in asked:
             if text.strip():
-                found = lvlm.detect(shown, prompt, text, detector=detector, words=words)
+                found = lvlm.detect(shown, prompt, text, detector=detector, words=judged)
                 line |= found.to_dict()
             if text.strip() and saliency:
                 report = lvlm.diagnose(shown, prompt, text)

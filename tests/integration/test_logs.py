@@ -68,6 +68,18 @@ def test_images_may_be_in_the_log_or_come_from_a_benchmark(world: Path, tmp_path
     assert written[0] == written[1]
 
 
+def test_of_yes_no_questions_yes_and_no_are_judged(world: Path, tmp_path: Path) -> None:
+    sample = BENCHMARKS.build("pope", root=str(world), split="random").samples()[0]
+    log, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    said = "Yes. There is a star."
+    log.write_text(json.dumps({"doc_id": 0, "filtered_resps": said, "input": sample.prompt}) + "\n")
+    asked = ["--benchmark", "pope", "--root", str(world), "split=random"]
+    assert main(["detect", "log", str(log), "-o", str(out), *asked]) == 0
+    ((word, *others),) = [one["words"] for one in rows(out)]
+    assert (word["name"], others) == ("yes", [])
+    assert 0 <= word["risk"] <= 1
+
+
 def test_a_log_without_images_needs_a_benchmark(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
