@@ -1,7 +1,7 @@
 # make demo: set everything up and run the demo.
 # make test: set everything up and run the everyday checks; make test-fast: a minute or two of them;
 # make test-full: all of them, as continuous integration does. docs/development.md says which is which.
-# make bench: measure, in a quarter of an hour, and write docs/performance.md.
+# make bench: measure, in twenty minutes, and write docs/performance.md.
 # make compat: try every version that pyproject.toml lets in, and write docs/compatibility.md;
 # make compat TRANSFORMERS=5.99.0 tries one transformers and writes nothing.
 # make docs: the documentation as a site, in site/; broken links and references are errors.

@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, and the page that shows them.
 
-    python benchmarks/run.py            # about 15 minutes on two cores
+    python benchmarks/run.py            # about 20 minutes on two cores
     python benchmarks/run.py --small    # do they run?
 
 A part that fails or runs out of time is named at the end, and the others go on.
@@ -17,7 +17,7 @@ from support.results import arguments
 
 PARTS = {
     "steps": 300,
-    "methods": 80,
+    "methods": 300,
     "trained": 35,
     "diagnosis": 110,
     "memory": 90,
