@@ -47,7 +47,7 @@ def method_pages(
 
     Raises:
         DataError: A run folder or the file is none.
-        UnknownName: A run has no such control.
+        UnknownName: No run has such a control.
     """
     methods = known_methods()
     measured = read_costs(costs) if costs else None

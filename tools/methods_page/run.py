@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lvlmsal.errors import UnknownName
 from lvlmsal.escaping import markdown_text
 from lvlmsal.evaluation.report.entries import shown_cells
 from lvlmsal.evaluation.report.legend import SIGNIFICANT
@@ -95,8 +96,10 @@ class Runs:
             controls: Methods of the runs to compare those with, too, that decode like them.
 
         Raises:
-            UnknownName: A run has no such control.
+            UnknownName: No run has such a control.
         """
+        if unknown := [name for name in controls if name not in self.acting]:
+            raise UnknownName("method", unknown[0], sorted(self.acting))
         parts = ["# What runs found of the methods", "[All methods](../methods.md)"]
         for opened, results in zip(self.opened, self.results, strict=True):
             world = opened.config.world
