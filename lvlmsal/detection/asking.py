@@ -29,7 +29,10 @@ class Respondent(ABC):
 
     @abstractmethod
     def yes_odds(self, questions: Sequence[str]) -> list[float]:
-        """Log P(yes) - log P(no) of the first token that answers each question about the images."""
+        """Log P(yes) - log P(no) of the first token that answers each question about the images.
+
+        The probabilities are the model's own, before edits of the logits.
+        """
 
     @abstractmethod
     def samples(self, count: int, temperature: float) -> list[str]:

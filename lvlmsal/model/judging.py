@@ -159,7 +159,7 @@ class Judging(LoadedModel):
         Args:
             images: of the question.
             prompt: the question, or messages without their images.
-            interventions: under which everything is asked.
+            interventions: under which everything is asked; odds are those before logits are edited.
             max_new_tokens: length limit of sampled answers.
             sample_id: of the question, which their random numbers depend on.
         """

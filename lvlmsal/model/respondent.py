@@ -16,6 +16,7 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.base import Decoder
+from lvlmsal.decoders.guided.predicting_rows import RowWatcher
 from lvlmsal.decoders.randomness import sample_names
 from lvlmsal.detection.asking import Respondent
 from lvlmsal.errors import UnsupportedError
@@ -27,13 +28,18 @@ from lvlmsal.versions import given_cache
 
 @dataclass(frozen=True)
 class FirstRow(Decoder):
-    """Greedy search for one token, whose raw logits it keeps.
+    """Greedy search for one token, of which it keeps the model's own logits.
+
+    They are those of the edited pass, before anybody edits the logits: a cut of a contrast would
+    leave nothing of "yes" or "no", or of both.
 
     Attributes:
-        logits: shape (V,) by id of the sample, float32 or float64, on the CPU.
+        adapter: of the model.
+        logits: shape (V,) by id of the sample, in the model's dtype, on the CPU.
     """
 
     shares_prefix: ClassVar[bool] = True
+    adapter: ModelAdapter
     logits: dict[str, Tensor] = field(default_factory=dict)
 
     def generate_kwargs(
@@ -53,10 +59,14 @@ class FirstRow(Decoder):
             generation_config: object,
             **model_kwargs: Any,
         ) -> GenerateDecoderOnlyOutput:
-            found = Stream(model, input_ids, model_kwargs, given_cache(model_kwargs)).prefill()
+            watcher = RowWatcher(())
+            with watcher.watching(self.adapter):
+                Stream(model, input_ids, model_kwargs, given_cache(model_kwargs)).prefill()
+            found = watcher.rows.logits
             for name, row in zip(sample_names(sample_ids, len(found)), found, strict=True):
                 self.logits[name] = row.cpu()
-            longer = torch.cat([input_ids, found.argmax(-1, keepdim=True)], dim=1)
+            first = found.argmax(-1, keepdim=True).to(input_ids)
+            longer = torch.cat([input_ids, first], dim=1)
             return GenerateDecoderOnlyOutput(sequences=longer)  # type: ignore[arg-type]  # LongTensor
 
         return {"do_sample": False, "num_beams": 1, "custom_generate": loop}
@@ -70,7 +80,8 @@ class ModelRespondent(Respondent):
         adapter: of the model.
         images: of the question.
         prompt: the question, or messages without their images.
-        interventions: under which the answer is judged; everything is asked under them as well.
+        interventions: under which the answer is judged; everything is asked under them as well,
+            but for edits of logits, which samples are drawn under and odds are not.
         max_new_tokens: length limit of sampled answers.
         sample_id: of the question, which their random numbers depend on.
     """
@@ -100,12 +111,15 @@ class ModelRespondent(Respondent):
     def yes_odds(self, questions: Sequence[str]) -> list[float]:
         """See the base class; questions about one image share what they begin with.
 
+        Edits of attention, hidden states and images act; those of logits do not reach the odds, as
+        they do not reach the log-probabilities of the one pass.
+
         Raises:
             UnsupportedError: the tokenizer begins both words with the same token.
         """
         if new := [one for one in dict.fromkeys(questions) if one not in self._odds]:
             yes, no = yes_no_tokens(self._adapter.tokenizer)
-            reader = FirstRow()
+            reader = FirstRow(self._adapter)
             self._ask(
                 self._images,
                 new,

@@ -11,6 +11,7 @@ from lvlmsal.analysis.detector_sets import ReadyDetectors
 from lvlmsal.detection.asking import Asking
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.pai import PAI
+from lvlmsal.interventions.vcd import VCD
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.model.loading import load
 from lvlmsal.model.lvlm import Lvlm
@@ -98,6 +99,29 @@ def test_everything_is_asked_under_the_interventions() -> None:
     )
     assert plain.yes_odds(QUESTIONS) != pytest.approx(edited.yes_odds(QUESTIONS), rel=1e-3)
     assert plain.samples(4, 1.0) != edited.samples(4, 1.0)
+
+
+@pytest.mark.parametrize("edit", [VCD(beta=0.1), VCD(beta=1.0), VCD(alpha=0.0, beta=1.0)])
+def test_odds_are_those_before_logits_are_edited(edit: VCD) -> None:
+    lvlm, image = loaded(), picture()
+    plain, edited = (
+        lvlm.respondent([image], "What is it?", edits, max_new_tokens=8) for edits in ((), [edit])
+    )
+    wanted = plain.yes_odds(QUESTIONS)
+    assert edited.yes_odds(QUESTIONS) == pytest.approx(wanted, rel=1e-6)
+    # one question shares nothing
+    alone = lvlm.respondent([image], "What is it?", [edit]).yes_odds(QUESTIONS[:1])
+    assert alone == pytest.approx(wanted[:1], rel=1e-6)
+    assert plain.samples(4, 1.0) != edited.samples(4, 1.0)
+
+
+def test_attention_is_edited_where_logits_are_not() -> None:
+    lvlm, image = loaded(), picture()
+    # PAI with and without its contrast: the same edit of attention
+    with_contrast, without = (
+        lvlm.respondent([image], "", [PAI(gamma=gamma, alpha=0.9)]) for gamma in (1.5, 1.0)
+    )
+    assert with_contrast.yes_odds(QUESTIONS) == pytest.approx(without.yes_odds(QUESTIONS), rel=1e-6)
 
 
 def test_words_are_judged_by_what_the_model_says() -> None:
