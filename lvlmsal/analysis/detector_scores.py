@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from lvlmsal.analysis.detector_mentions import DetectedMention
 from lvlmsal.analysis.mlp import FOLDS, image_folds
 from lvlmsal.metrics.risk_coverage import aurc, prediction_rejection_ratio, tied
+from lvlmsal.registry import DETECTORS
 from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals
 from lvlmsal.statistics.bootstrap import group_numbers
 from lvlmsal.statistics.calibration import fit_isotonic
@@ -47,6 +48,8 @@ class DetectorScores:
         expecting: AUROC of the wrong mentions of what habits suggest, against all right ones; None
             where nothing is known of habits, or there are no such mentions.
         seeing: The same of the other wrong mentions.
+        unjudged: First mentions of the cell that it cannot judge: its figures, the gain among them,
+            are those of the others. Only a detector that asks the model more has any.
     """
 
     detector: str
@@ -60,6 +63,7 @@ class DetectorScores:
     ece: float
     expecting: Interval | None = None
     seeing: Interval | None = None
+    unjudged: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,11 @@ class CellScores:
     """All detectors on the mentions of one model, method and benchmark.
 
     Attributes:
-        mentions: Number of first mentions that every detector judges.
+        mentions: Number of first mentions that every detector judges which does not ask the model
+            more.
         wrong: How many of them are wrong.
         images: In how many images.
-        left_out: First mentions that some detector cannot judge.
+        left_out: First mentions that some such detector cannot judge.
         best: AURC of a perfect order.
         expected: How many of the wrong ones are of what habits suggest; None where nothing is known
             of habits.
@@ -100,28 +105,72 @@ def score_detectors(
     almost free for a language model, and all scores look better on them. Whole images are resampled
     and put into folds.
 
+    A mention counts if all detectors judge it that do not ask the model more, so their figures are
+    the same whether others ask. One that asks is scored on those of these mentions that it judges.
+
     Args:
         mentions: Of one model, method and benchmark.
         draws: Number of resamples of the images.
         seed: Of resamples and folds.
     """
-    first = [mention for mention in mentions if not mention.earlier]
-    judged = [mention for mention in first if _is_judged(mention)]
-    every = [mention for mention in mentions if _is_judged(mention)]
+    names = list(mentions[0].scores) if mentions else []
+    asking = [name for name in names if name in DETECTORS and DETECTORS.get(name).asks_more]
+    every = _judged(mentions, [name for name in names if name not in asking])
+    judged = _first(every)
+    partial = [name for name in asking if len(_judged(every, [name])) < len(every)]
+    found = _scored(every, [n for n in names if n not in partial], draws=draws, seed=seed)
+    for name in partial:
+        own = _judged(every, [name])
+        pair = [name, *(n for n in (REFERENCE,) if n in names)]
+        scored = next(e for e in _scored(own, pair, draws=draws, seed=seed) if e.detector == name)
+        found.append(replace(scored, unjudged=len(judged) - len(_first(own))))
+    found.sort(key=lambda entry: -entry.auroc.value)
+    wrong = torch.tensor([mention.wrong for mention in judged], dtype=torch.bool)
+    known = any(m.expected is not None for m in judged)
+    return CellScores(
+        len(judged),
+        int(wrong.sum()),
+        len({mention.image for mention in judged}),
+        len(_first(mentions)) - len(judged),
+        aurc(wrong.double(), wrong),
+        found,
+        sum(bool(m.expected) for m in judged if m.wrong) if known else None,
+    )
+
+
+def _first(mentions: Sequence[DetectedMention]) -> list[DetectedMention]:
+    return [mention for mention in mentions if not mention.earlier]
+
+
+def _judged(mentions: Sequence[DetectedMention], names: Sequence[str]) -> list[DetectedMention]:
+    """Those that all of some detectors can judge."""
+    return [m for m in mentions if not any(math.isnan(m.scores[name]) for name in names)]
+
+
+def _scored(
+    every: Sequence[DetectedMention], names: Sequence[str], *, draws: int, seed: int
+) -> list[DetectorScores]:
+    """Scores of some detectors, and of the baseline that none can know, on the same mentions."""
+    judged = _first(every)
     wrong, images = [m.wrong for m in judged], [m.image for m in judged]
-    scores = _columns(judged)
+    scores = _columns(judged, names)
     aurocs = auroc_intervals(scores, wrong, images, draws=draws, seed=seed)
     gains: Mapping[str, Interval] = {}
     if REFERENCE in scores:
         gains = auroc_differences(scores, REFERENCE, wrong, images, draws=draws, seed=seed)
     of_all = auroc_intervals(
-        _columns(every), [m.wrong for m in every], [m.image for m in every], draws=draws, seed=seed
+        _columns(every, names),
+        [m.wrong for m in every],
+        [m.image for m in every],
+        draws=draws,
+        seed=seed,
     )
     kinds = {
-        kind: _of_kind(judged, expected=kind, draws=draws, seed=seed) for kind in (True, False)
+        kind: _of_kind(judged, names, expected=kind, draws=draws, seed=seed)
+        for kind in (True, False)
     }
     labels = torch.tensor(wrong, dtype=torch.bool)
-    found = [
+    return [
         DetectorScores(
             name,
             aurocs[name],
@@ -133,39 +182,31 @@ def score_detectors(
         )
         for name, values in scores.items()
     ]
-    found.sort(key=lambda entry: -entry.auroc.value)
-    best = aurc(labels.double(), labels)
-    known = any(m.expected is not None for m in judged)
-    return CellScores(
-        len(judged),
-        sum(wrong),
-        len(set(images)),
-        len(first) - len(judged),
-        best,
-        found,
-        sum(bool(m.expected) for m in judged if m.wrong) if known else None,
-    )
 
 
 def _of_kind(
-    mentions: Sequence[DetectedMention], *, expected: bool, draws: int, seed: int
+    mentions: Sequence[DetectedMention],
+    names: Sequence[str],
+    *,
+    expected: bool,
+    draws: int,
+    seed: int,
 ) -> Mapping[str, Interval]:
     """AUROC of one kind of wrong mentions against all right ones; empty without any."""
     part = [m for m in mentions if not m.wrong or m.expected is expected]
     if not any(m.wrong for m in part):
         return {}
     return auroc_intervals(
-        _columns(part), [m.wrong for m in part], [m.image for m in part], draws=draws, seed=seed
+        _columns(part, names),
+        [m.wrong for m in part],
+        [m.image for m in part],
+        draws=draws,
+        seed=seed,
     )
 
 
-def _is_judged(mention: DetectedMention) -> bool:
-    return not any(math.isnan(score) for score in mention.scores.values())
-
-
-def _columns(mentions: Sequence[DetectedMention]) -> dict[str, list[float]]:
-    """Scores by detector, and the baseline that no detector can know."""
-    names = mentions[0].scores if mentions else ()
+def _columns(mentions: Sequence[DetectedMention], names: Sequence[str]) -> dict[str, list[float]]:
+    """Scores by detector, and the baseline."""
     found = {name: [mention.scores[name] for mention in mentions] for name in names}
     return found | {REPETITION: [1 / (1 + mention.earlier) for mention in mentions]}
 

@@ -35,7 +35,7 @@ def write_summary(path: Path, cells: Mapping[Cell, CellScores]) -> None:
             *figures,
             *("auroc_all", "auroc_all_low", "auroc_all_high"),
             *("expected", "auroc_expecting", "auroc_expecting_low", "auroc_expecting_high"),
-            *("auroc_seeing", "auroc_seeing_low", "auroc_seeing_high"),
+            *("auroc_seeing", "auroc_seeing_low", "auroc_seeing_high", "unjudged"),
         ],
         (
             [
@@ -48,6 +48,7 @@ def write_summary(path: Path, cells: Mapping[Cell, CellScores]) -> None:
                 found.expected,
                 *numbers(entry.expecting),
                 *numbers(entry.seeing),
+                entry.unjudged,
             ]
             for cell, found in cells.items()
             for entry in found.detectors

@@ -154,6 +154,13 @@ def compared(
             notes.append(f"{title_of(cell)}: nothing is fitted on labels: {error}")
     mentions = [mention for part in by_cell.values() for mention in part]
     cells = {cell: score_detectors(part, draws=draws) for cell, part in by_cell.items()}
+    notes += [
+        f"{title_of(cell)}: {entry.detector} cannot judge {entry.unjudged} of {found.mentions} "
+        "first mentions and is scored on the others, also against log-probability"
+        for cell, found in cells.items()
+        for entry in found.detectors
+        if entry.unjudged
+    ]
     write_detected(folder / "mentions.csv", mentions)
     write_json(
         folder / "summary.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def test_scores_without_a_model_are_the_same(tmp_path: Path) -> None:
     assert {name: (tmp_path / name).read_text() for name in second.files} == files
     (cell,) = second.cells.values()
     assert "ensemble (fitted)" in [entry.detector for entry in cell.detectors]
+
+
+def test_what_an_asking_detector_cannot_judge_is_told_by_name(tmp_path: Path) -> None:
+    every = [
+        replace(one, scores={**one.scores, "self-question": math.nan if image < 2 else 0.5})
+        for image in range(20)
+        for one in mentions(image)
+    ]
+    notes = compared(every, [], tmp_path, draws=20).notes
+    assert [note for note in notes if "self-question cannot judge 4 of 40" in note] == notes
 
 
 def test_a_mixture_is_not_scored(tmp_path: Path) -> None:

@@ -102,6 +102,34 @@ def test_mentions_without_a_score_are_left_out_of_all() -> None:
     assert (cell.mentions, cell.left_out) == (60, 1)
 
 
+def test_who_asks_changes_no_figure_of_the_others() -> None:
+    rng = random.Random(3)
+    plain = made_up(40)
+    asked = []
+    for at, one in enumerate(plain):
+        value = math.nan if at % 4 == 0 else rng.random() + one.wrong
+        more = {"self-question": value, "sampled-consistency": rng.random()}
+        asked.append(replace(one, scores={**one.scores, **more}))
+    others, found = by_name(plain), by_name(asked)
+    assert {name: found[name] for name in others} == others
+    cell = score_detectors(asked, draws=10)
+    assert (cell.mentions, cell.left_out) == (120, 0)
+    assert found["sampled-consistency"].unjudged == 0
+    # on the mentions that it judges, as if there were no others
+    kept = [one for one in asked if not math.isnan(one.scores["self-question"])]
+    assert found["self-question"] == replace(by_name(kept)["self-question"], unjudged=30)
+    assert found["self-question"].gain is not None
+
+
+def test_who_asks_and_judges_nothing_is_told() -> None:
+    mentions = [
+        replace(one, scores={**one.scores, "self-question": math.nan}) for one in made_up(10)
+    ]
+    found = by_name(mentions)["self-question"]
+    assert found.unjudged == 30
+    assert math.isnan(found.auroc.value)
+
+
 def test_one_kind_alone_has_no_ranking() -> None:
     cell = score_detectors([mention(at, False, {"d": at / 9}) for at in range(9)], draws=10)
     (entry,) = [one for one in cell.detectors if one.detector == "d"]
