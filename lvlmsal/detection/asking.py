@@ -118,7 +118,8 @@ class Asking:
             length: of the answer, in tokens.
 
         Returns:
-            Shape (length,) by detector, float64; nan for tokens that belong to no judged word.
+            Shape (length,) by detector, float64: the risk of a word at its first token, once, so
+            that no way of putting tokens together counts it several times; nan at all others.
             Detectors that do not ask, or ask of objects where the words are none, are left out.
         """
         found: dict[Hashable, Tensor] = {}
@@ -130,8 +131,8 @@ class Asking:
             values = torch.full((length,), torch.nan, dtype=torch.float64)
             if self.names:
                 risks = detector.ask(self.model, self.names, self.vocabulary)
-                for (first, end), risk in zip(self.places, risks, strict=True):
-                    values[first:end] = risk
+                for (first, _), risk in zip(self.places, risks, strict=True):
+                    values[first] = risk
             found[detector] = values
         return found
 

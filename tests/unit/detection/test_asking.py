@@ -20,6 +20,7 @@ from lvlmsal.detection.judge import make_judge
 from lvlmsal.detection.sampled_consistency import SampledConsistency
 from lvlmsal.detection.self_question import SelfQuestion
 from lvlmsal.detection.semantic_entropy import SemanticEntropy
+from lvlmsal.detection.words import Aggregate
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.testing.tiny import tiny_lvlm
@@ -109,20 +110,47 @@ def test_misstated_samples(kind: type[SampledConsistency]) -> None:
         kind(temperature=0.0)
 
 
-def test_risks_stand_at_the_tokens_of_their_words() -> None:
+def test_risks_stand_at_the_first_tokens_of_their_words() -> None:
     model = Scripted([0.0, math.log(3)], answers=ANSWERS)
     detectors = [SelfQuestion(), Entropy(), SampledConsistency(samples=4)]
     asking = Asking(model, ["cat", "dog"], [(1, 2), (3, 5)], COCO)
     found = asking.risks(detectors, 6)
     assert set(found) == {detectors[0], detectors[2]}
     nan = math.nan
-    wanted = torch.tensor([nan, 0.5, nan, 0.25, 0.25, nan], dtype=torch.float64)
+    # that of a word of two tokens once
+    wanted = torch.tensor([nan, 0.5, nan, 0.25, nan, nan], dtype=torch.float64)
     torch.testing.assert_close(found[detectors[0]], wanted, equal_nan=True)
     columns = Columns({}, {}, 4)
     columns.asked.update(found)
     torch.testing.assert_close(detectors[0].features(columns), wanted[:, None], equal_nan=True)
     # the same with other options is another detector
     assert SampledConsistency(samples=3) not in columns.asked
+
+
+@pytest.mark.parametrize("aggregate", ["first", "mean", "max", "noisy-or"])
+def test_tokens_of_a_word_add_nothing_to_what_was_asked(aggregate: Aggregate) -> None:
+    adapter = adapter_for(*tiny_lvlm("llava"))
+    inputs = adapter.encode([[]], ["What is it?"])
+    ids = adapter.tokenizer("a cat, a dog", add_special_tokens=False)["input_ids"]
+    found = detect_answer(
+        adapter,
+        inputs,
+        ids,
+        make_judge("self-question", adapter),
+        own=False,
+        aggregate=aggregate,
+        respondent=Scripted([0.0, math.log(3)]),
+    )
+    # three tokens each: a tokenizer of bytes
+    assert [word.tokens[1] - word.tokens[0] for word in found.words] == [3, 3]
+    assert [word.risk for word in found.words] == pytest.approx([0.5, 0.25])
+    assert [word.reasons for word in found.words] == [
+        {"self-question": pytest.approx(0.5)},
+        {"self-question": pytest.approx(0.25)},
+    ]
+    # views color all tokens of a word
+    told = [risk for risk in found.risks if risk is not None]
+    assert told == pytest.approx([0.5] * 3 + [0.25] * 3)
 
 
 def test_yes_and_no_are_no_objects() -> None:
