@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
@@ -28,18 +29,24 @@ def out_of_fold_logits(
     """The logit of each mention under a regression on the mentions of other images.
 
     Args:
-        features: Shape (N, F).
+        features: Shape (N, F); a mention with a nan is one that cannot be judged.
         wrong: Labels, shape (N,).
         images: What each mention belongs to; all of one image are in one fold.
         folds: In how many parts the images are cut.
         seed: Of the folds.
 
     Returns:
-        Shape (N,), float64.
+        Shape (N,), float64; nan for mentions that cannot be judged, on which nothing is fitted.
 
     Raises:
         UnsupportedError: Fewer than `folds` images have mentions of a kind.
     """
+    known = ~features.isnan().any(-1)
+    if not known.all():
+        some = torch.full((len(wrong),), torch.nan, dtype=torch.float64)
+        own = [image for image, is_known in zip(images, known.tolist(), strict=True) if is_known]
+        some[known] = out_of_fold_logits(features[known], wrong[known], own, folds=folds, seed=seed)
+        return some
     index, count = group_numbers(images)
     for kind, name in ((wrong, "wrong"), (~wrong, "right")):
         found = len(set(index[kind].tolist()))
@@ -91,12 +98,14 @@ def fit_on_labels(
 
     Args:
         detector: Whose features the mentions hold.
-        mentions: Of one model, repeated ones included.
+        mentions: Of one model, repeated ones included; those that the detector cannot judge (a
+            feature is nan) are left out.
         seed: Of the folds.
 
     Raises:
         UnsupportedError: There are too few images with mentions of a kind.
     """
+    mentions = [m for m in mentions if not any(map(math.isnan, m.features[detector.name]))]
     features = torch.tensor([mention.features[detector.name] for mention in mentions])
     wrong = torch.tensor([mention.wrong for mention in mentions])
     images = [mention.image for mention in mentions]

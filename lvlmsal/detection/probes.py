@@ -80,7 +80,8 @@ class DHCP(_Probe):
     judged token, so that words are judged; attention is summed over 16 runs of equally many visual
     tokens, top to bottom, so that images of any size have the same features, and there are hundreds
     of them, not half a million; and the fit is linear, as there are hundreds of labels. On answers
-    to yes-no questions a fit may learn which answer was given in place of which is wrong.
+    to yes-no questions a fit may learn which answer was given in place of which is wrong. Without
+    an image nothing is judged.
 
     Args:
         layers: whose heads are taken; all by default.

@@ -94,7 +94,7 @@ def attention_readings(
 
     Returns:
         Shape (B, rows, H) each, with a dimension more for the cells. Where there is no image,
-        ``lookback`` is nan.
+        these and ``lookback`` are nan.
     """
     rows, keys = weights.shape[-2:]
     values = weights if weights.dtype == torch.float64 else weights.float()
@@ -112,7 +112,8 @@ def attention_readings(
             found[name] = picked.transpose(1, 2)
         elif name == "attention_cells":
             members = groups.cells[:, None, :keys].to(values)
-            found[name] = (values @ members).transpose(1, 2)
+            blind = ~groups.image.any(-1)[:, None, None, None].to(values.device)
+            found[name] = (values @ members).masked_fill(blind, torch.nan).transpose(1, 2)
         elif name == "lookback":
             seen_images = groups.image[:, :keys].sum(-1)[:, None, None].to(values)
             count = torch.arange(first + 1, first + rows + 1)[None, :, None].to(values)

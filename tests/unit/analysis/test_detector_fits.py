@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,6 +58,16 @@ def test_a_fit_says_what_it_was_made_from() -> None:
     assert made.weights[0] == max(made.weights, key=abs)
     assert made.weights[0] > 0
     assert 0 < made.false_alarms["0.2"] <= made.false_alarms["0.01"] <= 1
+
+
+def test_what_cannot_be_judged_is_fitted_nowhere() -> None:
+    made = mentions()
+    blind = [replace(m, image="no", features={"ensemble": [math.nan] * 4}) for m in made[:6]]
+    name = "ensemble (fitted)"
+    found = [m.scores[name] for m in with_fitted([*blind, *made])]
+    assert all(map(math.isnan, found[:6]))
+    assert found[6:] == [m.scores[name] for m in with_fitted(made)]
+    assert fit_on_labels(CONFIDENCE, [*blind, *made]) == fit_on_labels(CONFIDENCE, made)
 
 
 def test_too_few_images_are_refused() -> None:

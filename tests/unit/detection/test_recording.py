@@ -13,7 +13,9 @@ from lvlmsal.adapters import adapter_for
 from lvlmsal.attention.arguments import LastColumn
 from lvlmsal.detection.columns import READINGS, Columns, Need, union
 from lvlmsal.detection.lens import Lens
+from lvlmsal.detection.probes import DHCP
 from lvlmsal.detection.recording import record
+from lvlmsal.detection.regression import Regression
 from lvlmsal.detection.rows import logit_readings
 from lvlmsal.errors import UnknownName, UnsupportedError
 from lvlmsal.interventions.locore import LocoRE
@@ -238,8 +240,40 @@ def test_prefix_models_have_no_saliency_of_their_first_token(
 def test_a_prompt_without_an_image_has_nothing_to_look_at() -> None:
     columns = recorded("llava", (0,)).columns
     assert columns["attention_image"].eq(0).all()
-    for name in ("patch_lens", "image_similarity", "lookback", "saliency_image"):
+    nothing = ("patch_lens", "image_similarity", "lookback", "attention_cells", "saliency_image")
+    for name in nothing:
         assert columns[name].isnan().all(), name
+
+
+def test_a_sample_without_an_image_blinds_no_other() -> None:
+    both, alone = recorded("llava", (0, 1)).columns, recorded("llava", (1,)).columns
+    cells = both["attention_cells"]
+    assert cells[0].isnan().all()
+    torch.testing.assert_close(cells[1].sum(-1), both["attention_image"][1])
+    assert alone["attention_cells"].isfinite().all()
+
+
+def test_a_fit_of_dhcp_judges_nothing_without_an_image() -> None:
+    columns = recorded("llava", (0,)).columns
+    features = DHCP().features(columns)
+    count = features.shape[-1]
+    fit = Regression(
+        detector="dhcp",
+        options={},
+        features=tuple(map(str, range(count))),
+        mean=(0.0,) * count,
+        deviation=(1.0,) * count,
+        mentions=60,
+        answers=60,
+        weights=(0.1,) * count,
+        offset=3.0,
+        slope=1.0,
+        shift=0.0,
+        false_alarms={},
+        precisions={},
+        wrong=20,
+    )
+    assert fit.risk(fit.score(features)).isnan().all()
 
 
 def test_a_lens_is_asked_for() -> None:
