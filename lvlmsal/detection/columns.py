@@ -45,7 +45,8 @@ _BY_HEAD: Final = ("layers", "heads")
 _BY_UNIT: Final = ("layers", "units")
 
 CELLS: Final = 16
-"""Runs of equally many visual tokens that a map of attention to the image is summed over."""
+"""Runs of equally many visual tokens that a map of attention is summed over, in the order of the
+sequence: tiles, images and frames one behind the other."""
 
 READINGS: Final[Mapping[str, Reading]] = MappingProxyType(
     {
@@ -98,7 +99,7 @@ READINGS: Final[Mapping[str, Reading]] = MappingProxyType(
         ),
         "attention_image": Reading("attention to the images, summed", _BY_HEAD, "attention"),
         "attention_cells": Reading(
-            f"the same in {CELLS} runs of the visual tokens, in the order of the image",
+            f"the same in {CELLS} runs of the visual tokens, in the order of the sequence",
             (*_BY_HEAD, "cells"),
             "attention",
         ),

@@ -78,10 +78,12 @@ class DHCP(_Probe):
     tokens of a yes-no answer, and fits a network with a hidden layer of 128 on it; images have one
     size, so that there are as many visual tokens in each. Here it is the row that predicts the
     judged token, so that words are judged; attention is summed over 16 runs of equally many visual
-    tokens, top to bottom, so that images of any size have the same features, and there are hundreds
-    of them, not half a million; and the fit is linear, as there are hundreds of labels. On answers
-    to yes-no questions a fit may learn which answer was given in place of which is wrong. Without
-    an image nothing is judged.
+    tokens in the order of the sequence, so that images of any size have the same features, and
+    there are hundreds of them, not half a million. Of one image in one piece that is top to bottom;
+    where there are tiles, several images or frames of a video, a run goes on from one to the next,
+    and a feature stands for another place if their number is another. The fit is linear, as there
+    are hundreds of labels. On answers to yes-no questions a fit may learn which answer was given in
+    place of which is wrong. Without an image nothing is judged.
 
     Args:
         layers: whose heads are taken; all by default.

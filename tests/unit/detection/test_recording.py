@@ -253,6 +253,22 @@ def test_a_sample_without_an_image_blinds_no_other() -> None:
     assert alone["attention_cells"].isfinite().all()
 
 
+def test_runs_of_several_images_are_in_the_order_of_the_sequence() -> None:
+    """Two images of equally many tokens: the first eight runs are those of the first one."""
+    given = recorded("llava", (2,))
+    (first, second), ids = given.samples[0].images, given.ids
+    assert first[1] - first[0] == second[1] - second[0]
+    cells = given.columns["attention_cells"][0]
+    given.adapter.set_attention("eager")
+    with torch.no_grad():
+        inputs = given.adapter.append(given.samples[0].inputs, ids)
+        plain = given.adapter.model(**inputs, output_attentions=True)
+    row = given.samples[0].inputs["input_ids"].shape[1] - 1  # it predicts the first token
+    weights = torch.stack([layer[0, :, row] for layer in plain.attentions])
+    for (start, end), runs in ((first, cells[0, ..., :8]), (second, cells[0, ..., 8:])):
+        torch.testing.assert_close(runs.sum(-1), weights[..., start:end].sum(-1))
+
+
 def test_a_fit_of_dhcp_judges_nothing_without_an_image() -> None:
     columns = recorded("llava", (0,)).columns
     features = DHCP().features(columns)
