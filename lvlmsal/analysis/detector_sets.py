@@ -57,11 +57,11 @@ class ReadyDetectors:
         images than those that it was fitted on.
 
         Args:
-            names: Of detectors; if there are none all, as `usual_detectors` has it.
+            names: Of detectors; if there are none all that ask no more.
             lvlm: The model.
             file: Of scalings; by default those that are shipped for the model.
             words: Judged words, where the scalings name none; COCO's by default.
-            ask: Whether all are those that ask the model more, too.
+            ask: Whether those that ask the model more are added.
 
         Raises:
             DataError: The file cannot be read.
@@ -71,7 +71,7 @@ class ReadyDetectors:
         scaling = {} if file is None else {"scaling": str(file)}
         if file is not None:
             read_scalings(file).refuse_another(lvlm.adapter, file)
-        for name in list(names) or usual_detectors(ask=ask):
+        for name in chosen_detectors(names, ask=ask):
             try:
                 found[name] = make_judge({"name": name, **scaling}, lvlm.adapter)
             except UnsupportedError as error:
@@ -120,11 +120,13 @@ class ReadyDetectors:
         return scores, {one.name: one.features(columns).tolist() for one in self.unfitted}
 
 
-def usual_detectors(*, ask: bool = False) -> list[str]:
-    """Names of the detectors that are taken where none is named.
+def chosen_detectors(names: Iterable[str] = (), *, ask: bool = False) -> list[str]:
+    """Names of the detectors that are taken.
 
     Args:
-        ask: Whether those that ask the model more are among them, which take as long as several
-            answers.
+        names: Those that were asked for; if there are none all that do not ask the model more.
+        ask: Whether those that do are added, which take as long as several answers.
     """
-    return [name for name in DETECTORS if ask or not DETECTORS.get(name).asks_more]
+    asking = {name: DETECTORS.get(name).asks_more for name in DETECTORS}
+    found = list(names) or [name for name, asks in asking.items() if not asks]
+    return list(dict.fromkeys([*found, *(name for name in asking if ask and asking[name])]))

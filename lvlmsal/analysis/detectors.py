@@ -75,7 +75,7 @@ def compare_detectors(
         overrides: Texts ``key=value``.
         out: Folder for tables; by default ``analysis/detectors`` in the run folder.
         detectors: Names; by default all that need no more than one further pass.
-        ask: Whether the default has those that ask the model more as well.
+        ask: Whether those that ask the model more are compared as well.
         scalings: Folder with a file ``<model>.json`` for each model, as ``lvlmsal fit`` writes
             them; by default those that are shipped.
         lvlms: Models that are already loaded, by name.

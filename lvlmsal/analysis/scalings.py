@@ -11,7 +11,7 @@ from lvlmsal.analysis.answer_labels import ObjectLabels
 from lvlmsal.analysis.described_run import describe
 from lvlmsal.analysis.detector_fits import fit_on_labels
 from lvlmsal.analysis.detector_mentions import detected_mentions
-from lvlmsal.analysis.detector_sets import ReadyDetectors, usual_detectors
+from lvlmsal.analysis.detector_sets import ReadyDetectors, chosen_detectors
 from lvlmsal.analysis.labels import listed_words
 from lvlmsal.detection.asking import refuse_asking
 from lvlmsal.detection.fitting import UNSCALED, scale
@@ -55,7 +55,7 @@ def fit_scalings(
         UnsupportedError: Too few images have wrong mentions to fit a detector on labels, or a
             detector asks the model more.
     """
-    chosen = [DETECTORS.build(name) for name in (detectors or usual_detectors())]
+    chosen = [DETECTORS.build(name) for name in chosen_detectors(detectors)]
     refuse_asking(chosen, UNSCALED)  # before answers are given
     run = describe(config, overrides, lvlms=lvlms)
     folder = run.output("scalings", out)

@@ -54,7 +54,7 @@ def detect_compare(
         bool,
         typer.Option(
             "--ask",
-            help="Also the detectors that ask the model more: about each object, or for samples.",
+            help="Add all detectors that ask the model more: about each object, or for samples.",
         ),
     ] = False,
     scalings: Annotated[

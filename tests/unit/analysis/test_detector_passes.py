@@ -90,6 +90,18 @@ def test_damage_and_absence_are_told(tmp_path: Path) -> None:
         PassStore(path)
 
 
+def test_those_that_ask_are_added_to_named_ones() -> None:
+    lvlm = load(tiny_lvlm("llava"))
+    asking = {"self-question", "sampled-consistency", "semantic-entropy"}
+    named = ["entropy", "self-question"]
+    assert set(ReadyDetectors.of(["entropy"], lvlm).judges) == {"entropy"}
+    assert list(ReadyDetectors.of(named, lvlm).judges) == named
+    assert set(ReadyDetectors.of(named, lvlm, ask=True).judges) == {"entropy", *asking}
+    usual = set(ReadyDetectors.of([], lvlm).judges)
+    assert not usual & asking
+    assert set(ReadyDetectors.of([], lvlm, ask=True).judges) == usual | asking
+
+
 def test_other_options_and_detectors_have_another_mark() -> None:
     lvlm = load(tiny_lvlm("llava"))
     marks = {mark_of(ReadyDetectors.of(names, lvlm)) for names in (["entropy"], ["svar"], [])}
