@@ -46,5 +46,6 @@ class SemanticEntropy(SamplingDetector):
         """See the class."""
         counts = Counter(self.named(model, vocabulary)).values()
         total = sum(counts)
-        entropy = -sum(count / total * math.log(count / total) for count in counts)
-        return [min(1.0, max(0.0, entropy / math.log(total)))] * len(names)
+        # the same sum over counts in place of shares: 0 and 1 are exact, so nothing is cut off
+        same = sum(count * math.log(count) for count in counts)
+        return [1 - same / (total * math.log(total))] * len(names)

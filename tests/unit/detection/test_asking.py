@@ -94,12 +94,33 @@ def test_entropy_by_hand() -> None:
     assert SemanticEntropy(samples=4).ask(apart, ["dog"], COCO) == pytest.approx([1.0])
 
 
-@given(st.lists(st.sampled_from(ANSWERS), min_size=2, max_size=12))
-def test_risks_of_samples_are_risks(answers: list[str]) -> None:
-    for kind in (SampledConsistency, SemanticEntropy):
-        model = Scripted(answers=answers)
-        for risk in kind(samples=len(answers)).ask(model, ["dog", "car"], COCO):
-            assert 0 <= risk <= 1
+# What the answers above name; "Two puppies" names dogs.
+NAMED = [{"dog", "cat"}, {"dog"}, {"cat", "car"}, set()]
+
+
+@given(st.data())
+def test_risks_of_samples_against_what_the_answers_name(data: st.DataObject) -> None:
+    drawn = data.draw(st.lists(st.sampled_from(range(4)), min_size=2, max_size=12))
+    turned = data.draw(st.permutations(drawn))
+    count = len(drawn)
+    for places in (drawn, turned):  # the order of the answers does not matter
+        model = Scripted(answers=[ANSWERS[place] for place in places])
+        consistency = SampledConsistency(samples=count).ask(model, ["dog", "car"], COCO)
+        wanted = [sum(word not in NAMED[at] for at in drawn) / count for word in ("dog", "car")]
+        assert consistency == pytest.approx(wanted)
+        shares = torch.tensor([drawn.count(at) / count for at in set(drawn)], dtype=torch.float64)
+        entropy = torch.distributions.Categorical(shares).entropy() / math.log(count)
+        found = SemanticEntropy(samples=count).ask(model, ["dog", "car"], COCO)
+        assert found == pytest.approx([float(entropy)] * 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", range(2, 13))
+def test_one_meaning_has_no_entropy_and_as_many_as_answers_all_of_it(count: int) -> None:
+    same = Scripted(answers=["A dog.", *["Two puppies."] * (count - 1)])
+    assert SemanticEntropy(samples=count).ask(same, ["dog"], COCO) == [0.0]
+    words = ["dog", "cat", "car", "bus", "train", "boat", "bird", "horse", "cow", "bear", "zebra"]
+    apart = Scripted(answers=["Nothing.", *(f"A {word}." for word in words)])
+    assert SemanticEntropy(samples=count).ask(apart, ["dog"], COCO) == [1.0]
 
 
 @pytest.mark.parametrize("kind", [SampledConsistency, SemanticEntropy])
