@@ -168,13 +168,18 @@ class Lvlm(Judging):
             images: of every question.
             prompts: the questions, or messages.
             batch_size: questions that are decoded together.
-            **options: of :meth:`generate`.
+            **options: of :meth:`generate`; all but a streamer.
 
         Returns:
             An answer a question, in their order.
         """
         if is_single(prompts):
             raise TypeError("ask takes a list of questions; for one question take generate")
+        if options.get("streamer") is not None:
+            raise TypeError(
+                "ask takes no streamer, for it answers questions side by side: take generate, or "
+                "stream, for each question"
+            )
         refuse_others({k: v for k, v in options.items() if k not in KNOWN})
         for prompt in prompts:
             images_of(prompt, images if images is not None else [])

@@ -123,6 +123,14 @@ def test_a_streamer_hears_prompt_and_answer(decoder: str) -> None:
     assert listener.ended == 1
 
 
+@pytest.mark.parametrize("questions", [[QUESTION], [QUESTION, QUESTION]])
+def test_several_questions_take_no_streamer(questions: list[str]) -> None:
+    listener = Listener()
+    with pytest.raises(TypeError, match=r"ask takes no streamer.*generate, or stream, for each"):
+        loaded("llava").ask(picture(), questions, max_new_tokens=2, streamer=listener)
+    assert not listener.told
+
+
 def test_records_of_sgrs_carry_texts() -> None:
     answer = loaded("llava").generate(
         picture(), QUESTION, decoder=SGRS(alpha=1.5), max_new_tokens=5
