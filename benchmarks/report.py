@@ -19,10 +19,10 @@ ORDER = (
 INTRODUCTION = """# Performance
 
 What each promise about speed came to, measured by the scripts in `benchmarks/`. `make bench` runs
-them all, in about twenty minutes on two cores, and writes this page. Each script runs what it compares
-in one process, in turn, several times: ratios of neighbors cancel the drift of a machine's speed.
-Given are medians, with the middle half of the measurements in brackets; the median is what is held
-against a bar.
+them all, in about twenty minutes on two cores, and writes this page. Each script runs what it
+compares in one process, in turn, several times: ratios of neighbors cancel the drift of a machine's
+speed. Given are medians, with the middle half of the measurements in brackets; the median is
+what is held against a bar.
 """
 
 GPU = """## On a GPU
