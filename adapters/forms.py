@@ -133,7 +133,7 @@ def needs_own_code(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 
 def is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a folder holds CCA-LLaVA, by names and its model card.
+    """Whether a folder holds CCA-LLaVA, by names or by what its model card says anywhere.
 
     Args:
         folder: Of a model.
@@ -144,9 +144,8 @@ def is_concentric(folder: Path, config: Mapping[str, Any]) -> bool:
     card = folder / "README.md"
     if not card.is_file():
         return False
-    with card.open(encoding="utf-8", errors="replace") as lines:
-        text = lines.read(2000)
-    return is_cca(text) or "concentric causal attention" in text.lower()
+    text = card.read_text(encoding="utf-8", errors="replace").lower().replace("_", "-")
+    return "cca-llava" in text or "concentric causal attention" in text
 
 
 def base_of(folder: Path) -> str | None:

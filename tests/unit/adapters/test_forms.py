@@ -134,8 +134,13 @@ def test_pointers_of_git_lfs(tmp_path: Path) -> None:
 def test_concentric_attention_by_its_model_card(tmp_path: Path) -> None:
     names = ["model.safetensors", "processor_config.json"]
     folder = folder_of(tmp_path / "m", names, LLAVA)
-    (folder / "README.md").write_text("# CCA-LLaVA\nMitigating Object Hallucination ...")
-    assert "other positions" in told(folder)
+    said = "# CCA-LLaVA 1.5 7B\nMitigating Object Hallucination ..."
+    # that of the paper comes last, and a card may begin with much else
+    links = "Code: https://github.com/xing0047/cca-llava Paper: https://arxiv.org/abs/2410.15926"
+    long = "license: apache-2.0\n" * 200
+    for card in (said, f"{said}\n{links}", f"{links}/", f"{long}{said}\n{links}\n"):
+        (folder / "README.md").write_text(card)
+        assert "other positions" in told(folder)
     own = {"architectures": ["CcaLlavaForConditionalGeneration"], "model_type": "cca_llava"}
     (folder / "config.json").write_text(json.dumps(own))
     assert unread(folder) is None
