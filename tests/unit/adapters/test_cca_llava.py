@@ -77,15 +77,23 @@ def layout(ids: Sequence[int], side: int) -> tuple[list[int], Tensor]:
     return positions, seen
 
 
-def by_hand(model: Any, ids: Sequence[int], pixels: Tensor | None) -> Tensor:
+def side_of(model: Any) -> int:
+    return int(model.config.vision_config.image_size // model.config.vision_config.patch_size)
+
+
+def by_hand(
+    model: Any,
+    ids: Sequence[int],
+    pixels: Tensor | None,
+    rule: tuple[list[int], Tensor] | None = None,
+) -> Tensor:
     """Logits (L, V) of one unpadded sample, of a Llama of transformers with the same weights."""
-    side = model.config.vision_config.image_size // model.config.vision_config.patch_size
     config = copy.deepcopy(model.config.text_config)
     config._attn_implementation = "eager"
     language: Any = LlamaModel(config).double().eval()
     language.load_state_dict(model.model.language_model.state_dict())
     tokens = torch.tensor(ids)
-    positions, seen = layout(ids, side)
+    positions, seen = rule or layout(ids, side_of(model))
     with torch.no_grad():
         states = language.embed_tokens(tokens)
         if pixels is not None:
@@ -170,17 +178,18 @@ def test_an_odd_number_of_patches() -> None:
     assert float((logits - by_hand(odd, ids, pixels)).abs().max()) < TOLERANCE
 
 
-def test_the_rule_makes_a_difference(model: Any) -> None:
-    plain = tiny_lvlm("vipllava")[0]
-    assert type(plain) is not type(model)
+def test_positions_and_mask_each_make_a_difference(model: Any) -> None:
     _, samples = batch()
     ids, pixels = samples[0]
-    arange = torch.arange(len(ids))[None]
+    positions, seen = layout(ids, side_of(model))
     with torch.no_grad():
-        other = model(
-            input_ids=torch.tensor([ids]), pixel_values=pixels, position_ids=arange
-        ).logits
-    assert float((other[0] - by_hand(model, ids, pixels)).abs().max()) > 1e-3
+        logits = model(input_ids=torch.tensor([ids]), pixel_values=pixels).logits[0]
+    others = {
+        "positions": (list(range(len(ids))), seen),
+        "mask": (positions, torch.ones_like(seen).tril()),
+    }
+    for name, rule in others.items():
+        assert float((logits - by_hand(model, ids, pixels, rule)).abs().max()) > 1e-3, name
 
 
 def test_placeholders_that_are_no_image_are_text(model: Any) -> None:
