@@ -216,9 +216,14 @@ class CcaLlavaForConditionalGeneration(  # type: ignore[no-untyped-call]  # of t
         """Who sees whom in a pass with images, as the attention takes it: (B, 1, L, columns)."""
         text: Any = self.config.text_config
         if not isinstance(mask, Tensor) or mask.dim() == _TEXT_DIMS:
+            # of its shape, dtype and device alone; weights may lie elsewhere until they are used
+            weight: Any = self.get_input_embeddings().weight
+            states = torch.empty(
+                *found.image.shape, 0, dtype=weight.dtype, device=found.image.device
+            )
             made: Any = create_causal_mask(
                 config=text,
-                inputs_embeds=self.lm_head.weight.new_empty(*found.image.shape, 0),
+                inputs_embeds=states,
                 attention_mask=mask,
                 # without a function of its own it may leave a causal mask to the attention
                 and_mask_function=lambda sample, head, row, column: column >= 0,

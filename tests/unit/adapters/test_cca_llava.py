@@ -192,6 +192,26 @@ def test_positions_and_mask_each_make_a_difference(model: Any) -> None:
         assert float((logits - by_hand(model, ids, pixels, rule)).abs().max()) > 1e-3, name
 
 
+class Elsewhere(torch.nn.Module):
+    """A head whose weight is read when it runs, as under offloading."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(1, 1, device="meta"))
+        self.run = head.forward
+
+    def forward(self, states: Tensor) -> Any:
+        return self.run(states)
+
+
+def test_a_head_on_another_device_says_nothing_of_the_mask(model: Any) -> None:
+    moved = copy.deepcopy(model)
+    moved.lm_head = Elsewhere(moved.lm_head)
+    inputs, _ = batch()
+    with torch.no_grad():
+        assert torch.equal(moved(**inputs).logits, model(**inputs).logits)
+
+
 def test_placeholders_that_are_no_image_are_text(model: Any) -> None:
     ids = [1, 40, WORDS, 41, WORDS, WORDS, 42]
     with torch.no_grad():
