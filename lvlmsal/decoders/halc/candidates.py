@@ -72,8 +72,10 @@ class Candidates:
         """Where the word of a row is: the number of the image, and its box."""
         word = row.found.name
         if self.halc.ask_for == "word":
-            said = self.text(row.found.writing.tokens).strip().lower()
-            word = said.removesuffix("s") or said
+            word = self.text(row.found.writing.tokens).strip().lower()
+            singular = word.removesuffix("s")
+            if self.words.vocabulary.synonyms.get(singular):  # "dog" for "dogs", but no "bu"
+                word = singular
         pictures = self.views.pictures[row.sample]
         boxes = [
             (image, box)

@@ -56,8 +56,9 @@ class HALC(OneSequence):
     Where the paper, its public code (BillChan226/HALC) and this differ:
 
     - the code looks at every noun, by a tagger. Here ``words`` says which: those of COCO by
-      default. It is asked for the word as it stands, without a last "s"; ``ask_for="object"`` asks
-      for the vocabulary's name of the object ("dog" for "puppies").
+      default. It is asked for the word as it stands, where the code takes off each last "s"; here
+      only one that leaves a word of ``words`` ("dogs", and neither "bus" nor "benches").
+      ``ask_for="object"`` asks for the vocabulary's name of the object ("dog" for "puppies").
     - the code **skips each word with a probability of 0.3, without a seed**, leaves out a list of
       words ("cat" and "bus" among them) and adds another list. None of it is in the paper, and none
       of it is offered here.
