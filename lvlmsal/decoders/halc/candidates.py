@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -13,7 +14,7 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.decoders.halc.contrast import contrasts
 from lvlmsal.decoders.halc.crops import crop_boxes, place_of
 from lvlmsal.decoders.halc.records import HalcRecord
-from lvlmsal.decoders.halc.rows import Option, Row
+from lvlmsal.decoders.halc.rows import Option, Row, no_token
 from lvlmsal.decoders.halc.views import Views
 from lvlmsal.detection.vocabulary import JudgedWords
 from lvlmsal.evidence.base import Box, Detector, TextScorer
@@ -47,10 +48,15 @@ class Candidates:
     def of(self, number: int, row: Row, ids: Tensor) -> list[Option]:
         """What the crops say in place of the last token of a row; nothing where it is skipped.
 
+        A contrast of which the logits processors ban all tokens has none to offer.
+
         Args:
             number: of the row.
             row: itself, whose last token ends a judged word.
-            ids: prompt and answer before that token, shape (1, L).
+            ids: of all rows, prompt and answer before that column, shape (rows, L).
+
+        Raises:
+            UnsupportedError: logits are not finite.
         """
         place = self._place(row)
         if place is None:
@@ -60,9 +66,16 @@ class Candidates:
         crops = crop_boxes(box, halc.expand, halc.views)
         logits = self.views.logits(row.sample, image, crops, answer)
         found = contrasts(logits, halc.pairs, halc.weight, halc.plausibility, halc.divergence)
-        rows = cast(LongTensor, ids.expand(len(found), -1))
-        scores = self.processor(rows, cast(FloatTensor, found))
-        tokens = [int(own.argmax()) for own in scores if bool(own.max().isfinite())]
+        tokens = []
+        for contrast in found:
+            # among all rows and in its place, since processors may go by the number of a row
+            every = cast(FloatTensor, contrast.repeat(len(ids), 1))
+            scores = self.processor(cast(LongTensor, ids), every)[number]
+            best = float(scores.max())
+            if math.isnan(best) or best == math.inf:
+                raise no_token(self.views.names[row.sample])
+            if best > -math.inf:
+                tokens.append(int(scores.argmax()))
         return [
             Option(number, token, self.text([*answer, token]), box)
             for token in dict.fromkeys(tokens)

@@ -12,9 +12,8 @@ from torch import LongTensor, Tensor
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.decoders.halc.candidates import Candidates
 from lvlmsal.decoders.halc.records import HalcRecord
-from lvlmsal.decoders.halc.rows import Option, Row
+from lvlmsal.decoders.halc.rows import Option, Row, no_token
 from lvlmsal.decoders.one_sequence import GenerateCall
-from lvlmsal.errors import UnsupportedError
 
 
 class HalcLoop:
@@ -68,10 +67,7 @@ class HalcLoop:
             return self.call.filler
         token = int(scores.argmax())
         if not bool(scores[token].isfinite()):
-            raise UnsupportedError(
-                f"no token is left for sample {self.call.names[row.sample]!r}: the logits "
-                "processors ban the whole vocabulary, or the logits are not finite"
-            )
+            raise no_token(self.call.names[row.sample])
         return token
 
     def _of(self, sample: int) -> list[int]:
@@ -117,7 +113,7 @@ class HalcLoop:
         for number, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
             over = row.found.name and candidates.words.ends(row.found.writing, token)
             if row.running and not row.settled and over:
-                tried[number] = candidates.of(number, row, self.ids[number : number + 1, :-1])
+                tried[number] = candidates.of(number, row, self.ids[:, :-1])
                 self.rows[number] = replace(row, settled=True)  # a word that is skipped stays
         before, last = list(self.rows), self.ids[:, -1].tolist()
         parents, taken = list(range(len(before))), list(last)

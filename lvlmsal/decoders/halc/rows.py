@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from lvlmsal.decoders.halc.records import HalcRecord
 from lvlmsal.detection.vocabulary import Found, Writing
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.evidence.base import Box
 
 
@@ -50,3 +51,15 @@ class Option:
     token: int
     text: str
     box: Box | None = None
+
+
+def no_token(name: str) -> UnsupportedError:
+    """What is said where no token can be taken for a sample.
+
+    Args:
+        name: of the sample.
+    """
+    return UnsupportedError(
+        f"no token is left for sample {name!r}: the logits processors ban the whole vocabulary, or "
+        "the logits are not finite"
+    )

@@ -27,6 +27,7 @@ class Views:
         names: of its samples, for messages.
 
     Attributes:
+        names: likewise.
         pictures: of each sample.
         forwards: passes so far.
 
@@ -41,6 +42,7 @@ class Views:
                     f"HALC crops images, and sample {name!r} has a video: give its frames as images"
                 )
         self._adapter, self._questions, self.forwards = adapter, asked.questions, 0
+        self.names = names
         self.pictures = [pictures_of(own) for own in asked.pictures]
 
     def logits(

@@ -58,9 +58,11 @@ def decoded(
     halc: HALC,
     entries: Sequence[Sequence[Image.Image]] = ENTRIES,
     questions: Sequence[str] = QUESTIONS,
+    **options: Any,
 ) -> Any:
     inputs = adapter.encode(entries, questions)
     how = {"max_new_tokens": STEPS, "suppress_tokens": BANNED, "return_dict_in_generate": True}
+    how |= options
     own = halc.bind(adapter).generate_kwargs()
     generative: Any = adapter.model
     return generative.generate(**inputs, **how, asked=Asked(inputs, entries, questions), **own)
@@ -164,6 +166,37 @@ def test_records_tell_what_was_tried() -> None:
     assert replaced > 0
     # every pass counts: those over crops, too
     assert output.forwards > STEPS + replaced
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("halc", [HALC, HALCBeam])
+def test_processors_that_go_by_the_number_of_a_sample(halc: type[HALC]) -> None:
+    """Each sample may say every fourth token, others than the one before it."""
+    adapter = loaded("llava")
+    tokens = [token for token in range(adapter.text_config.vocab_size) if token not in BANNED]
+
+    def allowed(sample: int, _: Tensor) -> list[int]:
+        return tokens[sample::4]
+
+    output = decoded(adapter, halc(**STAND_INS), prefix_allowed_tokens_fn=allowed)
+    for sample, records in enumerate(output.records):
+        said = {record.id for record in records}
+        said |= {other["id"] for record in records for other in record.rejected}
+        assert said <= set(tokens[sample::4])
+    assert sum(record.box is not None for record in output.records[1]) > 0
+
+
+@pytest.mark.usefixtures("doubles")
+def test_logits_under_crops_that_are_not_finite_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(views: Views, sample: int, image: int, boxes: Any, answer: Any) -> Tensor:
+        return torch.full((len(boxes), 300), torch.nan)
+
+    monkeypatch.setattr(Views, "logits", broken)
+    with pytest.raises(UnsupportedError, match="no token is left for sample '0'"):
+        decoded(loaded("llava"), HALC(**STAND_INS), suppress_tokens=None)
 
 
 def test_answers_of_a_model_that_says_no_judged_word_are_those_of_greedy_search() -> None:
