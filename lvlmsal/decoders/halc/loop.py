@@ -110,10 +110,15 @@ class HalcLoop:
         if candidates is None:
             return False
         tried: dict[int, list[Option]] = {}
+        # beams of a sample begin alike, and what is alike is looked at once
+        known: dict[tuple[int, tuple[int, ...]], list[Option]] = {}
         for number, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
             over = row.found.name and candidates.words.ends(row.found.writing, token)
             if row.running and not row.settled and over:
-                tried[number] = candidates.of(number, row, self.ids[:, :-1])
+                said = row.sample, tuple(row.answer)
+                if said not in known:
+                    known[said] = candidates.of(number, row, self.ids[:, :-1])
+                tried[number] = [replace(option, parent=number) for option in known[said]]
                 self.rows[number] = replace(row, settled=True)  # a word that is skipped stays
         before, last = list(self.rows), self.ids[:, -1].tolist()
         parents, taken = list(range(len(before))), list(last)

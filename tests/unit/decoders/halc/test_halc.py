@@ -187,6 +187,22 @@ def test_processors_that_go_by_the_number_of_a_sample(halc: type[HALC]) -> None:
     assert sum(record.box is not None for record in output.records[1]) > 0
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("doubles")
+def test_equal_beams_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Any] = []
+    logits = Views.logits
+
+    def counted(views: Views, sample: int, image: int, boxes: Any, answer: Any) -> Tensor:
+        looked.append((sample, *answer))
+        return logits(views, sample, image, boxes, answer)
+
+    monkeypatch.setattr(Views, "logits", counted)
+    decoded(loaded("llava"), HALCBeam(**STAND_INS, num_beams=3))
+    assert looked
+    assert len(looked) == len(set(looked))
+
+
 @pytest.mark.usefixtures("doubles")
 def test_logits_under_crops_that_are_not_finite_are_refused(
     monkeypatch: pytest.MonkeyPatch,
