@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,6 +15,9 @@ CENTER: Final = Box(0.2, 0.2, 0.8, 0.8)
 
 MOST_SHRUNK: Final = 0.8
 """By no more than this share does the first crop get narrower."""
+
+MOST_OBLONG: Final = 100
+"""So many times its shorter side is the longer side of a crop at most; processors have a limit."""
 
 
 def place_of(found: Sequence[tuple[int, Box]], most: int) -> tuple[int, Box] | None:
@@ -61,9 +65,19 @@ def crop_boxes(box: Box, expand: float, views: int) -> list[Box]:
 
 
 def cropped(image: Image.Image, box: Box) -> Image.Image:
-    """The part of an image that a box covers, of one pixel at least."""
+    """The part of an image that a box covers, of one pixel at least.
+
+    A side below a hundredth of the other one is widened to that around its middle, as far as the
+    image goes: Qwen2-VL and others refuse an image of more than 200 times its shorter side.
+
+    >>> cropped(Image.new("RGB", (1000, 40)), Box(0.0, 0.5, 1.0, 0.51)).size
+    (1000, 10)
+    """
     left, right = _pixels(box.left, box.right, image.width)
     top, bottom = _pixels(box.top, box.bottom, image.height)
+    least = math.ceil(max(right - left, bottom - top) / MOST_OBLONG)
+    left, right = _widened(left, right, least, image.width)
+    top, bottom = _widened(top, bottom, least, image.height)
     return image.crop((left, top, right, bottom))
 
 
@@ -82,3 +96,12 @@ def _grown(box: Box, share: float) -> Box:
 def _pixels(first: float, last: float, length: int) -> tuple[int, int]:
     begin = min(round(first * length), length - 1)
     return begin, max(begin + 1, round(last * length))
+
+
+def _widened(begin: int, end: int, least: int, length: int) -> tuple[int, int]:
+    least = min(least, length)
+    if end - begin >= least:
+        return begin, end
+    begin = max(0, begin - (least - end + begin) // 2)
+    begin = min(begin, length - least)
+    return begin, begin + least

@@ -39,7 +39,8 @@ class HALC(OneSequence):
        side) where there is none.
 
     2. Crops are made around it: with e = ``expand`` of widths 1 - min(e, 0.8), 1, 1 + e and
-       (1 + e)^2 of the box, and heights likewise, cut off at the edges of the image.
+       (1 + e)^2 of the box, and heights likewise, cut off at the edges of the image. Where one is
+       more than 100 times as long as it is wide, it is widened, since processors refuse such.
 
     3. The prompt with each crop in place of the image, and the answer before the token, gives
        logits f (V,). Of the pairs of crops those ``pairs`` are taken whose predictions differ most.

@@ -8,9 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from lvlmsal.adapters import adapter_for
 from lvlmsal.decoders.halc.contrast import contrasts, divergence
 from lvlmsal.decoders.halc.crops import CENTER, crop_boxes, cropped, place_of
+from lvlmsal.errors import DataError
 from lvlmsal.evidence.base import Box
+from lvlmsal.testing.tiny import tiny_lvlm
 
 
 def edges(boxes: list[Box]) -> list[list[float]]:
@@ -54,6 +57,29 @@ def test_a_crop_has_one_pixel_at_least() -> None:
     corner = cropped(image, Box(0.999, 0.999, 1, 1))
     assert (corner.size, corner.getpixel((0, 0))) == ((1, 1), (255, 0, 0))
     assert cropped(image, Box(0.1, 0.1, 0.1001, 0.5)).size == (1, 12)
+
+
+def test_a_thin_crop_is_widened_to_a_hundredth_of_its_length() -> None:
+    image = Image.new("RGB", (30, 2000))
+    for row in range(30):
+        image.paste((row, 0, 0), (row, 0, row + 1, 2000))
+    for left, columns in ((0.0, range(20)), (0.5, range(6, 26)), (0.99, range(10, 30))):
+        found = cropped(image, Box(left, 0.0, left + 0.01, 1.0))
+        assert found.size == (20, 2000)
+        reds = [found.getpixel((x, 7))[0] for x in range(20)]  # type: ignore[index]
+        assert reds == list(columns)
+    assert cropped(image, Box(0.5, 0.1, 0.51, 0.15)).size == (1, 100)
+    # no wider than the image, whose own sides a processor has taken
+    line = Image.new("RGB", (400, 3))
+    assert cropped(line, Box(0.0, 0.4, 1.0, 0.5)).size == (400, 3)
+
+
+def test_a_processor_that_refuses_thin_images_takes_crops() -> None:
+    adapter = adapter_for(*tiny_lvlm("qwen2_vl"))
+    crop = cropped(Image.new("RGB", (300, 200)), Box(0.0, 0.5, 1.0, 0.501))
+    assert len(adapter.encode([[crop]], ["What?"])["input_ids"]) == 1
+    with pytest.raises(DataError, match="300 x 1"):
+        adapter.encode([[Image.new("RGB", (300, 1))]], ["What?"])
 
 
 @pytest.mark.parametrize(
