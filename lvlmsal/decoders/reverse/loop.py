@@ -58,8 +58,7 @@ class ReverseLoop:
             self._begin_again()
             self._try()
         answers = [[record.id for record in records] for records in self.records]
-        # columns of marks are filled behind the answer
-        width = max(len(sample.said) for sample in self.samples)
+        width = max(map(len, answers))
         filled = [answer + [self.call.filler] * (width - len(answer)) for answer in answers]
         prompt = self.call.input_ids
         made = torch.tensor(filled, dtype=torch.long, device=prompt.device).view(len(filled), width)

@@ -280,6 +280,29 @@ def test_options(options: dict[str, Any], told: str) -> None:
         Reverse(**options)
 
 
+class Told:
+    """A streamer that counts."""
+
+    def __init__(self) -> None:
+        self.columns: list[list[int]] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        self.columns.append(value.tolist())
+
+    def end(self) -> None:
+        self.columns.append([])
+
+
+def test_nothing_stands_behind_the_longest_answer(lvlm: tuple[Any, Any]) -> None:
+    inputs = inputs_of(lvlm, "What is it?")
+    length = inputs["input_ids"].shape[1]
+    told: Any = Told()
+    output = said_by(lvlm, inputs, Reverse(total_tries=3), seed=1, streamer=told)
+    answer = [record.id for record in output.records[0]]
+    assert output.sequences[0, length:].tolist() == answer
+    assert [column for each in told.columns[1:-1] for column in each] == answer
+
+
 def test_an_answer_has_its_text_without_marks(lvlm: tuple[Any, Any]) -> None:
     model = tiny_model("llava")
     asked = load((model, lvlm[1]))
