@@ -17,8 +17,12 @@ Spec = str | Mapping[str, Any]
 Told = TypeVar("Told", bound=Evidence)
 
 
-def named(spec: Spec) -> tuple[str, dict[str, Any]]:
+def named(spec: Spec, option: str = "evidence") -> tuple[str, dict[str, Any]]:
     """Name and options of what a config says.
+
+    Args:
+        spec: what it says.
+        option: under which name, for messages.
 
     Raises:
         ConfigError: the mapping has no name.
@@ -26,22 +30,30 @@ def named(spec: Spec) -> tuple[str, dict[str, Any]]:
     if isinstance(spec, str):
         return spec, {}
     if not isinstance(spec.get("name"), str):
-        raise ConfigError(["evidence has no name: write  evidence: {name: file, path: FILE}"])
+        raise ConfigError([f"{option} has no name: write  {option}: {{name: file, path: FILE}}"])
     return str(spec["name"]), {key: value for key, value in spec.items() if key != "name"}
 
 
-def spec_problems(spec: Spec, kind: Kind) -> list[str]:
-    """What is wrong with what a config says, as far as it is known without opening anything."""
+def spec_problems(spec: Spec, kind: Kind, option: str = "evidence") -> list[str]:
+    """What is wrong with what a config says, as far as it is known without opening anything.
+
+    Args:
+        spec: what it says.
+        kind: what the evidence must tell.
+        option: under which name it stands, for messages.
+    """
     try:
-        name, options = named(spec)
+        name, options = named(spec, option)
     except ConfigError as error:
         return list(error.problems)
     problems = EVIDENCE.outline_problems(name, options)
+    if option != EVIDENCE.kind:  # which its own messages begin with
+        problems = [f"{option}: {problem}" for problem in problems]
     if not problems and kind.told not in EVIDENCE.outline(name).tells():
         known = [each for each in EVIDENCE if kind.told in EVIDENCE.outline(each).tells()]
         told = ", ".join(EVIDENCE.outline(name).tells())
         problems = [
-            f"evidence {name!r} tells {told}, and this method asks for {kind.told}: take one of "
+            f"{option}: {name!r} tells {told}, and this method asks for {kind.told}: take one of "
             + ", ".join(known)
         ]
     return problems
@@ -56,7 +68,7 @@ def asking_problems(option: str, spec: Spec | None, kind: Kind) -> list[str]:
         kind: what the evidence must tell.
     """
     if spec is not None:
-        return spec_problems(spec, kind)
+        return spec_problems(spec, kind, option)
     return [
         f"{option} is missing, which tells {kind.told}: such as {option}: {{name: file, path: "
         "evidence.jsonl}; `lvlmsal list evidence` lists what there is"

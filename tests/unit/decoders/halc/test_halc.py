@@ -264,8 +264,16 @@ def test_what_is_refused() -> None:
     [
         ({"evidence": "stand-in"}, "scorer is missing, which tells scores of texts"),
         ({"scorer": "stand-in"}, "evidence is missing, which tells boxes of words"),
-        ({**STAND_INS, "evidence": "object-detection"}, "'object-detection' tells objects, and"),
-        ({**STAND_INS, "scorer": "zero-shot-detection"}, "this method asks for scores of texts"),
+        (
+            {**STAND_INS, "evidence": "object-detection"},
+            "evidence: 'object-detection' tells objects, and",
+        ),
+        (
+            {**STAND_INS, "scorer": "zero-shot-detection"},
+            "scorer: 'zero-shot-detection' tells boxes of words, and this method asks for scores",
+        ),
+        ({**STAND_INS, "scorer": {"path": "x"}}, "scorer has no name: write  scorer: {name"),
+        ({**STAND_INS, "scorer": {"name": "file", "at": "x"}}, "scorer: .*evidence 'file': "),
         ({**STAND_INS, "pairs": 7}, r"pairs must be from 0 \(greedy search\) to 6, all pairs of 4"),
         ({**STAND_INS, "views": 1}, "views must be at least 2, got 1"),
         ({**STAND_INS, "weight": 1.0}, "weight must be at least 0 and below 1"),
