@@ -27,13 +27,13 @@ from lvlmsal.adapters.concentric import CcaLlavaForConditionalGeneration
 from lvlmsal.adapters.forms import is_concentric, read_config
 from lvlmsal.adapters.processors import without_advice
 from lvlmsal.errors import DataError, UnsupportedError
+from lvlmsal.model.conversations import IMAGE, template_for
 from lvlmsal.model.original_weights import original_weights, renamed
 
 _TEXT: Final[dict[str, Any]] = {
     "LlavaLlamaForCausalLM": LlamaConfig,
     "LlavaMistralForCausalLM": MistralConfig,
 }
-_IMAGE: Final = "<image>"
 _WANTED: Final[tuple[tuple[str, tuple[Any, ...], str], ...]] = (
     ("mm_projector_type", ("mlp2x_gelu",), "the projector of LLaVA-1.5, two layers"),
     ("mm_resampler_type", (None,), "no resampler"),
@@ -43,29 +43,6 @@ _WANTED: Final[tuple[tuple[str, tuple[Any, ...], str], ...]] = (
     ("image_aspect_ratio", ("pad", "square", None), "one square image"),
 )
 """What a config must say to have a counterpart in transformers' LLaVA, and what that is."""
-
-# The conversation `vicuna_v1` of LLaVA's code, which LLaVA-1.5 was trained and evaluated with.
-_SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the user's questions."
-)
-TEMPLATE: Final = (
-    "{%- macro text(content) -%}{%- if content is string -%}{{ content }}{%- else -%}"
-    "{%- for part in content if part.type == 'text' -%}{{ part.text }}{%- endfor -%}"
-    "{%- endif -%}{%- endmacro -%}"
-    "{%- if messages[0].role == 'system' -%}{%- set system = text(messages[0].content) -%}"
-    "{%- set messages = messages[1:] -%}{%- else -%}"
-    f"{{%- set system = {_SYSTEM!r} -%}}{{%- endif -%}}"
-    "{{ system + ' ' }}"
-    "{%- for message in messages -%}{%- if message.role == 'user' -%}{{ 'USER: ' }}"
-    "{%- if message.content is not string -%}"
-    "{%- for part in message.content if part.type == 'image' -%}{{ '<image>\\n' }}{%- endfor -%}"
-    "{%- endif -%}{{ text(message.content) + ' ' }}"
-    "{%- else -%}{{ 'ASSISTANT: ' + text(message.content) + eos_token }}{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ 'ASSISTANT:' }}{%- endif -%}"
-)
-"""Chat template of what is converted."""
 
 
 def convert(
@@ -81,8 +58,9 @@ def convert(
     The logits are those of the original code. A folder of CCA-LLaVA, which its name or its model
     card tells, becomes one of that model here; all others are LLaVA. Images are padded to a square
     where the config says so (`image_aspect_ratio`), and the chat template is LLaVA-1.5's own
-    conversation with its system sentence. Rows of the vocabulary that are added for the placeholder
-    of an image are the mean of the others, which is never the largest logit.
+    conversation with its system sentence, unless the folder has one that writes images. Rows of the
+    vocabulary that are added for the placeholder of an image are the mean of the others, which is
+    never the largest logit.
 
     Args:
         source: Folder of a whole model (`LlavaLlamaForCausalLM`, `LlavaMistralForCausalLM`), of a
@@ -97,7 +75,8 @@ def convert(
 
     Raises:
         DataError: A folder lacks something or holds something broken.
-        UnsupportedError: transformers has no counterpart of this model, or files are pickled.
+        UnsupportedError: transformers has no counterpart of this model, files are pickled, or it is
+            a Llama 3 without a chat template.
     """
     folder, target = Path(source).expanduser(), Path(output).expanduser()
     lower = None if base is None else Path(base).expanduser()
@@ -115,7 +94,8 @@ def convert(
         )
     vision, image_processor = _tower(tower, config)
     tokenizer = _tokenizer(folder, lower)
-    image_id = tokenizer.convert_tokens_to_ids(_IMAGE)
+    template = template_for(folder, tokenizer)
+    image_id = tokenizer.convert_tokens_to_ids(IMAGE)
     _extend(weights, len(tokenizer))
     kind: Any = LlavaForConditionalGeneration
     if is_concentric(folder, config):
@@ -137,7 +117,7 @@ def convert(
         patch_size=vision.patch_size,
         vision_feature_select_strategy=model.config.vision_feature_select_strategy,
         num_additional_image_tokens=1,
-        chat_template=TEMPLATE,
+        chat_template=template,
     )
     model.save_pretrained(target)
     made.save_pretrained(target)
@@ -230,7 +210,7 @@ def _tokenizer(folder: Path, base: Path | None) -> Any:
         except (OSError, ValueError, ImportError, TypeError, AttributeError) as error:
             failure = error
             continue
-        tokenizer.add_tokens([_IMAGE], special_tokens=True)
+        tokenizer.add_tokens([IMAGE], special_tokens=True)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
         return tokenizer

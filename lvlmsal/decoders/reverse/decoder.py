@@ -52,7 +52,9 @@ class Reverse(OneSequence):
       unfinished sentence is cut off, and an empty answer is asked for once more, with a sentence
       about false premises, before a fixed one stands in its place. ``open_ended=False`` does not;
     - for LLaVA that sentence stands before every hint (`premises`), for Qwen2.5-VL in that second
-      round only, where its code loses the first word of it, which is kept here.
+      round only, where its code loses the first word of it, which is kept here;
+    - for LLaVA on Llama 3.1 (``reverse_llava_more``) it has blanks before, between and behind
+      sentence and hint. Here they stand as for LLaVA-1.5, without blanks.
 
     Three things are this library's: ``max_new_tokens`` counts the whole answer with its marks,
     where that code counts each try by itself; blanks before punctuation, which marks leave behind,

@@ -197,6 +197,32 @@ def test_pixels_and_prompt_are_those_of_the_original(
     assert not checked.works["ICD"]
 
 
+OWN = (
+    "{% for message in messages %}<|start_header_id|>{{ message.role }}\n"
+    "{% for part in message.content %}{{ '<image>' if part.type == 'image' else part.text }}"
+    "{% endfor %}{% endfor %}"
+)
+
+
+def test_a_llama_3_is_asked_in_a_conversation_of_its_own(folders: Path, tmp_path: Path) -> None:
+    weights = load_file(folders / "original/model.safetensors")
+    source = write(
+        tmp_path / "m", weights, json.loads((folders / "original/config.json").read_text())
+    )
+    byte_tokenizer("<|start_header_id|>").save_pretrained(source)
+    for template in (None, "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"):
+        if template:
+            (source / "chat_template.jinja").write_text(template)
+        with pytest.raises(
+            LvlmsalError, match=r"is a Llama 3.*put the chat_template\.jinja of its"
+        ):
+            lvlmsal.convert(source, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    (source / "chat_template.jinja").write_text(OWN)
+    lvlm = lvlmsal.load(lvlmsal.convert(source, tmp_path / "out"))
+    assert lvlm.adapter.render("What is it?", 1) == "<|start_header_id|>user\n<image>What is it?"
+
+
 def test_pickled_shards_only_on_request(
     folders: Path, picture: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
