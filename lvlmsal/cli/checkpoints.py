@@ -69,9 +69,20 @@ def convert(
         bool,
         typer.Option("--allow-bin", help="Also read pickled .bin files (weights_only)."),
     ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="llava|cca-llava",
+            help="What it is; by default as the folder's name and model card say.",
+        ),
+    ] = None,
 ) -> None:
     """Convert a checkpoint of LLaVA's own code, for example one of liuhaotian/llava-v1.5-7b."""
+    from lvlmsal.adapters.forms import read_config
     from lvlmsal.model.conversion import convert as write
 
-    written = write(source, output, vision_tower=vision_tower, base=base, allow_bin=allow_bin)
-    say(f"written: {written}")
+    written = write(
+        source, output, vision_tower=vision_tower, base=base, allow_bin=allow_bin, kind=kind
+    )
+    concentric = read_config(written)["model_type"] == "cca_llava"
+    say(f"written as {'CCA-LLaVA' if concentric else 'LLaVA'}: {written}")

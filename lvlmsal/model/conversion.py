@@ -26,7 +26,7 @@ from transformers import (
 from lvlmsal.adapters.concentric import CcaLlavaForConditionalGeneration
 from lvlmsal.adapters.forms import is_concentric, read_config
 from lvlmsal.adapters.processors import without_advice
-from lvlmsal.errors import DataError, UnsupportedError
+from lvlmsal.errors import ConfigError, DataError, UnsupportedError
 from lvlmsal.model.conversations import IMAGE, template_for
 from lvlmsal.model.original_weights import original_weights, renamed
 
@@ -34,6 +34,12 @@ _TEXT: Final[dict[str, Any]] = {
     "LlavaLlamaForCausalLM": LlamaConfig,
     "LlavaMistralForCausalLM": MistralConfig,
 }
+KINDS: Final[dict[str, Any]] = {
+    "llava": LlavaForConditionalGeneration,
+    "cca-llava": CcaLlavaForConditionalGeneration,
+}
+"""What a folder may become, which its weights do not tell."""
+
 _WANTED: Final[tuple[tuple[str, tuple[Any, ...], str], ...]] = (
     ("mm_projector_type", ("mlp2x_gelu",), "the projector of LLaVA-1.5, two layers"),
     ("mm_resampler_type", (None,), "no resampler"),
@@ -52,11 +58,13 @@ def convert(
     vision_tower: str | Path | None = None,
     base: str | Path | None = None,
     allow_bin: bool = False,
+    kind: str | None = None,
 ) -> Path:
     """Write a checkpoint of LLaVA's own code in the form that transformers and this library read.
 
     The logits are those of the original code. A folder of CCA-LLaVA, which its name or its model
-    card tells, becomes one of that model here; all others are LLaVA. Images are padded to a square
+    card tells unless `kind` does, becomes one of that model here; all others are LLaVA. Images are
+    padded to a square
     where the config says so (`image_aspect_ratio`), and the chat template is LLaVA-1.5's own
     conversation with its system sentence, unless the folder has one that writes images. Rows of the
     vocabulary that are added for the placeholder of an image are the mean of the others, which is
@@ -69,15 +77,19 @@ def convert(
         vision_tower: Folder or hub id of the CLIP model; None: the `mm_vision_tower` of the config.
         base: Folder of the language model that a LoRA or a projector stands on.
         allow_bin: Whether to read pickled files (`.bin`), of which tensors alone are taken.
+        kind: ``"llava"`` or ``"cca-llava"``; None: as name and model card say.
 
     Returns:
         The folder that was written.
 
     Raises:
+        ConfigError: An unknown kind.
         DataError: A folder lacks something or holds something broken.
         UnsupportedError: transformers has no counterpart of this model, files are pickled, or it is
             a Llama 3 without a chat template.
     """
+    if kind not in (None, *KINDS):
+        raise ConfigError([f"kind must be {' or '.join(KINDS)}, got {kind!r}"])
     folder, target = Path(source).expanduser(), Path(output).expanduser()
     lower = None if base is None else Path(base).expanduser()
     config = _config(folder)
@@ -97,11 +109,9 @@ def convert(
     template = template_for(folder, tokenizer)
     image_id = tokenizer.convert_tokens_to_ids(IMAGE)
     _extend(weights, len(tokenizer))
-    kind: Any = LlavaForConditionalGeneration
-    if is_concentric(folder, config):
-        kind = CcaLlavaForConditionalGeneration
+    made = KINDS[kind or ("cca-llava" if is_concentric(folder, config) else "llava")]
     with torch.device("meta"):
-        model = kind(_llava_config(kind.config_class, config, vision, image_id, weights))
+        model = made(_llava_config(made.config_class, config, vision, image_id, weights))
     found = renamed(weights, model)
     prefix = "model.vision_tower."
     if not any(name.startswith(prefix) for name in found):
@@ -111,7 +121,7 @@ def convert(
     dtype = weights["model.embed_tokens.weight"].dtype
     _fill(model, {name: value.to(dtype) for name, value in found.items()}, folder)
     processor: Any = LlavaProcessor
-    made = processor(
+    asked = processor(
         image_processor=image_processor,
         tokenizer=tokenizer,
         patch_size=vision.patch_size,
@@ -120,7 +130,7 @@ def convert(
         chat_template=template,
     )
     model.save_pretrained(target)
-    made.save_pretrained(target)
+    asked.save_pretrained(target)
     return target
 
 

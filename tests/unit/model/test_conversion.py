@@ -240,7 +240,7 @@ def test_pickled_shards_only_on_request(
     assert "--allow-bin" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main([*words, "--allow-bin"]) == 0
-    assert capsys.readouterr().out == f"written: {tmp_path / 'out'}\n"
+    assert capsys.readouterr().out == f"written as LLaVA: {tmp_path / 'out'}\n"
     check(tmp_path / "out", folders / "original", folders / "tower", picture)
 
 
@@ -333,6 +333,31 @@ def test_a_folder_of_cca_llava_becomes_one_of_its_model(folders: Path, tmp_path:
     mine, theirs = found.model.state_dict(), plain.model.state_dict()
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_what_it_becomes_is_said_and_chosen(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names say CCA-LLaVA of the one folder, and nothing of the other."""
+    weights = load_file(folders / "original/model.safetensors")
+    config = json.loads((folders / "original/config.json").read_text())
+    for name, kind, wanted in (
+        ("cca-llava-1.5", None, "CCA-LLaVA"),
+        ("cca-llava-table", "llava", "LLaVA"),
+        ("mine", None, "LLaVA"),
+        ("mine-2", "cca-llava", "CCA-LLaVA"),
+    ):
+        source, output = (
+            write(tmp_path / name, weights, config),
+            tmp_path / f"from {name[:4]} {kind}",
+        )
+        words = ["convert", str(source), "-o", str(output), *(["--kind", kind] if kind else [])]
+        assert main(words) == 0
+        assert capsys.readouterr().out == f"written as {wanted}: {output}\n"
+        adapter = type(lvlmsal.load(output).adapter)
+        assert adapter is {"LLaVA": LlavaAdapter, "CCA-LLaVA": CcaLlavaAdapter}[wanted]
+    with pytest.raises(LvlmsalError, match=r"kind must be llava or cca-llava, got 'cca'"):
+        lvlmsal.convert(source, tmp_path / "other", kind="cca")
 
 
 @pytest.mark.parametrize(
