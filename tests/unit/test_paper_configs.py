@@ -245,3 +245,10 @@ def opened(name: str) -> tuple[PaperConfig, Methods]:
     return draft.config.paper, {
         (cell.model.name, cell.method): (cell.decoder, list(cell.interventions)) for cell in cells
     }
+
+
+def test_another_checkpoint_in_table_1_has_a_name_of_its_own() -> None:
+    stated = re.findall(r"`(models\[llava-1\.5-7b\]\.\w+=[\w-]+)`", PAGE)
+    config, problems, _ = read_config("paper/table1-llava-1.5-7b", [*NOWHERE, *stated])
+    assert not problems
+    assert [(model.source, model.name) for model in config.models] == [("FOLDER", "cca-llava")]
