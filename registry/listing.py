@@ -33,8 +33,8 @@ def list_methods(
 
     Example:
         >>> list_methods(kind="decoder")
-        ['beam', 'dopra-reconstruction', 'greedy', 'guided', 'guided-beam', 'opera', 'sample',
-        'sgrs']
+        ['beam', 'dopra-reconstruction', 'greedy', 'guided', 'guided-beam', 'halc', 'halc-beam',
+        'opera', 'reverse', 'sample', 'sgrs']
         >>> list_methods("vi*")
         ['vissink', 'vista']
     """

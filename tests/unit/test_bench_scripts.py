@@ -96,13 +96,13 @@ def test_every_registered_method_has_its_cost(
         # the first line is what the others are held against
         assert next(iter(table)) == "generate"
         assert table["generate"][2::2] == ["1", "1"]
-    # Passes a token and of the prompt, by what these do: nothing more, beams that are rows of one
-    # pass, a second stream, and for each token the passes of five candidates.
+    # Passes a token and of the prompt, by what these do: nothing more, beams and candidates that
+    # are rows of one pass, and a second stream.
     assert edits["none"][0::3] == edits["locore"][0::3] == decoders["beam"][0::3] == ["1.00", "1"]
-    assert edits["vcd"][0::3] == ["1.67", "2"]  # of three tokens the last one's pass is of both
-    assert decoders["opera"][0] == "6.00"
-    # it puts another text into the prompt, for which it needs a processor; a longer one stays apart
-    assert edits["icd"][0] == "2.00"
+    # Of three tokens the last one's pass is of both; a longer second prompt is no other case.
+    assert edits["vcd"][0::3] == ["1.67", "2"]
+    assert edits["icd"][0] == "1.67"
+    assert decoders["opera"][0] == "1.00"
     # on trained models second streams wait where a cut leaves one token
     streams = {name for name in INTERVENTIONS if INTERVENTIONS.get(name).has_second_stream}
     models = ("pocket-llava", "pocket-qwen2vl")

@@ -216,7 +216,9 @@ def test_generate_of_the_library_takes_a_cache_that_keeps_everything(method: str
 
 def test_no_cache_of_the_registry_is_left_out() -> None:
     """Who registers another decoder with a loop of its own adds it here."""
-    names = set(DECODERS.names()) - {"dopra-reconstruction"}  # its loop is OPERA's
+    # DOPRA's loop is OPERA's; those that see raw images run on caches of this library alone
+    names = [name for name in DECODERS.names() if not DECODERS.get(name).sees_images]
+    names.remove("dopra-reconstruction")
     made = {name: DECODERS.get(name)().generate_kwargs() for name in names}
     assert {name for name, how in made.items() if "custom_generate" in how} <= set(DECODING)
 
