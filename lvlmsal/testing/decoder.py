@@ -134,12 +134,14 @@ def check_end(case: DecoderCase) -> None:
 
 
 def check_batch(case: DecoderCase) -> None:
-    """A batch gives the tokens of its samples one by one."""
+    """A batch gives the tokens of its samples one by one, padded behind shorter ones."""
     names = ["first", "second", "third", "fourth"]
     together = case.answers(case.batch, case.kwargs(seed=3, sample_ids=names))
     for index, (sample, name) in enumerate(zip(case.samples, names, strict=True)):
         alone = case.answers(sample.inputs, case.kwargs(seed=3, sample_ids=[name]))
-        assert torch.equal(together[index], alone[0]), (
+        behind = max(0, len(together[index]) - len(alone[0]))
+        wanted = torch.nn.functional.pad(alone[0], (0, behind), value=PAD)
+        assert torch.equal(together[index], wanted), (
             f"sample {index} gets {together[index].tolist()} in a padded batch and "
             f"{alone[0].tolist()} alone, with the same seed and id"
         )
