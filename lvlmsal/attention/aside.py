@@ -19,7 +19,7 @@ def aside(
     """Run passes on behalf of an edit, in which it does not act, and no logits are edited.
 
     Args:
-        edit: the edit; None for a decoder, beside which all edits but those of logits act.
+        edit: the edit; None for a decoder, under which all edits but those of logits act.
         passes: of all open sessions: they go on afterwards where they stand.
         plain: whether no other edit of these sessions acts either.
         other_prompt: whether another prompt is run, to which spans that were given do not belong.

@@ -144,7 +144,7 @@ class Beam(Decoder):
         Raises:
             UnsupportedError: there is a streamer.
         """
-        refuse_streamer(streamer, type(self).__name__, "a beam may still be left for another one")
+        refuse_streamer(streamer, type(self).__name__)
         return {
             "do_sample": False,
             "num_beams": self.num_beams,

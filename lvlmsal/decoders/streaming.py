@@ -56,17 +56,19 @@ def streaming(own: BaseStreamer | None, prompt: Tensor) -> Iterator[list[BaseStr
             streamer.end()
 
 
-def refuse_streamer(streamer: BaseStreamer | None, decoder: str, why: str) -> None:
-    """Refuse to stream, and end the stream: somebody may wait at its other end already.
+def refuse_streamer(streamer: BaseStreamer | None, decoder: str) -> None:
+    """Refuse to stream beams, and end the stream: somebody may wait at its other end already.
 
     Args:
         streamer: that was given; nothing happens where there is none.
         decoder: its name.
-        why: it cannot stream.
 
     Raises:
         UnsupportedError: there is a streamer.
     """
     if streamer is not None:
         streamer.end()  # type: ignore[no-untyped-call]
-        raise UnsupportedError(f"{decoder} cannot stream tokens, for {why}: drop streamer=")
+        raise UnsupportedError(
+            f"{decoder} cannot stream tokens, for a beam may still be left for another one: drop "
+            "streamer="
+        )

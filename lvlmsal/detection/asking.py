@@ -19,7 +19,7 @@ from lvlmsal.metrics.text.vocabulary import Vocabulary
 class Respondent(ABC):
     """A model with the images and the question of one answer, which detectors ask more.
 
-    It remembers what it has said, so that detectors which want the same samples share them.
+    It remembers what it has said, so that detectors that need the same samples share them.
     """
 
     @property

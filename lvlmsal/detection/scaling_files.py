@@ -121,7 +121,7 @@ def read_scalings(path: str | os.PathLike[str]) -> Scalings:
     if content.get("version") != VERSION:
         raise DataError(
             f"has version {content.get('version')!r}, expected {VERSION}: type  lvlmsal fit  to "
-            "make it anew",
+            "make it again",
             path=path,
         )
     try:

@@ -124,7 +124,7 @@ def _is_held(model: Any) -> bool:
 
 @dataclass(frozen=True)
 class Seeing(Loop):
-    """Greedy search by hand that wants the images of its batch."""
+    """Greedy search by hand that needs the images of its batch."""
 
     sees_images: ClassVar[bool] = True
 

@@ -137,7 +137,7 @@ class GuidedBeam(Beam):
             UnsupportedError: a streamer, or a model that this is not bound to.
         """
         name = type(self).__name__
-        refuse_streamer(given_streamer(), name, "a beam may still be left for another one")
+        refuse_streamer(given_streamer(), name)
         guide = guide_for(model, self._guide, self._find)
         watcher = RowWatcher(guide.layers)
         session = AttentionSession(guide.adapter, [watcher], records=False)

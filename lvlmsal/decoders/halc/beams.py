@@ -15,10 +15,7 @@ from lvlmsal.decoders.halc.decoder import HALC
 from lvlmsal.decoders.halc.records import HalcRecord
 from lvlmsal.decoders.one_sequence import GenerateCall
 from lvlmsal.decoders.streaming import refuse_streamer
-from lvlmsal.errors import UnsupportedError
 from lvlmsal.registry import DECODERS
-
-WHY = "a beam may still be left for another one"
 
 
 @DECODERS.register("halc-beam")
@@ -74,7 +71,7 @@ class HALCBeam(HALC):
         Raises:
             UnsupportedError: there is a streamer.
         """
-        refuse_streamer(streamer, type(self).__name__, WHY)
+        refuse_streamer(streamer, type(self).__name__)
         return super().generate_kwargs(seed=seed, sample_ids=sample_ids)
 
     def decode(
@@ -85,8 +82,6 @@ class HALCBeam(HALC):
         Raises:
             UnsupportedError: as of HALC, and where ``generate`` was given a streamer.
         """
-        if call.streamers:
-            raise UnsupportedError(
-                f"{type(self).__name__} cannot stream tokens, for {WHY}: drop streamer="
-            )
+        for streamer in call.streamers:
+            refuse_streamer(streamer, type(self).__name__)
         return super().decode(model, call)

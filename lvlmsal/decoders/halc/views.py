@@ -50,7 +50,7 @@ class Views:
     ) -> Tensor:
         """Raw logits behind an answer under each crop, shape (crops, V).
 
-        The question is encoded anew with each crop, at the crop's own size, and the answer so far
+        The question is encoded again with each crop, at the crop's own size, and the answer so far
         is run behind it, all crops side by side.
 
         Args:

@@ -253,7 +253,7 @@ class OPERA(Beam):
         """
         config = generation_config
         name = type(self).__name__
-        refuse_streamer(given_streamer(), name, "a beam may still be left for another one")
+        refuse_streamer(given_streamer(), name)
         check_outputs(config, name, "a token may be taken back", returned=["output_scores"])
         wanted = self.num_beams, False
         if (config.num_beams or 1, bool(config.do_sample)) != wanted or (

@@ -1,4 +1,4 @@
-"""REVERSE: phrases that the model itself marks as doubtful are taken back and said anew."""
+"""REVERSE: phrases that the model itself marks as doubtful are taken back and said again."""
 
 from lvlmsal.decoders.reverse.decoder import Reverse
 

@@ -1,4 +1,4 @@
-"""Guided decoding written down anew: one sample, the whole sequence run again for each token."""
+"""Guided decoding written out by hand: one sample, the whole sequence run again for each token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HALC written down anew: one sample, the whole sequence run again for each token and each crop."""
+"""HALC by hand: one sample, the whole sequence run again for each token and each crop."""
 
 from __future__ import annotations
 

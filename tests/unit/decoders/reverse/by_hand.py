@@ -1,4 +1,4 @@
-"""REVERSE written down anew: one sample, texts and lists, the whole sequence run for each token."""
+"""REVERSE by hand: one sample, texts and lists, the whole sequence run for each token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SGRS's frame with a detector for its judge, against the walk written down anew."""
+"""SGRS's frame with a detector for its judge, against the walk written out by hand."""
 
 from __future__ import annotations
 
