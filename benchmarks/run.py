@@ -16,6 +16,7 @@ from pathlib import Path
 from support.results import arguments
 
 PARTS = {
+    "products": 10,
     "steps": 300,
     "methods": 300,
     "trained": 35,

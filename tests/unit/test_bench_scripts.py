@@ -234,6 +234,14 @@ def test_growth_is_measured_along_every_axis(
     assert result["charts"]
 
 
+def test_a_row_goes_both_ways_in_two_precisions(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (table,) = tables(run(bench("products"), tmp_path, monkeypatch)).values()
+    assert {name.partition(",")[0] for name in table} == {"float32", "bfloat16"}
+    assert len(table) == 4
+
+
 @pytest.mark.full
 def test_memory_is_measured_in_processes_of_their_own(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -261,20 +269,15 @@ def test_peak_memory_counts_what_stands_together(bench: Any) -> None:
 
 
 @pytest.mark.full
-def test_the_gpu_script_runs_on_tiny_models(
+def test_shapes_are_measured_on_tiny_models(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = ["LLaVA-1.5-7B", "Qwen2.5-VL-32B"]
     more = ["--device", "cpu", "--tiny", "--models", *models]
-    gpu = bench("gpu")
-    methods, kept = gpu.methods, ("LocoRE", "SGRS one by one, ", "block SGRS, m = 16")
-    monkeypatch.setattr(
-        gpu, "methods", lambda beta: [m for m in methods(beta) if m.name.startswith(kept)]
-    )
-    result = run(gpu, tmp_path, monkeypatch, *more)
+    result = run(bench("shapes"), tmp_path, monkeypatch, *more)
     titles = [sheet["title"] for sheet in result["sheets"]]
     assert [title.partition(":")[0] for title in titles] == [m for m in models for _ in range(2)]
-    assert len(result["claims"]) == 4 * len(models)
+    assert len(result["claims"]) == 6 * len(models)
 
 
 def test_shapes_are_those_of_the_checkpoints(bench: Any) -> None:
@@ -343,7 +346,7 @@ def test_the_page_shows_every_bar_and_whether_it_is_met(
     assert "| slow | 1.500 (1.000 - 1.200) | at most 1.020 | **not met** |" in page
     assert "| a | 1 |" in page
     assert "python benchmarks/steps.py  # 1.5 minutes" in page
-    assert "benchmarks/gpu.py --device cuda" in page  # there is no table of a GPU's
+    assert "benchmarks/shapes.py --device cuda" in page  # there is no table of a GPU's
     assert "`memory.py`" in page  # which left nothing
     assert "--small" not in page
     assert (tmp_path / "docs" / "images" / "performance-line.png").stat().st_size > 1000
@@ -353,7 +356,7 @@ def test_numbers_of_tiny_shapes_are_called_so(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result_file(tmp_path, small=True)
-    result_file(tmp_path, name="gpu", machine={"device": "a card"})
+    result_file(tmp_path, name="shapes", machine={"device": "a card"})
     page = write_page(bench, tmp_path, monkeypatch)
     assert "they say nothing" in page
     assert "- device: a card" in page
