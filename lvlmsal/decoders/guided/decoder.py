@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import LongTensor
 from transformers import PreTrainedModel
@@ -21,6 +21,7 @@ from lvlmsal.decoders.guided.predicting_rows import RowWatcher
 from lvlmsal.decoders.guided.records import GuidedRecord
 from lvlmsal.decoders.one_sequence import GenerateCall, OneSequence
 from lvlmsal.decoders.search import Greedy, Sample
+from lvlmsal.detection.sampled_consistency import SampledConsistency
 from lvlmsal.registry import DECODERS
 
 
@@ -44,6 +45,10 @@ class Guided(OneSequence):
     pass: interventions on attention and hidden states act before them. Edits of logits (contrasts)
     change what is chosen and not what is judged.
 
+    With ``detector="sampled-consistency"`` other answers to the question are drawn first, under all
+    edits, and a word is as risky as the share of them that do not name its object, 0.7 of them by
+    default. That costs as many answers more.
+
     Use it through :meth:`lvlmsal.Lvlm.generate` or by name in a config. As ``custom_generate`` of a
     model that was not read from its folder, :meth:`bind` it to an adapter with a processor first.
     ``streamer=`` is told a sentence when it can no longer be taken back. It was measured on small
@@ -51,8 +56,9 @@ class Guided(OneSequence):
 
     Args:
         detector: what judges, as in :meth:`lvlmsal.Lvlm.detect`: a name, a mapping with options, or
-            the file of scalings that ``lvlmsal fit`` wrote. It must stream. A mapping's
-            ``scaling`` may be a folder of such files, of which the model's is taken.
+            the file of scalings that ``lvlmsal fit`` wrote. It must stream, or be
+            ``sampled-consistency``. A mapping's ``scaling`` may be a folder of such files, of which
+            the model's is taken.
         k: candidates, the first one among them.
         threshold: risks from which a word is too risky. 1 judges nothing: that is the plain search.
         share: of the model's own mentions that are too risky, in place of a threshold; 0.08 by
@@ -62,6 +68,10 @@ class Guided(OneSequence):
         words: which words are judged: ``coco``, a vocabulary file, or the words themselves; by
             default those of the scaling.
         temperature: 0 searches greedily; above, tokens are drawn as by the decoder ``sample``.
+        first: what comes first where a word is too risky: ``"replace"``, as above, or
+            ``"back-up"``, which replaces a word only where no sentence may be taken back any more,
+            for what stands before it in the sentence was said of another word. By default the
+            former, and the latter where answers are drawn.
 
     >>> Guided(threshold=1.0).twin()
     Greedy()
@@ -74,6 +84,7 @@ class Guided(OneSequence):
     back_up: int = 3
     words: str | list[str] | None = None
     temperature: float = 0.0
+    first: Literal["replace", "back-up"] | None = None
 
     summary: ClassVar[str] = "replaces words that a detector finds risky before they are said"
     paper: ClassVar[str] = "this library, docs/guided.md"
@@ -102,6 +113,8 @@ class Guided(OneSequence):
             raise ValueError(f"threshold must be from 0 to 1 (off), got {self.threshold}")
         if self.share is not None and not 0 < self.share < 1:
             raise ValueError(f"share must be above 0 and below 1, got {self.share}")
+        if self.first not in (None, "replace", "back-up"):
+            raise ValueError(f"first must be 'replace' or 'back-up', got {self.first!r}")
         if self.temperature < 0:
             raise ValueError(f"temperature must be at least 0 (greedy), got {self.temperature}")
 
@@ -112,8 +125,19 @@ class Guided(OneSequence):
 
     @property
     def is_random(self) -> bool:
-        """At temperature 0 no seed plays a part."""
-        return self.temperature > 0
+        """At temperature 0 a seed plays a part only where answers are drawn to judge by."""
+        return self.temperature > 0 or (self.mitigates and self.draws)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws other answers to judge by."""
+        name = self.detector if isinstance(self.detector, str) else self.detector.get("name")
+        return name == SampledConsistency.name
+
+    @property
+    def backs_up_first(self) -> bool:
+        """Whether a sentence is taken back, while one may be, before a word is replaced."""
+        return self.draws if self.first is None else self.first == "back-up"
 
     def twin(self) -> Decoder:
         """The same search with nothing judged."""
@@ -133,7 +157,9 @@ class Guided(OneSequence):
         return bound
 
     def _find(self, adapter: ModelAdapter) -> Guide:
-        return Guide.of(adapter, self.detector, self.words, self.threshold, self.share)
+        return Guide.of(
+            adapter, self.detector, self.words, self.threshold, self.share, samples=True
+        )
 
     def generate_kwargs(
         self,

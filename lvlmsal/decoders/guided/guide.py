@@ -17,6 +17,7 @@ from lvlmsal.detection.columns import Columns, union
 from lvlmsal.detection.judge import Judge, make_judge
 from lvlmsal.detection.lens import Lens
 from lvlmsal.detection.rows import logit_readings
+from lvlmsal.detection.sampled_consistency import SampledConsistency
 from lvlmsal.detection.vocabulary import JudgedWords, judged_vocabulary, words_for
 from lvlmsal.errors import UnsupportedError
 
@@ -25,6 +26,9 @@ SHARE: Final = 0.08
 
 FALSE_ALARMS: Final = 0.02
 """Of the right mentions, likewise, where a detector was fitted on labels."""
+
+UNSUPPORTED: Final = 0.7
+"""Share of drawn answers that do not name a word's object, from which on it is too risky."""
 
 _SENTENCE_END: Final = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\]]*\s*$|\n")
 
@@ -53,6 +57,8 @@ class Guide:
         words: str | Sequence[str] | None,
         threshold: float | None,
         share: float | None,
+        *,
+        samples: bool = False,
     ) -> Guide:
         """Find what is needed for a model; its words are turned into tokens once.
 
@@ -63,6 +69,8 @@ class Guide:
             threshold: in place of a share.
             share: of the model's own mentions that are too risky, `SHARE` by default; of a
                 detector fitted on labels, of the right ones among them, `FALSE_ALARMS` by default.
+                For one that draws answers a threshold of `UNSUPPORTED` is the default.
+            samples: whether the decoder draws answers for a detector that asks for them.
 
         Raises:
             ConfigError: an unknown name or option, or words that the model cannot write.
@@ -70,7 +78,13 @@ class Guide:
                 is another model's, or a share is asked of a detector that has no scaling.
         """
         judge = make_judge(detector, adapter, stacklevel=3)
-        if not judge.detector.streams:
+        draws = isinstance(judge.detector, SampledConsistency)
+        if draws and not samples:
+            raise UnsupportedError(
+                f"detector {judge.detector.name!r} needs other answers to the question, which only "
+                "the decoder 'guided' draws before its own: judge by early-lens or log-probability"
+            )
+        if not judge.detector.streams and not draws:
             raise UnsupportedError(
                 f"detector {judge.detector.name!r} reads more than the row that predicts a "
                 "candidate, so it cannot judge one before it is chosen: guide by early-lens or "
@@ -154,6 +168,8 @@ def _threshold(judge: Judge, share: float | None) -> float:
             )
         return known[wanted]
     wanted_share = SHARE if share is None else share
+    if share is None and isinstance(judge.detector, SampledConsistency):
+        return UNSUPPORTED
     if judge.scaling is None:
         raise UnsupportedError(
             f"detector {name!r} has no scaling for this model, so it is not known how risky a "

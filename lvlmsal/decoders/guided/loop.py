@@ -15,8 +15,10 @@ from lvlmsal.decoders.guided.guide import Guide
 from lvlmsal.decoders.guided.predicting_rows import Rows, RowWatcher
 from lvlmsal.decoders.guided.records import GuidedRecord
 from lvlmsal.decoders.guided.sample import Piece, Said, Sample, Start
+from lvlmsal.decoders.guided.sampled import SampledAnswers, sampled_answers
 from lvlmsal.decoders.one_sequence import GenerateCall
 from lvlmsal.decoders.randomness import vocabulary_gumbel
+from lvlmsal.detection.sampled_consistency import SampledConsistency
 from lvlmsal.detection.vocabulary import Found
 from lvlmsal.errors import UnsupportedError
 
@@ -70,6 +72,13 @@ class GuidedLoop:
         self.logits = stream.prefill()
         self.rows = watcher.rows
         self.judges = guide.threshold < 1
+        self.others: list[SampledAnswers] | None = None
+        detector = guide.judge.detector
+        if self.judges and isinstance(detector, SampledConsistency):
+            judged = guide.words.vocabulary
+            self.others = sampled_answers(
+                detector, guide.adapter, judged, stream, self.logits, call
+            )
 
     @property
     def records(self) -> list[list[GuidedRecord]]:
@@ -139,7 +148,7 @@ class GuidedLoop:
         if not found.name or sample.said.excused:
             excused = sample.said.excused and len(pieces) > 1
             return self._taken(sample, GuidedRecord(token), found, pieces, excused=excused)
-        return self._judge_whole(sample, found, pieces)
+        return self._judge_whole(row, found, pieces)
 
     def _choose(self, row: int, token: int, scores: Tensor, keys: Tensor) -> _Decided:
         """Where the first candidate begins a judged word."""
@@ -149,21 +158,21 @@ class GuidedLoop:
         tokens = [token, *(t for t in order if bool(keys[row, t].isfinite()))][:k]
         position = self.ids.shape[1] - self.prompt_columns
         rows = self.rows.at(row)
-        asked = torch.tensor([tokens], device=rows.logits.device)
-        risks = self.guide.risks(rows, asked, [position])[0]
+        objects = [self.guide.words.objects_begun_by(t) for t in tokens]
+        if self.others is None:
+            asked = torch.tensor([tokens], device=rows.logits.device)
+            risks = self.guide.risks(rows, asked, [position])[0]
+        else:
+            risks = [self.others[row].risk(begun) for begun in objects]
         chances = (scores[row].double() / (self.guided.temperature or 1)).softmax(-1)
         found = {t: self.guide.words.step(sample.said.writing, t) for t in tokens}
         candidates = [
-            Candidate(
-                t,
-                float(chances[t]),
-                risk if found[t].begins else None,
-                self.guide.words.objects_begun_by(t),
-            )
-            for t, risk in zip(tokens, risks, strict=True)
+            Candidate(t, float(chances[t]), risk if found[t].begins else None, begun)
+            for t, risk, begun in zip(tokens, risks, objects, strict=True)
         ]
         choice = choose(candidates, self.guide.is_risky, sample.said.named)
-        if choice.fallback and sample.tries < self.guided.back_up:
+        leaves = choice.fallback or (self.guided.backs_up_first and choice.rejected)
+        if leaves and sample.tries < self.guided.back_up:
             return self._lost(sample, token, candidates[0].risk)
         taken = choice.taken
         record = self._record(taken.token, taken.risk, choice)
@@ -171,13 +180,11 @@ class GuidedLoop:
         pieces = (Piece(rows, taken.token, position),)
         return self._taken(sample, record, found[taken.token], pieces, excused=choice.fallback)
 
-    def _judge_whole(self, sample: Sample, found: Found, pieces: tuple[Piece, ...]) -> _Decided:
-        """Where a judged word of several tokens is complete: its riskiest token counts."""
-        rows = Rows.joined([piece.rows for piece in pieces])
-        tokens = torch.tensor([[piece.token] for piece in pieces], device=rows.logits.device)
-        risks = self.guide.risks(rows, tokens, [piece.position for piece in pieces])
-        # one that cannot be judged stands last, whichever place it has
-        risk = max((one[0] for one in risks), key=lambda value: -1.0 if value != value else value)
+    def _judge_whole(self, row: int, found: Found, pieces: tuple[Piece, ...]) -> _Decided:
+        """Where a judged word of several tokens is complete."""
+        sample = self.samples[row]
+        others = None if self.others is None else self.others[row]
+        risk = self._riskiest(pieces) if others is None else others.risk([found.name])
         risky = self.guide.is_risky(risk)
         token = pieces[-1].token
         if risky and sample.tries < self.guided.back_up:
@@ -185,6 +192,13 @@ class GuidedLoop:
         record = self._record(token, risk)
         record.fallback = risky
         return self._taken(sample, record, found, pieces, excused=risky)
+
+    def _riskiest(self, pieces: tuple[Piece, ...]) -> float:
+        """Risk of a word by that of its riskiest token; one that cannot be judged stands last."""
+        rows = Rows.joined([piece.rows for piece in pieces])
+        tokens = torch.tensor([[piece.token] for piece in pieces], device=rows.logits.device)
+        risks = self.guide.risks(rows, tokens, [piece.position for piece in pieces])
+        return max((one[0] for one in risks), key=lambda value: -1.0 if value != value else value)
 
     def _record(self, token: int, risk: float | None, choice: Choice | None = None) -> GuidedRecord:
         """Of a token that was judged; nan is nothing that JSON could hold."""

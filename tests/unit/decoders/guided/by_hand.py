@@ -89,6 +89,13 @@ def risk_at(
     return risk(odds, sum(lenses) / len(lenses))
 
 
+def risk_of_objects(
+    words: Any, missing: Callable[[frozenset[str]], float], _place: int, token: int
+) -> float:
+    """The same of the objects whose names begin with a token."""
+    return missing(words.objects_begun_by(token))
+
+
 @torch.no_grad()
 def guided_by_hand(
     adapter: ModelAdapter,
@@ -101,14 +108,23 @@ def guided_by_hand(
     back_up: int,
     steps: int,
     banned: Sequence[int],
+    words: Any = None,
+    ends: Callable[[int], bool] = ends_sentence,
+    missing: Callable[[frozenset[str]], float] | None = None,
+    first_back: bool = False,
 ) -> tuple[list[int], Log]:
     """The answer, of so many tokens, and what happened on the way.
 
     Args:
         risk: of the log-odds and the mean log lens.
         banned: never said.
+        words: that are judged; numbered ones by default.
+        ends: whether a sentence ends with a token.
+        missing: the risk of a word that may name some objects, in place of what the pass says.
+        first_back: whether a sentence is taken back, while one may be, before words are replaced.
     """
-    words, answer, log = NumberedWords(), list[int](), Log()
+    words = words or NumberedWords()
+    answer, log = list[int](), Log()
     start, first_banned = 0, set[int]()
 
     def back(token: int) -> None:
@@ -134,14 +150,18 @@ def guided_by_hand(
         found = words.step(writing, token)
 
         here = len(answer)
-        at = partial(risk_at, adapter, output, layers, risk, prompt - 1)
+        at: Callable[[int, int], float] = (
+            partial(risk_at, adapter, output, layers, risk, prompt - 1)
+            if missing is None
+            else partial(risk_of_objects, words, missing)
+        )
         if found.begins:
             judged = [t for t in order if words.step(writing, t).begins]
             risks = {t: at(here, t) for t in judged}
             safe = [t for t in judged if risks[t] < threshold]
             new = [t for t in safe if not words.objects_begun_by(t) <= named]
             if risks[token] >= threshold:
-                if safe:
+                if safe and not (first_back and len(log.back) < back_up):
                     token = (new or safe)[0]
                     log.replaced += 1
                 elif len(log.back) < back_up:
@@ -151,16 +171,22 @@ def guided_by_hand(
                     token = min(judged, key=risks.__getitem__)
                     log.fallbacks += 1
         elif found.name:
-            largest = max(at(here - 1, answer[-1]), at(here, token))
+            word = [*writing.tokens, token]
+            first = here - len(word) + 1
+            largest = (
+                max(at(first + place, piece) for place, piece in enumerate(word))
+                if missing is None
+                else missing(frozenset({found.name}))
+            )
             # a word that began by a fallback is not judged a second time
-            begun = at(here - 1, answer[-1]) < threshold
-            if largest >= threshold and begun:
+            judged_before = words.read(answer)[first].begins
+            if largest >= threshold and not (judged_before and at(first, word[0]) >= threshold):
                 log.whole += 1
                 if len(log.back) < back_up:
                     back(token)
                     continue
                 log.fallbacks += 1
         answer.append(token)
-        if ends_sentence(token):
+        if ends(token):
             start, first_banned = len(answer), set()
     return answer, log

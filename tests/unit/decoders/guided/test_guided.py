@@ -267,6 +267,7 @@ def test_an_answer_is_streamed_as_it_stands() -> None:
         ({"threshold": 1.2}, "threshold must be from 0 to 1"),
         ({"share": 0.0}, "share must be above 0"),
         ({"temperature": -1.0}, "temperature must be at least 0"),
+        ({"first": "stop"}, "first must be 'replace' or 'back-up', got 'stop'"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:
