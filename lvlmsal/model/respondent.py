@@ -16,7 +16,7 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.adapters.messages import Prompt
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.base import Decoder
-from lvlmsal.decoders.guided.predicting_rows import RowWatcher
+from lvlmsal.decoders.predicting_rows import RowWatcher
 from lvlmsal.decoders.randomness import sample_names
 from lvlmsal.detection.asking import Respondent
 from lvlmsal.errors import UnsupportedError

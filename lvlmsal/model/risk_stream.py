@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers.generation.streamers import BaseStreamer
 
-from lvlmsal.decoders.guided.guide import Guide
-from lvlmsal.decoders.guided.predicting_rows import RowWatcher
+from lvlmsal.decoders.guide import Guide
+from lvlmsal.decoders.predicting_rows import RowWatcher
 from lvlmsal.detection.judge import DEFAULT
 from lvlmsal.detection.result import usual_threshold
 from lvlmsal.detection.vocabulary import Writing

@@ -21,8 +21,8 @@ from transformers.generation.streamers import BaseStreamer
 from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
-from lvlmsal.decoders.guided.guide import Guide, guide_for
-from lvlmsal.decoders.guided.predicting_rows import RowWatcher
+from lvlmsal.decoders.guide import Guide, guide_for
+from lvlmsal.decoders.predicting_rows import RowWatcher
 from lvlmsal.decoders.search import Beam
 from lvlmsal.decoders.streaming import given_streamer, refuse_streamer
 from lvlmsal.detection.vocabulary import Writing

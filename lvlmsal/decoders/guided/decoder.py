@@ -15,11 +15,11 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
-from lvlmsal.decoders.guided.guide import Guide, guide_for
+from lvlmsal.decoders.guide import Guide, guide_for
 from lvlmsal.decoders.guided.loop import GuidedLoop
-from lvlmsal.decoders.guided.predicting_rows import RowWatcher
 from lvlmsal.decoders.guided.records import GuidedRecord
 from lvlmsal.decoders.one_sequence import GenerateCall, OneSequence
+from lvlmsal.decoders.predicting_rows import RowWatcher
 from lvlmsal.decoders.search import Greedy, Sample
 from lvlmsal.detection.sampled_consistency import SampledConsistency
 from lvlmsal.registry import DECODERS
@@ -148,7 +148,7 @@ class Guided(OneSequence):
 
         Raises:
             ConfigError: an unknown detector or option, or words that the model cannot write.
-            UnsupportedError: see :meth:`~lvlmsal.decoders.guided.guide.Guide.of`.
+            UnsupportedError: see :meth:`~lvlmsal.decoders.guide.Guide.of`.
         """
         if not self.mitigates or (self._guide is not None and self._guide.adapter is adapter):
             return self

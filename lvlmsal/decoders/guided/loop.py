@@ -10,13 +10,13 @@ import torch
 from torch import LongTensor, Tensor
 
 from lvlmsal.attention.recording_stream import RecordingStream
+from lvlmsal.decoders.guide import Guide
 from lvlmsal.decoders.guided.choice import Candidate, Choice, choose
-from lvlmsal.decoders.guided.guide import Guide
-from lvlmsal.decoders.guided.predicting_rows import Rows, RowWatcher
 from lvlmsal.decoders.guided.records import GuidedRecord
 from lvlmsal.decoders.guided.sample import Piece, Said, Sample, Start
 from lvlmsal.decoders.guided.sampled import SampledAnswers, sampled_answers
 from lvlmsal.decoders.one_sequence import GenerateCall
+from lvlmsal.decoders.predicting_rows import Rows, RowWatcher
 from lvlmsal.decoders.randomness import vocabulary_gumbel
 from lvlmsal.detection.sampled_consistency import SampledConsistency
 from lvlmsal.detection.vocabulary import Found

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lvlmsal.decoders.guided.predicting_rows import Rows
 from lvlmsal.decoders.guided.records import GuidedRecord
+from lvlmsal.decoders.predicting_rows import Rows
 from lvlmsal.detection.vocabulary import Found, Writing
 
 

@@ -17,9 +17,9 @@ from lvlmsal.attention.layers import LayerSpec, resolve_layers
 from lvlmsal.attention.recording_stream import RecordingStream
 from lvlmsal.attention.session import AttentionSession
 from lvlmsal.decoders.base import Decoder
-from lvlmsal.decoders.guided.guide import Guide, guide_for
-from lvlmsal.decoders.guided.predicting_rows import RowWatcher
+from lvlmsal.decoders.guide import Guide, guide_for
 from lvlmsal.decoders.one_sequence import GenerateCall, OneSequence
+from lvlmsal.decoders.predicting_rows import RowWatcher
 from lvlmsal.decoders.records import TokenRecord
 from lvlmsal.decoders.search import Greedy
 from lvlmsal.decoders.sgrs.candidate_row import CandidateRow

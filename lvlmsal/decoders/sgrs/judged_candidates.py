@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from lvlmsal.attention.recording_stream import RecordingStream
-from lvlmsal.decoders.guided.guide import Guide
-from lvlmsal.decoders.guided.predicting_rows import RowWatcher
+from lvlmsal.decoders.guide import Guide
+from lvlmsal.decoders.predicting_rows import RowWatcher
 from lvlmsal.decoders.sgrs.candidate_saliency import CandidateSaliency
 from lvlmsal.detection.vocabulary import Writing
 from lvlmsal.saliency.options import SaliencyOptions

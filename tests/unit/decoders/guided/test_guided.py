@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.attention import intervene
+from lvlmsal.decoders.guide import Guide
 from lvlmsal.decoders.guided.decoder import Guided
-from lvlmsal.decoders.guided.guide import Guide
 from lvlmsal.decoders.search import Sample
 from lvlmsal.detection.early_lens import EarlyLens
 from lvlmsal.detection.judge import Judge

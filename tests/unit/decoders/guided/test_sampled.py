@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlmsal.attention import intervene
+from lvlmsal.decoders.guide import UNSUPPORTED
 from lvlmsal.decoders.guided.beams import GuidedBeam
 from lvlmsal.decoders.guided.decoder import Guided
-from lvlmsal.decoders.guided.guide import UNSUPPORTED
 from lvlmsal.decoders.guided.sampled import SampledAnswers
 from lvlmsal.decoders.search import Sample
 from lvlmsal.decoders.sgrs.decoder import SGRS

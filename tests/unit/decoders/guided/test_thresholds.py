@@ -9,7 +9,7 @@ import torch
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
 from lvlmsal.decoders import Guided
-from lvlmsal.decoders.guided.guide import Guide
+from lvlmsal.decoders.guide import Guide
 from lvlmsal.detection.confidence import Entropy
 from lvlmsal.detection.ensemble import Ensemble
 from lvlmsal.detection.regression import Regression

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
-from lvlmsal.decoders.guided.guide import Guide
+from lvlmsal.decoders.guide import Guide
 from lvlmsal.decoders.sgrs.candidates import ordered_candidates
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.detection.confidence import LogProbability

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlmsal.adapters import ModelAdapter, adapter_for
-from lvlmsal.decoders.guided.predicting_rows import Rows
+from lvlmsal.decoders.predicting_rows import Rows
 from lvlmsal.detection.columns import Columns, union
 from lvlmsal.detection.judge import Judge, make_judge
 from lvlmsal.detection.lens import Lens
