@@ -56,7 +56,7 @@ class Option:
 def declared_options(cls: type) -> dict[str, Option]:
     """List the options of a class, in the order of its constructor.
 
-    ``**kwargs`` of a constructor are not options: a misspelt name must not vanish in them.
+    ``**kwargs`` of a constructor are not options: a misspelled name must not vanish in them.
 
     Args:
         cls: A dataclass, or a class with an annotated ``__init__``.
@@ -98,10 +98,10 @@ def _resolved(cls: type, name: str) -> Any:
     module annotate, and fail on names that those import for type checkers only.
     """
     places = [(inspect.get_annotations(base), base) for base in cls.__mro__]
-    initialisers = [(vars(base).get("__init__"), base) for base in cls.__mro__]
+    initializers = [(vars(base).get("__init__"), base) for base in cls.__mro__]
     of_arguments = [
         (function.__annotations__, base)
-        for function, base in initialisers
+        for function, base in initializers
         if isinstance(function, types.FunctionType)
     ]
     # The fields of a dataclass are annotated where they are declared; its generated __init__

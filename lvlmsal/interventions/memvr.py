@@ -231,9 +231,10 @@ class MemVR(HiddenStateIntervention, FeedForwardIntervention):
 def uncertainty(logits: Tensor) -> Tensor:
     """Entropy of the best tokens of logits (..., V), from 0 to 1.
 
-    >>> rows = torch.stack([torch.zeros(12), torch.arange(12) * 9.0])
-    >>> [round(unsure, 4) for unsure in uncertainty(rows).tolist()]
-    [1.0, 0.0005]
+    Example:
+        >>> rows = torch.stack([torch.zeros(12), torch.arange(12) * 9.0])
+        >>> [round(unsure, 4) for unsure in uncertainty(rows).tolist()]
+        [1.0, 0.0005]
     """
     best = logits.to(torch.promote_types(logits.dtype, torch.float32)).topk(_BEST).values
     entropy: Tensor = torch.special.entr(best.softmax(-1)).sum(-1)

@@ -19,7 +19,7 @@ def fuse(
     fusion: FusionName = "product",
     heads: HeadsName = "abs_then_sum",
 ) -> Tensor:
-    """Unnormalised saliency of one layer (Eq. 4 and 11).
+    """Unnormalized saliency of one layer (Eq. 4 and 11).
 
     Args:
         weights: attention after the softmax, shape (..., H, q, k).

@@ -40,7 +40,7 @@ _IRREGULAR: Final = {
 class OfficialNouns:
     """Nouns as the official script finds them, with NLTK and spaCy.
 
-    Tokens that NLTK tags as nouns, lemmatised as nouns by WordNet, in the case in which they are
+    Tokens that NLTK tags as nouns, lemmatized as nouns by WordNet, in the case in which they are
     written: "Dogs" at the head of a sentence stays "Dogs", which AMBER's list does not have. Two
     words are alike if the cosine of their vectors in spaCy's ``en_core_web_lg`` exceeds 0.8.
     """
@@ -69,7 +69,7 @@ class OfficialNouns:
         return f"nouns as the official script finds them, with {', '.join(versions)}"
 
     def nouns(self, text: str) -> list[str]:
-        """The nouns of a text in order, lemmatised."""
+        """The nouns of a text in order, lemmatized."""
         import nltk
         from nltk.stem import WordNetLemmatizer
 

@@ -28,7 +28,7 @@ def ordered_candidates(
     """Sampling without replacement from the top K, all draws made at once.
 
     Walking the candidates by descending log p + Gumbel noise is exactly sampling without
-    replacement, renormalised after each rejection.
+    replacement, renormalized after each rejection.
 
     Args:
         scores: processed logits, shape (B, V); -inf bans a token.

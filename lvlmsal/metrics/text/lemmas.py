@@ -36,7 +36,7 @@ def lemmas(words: Sequence[str], tools: Tools | None = None) -> list[str]:
 
     Args:
         words: Words and marks in lower case.
-        tools: Tagger and lemmatiser; by default those of nltk.
+        tools: Tagger and lemmatizer; by default those of nltk.
 
     Returns:
         One form for each word.
@@ -52,7 +52,7 @@ def lemmas(words: Sequence[str], tools: Tools | None = None) -> list[str]:
 
 
 def require_lemmas() -> str:
-    """Check that nltk can tag and lemmatise.
+    """Check that nltk can tag and lemmatize.
 
     Returns:
         Name and version of the package and how sentences are split, for the record of a result.
@@ -66,7 +66,7 @@ def require_lemmas() -> str:
 
 @functools.cache
 def nltk_tools() -> Tools:
-    """The tagger of nltk and WordNet's lemmatiser.
+    """The tagger of nltk and WordNet's lemmatizer.
 
     Raises:
         UnsupportedError: The package or its data is missing; the message says what to type.

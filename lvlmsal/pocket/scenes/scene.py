@@ -45,7 +45,8 @@ GRID: Final = 3
 STEP: Final = 8
 """Objects stand at multiples of this many pixels, as the models' patches do.
 
-At any other place a short training on a CPU would go by before the small towers have learnt to see.
+At any other place a short training on a CPU would go by before the small towers have learned to
+see.
 """
 
 OBJECT_SIZE: Final = 16

@@ -1,4 +1,4 @@
-"""The word rule of OPERA and PAI, with tagger and lemmatiser passed in: nltk's need a download."""
+"""The word rule of OPERA and PAI, with tagger and lemmatizer passed in: nltk's need a download."""
 
 from __future__ import annotations
 
