@@ -42,9 +42,9 @@ FIXED = (
     "cost), and the step of a model this small has no room for them under the bar."
 )
 BACK = (
-    "the row's way back reads the same weights as its way forward, by a kernel that is slower in "
-    "bfloat16 on this processor (`products.py`); f times that ratio is what it costs. In blocks "
-    "rows share it."
+    "the row's way back reads the same weights as its way forward, by a kernel that takes two and "
+    "a half times as long in bfloat16 on this processor (`products.py`; in float32 as long). In "
+    "blocks rows share it."
 )
 REASONS = {
     "vl-saliency, one capture": (
