@@ -14,6 +14,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from lvlmsal.adapters.forms import base_of, unread
 from lvlmsal.errors import DataError, LvlmsalError, UnknownName, UnsupportedError
 from lvlmsal.readers.connection import asking, silence
+from lvlmsal.readers.digests import is_file
 from lvlmsal.registry import CATALOG, CheckpointCard
 
 _CONFIG = "config.json"
@@ -162,31 +163,51 @@ def _adapted(folder: Path, base: str | Path, revision: str | None) -> Source:
     return replace(found, adapter=folder)
 
 
+def folder_problems(folder: Path) -> list[str]:
+    """What keeps a folder from being loaded as a model: what `find_source` would say of it."""
+    return [str(error) for error in _folder_errors(folder)]
+
+
 def _check_folder(folder: Path) -> Path:
     """Check that a folder has a configuration and all files of its weights, as safetensors."""
-    if not folder.is_dir():
-        raise DataError("the folder of this checkpoint is missing", path=folder)
-    said = unread(folder)
-    if said:
-        raise UnsupportedError(f"{folder}: {said}")
-    if not (folder / _CONFIG).is_file():
-        raise DataError(
-            "there is no config.json: expected the folder of a model as transformers saves it",
-            path=folder,
-        )
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        missing = [name for name in _shards(index) if not (folder / name).is_file()]
-        if missing:
-            raise DataError(f"files of the weights are missing: {', '.join(missing)}", path=folder)
-    elif not (folder / "model.safetensors").is_file():
-        raise DataError("there are no weights: expected model.safetensors", path=folder)
+    errors = _folder_errors(folder)
+    if errors:
+        raise errors[0]
     return folder
 
 
-def _shards(index: Path) -> list[str]:
+def _folder_errors(folder: Path) -> list[LvlmsalError]:
+    if not folder.is_dir():
+        return [DataError("the folder of this checkpoint is missing", path=folder)]
+    said = unread(folder)
+    if said:
+        return [UnsupportedError(f"{folder}: {said}")]
+    if not (folder / _CONFIG).is_file():
+        text = "there is no config.json: expected the folder of a model as transformers saves it"
+        return [DataError(text, path=folder)]
+    found: list[LvlmsalError] = []
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = _shards(index)
+        missing = [name for name in shards or () if not is_file(folder / name)]
+        if shards is None:
+            found.append(DataError("this is not an index of safetensors files", path=index))
+        elif missing:
+            text = f"files of the weights are missing: {', '.join(missing)}"
+            found.append(DataError(text, path=folder))
+    elif not (folder / "model.safetensors").is_file():
+        found.append(DataError("there are no weights: expected model.safetensors", path=folder))
     try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError("this is not an index of safetensors files", path=index) from error
-    return sorted(set(names))
+        json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        found.append(DataError(f"the configuration cannot be read: {error}", path=folder / _CONFIG))
+    return found
+
+
+def _shards(index: Path) -> list[str] | None:
+    """The files that an index names; None for what is no index."""
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, RecursionError, OSError, KeyError, TypeError, AttributeError):
+        return None
+    return sorted(names) if all(isinstance(name, str) for name in names) else None

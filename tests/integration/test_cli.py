@@ -267,12 +267,12 @@ def test_a_folder_without_weights_is_a_message(
     (bare / "config.json").write_bytes((tiny_folder / "config.json").read_bytes())
     code, _, err = run("evaluate", config_file, f"models=[{bare}]")
     assert code == 2
-    assert f"{bare} has no weights" in err
+    assert f"{bare}: there are no weights" in err
     code, _, err = run(
         "generate", next(iter(tmp_path.glob("world/images/*"))), "x", "--model", bare
     )
     assert code == 2
-    assert f"{bare} has no weights" in err
+    assert f"{bare}: there are no weights" in err
 
 
 def test_answers_made_elsewhere_are_scored(run: Run, world: Path, tmp_path: Path) -> None:

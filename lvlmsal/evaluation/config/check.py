@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lvlmsal.errors import close_matches
-from lvlmsal.evaluation.config.checkpoints import LONGEST_PATH, card_of, is_file, model_problems
+from lvlmsal.evaluation.config.checkpoints import LONGEST_PATH, card_of, model_problems
 from lvlmsal.evaluation.config.further import metric_problems
 from lvlmsal.evaluation.config.judge_config import judge_problems
 from lvlmsal.evaluation.config.loggers import logger_problems
 from lvlmsal.evaluation.config.schema import BenchmarkConfig, MethodConfig, RunConfig
+from lvlmsal.readers.digests import is_file
 from lvlmsal.registry import (
     BENCHMARKS,
     DECODERS,
@@ -117,7 +119,7 @@ def run_problems(config: RunConfig) -> list[str]:
         problems.append("output: is empty; expected a folder to write into, such as runs/NAME")
     if len(config.output) > LONGEST_PATH:
         problems.append(f"output: has {len(config.output)} characters, which no path can have")
-    elif config.output != "???" and is_file(config.output):
+    elif config.output != "???" and is_file(Path(config.output)):
         problems.append(f"output: {config.output!r} is a file; expected a folder to write into")
     return problems
 

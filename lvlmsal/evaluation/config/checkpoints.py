@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from lvlmsal.adapters.backends import backend_problem
-from lvlmsal.adapters.forms import base_of, unread
+from lvlmsal.adapters.forms import base_of, read_config, unread
+from lvlmsal.adapters.sources import folder_problems
 from lvlmsal.errors import UnknownName, close_matches
 from lvlmsal.evaluation.config.schema import ModelConfig
 from lvlmsal.registry import ADAPTERS, CATALOG, CheckpointCard
@@ -94,13 +94,7 @@ def config_of(model: ModelConfig) -> dict[str, Any]:
     """A checkpoint's ``config.json``; empty where it is not available."""
     card = card_of(model)
     folder = Path(_base(model.source) or model.source) if card is None else card.folder
-    if folder is None or not is_file(folder / "config.json"):
-        return {}
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError):  # told of by `model_problems`
-        return {}
-    return content if isinstance(content, dict) else {}
+    return {} if folder is None else read_config(folder)
 
 
 def _base(source: str) -> str:
@@ -111,38 +105,18 @@ def _base(source: str) -> str:
         return ""
 
 
-def is_file(path: str | Path) -> bool:
-    """Whether a path is that of a file; False for what cannot be a path."""
-    try:
-        return Path(path).is_file()
-    except OSError:  # a part of it is longer than names can be: told where it is made
-        return False
-
-
 def _folder_problems(folder: Path) -> list[str]:
-    """What keeps a local folder from being loaded as a checkpoint."""
-    config = folder / "config.json"
-    said = unread(folder)
-    if said:
-        return [f"{folder}: {said}"]
-    if not config.is_file():
-        return [f"the folder {folder} is not a checkpoint: it has no config.json"]
-    problems = []
-    if not any(folder.glob("*.safetensors")):
-        problems.append(
-            f"the folder {folder} has no weights: expected *.safetensors (other formats can run "
-            "code and are not loaded)"
-        )
-    try:
-        content = json.loads(config.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        return [*problems, f"{config}: not valid JSON ({error})"]
-    architectures = content.get("architectures") if isinstance(content, dict) else None
+    """What keeps a local folder from being loaded as a checkpoint, and from having an adapter."""
+    problems, config = folder_problems(folder), read_config(folder)
+    if unread(folder) or (problems and not config):
+        return problems
+    architectures = config.get("architectures")
+    path = folder / "config.json"
     if not isinstance(architectures, list) or not architectures:
-        problems.append(f"{config}: has no list `architectures`, which says which adapter to take")
+        problems.append(f"{path}: has no list `architectures`, which says which adapter to take")
     elif not isinstance(architectures[0], str) or architectures[0] not in ADAPTERS:
         problems.append(
-            f"{config}: no adapter for {architectures[0]!r}."
+            f"{path}: no adapter for {architectures[0]!r}."
             f"{close_matches(str(architectures[0]), ADAPTERS.names())} Known: "
             f"{', '.join(ADAPTERS.names())}; docs/contributing/adapter.md shows how to add one"
         )

@@ -159,3 +159,50 @@ def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
 def test_a_checkpoint_of_transformers_is_read(tmp_path: Path) -> None:
     names = ["model.safetensors", "processor_config.json", "model.gguf", "onnx/", "optimizer.pt"]
     assert unread(folder_of(tmp_path / "m", names, LLAVA)) is None
+
+
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+
+
+def sharded(path: Path, names: list[str]) -> Path:
+    """A folder whose index names two files, with some of them."""
+    index = {"weight_map": {f"layer.{place}": name for place, name in enumerate(SHARDS)}}
+    folder = folder_of(path, ["processor_config.json", *names], LLAVA)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_a_missing_shard_is_a_problem_of_the_config(tmp_path: Path) -> None:
+    folder = sharded(tmp_path / "m", SHARDS)
+    assert model_problems(ModelConfig(source=str(folder))) == []
+    assert find_source(folder).local
+    (folder / SHARDS[1]).unlink()
+    assert told(folder) == f"files of the weights are missing: {SHARDS[1]}"
+
+
+@pytest.mark.parametrize(
+    "index", ["{", "[]", '{"weight_map": {"a": 1}}', '{"weight_map": {"a": []}}']
+)
+def test_an_index_that_is_none_is_a_problem_of_the_config(tmp_path: Path, index: str) -> None:
+    folder = sharded(tmp_path / "m", SHARDS)
+    path = folder / "model.safetensors.index.json"
+    path.write_text(index)
+    problem = f"{path}: this is not an index of safetensors files"
+    assert model_problems(ModelConfig(source=str(folder))) == [problem]
+    with pytest.raises(LvlmsalError, match="this is not an index"):
+        find_source(folder)
+
+
+def test_every_problem_of_a_folder_is_told_at_once(tmp_path: Path) -> None:
+    folder = sharded(tmp_path / "m", SHARDS[:1])
+    (folder / "config.json").write_text('{"architectures": ["LlavaForConditionalGeneratio"]}')
+    missing, adapter = model_problems(ModelConfig(source=str(folder)))
+    assert missing.endswith(f"are missing: {SHARDS[1]}")
+    assert "Did you mean 'LlavaForConditionalGeneration'?" in adapter
+    (folder / "config.json").write_text("{")
+    _, config = model_problems(ModelConfig(source=str(folder)))
+    assert config.startswith(f"{folder / 'config.json'}: the configuration cannot be read: ")
+    (folder / SHARDS[1]).touch()
+    (folder / "config.json").write_text("{}")
+    (config,) = model_problems(ModelConfig(source=str(folder)))
+    assert "has no list `architectures`" in config

@@ -161,7 +161,7 @@ def test_all_problems_are_reported_together(tmp_path: Path, world: Path) -> None
     for words in (
         "modles: there is no such key. Did you mean 'models'",
         "Did you mean 'pocket-llava'",
-        "has no weights",
+        "there are no weights",
         "Did you mean 'LlavaForConditionalGeneration'",
         "float23",
         "Did you mean 'sgrs'",
