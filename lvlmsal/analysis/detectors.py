@@ -23,7 +23,7 @@ from lvlmsal.analysis.labels import listed_words
 from lvlmsal.analysis.output import Cell, made_folder, title_of
 from lvlmsal.errors import DataError, UnsupportedError
 from lvlmsal.evaluation.config.source import ConfigSource
-from lvlmsal.evaluation.results.folder import write_json
+from lvlmsal.evaluation.results.atomic import write_json
 from lvlmsal.evaluation.results.records import finite
 from lvlmsal.evaluation.run.replay import recorded_answers
 from lvlmsal.model.lvlm import Lvlm

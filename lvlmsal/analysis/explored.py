@@ -9,7 +9,7 @@ from typing import Any
 
 from lvlmsal.analysis.labels import chair_vocabulary, object_labels
 from lvlmsal.errors import ConfigError, DataError, UnsupportedError
-from lvlmsal.evaluation.results.folder import RECORDS
+from lvlmsal.evaluation.results.names import RECORDS
 from lvlmsal.evaluation.results.records import read_records
 from lvlmsal.evaluation.run.replay import Replayed, replay
 from lvlmsal.explorer.shown_answer import ShownAnswer, content_key

@@ -26,7 +26,7 @@ from lvlmsal.analysis.scores import SCORES
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.report.paper import entries_table
-from lvlmsal.evaluation.results.folder import write_json
+from lvlmsal.evaluation.results.atomic import write_json
 from lvlmsal.evaluation.results.records import finite
 from lvlmsal.evaluation.results.schema import PaperEntry
 from lvlmsal.model.lvlm import Lvlm

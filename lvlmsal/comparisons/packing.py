@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.report.run_scoring import score_only
-from lvlmsal.evaluation.results import folder as names
+from lvlmsal.evaluation.results import names
 from lvlmsal.evaluation.results.manifests import MANIFESTS
 
 _NEEDED = (names.CONFIG, names.ENVIRONMENT, names.RECORDS, names.RESULTS)

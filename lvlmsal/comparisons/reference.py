@@ -14,7 +14,7 @@ import yaml
 
 from lvlmsal.comparisons.packing import unpacked
 from lvlmsal.errors import DataError
-from lvlmsal.evaluation.results import folder as names
+from lvlmsal.evaluation.results import names
 from lvlmsal.evaluation.results.folder import read_environment
 from lvlmsal.evaluation.results.manifests import Asked, read_manifest
 from lvlmsal.evaluation.results.records import Record, all_records

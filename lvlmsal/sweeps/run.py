@@ -19,7 +19,7 @@ from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.stated import with_data_root
 from lvlmsal.evaluation.config.trainer import quiet_lightning
-from lvlmsal.evaluation.results.folder import write_text
+from lvlmsal.evaluation.results.atomic import write_text
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.run.dry import DryRun
 from lvlmsal.frames import data_frame

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlmsal.evaluation.config.plan import Cell, Plan
-from lvlmsal.evaluation.results.folder import write_json
+from lvlmsal.evaluation.results.atomic import write_json
 from lvlmsal.evaluation.run.replay import Replayed, replay
 from lvlmsal.saliency.options import SaliencyOptions
 

@@ -21,8 +21,7 @@ from lvlmsal.evaluation.report.run_tables import (
     terminal_tables,
     unfinished_notes,
 )
-from lvlmsal.evaluation.results import folder as names
-from lvlmsal.evaluation.results import schema
+from lvlmsal.evaluation.results import names, schema
 from lvlmsal.evaluation.results.records import Record, all_records
 from lvlmsal.evaluation.results.scoring import score_records
 from lvlmsal.pages import render

@@ -17,17 +17,11 @@ from lvlmsal.evaluation.config.schema import RunConfig
 from lvlmsal.evaluation.report.page import report_page
 from lvlmsal.evaluation.report.paper import compared_with_paper
 from lvlmsal.evaluation.report.result import Result
-from lvlmsal.evaluation.results import folder as names
-from lvlmsal.evaluation.results import schema
+from lvlmsal.evaluation.results import names, schema
+from lvlmsal.evaluation.results.atomic import write_json, write_text
 from lvlmsal.evaluation.results.belonging import Wanted, check_belonging, unfinished
-from lvlmsal.evaluation.results.folder import (
-    differences,
-    has_begun,
-    read_environment,
-    write_config,
-    write_json,
-    write_text,
-)
+from lvlmsal.evaluation.results.config_changes import differences
+from lvlmsal.evaluation.results.folder import has_begun, read_environment, write_config
 from lvlmsal.evaluation.results.judge_replies import give_replies, judged_parts, note_judge
 from lvlmsal.evaluation.results.locks import RunLock
 from lvlmsal.evaluation.results.manifests import read_manifest

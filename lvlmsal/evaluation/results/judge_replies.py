@@ -8,7 +8,7 @@ from pathlib import Path
 from lvlmsal.errors import DataError
 from lvlmsal.evaluation.config.judge_config import endpoint_of
 from lvlmsal.evaluation.config.schema import RunConfig
-from lvlmsal.evaluation.results import folder as names
+from lvlmsal.evaluation.results import names
 from lvlmsal.evaluation.results.records import Record, text_of
 from lvlmsal.evaluation.results.schema import Cell, Results
 from lvlmsal.judges import ReplyStore

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlmsal.errors import DataError, LvlmsalError
-from lvlmsal.evaluation.results.folder import per_benchmark, write_text
+from lvlmsal.evaluation.results.atomic import write_text
+from lvlmsal.evaluation.results.names import per_benchmark
 from lvlmsal.progress import track
 from lvlmsal.readers.digests import image_digest, images_digest
 from lvlmsal.readers.shapes import misfit

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lvlmsal.evaluation.results.folder import write_text
+from lvlmsal.evaluation.results.atomic import write_text
 
 
 class Attendance:

@@ -18,8 +18,9 @@ from lvlmsal.adapters.forms import base_of
 from lvlmsal.adapters.sources import find_source
 from lvlmsal.evaluation.config.plan import Plan
 from lvlmsal.evaluation.config.world import made_with
-from lvlmsal.evaluation.results.folder import SUBSETS, per_benchmark, write_text
+from lvlmsal.evaluation.results.atomic import write_text
 from lvlmsal.evaluation.results.manifests import Manifest
+from lvlmsal.evaluation.results.names import SUBSETS, per_benchmark
 from lvlmsal.evaluation.run.fits_used import fits_used
 from lvlmsal.progress import track
 from lvlmsal.readers.digests import file_digest

@@ -17,8 +17,8 @@ from lvlmsal.evaluation.config.source import ConfigSource
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
 from lvlmsal.evaluation.report.result import Result
 from lvlmsal.evaluation.report.run_scoring import score
-from lvlmsal.evaluation.results import folder as names
-from lvlmsal.evaluation.results.folder import refuse_differences
+from lvlmsal.evaluation.results import names
+from lvlmsal.evaluation.results.config_changes import refuse_differences
 from lvlmsal.evaluation.results.locks import RunLock
 from lvlmsal.evaluation.results.records import all_records
 from lvlmsal.evaluation.results.writing import merge_parts, put_in_order

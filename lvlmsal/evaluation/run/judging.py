@@ -9,7 +9,7 @@ from lvlmsal.errors import ConfigError
 from lvlmsal.evaluation.config.judge_config import budget_of, endpoint_of, judge_problems
 from lvlmsal.evaluation.report.result import Result
 from lvlmsal.evaluation.report.run_scoring import open_run, score
-from lvlmsal.evaluation.results import folder as names
+from lvlmsal.evaluation.results import names
 from lvlmsal.evaluation.results.folder import write_config
 from lvlmsal.evaluation.results.judge_replies import judged_parts
 from lvlmsal.evaluation.results.locks import RunLock

@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING, Any
 from lvlmsal.errors import LvlmsalError
 from lvlmsal.evaluation.config.plan import Plan
 from lvlmsal.evaluation.config.schema import ModelConfig
-from lvlmsal.evaluation.results import folder as names
+from lvlmsal.evaluation.results import names
+from lvlmsal.evaluation.results.atomic import write_json
 from lvlmsal.evaluation.results.begun import Begun
-from lvlmsal.evaluation.results.folder import (
-    has_begun,
-    per_benchmark,
-    read_environment,
-    write_config,
-    write_json,
-)
+from lvlmsal.evaluation.results.folder import has_begun, read_environment, write_config
 from lvlmsal.evaluation.results.manifests import (
     MANIFESTS,
     make_manifest,
     read_manifest,
     write_manifest,
 )
+from lvlmsal.evaluation.results.names import per_benchmark
 from lvlmsal.evaluation.results.provenance import as_read, continued, refuse_changes
 from lvlmsal.evaluation.results.records import Record, all_records
 from lvlmsal.evaluation.run.environment import describe_environment, write_subsets

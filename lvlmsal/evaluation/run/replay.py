@@ -10,7 +10,7 @@ from lvlmsal.benchmarks.base import Benchmark, Sample
 from lvlmsal.errors import ConfigError, DataError, close_matches
 from lvlmsal.evaluation.config.plan import Cell, make_plan
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
-from lvlmsal.evaluation.results import folder as names
+from lvlmsal.evaluation.results import names
 from lvlmsal.evaluation.results.begun import Begun
 from lvlmsal.evaluation.results.manifests import make_manifest
 from lvlmsal.evaluation.results.provenance import refuse_changes

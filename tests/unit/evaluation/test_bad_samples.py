@@ -15,7 +15,7 @@ from lvlmsal.benchmarks.base import Sample
 from lvlmsal.errors import DataError, LvlmsalError, UnsupportedError, is_out_of_memory
 from lvlmsal.evaluation.config.plan import import_plugins
 from lvlmsal.evaluation.config.schema import ModelConfig
-from lvlmsal.evaluation.results.folder import write_text
+from lvlmsal.evaluation.results.atomic import write_text
 from lvlmsal.evaluation.results.records import read_records
 from lvlmsal.evaluation.results.writing import RecordWriter
 from lvlmsal.evaluation.run.answering import AnswerModule, make_record

@@ -15,7 +15,8 @@ from lvlmsal.evaluation.config.controls import Opponent, add_twins, opponents, s
 from lvlmsal.evaluation.config.plan import make_plan
 from lvlmsal.evaluation.config.schema import MethodConfig, ModelConfig, RunConfig
 from lvlmsal.evaluation.report.run_tables import markdown_tables
-from lvlmsal.evaluation.results.folder import differences, write_config
+from lvlmsal.evaluation.results.config_changes import differences
+from lvlmsal.evaluation.results.folder import write_config
 from lvlmsal.evaluation.results.scoring import score_records
 
 LOCORE = {"name": "locore"}

@@ -15,7 +15,8 @@ from lvlmsal.errors import ConfigError, DataError
 from lvlmsal.evaluation.config.plan import read_draft
 from lvlmsal.evaluation.config.reading import read_config
 from lvlmsal.evaluation.config.unresolved import literal, resolve
-from lvlmsal.evaluation.results.folder import refuse_differences, write_config
+from lvlmsal.evaluation.results.config_changes import refuse_differences
+from lvlmsal.evaluation.results.folder import write_config
 from lvlmsal.secrets import hide, remember
 from lvlmsal.sweeps.reading import read_sweep
 
