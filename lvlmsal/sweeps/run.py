@@ -23,6 +23,7 @@ from lvlmsal.evaluation.results.atomic import write_text
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.run.dry import DryRun
 from lvlmsal.frames import data_frame
+from lvlmsal.pages import render
 from lvlmsal.progress import track
 from lvlmsal.sweeps.axes import shown
 from lvlmsal.sweeps.costs import cost_of
@@ -30,7 +31,10 @@ from lvlmsal.sweeps.plot import plot_grid
 from lvlmsal.sweeps.reading import Sweep, read_sweep, spread
 from lvlmsal.sweeps.saliency import mean_saliencies
 from lvlmsal.sweeps.stated import read_stated
-from lvlmsal.sweeps.table import Measured, html_tables, markdown_tables, terminal_tables
+from lvlmsal.sweeps.table import Measured, legend, tables
+from lvlmsal.tables.markdown import markdown_document
+from lvlmsal.tables.table import Table
+from lvlmsal.tables.terminal import terminal_document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,16 +125,23 @@ class SweepResult:
 
     def markdown(self) -> str:
         """The tables in Markdown, as in ``sweep.md``."""
-        return markdown_tables(self.measured, self.sweep.grids, self.result.results)
+        return markdown_document(self._tables(), [self._legend()])
 
     def _repr_html_(self) -> str:
-        return html_tables(self.measured, self.sweep.grids, self.result.results)
+        # a notebook has a style of its own for tables
+        notes = [self._legend(), *self.result.results["warnings"]]
+        return render("tables/templates/notebook.html", tables=self._tables(), notes=notes)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables, fitted to the terminal."""
-        yield terminal_tables(
-            self.measured, self.sweep.grids, self.result.results, width=options.max_width
-        )
+        warnings = self.result.results["warnings"]
+        yield terminal_document(self._tables(), [self._legend()], options.max_width, warnings)
+
+    def _tables(self) -> list[Table]:
+        return tables(self.measured, self.sweep.grids, self.result.results)
+
+    def _legend(self) -> str:
+        return legend(self.measured, self.result.results)
 
 
 def dry_sweep(

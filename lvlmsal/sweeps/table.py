@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import RenderableType
-
 from lvlmsal.evaluation.report.entries import (
     any_significant,
     columns_of,
@@ -20,13 +18,10 @@ from lvlmsal.evaluation.report.legend import SIGNIFICANT
 from lvlmsal.evaluation.report.paper import paper_table
 from lvlmsal.evaluation.results.schema import Entry, Results
 from lvlmsal.metrics.columns import Column
-from lvlmsal.pages import render
 from lvlmsal.sweeps import axes
 from lvlmsal.sweeps.axes import Grid
 from lvlmsal.sweeps.costs import Cost
-from lvlmsal.tables.markdown import markdown_document
 from lvlmsal.tables.table import Cell, Head, Row, Table
-from lvlmsal.tables.terminal import terminal_document
 
 
 @dataclass(frozen=True)
@@ -130,49 +125,6 @@ def _cost(cost: Cost, name: str) -> Cell:
     return number_cell(getattr(cost, name), ".3f" if name == "saliency" else ".2f")
 
 
-def terminal_tables(
-    measured: Sequence[Measured],
-    grids: Sequence[Grid],
-    results: Results,
-    *,
-    width: int = 140,
-) -> RenderableType:
-    """Tables for a terminal.
-
-    Args:
-        measured: Every method on every model and benchmark.
-        grids: The grids.
-        results: The content of ``results.json``.
-        width: Of the terminal, in characters.
-    """
-    legend = [_legend(measured, results)]
-    return terminal_document(tables(measured, grids, results), legend, width, results["warnings"])
-
-
-def markdown_tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Results) -> str:
-    """The same tables in Markdown.
-
-    Args:
-        measured: Every method on every model and benchmark.
-        grids: The grids.
-        results: The content of ``results.json``.
-    """
-    return markdown_document(tables(measured, grids, results), [_legend(measured, results)])
-
-
-def html_tables(measured: Sequence[Measured], grids: Sequence[Grid], results: Results) -> str:
-    """The same tables as HTML for a notebook, which has a style of its own for them.
-
-    Args:
-        measured: Every method on every model and benchmark.
-        grids: The grids.
-        results: The content of ``results.json``.
-    """
-    notes = [_legend(measured, results), *results["warnings"]]
-    shown = tables(measured, grids, results)
-    return render("tables/templates/notebook.html", tables=shown, notes=notes)
-
-
 def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measured]]:
     """Section, point and what was measured there; ordinary methods come first."""
     points = {point.method for grid in grids for point in grid.points}
@@ -184,7 +136,8 @@ def _rows(block: Block, grids: Sequence[Grid]) -> Iterator[tuple[str, str, Measu
             yield grid.title, ", ".join(map(axes.shown, point.values)), block.methods[point.method]
 
 
-def _legend(measured: Sequence[Measured], results: Results) -> str:
+def legend(measured: Sequence[Measured], results: Results) -> str:
+    """What the columns of the tables mean."""
     sizes = sorted({entry.cost.batch_size for entry in measured})
     batches = " to ".join(map(str, sizes if len(sizes) == 1 else (sizes[0], sizes[-1])))
     rows = {cell["saliency_row"] for cell in results["cells"] if "saliency_row" in cell}

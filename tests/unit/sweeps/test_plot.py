@@ -10,7 +10,8 @@ from lvlmsal.colors import color
 from lvlmsal.sweeps.axes import Grid, Point
 from lvlmsal.sweeps.costs import Cost
 from lvlmsal.sweeps.plot import plot_grid
-from lvlmsal.sweeps.table import Measured, markdown_tables
+from lvlmsal.sweeps.table import Measured, tables
+from lvlmsal.tables.markdown import markdown_document
 
 pytest.importorskip("matplotlib")
 import numpy as np
@@ -98,12 +99,14 @@ def test_three_axes_are_left_to_the_tables() -> None:
     grid = Grid(("a.a", "a.b", "a.c"), (Point((1, 2, 3), "p"),))
     measured = of_model("m", {"greedy": 0.1, "p": 0.2})
     assert plot_grid(grid, measured, RESULTS, start="") is None
-    assert "| a.a by a.b by a.c | 1, 2, 3 | 0.2 " in markdown_tables(measured, [grid], RESULTS)
+    text = markdown_document(tables(measured, [grid], RESULTS), [])
+    assert "| a.a by a.b by a.c | 1, 2, 3 | 0.2 " in text
 
 
 def test_a_point_of_two_grids_stands_in_both() -> None:
     grids = [Grid((axis,), (Point((1,), "start"),)) for axis in ("a.x", "a.y")]
-    text = markdown_tables(of_model("m|1", {"greedy": 0.1, "start": 0.2}), grids, RESULTS)
+    measured = of_model("m|1", {"greedy": 0.1, "start": 0.2})
+    text = markdown_document(tables(measured, grids, RESULTS), [])
     rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")]
     assert rows[2:] == [["| ", "greedy"], ["| a.x", "1"], ["| a.y", "1"]]
     assert "### m\\|1: b" in text
