@@ -14,7 +14,7 @@ from lvlmsal.comparisons.layout import Block, pair_table, row_table
 from lvlmsal.comparisons.pairs import candidates, pairs_between
 from lvlmsal.comparisons.paper import paper_document
 from lvlmsal.comparisons.reading import Row, chosen, read_rows, run_names, scored
-from lvlmsal.comparisons.rows import Style, comparison_frame, csv_text
+from lvlmsal.comparisons.rows import Style, comparison_csv, comparison_frame
 from lvlmsal.comparisons.traits import differing_between, differing_inside, known_traits
 from lvlmsal.errors import ConfigError, UnknownName
 from lvlmsal.escaping import visible
@@ -106,7 +106,7 @@ class Comparison:
             text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
             return visible(text, keep="\n") + "\n"
         if form == "csv":
-            return csv_text(self.blocks, "wide" if style == "wide" else "tidy")
+            return comparison_csv(self.blocks, "wide" if style == "wide" else "tidy")
         if style == "paper":
             readers = self._readers().strip()
             notes = [*self.unfinished, *([readers] if readers else []), *self.notes]

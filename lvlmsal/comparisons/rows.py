@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lvlmsal.comparisons.layout import Block
 from lvlmsal.comparisons.reading import Row
-from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation.report.entries import difference_values
 from lvlmsal.frames import data_frame
+from lvlmsal.tables.csv import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,14 +39,11 @@ def comparison_frame(blocks: Sequence[Block], style: Style) -> pd.DataFrame:
     return data_frame(rows, columns)
 
 
-def csv_text(blocks: Sequence[Block], style: Style) -> str:
+def comparison_csv(blocks: Sequence[Block], style: Style) -> str:
     """The rows as a CSV file with a line of headings."""
-    rows, columns = (list(_tidy(blocks)), _TIDY) if style == "tidy" else _wide(blocks)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    if style == "tidy":
+        return csv_text(_tidy(blocks), _TIDY)
+    return csv_text(*_wide(blocks))
 
 
 def _tidy(blocks: Iterable[Block]) -> Iterator[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,6 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console, ConsoleOptions, RenderResult
 
 from lvlmsal.errors import ConfigError
-from lvlmsal.escaping import csv_cell
 from lvlmsal.evaluation import Result, evaluate
 from lvlmsal.evaluation.config.plan import Cell
 from lvlmsal.evaluation.config.source import ConfigSource
@@ -32,6 +29,7 @@ from lvlmsal.sweeps.reading import Sweep, read_sweep, spread
 from lvlmsal.sweeps.saliency import mean_saliencies
 from lvlmsal.sweeps.stated import read_stated
 from lvlmsal.sweeps.table import Measured, legend, tables
+from lvlmsal.tables.csv import csv_text
 from lvlmsal.tables.markdown import markdown_document
 from lvlmsal.tables.table import Table
 from lvlmsal.tables.terminal import terminal_document
@@ -213,7 +211,8 @@ def sweep(
             pictures.append(result.folder / f"sweep-{grid.slug}.png")
             figure.savefig(pictures[-1], dpi=120)
     done = SweepResult(found, result, measured, tuple(pictures))
-    write_text(result.folder / CSV, _csv(done.rows()))
+    rows = done.rows()
+    write_text(result.folder / CSV, csv_text(rows, rows[0]))
     write_text(result.folder / TABLE, done.markdown())
     return done
 
@@ -241,11 +240,3 @@ def _options(cell: Cell) -> dict[str, Any]:
         for option, value in part.items()
         if option != "name"
     }
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
