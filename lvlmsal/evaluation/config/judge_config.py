@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 from lvlmsal.evaluation.config.schema import JudgeConfig, RunConfig
 from lvlmsal.judges import Budget, Endpoint
 
@@ -11,27 +14,17 @@ def endpoint_of(config: RunConfig) -> Endpoint | None:
     judge = config.judge
     if judge is None:
         return None
-    return Endpoint(
-        model=judge.model,
-        base_url=judge.base_url,
-        api_key_env=judge.api_key_env,
-        concurrency=judge.concurrency,
-        timeout=judge.timeout,
-        retries=judge.retries,
-        max_reply_bytes=judge.max_reply_bytes,
-        options=judge.options,
-        shown=config.shown()["judge"],
-    )
+    return Endpoint(**_settings(judge, Endpoint), shown=config.shown()["judge"])
 
 
 def budget_of(config: JudgeConfig) -> Budget:
     """What the judging may cost."""
-    return Budget(
-        price_in=config.price_in,
-        price_out=config.price_out,
-        max_calls=config.max_calls,
-        max_cost=config.max_cost,
-    )
+    return Budget(**_settings(config, Budget))
+
+
+def _settings(config: JudgeConfig, part: type[Endpoint | Budget]) -> dict[str, Any]:
+    """What a config says of one part of it, whose fields have the same names."""
+    return {f.name: getattr(config, f.name) for f in fields(part) if hasattr(config, f.name)}
 
 
 def judge_problems(config: RunConfig) -> list[str]:
