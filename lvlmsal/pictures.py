@@ -16,23 +16,30 @@ LOSSLESS = 24_000
 """Largest PNG in bytes; what takes more becomes a JPEG."""
 
 
-def encode_image(image: Image.Image, side: int = SIDE) -> dict[str, Any]:
+def encode_image(
+    image: Image.Image, side: int = SIDE, *, lossless: int = LOSSLESS, quality: int = 82
+) -> dict[str, Any]:
     """An image as a ``data:`` address with its size in pixels.
 
     Args:
         image: small ones are kept exactly, as PNG.
         side: the longest one in pixels; an image that is larger is scaled down.
+        lossless: largest PNG in bytes; 0 makes a JPEG of every image.
+        quality: of a JPEG.
 
     >>> encode_image(Image.new("RGB", (900, 300)))["width"]
     448
+    >>> encode_image(Image.new("RGB", (9, 3)), lossless=0)["src"].partition(";")[0]
+    'data:image/jpeg'
     """
     picture = image.convert("RGB")
     picture.thumbnail((side, side))
     content, kind = io.BytesIO(), "png"
-    picture.save(content, "png", optimize=True)
-    if content.tell() > LOSSLESS:
+    if lossless:
+        picture.save(content, "png", optimize=True)
+    if not lossless or content.tell() > lossless:
         content, kind = io.BytesIO(), "jpeg"
-        picture.save(content, "jpeg", quality=82, optimize=True)
+        picture.save(content, "jpeg", quality=quality, optimize=True)
     text = base64.b64encode(content.getvalue()).decode("ascii")
     return {
         "src": f"data:image/{kind};base64,{text}",

@@ -66,6 +66,14 @@ def terminal_document(
     return Group(*parts, *(shown(f"note: {text}", style="yellow") for text in warnings))
 
 
+def plain_text(content: RenderableType, width: int = 140) -> str:
+    """What a terminal would show, without colors."""
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(content)
+    return capture.get()
+
+
 def _measured(content: RenderableType) -> Measurement:
     ruler = Console(width=10_000)
     return Measurement.get(ruler, ruler.options, content)

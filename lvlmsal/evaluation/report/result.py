@@ -26,7 +26,7 @@ from lvlmsal.evaluation.results.records import Record, all_records
 from lvlmsal.evaluation.results.scoring import score_records
 from lvlmsal.pages import render
 from lvlmsal.tables.markdown import markdown_table
-from lvlmsal.tables.terminal import terminal_table
+from lvlmsal.tables.terminal import plain_text, terminal_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,10 +158,7 @@ class Result:
 
     def __str__(self) -> str:
         """The tables as plain text."""
-        console = Console(width=140, color_system=None)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
+        return plain_text(self)
 
 
 def read_result(run: Path | str) -> Result:

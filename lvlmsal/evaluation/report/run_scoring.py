@@ -21,7 +21,7 @@ from lvlmsal.evaluation.results import names, schema
 from lvlmsal.evaluation.results.atomic import write_json, write_text
 from lvlmsal.evaluation.results.belonging import Wanted, check_belonging, unfinished
 from lvlmsal.evaluation.results.config_changes import differences
-from lvlmsal.evaluation.results.folder import has_begun, read_environment, write_config
+from lvlmsal.evaluation.results.folder import check_run_folder, read_environment, write_config
 from lvlmsal.evaluation.results.judge_replies import give_replies, judged_parts, note_judge
 from lvlmsal.evaluation.results.locks import RunLock
 from lvlmsal.evaluation.results.manifests import read_manifest
@@ -66,9 +66,7 @@ def open_run(run: Path, overrides: Iterable[str] = ()) -> OpenRun:
         DataError: It is not a run folder, or its records are damaged.
         ConfigError: Its config needs something that is not installed or no longer there.
     """
-    for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
-        if not (run / name).is_file() and not (name == names.RECORDS and has_begun(run)):
-            raise DataError(f"is not a run folder (no {name})", path=run)
+    check_run_folder(run)
     config, problems, source = read_config(run / names.CONFIG, overrides)
     problems += import_plugins(config.plugins)
     if problems:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from lvlmsal.errors import LvlmsalError
 from lvlmsal.evaluation.config.schema import RunConfig
 from lvlmsal.evaluation.results.records import Record
 from lvlmsal.evaluation.results.scored import Scored, outcomes_of
+from lvlmsal.pictures import encode_image
 from lvlmsal.registry import BENCHMARKS
 
 DIFFERENT, ALIKE = 4, 2
@@ -244,14 +243,12 @@ class _Pictures:
 
     def _encoded(self, path: Path) -> Picture:
         try:
-            image = open_image(path).convert("RGB")
+            image = open_image(path)
         except LvlmsalError:
             return Picture(f"image not found: {path.name}")
-        image.thumbnail((_EDGE, _EDGE))
-        content = io.BytesIO()
-        image.save(content, "JPEG", quality=75)
-        text = base64.b64encode(content.getvalue()).decode()
-        if len(text) > self._left:
+        # many stand on one page: no PNG, which takes several times as much
+        source = encode_image(image, _EDGE, lossless=0, quality=75)["src"]
+        if len(source) > self._left:
             return Picture(path.name)
-        self._left -= len(text)
-        return Picture(path.name, f"data:image/jpeg;base64,{text}")
+        self._left -= len(source)
+        return Picture(path.name, source)

@@ -1,4 +1,4 @@
-"""The run folder: whether a run has begun there, and its config and environment."""
+"""The run folder: whether it is one, and its config and environment."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ def has_begun(folder: Path) -> bool:
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror}", path=found) from error
     return False
+
+
+def check_run_folder(run: Path) -> None:
+    """Refuse a folder that holds no run, or none with records.
+
+    Raises:
+        DataError: It says which file is missing.
+    """
+    for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
+        # the records may still be in files of several processes
+        if not (run / name).is_file() and not (name == names.RECORDS and has_begun(run)):
+            raise DataError(f"is not a run folder (no {name})", path=run)
 
 
 def write_config(folder: Path, config: RunConfig) -> None:

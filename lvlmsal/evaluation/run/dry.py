@@ -33,7 +33,7 @@ from lvlmsal.model.shared_prefix import can_share
 from lvlmsal.registry import BENCHMARKS, options_of
 from lvlmsal.secrets import hide
 from lvlmsal.tables.table import Head, Row, Table
-from lvlmsal.tables.terminal import terminal_table
+from lvlmsal.tables.terminal import plain_text, terminal_table
 from lvlmsal.tiny.models import FAMILIES
 
 SAMPLES = 2
@@ -104,10 +104,7 @@ class DryRun:
 
     def __str__(self) -> str:
         """The same as plain text."""
-        console = Console(width=140, color_system=None)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
+        return plain_text(self)
 
 
 def dry_run(

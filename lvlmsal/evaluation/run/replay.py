@@ -12,6 +12,7 @@ from lvlmsal.evaluation.config.plan import Cell, make_plan
 from lvlmsal.evaluation.config.trainer import make_trainer, quiet_lightning
 from lvlmsal.evaluation.results import names
 from lvlmsal.evaluation.results.begun import Begun
+from lvlmsal.evaluation.results.folder import check_run_folder
 from lvlmsal.evaluation.results.manifests import make_manifest
 from lvlmsal.evaluation.results.provenance import refuse_changes
 from lvlmsal.evaluation.results.records import Record, read_records
@@ -146,9 +147,7 @@ def recorded_answers(
         DataError, ConfigError: As `replay`.
     """
     run = Path(run)
-    for name in (names.CONFIG, names.ENVIRONMENT, names.RECORDS):
-        if not (run / name).is_file():
-            raise DataError(f"is not a run folder (no {name})", path=run)
+    check_run_folder(run)
     ready = dict(lvlms or {})
     with quiet_lightning():
         plan = make_plan(run / names.CONFIG, given=list(ready))
