@@ -34,7 +34,7 @@ class Cost:
     saliency: float | None
 
 
-def cost_of(records: Iterable[Record], *, saliency: float | None = None) -> Cost:
+def sweep_cost(records: Iterable[Record], *, saliency: float | None = None) -> Cost:
     """Read a cell's costs off its records.
 
     Args:
@@ -48,7 +48,7 @@ def cost_of(records: Iterable[Record], *, saliency: float | None = None) -> Cost
         ...     for s, n in batches
         ...     for _ in range(n)
         ... ]
-        >>> cost = cost_of(records)
+        >>> cost = sweep_cost(records)
         >>> cost.ms_per_token, cost.fast, cost.slow, cost.batch_size, cost.tries
         (20.0, 15.0, 30.0, 2, None)
     """

@@ -23,7 +23,7 @@ from lvlmsal.frames import data_frame
 from lvlmsal.pages import render
 from lvlmsal.progress import track
 from lvlmsal.sweeps.axes import shown
-from lvlmsal.sweeps.costs import cost_of
+from lvlmsal.sweeps.costs import sweep_cost
 from lvlmsal.sweeps.plot import plot_grid
 from lvlmsal.sweeps.reading import Sweep, read_sweep, spread
 from lvlmsal.sweeps.saliency import mean_saliencies
@@ -227,7 +227,7 @@ def _measured(
         records.setdefault(record["key"].split("/", 1)[0], []).append(record)
     for cell in result.results["cells"]:
         plan = planned[cell["model"], cell["method"], cell["benchmark"]]
-        cost = cost_of(records[plan.digest], saliency=saliency.get(plan.digest))
+        cost = sweep_cost(records[plan.digest], saliency=saliency.get(plan.digest))
         yield Measured(cell, cost, _options(plan))
 
 

@@ -135,7 +135,7 @@ def _wanted(run: Path, cell: dict[str, Any], environment: dict[str, Any]) -> Wan
 
 
 @dataclass(frozen=True)
-class Scored:
+class Unwritten:
     """Figures that are not written yet.
 
     Attributes:
@@ -206,7 +206,7 @@ def score(
     return scored.result
 
 
-def score_only(run: Path | str, overrides: Iterable[str] = ()) -> Scored:
+def score_only(run: Path | str, overrides: Iterable[str] = ()) -> Unwritten:
     """Score a run folder as `score` does, and write nothing.
 
     Args:
@@ -246,4 +246,4 @@ def score_only(run: Path | str, overrides: Iterable[str] = ()) -> Scored:
     cells = cells_of(records, metrics, opened.further)
     result = Result(run, results)
     page = report_page(results, config, opened.environment, cells)
-    return Scored(result, result.markdown(), page, config if overrides else None)
+    return Unwritten(result, result.markdown(), page, config if overrides else None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lvlmsal.sweeps.costs import cost_of
+from lvlmsal.sweeps.costs import sweep_cost
 
 pytestmark = pytest.mark.slow
 
@@ -30,28 +30,28 @@ def test_a_batch_counts_as_one_reading() -> None:
         *(record(0.1, 2, 25) for _ in range(2)),
         record(0.03, 1, 10),
     ]
-    cost = cost_of(records)
+    cost = sweep_cost(records)
     assert cost.ms_per_token == pytest.approx(4.0)
     assert (cost.fast, cost.slow) == (pytest.approx(3.5), pytest.approx(7.0))
     assert cost.batch_size == 2
 
 
 def test_a_single_batch_has_no_spread() -> None:
-    cost = cost_of([record(0.5, 2, 30), record(0.5, 2, 20)])
+    cost = sweep_cost([record(0.5, 2, 30), record(0.5, 2, 20)])
     assert (cost.ms_per_token, cost.fast, cost.slow) == (pytest.approx(20.0), None, None)
 
 
 def test_what_did_not_answer_costs_nothing() -> None:
-    cost = cost_of([record(9.0, 1, 0, status="failed"), record(0.2, 1, 0)])
+    cost = sweep_cost([record(9.0, 1, 0, status="failed"), record(0.2, 1, 0)])
     assert (cost.ms_per_token, cost.tries, cost.saliency) == (None, None, None)
-    assert cost_of([]).batch_size == 0
+    assert sweep_cost([]).batch_size == 0
 
 
 def test_tries_and_saliency_are_means_over_tokens() -> None:
     first = [{"tries": 1, "saliency": None}, {"tries": 3, "saliency": 0.5}]
     second = [{"tries": 2, "saliency": 0.25}]
     records = [record(0.1, 1, 2, first), record(0.1, 1, 1, second)]
-    cost = cost_of(records)
+    cost = sweep_cost(records)
     assert cost.tries == 2.0
     assert cost.saliency == 0.375
-    assert cost_of(records, saliency=0.9).saliency == 0.9
+    assert sweep_cost(records, saliency=0.9).saliency == 0.9
