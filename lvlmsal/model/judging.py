@@ -1,4 +1,4 @@
-"""A model that judges answers: by their saliency, and for words that are probably wrong."""
+"""A model in memory, what is built for it, and how it judges answers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Unpack
 
+from transformers import PreTrainedModel
+
+from lvlmsal.adapters import Loaded
 from lvlmsal.adapters.messages import Prompt, question_of, without_images
 from lvlmsal.adapters.prompts import check_text
 from lvlmsal.adapters.videos import Opened, pictures_of
 from lvlmsal.decoders.base import Decoder
 from lvlmsal.detection.answers import detect_answer
 from lvlmsal.detection.asking import Respondent
-from lvlmsal.detection.judge import DEFAULT, DetectorSpec
+from lvlmsal.detection.judge import DEFAULT, DetectorSpec, Judge, make_judge
 from lvlmsal.detection.result import Detection
 from lvlmsal.detection.vocabulary import judged_vocabulary
 from lvlmsal.detection.words import Aggregate
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.model import MAX_NEW_TOKENS
+from lvlmsal.model.components import Spec, build
 from lvlmsal.model.inputs import Images, images_of, opened
-from lvlmsal.model.loaded import LoadedModel
 from lvlmsal.model.options import Edits, listed
+from lvlmsal.registry import DECODERS, INTERVENTIONS
 from lvlmsal.saliency.diagnosing import diagnose_response
 from lvlmsal.saliency.options import SaliencyKeywords, SaliencyOptions
 from lvlmsal.saliency.report import SaliencyReport
@@ -41,8 +45,38 @@ class _Asked(NamedTuple):
     ids: list[int]
 
 
-class Judging(LoadedModel):
+class Judging:
     """A loaded model that judges answers; see :class:`~lvlmsal.model.lvlm.Lvlm`."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.model: PreTrainedModel = loaded.model
+        self.processor = loaded.processor
+        self.adapter = loaded.adapter
+        self.card = loaded.card
+
+    def __repr__(self) -> str:
+        name = self.card.name if self.card is not None else type(self.model).__name__
+        return f"Lvlm({name}, {self.adapter.num_layers} layers, {self.model.device})"
+
+    def build_decoder(self, spec: Decoder | Spec) -> Decoder:
+        """A decoder from its name and options, on top of the checkpoint's own defaults."""
+        if isinstance(spec, Decoder):
+            return spec
+        return build(DECODERS, spec, self.card, self.model, stacklevel=3)
+
+    def build_intervention(self, spec: Intervention | Spec) -> Intervention:
+        """An intervention from its name and options, on top of the checkpoint's own defaults."""
+        if isinstance(spec, Intervention):
+            return spec
+        return build(INTERVENTIONS, spec, self.card, self.model, stacklevel=3)
+
+    def build_judge(self, spec: DetectorSpec) -> Judge:
+        """A detector from its name and options, with the scaling that goes with this model.
+
+        Args:
+            spec: see :meth:`~lvlmsal.model.lvlm.Lvlm.detect`.
+        """
+        return make_judge(spec, self.adapter, stacklevel=3)
 
     def diagnose(
         self,
