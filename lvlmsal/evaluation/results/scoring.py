@@ -220,7 +220,7 @@ def _intervals(
 
 def _warnings(cells: Sequence[Scored], entries: Sequence[Cell], against: Opponents) -> list[str]:
     warnings = [
-        f"{model} with {method}: the run has no twin to compare it with; twins=true adds it"
+        f"{model} with {method}: the run has no control to compare it with; twins=true adds it"
         for (model, method), opponent in against.items()
         if opponent is None
     ]

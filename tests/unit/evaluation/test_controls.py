@@ -286,6 +286,6 @@ def test_a_method_without_twin_is_told() -> None:
     records = drawn("a")[:8]
     results = scored(records, against={("m", "a"): None})
     assert results["warnings"] == [
-        "m with a: the run has no twin to compare it with; twins=true adds it"
+        "m with a: the run has no control to compare it with; twins=true adds it"
     ]
     assert results["cells"][0]["compared_with"] is None
