@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from lvlmsal.analysis.detector_mentions import DetectedMention
-from lvlmsal.analysis.mlp import FOLDS, image_folds
+from lvlmsal.analysis.folds import FOLDS, out_of_fold
 from lvlmsal.detection.base import Detector
 from lvlmsal.detection.regression import Regression
-from lvlmsal.errors import UnsupportedError
-from lvlmsal.statistics.bootstrap import group_numbers
 from lvlmsal.statistics.logistic import fit_logistic
 
 
@@ -47,20 +45,11 @@ def out_of_fold_logits(
         own = [image for image, is_known in zip(images, known.tolist(), strict=True) if is_known]
         some[known] = out_of_fold_logits(features[known], wrong[known], own, folds=folds, seed=seed)
         return some
-    index, count = group_numbers(images)
-    for kind, name in ((wrong, "wrong"), (~wrong, "right")):
-        found = len(set(index[kind].tolist()))
-        if found < folds:
-            raise UnsupportedError(
-                f"{found} images have {name} mentions; {folds} are needed to fit on some and "
-                "judge on others: take more images"
-            )
-    owner = torch.tensor(image_folds(index, ~wrong, count, folds, seed))[index]
-    logits = torch.empty(len(wrong), dtype=torch.float64)
-    for fold in range(folds):
-        test = owner == fold
-        logits[test] = fit_logistic(features[~test], wrong[~test]).logits(features[test])
-    return logits
+
+    def scored(fit: Tensor, rest: Tensor) -> Tensor:
+        return fit_logistic(features[fit], wrong[fit]).logits(features[rest])
+
+    return out_of_fold(scored, wrong, images, folds=folds, seed=seed)
 
 
 def with_fitted(mentions: Sequence[DetectedMention], *, seed: int = 0) -> list[DetectedMention]:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from lvlmsal.analysis.detector_mentions import DetectedMention
-from lvlmsal.analysis.mlp import FOLDS, image_folds
+from lvlmsal.analysis.folds import FOLDS, out_of_fold
+from lvlmsal.errors import UnsupportedError
 from lvlmsal.metrics.risk_coverage import aurc, prediction_rejection_ratio, tied
 from lvlmsal.registry import DETECTORS
 from lvlmsal.statistics.auroc import auroc_differences, auroc_intervals
-from lvlmsal.statistics.bootstrap import group_numbers
 from lvlmsal.statistics.calibration import fit_isotonic
 from lvlmsal.statistics.intervals import Interval
 
@@ -265,12 +265,11 @@ def out_of_fold_chances(
     Returns:
         Shape (N,); None where fewer than `folds` images have mentions of a kind.
     """
-    index, count = group_numbers(images)
-    if min(len(set(index[kind].tolist())) for kind in (wrong, ~wrong)) < folds:
+
+    def scored(fit: Tensor, rest: Tensor) -> Tensor:
+        return fit_isotonic(scores[fit].double(), wrong[fit])(scores[rest].double())
+
+    try:
+        return out_of_fold(scored, wrong, images, folds=folds, seed=seed)
+    except UnsupportedError:  # too few images: there is no calibration to measure
         return None
-    owner = torch.tensor(image_folds(index, ~wrong, count, folds, seed))[index]
-    chances = torch.empty(len(scores), dtype=torch.float64)
-    for fold in range(folds):
-        test = owner == fold
-        chances[test] = fit_isotonic(scores[~test].double(), wrong[~test])(scores[test].double())
-    return chances

@@ -13,9 +13,10 @@ from torch import Tensor
 from lvlmsal.analysis.charts import plot_intervals
 from lvlmsal.analysis.described_run import describe
 from lvlmsal.analysis.examples import Examples, file_stem, labeled
+from lvlmsal.analysis.folds import FOLDS
 from lvlmsal.analysis.labels import Mention
 from lvlmsal.analysis.maps import plot_fusions
-from lvlmsal.analysis.mlp import FOLDS, cross_validated_scores
+from lvlmsal.analysis.mlp import cross_validated_scores
 from lvlmsal.analysis.output import (
     Cell,
     Line,

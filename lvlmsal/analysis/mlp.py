@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lvlmsal.errors import UnsupportedError
-from lvlmsal.statistics.bootstrap import group_numbers
-
-FOLDS = 5
+from lvlmsal.analysis.folds import FOLDS, out_of_fold
 
 
 def cross_validated_scores(
@@ -58,43 +54,13 @@ def cross_validated_scores(
         raise ValueError(
             f"{len(features)} rows of features, {len(correct)} labels, {len(images)} images"
         )
-    for kind in (True, False):
-        found = len({image for image, c in zip(images, correct, strict=True) if c == kind})
-        if found < folds:
-            raise UnsupportedError(
-                f"{found} images have {'correct' if kind else 'hallucinated'} mentions; {folds} "
-                f"are needed to fit on some and judge on others: take more images"
-            )
-    index, count = group_numbers(images)
-    owner = torch.tensor(image_folds(index, torch.tensor(list(correct)), count, folds, seed))[index]
     kinds = torch.tensor(list(correct), dtype=torch.float32)
-    scores = torch.empty(len(features))
-    for fold in range(folds):
-        test = owner == fold
-        scores[test] = _fitted(
-            features[~test].float(), kinds[~test], features[test].float(), hidden, steps, seed
-        )
-    return [float(score) for score in scores]
 
+    def scored(fit: Tensor, rest: Tensor) -> Tensor:
+        known, labels = features[fit].float(), kinds[fit]
+        return _fitted(known, labels, features[rest].float(), hidden, steps, seed)
 
-def image_folds(index: Tensor, correct: Tensor, count: int, folds: int, seed: int) -> list[int]:
-    """The fold of each image; images with a hallucinated mention are spread evenly, first.
-
-    Args:
-        index: number of the image of each mention, shape (N,).
-        correct: whether each mention is correct, shape (N,).
-        count: of images.
-        folds: in how many parts they are cut.
-        seed: of the shuffling.
-    """
-    order = list(range(count))
-    random.Random(seed).shuffle(order)
-    wrong = set(index[~correct].tolist())
-    order.sort(key=lambda image: image not in wrong)
-    fold = [0] * count
-    for place, image in enumerate(order):
-        fold[image] = place % folds
-    return fold
+    return [float(x) for x in out_of_fold(scored, kinds == 0, images, folds=folds, seed=seed)]
 
 
 def _fitted(

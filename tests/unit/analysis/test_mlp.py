@@ -62,9 +62,9 @@ def test_units_of_features_do_not_matter_and_it_repeats_itself() -> None:
 
 def test_too_little_to_fit_on_is_refused() -> None:
     features = torch.zeros(20, 2)
-    with pytest.raises(UnsupportedError, match="4 images have hallucinated mentions; 5 are needed"):
+    with pytest.raises(UnsupportedError, match="4 images have wrong mentions; 5 are needed"):
         cross_validated_scores(features, [i > 3 for i in range(20)], range(20))
-    with pytest.raises(UnsupportedError, match="1 images have correct mentions"):
+    with pytest.raises(UnsupportedError, match="1 images have right mentions"):
         cross_validated_scores(
             features, [i > 9 for i in range(20)], [min(i, 10) for i in range(20)]
         )

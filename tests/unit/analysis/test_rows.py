@@ -114,7 +114,7 @@ def test_fusions_and_what_the_mlp_is_given(report: SaliencyReport) -> None:
     assert abs(found.likeness("product")) == pytest.approx(1.0)
     found.fit()
     assert "mlp" not in found.values
-    assert "images have correct mentions" in found.note
+    assert "images have wrong mentions" in found.note
 
 
 def test_likeness_is_the_correlation_of_ranks() -> None:
