@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from support.baselines import as_loaded, paper_row, vl_saliency_row, vl_saliency_trace
+from support.clock import within
 from support.memory import peak_above
 from support.models import SHAPES, SMALL, Shape, answer, build, prompt
 from support.prefix import shared_prefix
@@ -117,10 +118,7 @@ def timed(bench: Bench, length: int, seconds: float) -> dict[str, list[float]]:
     """Seconds an answer of every way, in turn."""
     ways, shuffled = bench.ways(length), random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in ways}
-    began = time.perf_counter()
-    for done in range(bench.plan.rounds):
-        if done and (time.perf_counter() - began) * (done + 1) / done > seconds:
-            break
+    for _ in within(seconds, bench.plan.rounds):
         for name in shuffled.sample(sorted(ways), len(ways)):
             run, share = ways[name]
             start = time.perf_counter()

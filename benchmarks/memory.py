@@ -16,19 +16,15 @@ import resource
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from support.clock import STOCK, Method
+from support.clock import STOCK, Method, generate
 from support.memory import MIB, peak_above
 from support.models import SHAPES, SMALL, build, prompt
 from support.prefix import shared_prefix
 from support.results import Claim, Result, Sheet, Spread, arguments, finish
-from transformers import PreTrainedModel
 
-import lvlmsal
 from lvlmsal.decoders.sgrs.decoder import SGRS
 from lvlmsal.interventions.locore import LocoRE
 
@@ -51,13 +47,6 @@ METHODS = {
 }
 PLANS = {"200M": (SHAPES["200M"], 600, 28), "small": (SMALL, 40, 4)}
 """Shape, length of the prompt, length of the answer: blocks of 4 + 8 + 16 tokens."""
-
-
-def generate(model: PreTrainedModel, inputs: dict[str, Any], method: Method, tokens: int) -> None:
-    """One answer."""
-    options = {} if method.decoder is None else {"custom_generate": method.decoder}
-    with lvlmsal.intervene(model, *method.interventions) if method.interventions else nullcontext():
-        model.generate(**inputs, **options, max_new_tokens=tokens, do_sample=False)
 
 
 def child(plan: str, name: str) -> None:

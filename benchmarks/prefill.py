@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+from support.clock import within
 from support.memory import MIB, peak_above
 from support.models import SMALL, Shape, answer, build, prompt
 from support.prefix import shared_prefix
@@ -53,10 +54,7 @@ def paired(
 ) -> tuple[list[float], list[float]]:
     """Seconds of `run` plainly, and ratios of it under LocoRE to the plain turn next to it."""
     shuffled, plain, ratios = random.Random(0), [], []
-    began = time.perf_counter()
-    for done in range(rounds):
-        if done and (time.perf_counter() - began) * (done + 1) / done > seconds:
-            break
+    for _ in within(seconds, rounds):
         times = {}
         for edited in shuffled.sample([False, True], 2):
             with lvlmsal.intervene(model, LocoRE(beta=0.15)) if edited else nullcontext():

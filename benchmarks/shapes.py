@@ -21,14 +21,12 @@ from typing import Any
 import torch
 from support.baselines import as_loaded, paper_row
 from support.checkpoints import CHECKPOINTS, Checkpoint, build, parameters, prompt
-from support.clock import STOCK, Method, decode, in_turn
+from support.clock import STOCK, Method, decode, generate, in_turn
 from support.memory import peak_above
 from support.models import share_above
 from support.prefix import shared_prefix
 from support.results import Claim, Result, Sheet, Spread, arguments, finish
-from transformers import PreTrainedModel
 
-import lvlmsal
 from lvlmsal.adapters import adapter_for
 from lvlmsal.attention import resolve_layers
 from lvlmsal.decoders.sgrs.decoder import SGRS
@@ -67,13 +65,6 @@ def methods(beta: float, *, cuda: bool) -> list[Method]:
         both = SGRS(alpha=alpha, block_size=1)
         found.append(Method(f"{SINGLE} with LocoRE, alpha {alpha}", (locore,), both))
     return found
-
-
-def generate(model: PreTrainedModel, inputs: dict[str, Any], method: Method, tokens: int) -> None:
-    """One answer, prompt and all."""
-    options = {} if method.decoder is None else {"custom_generate": method.decoder}
-    with lvlmsal.intervene(model, *method.interventions) if method.interventions else nullcontext():
-        model.generate(**inputs, **options, max_new_tokens=tokens, do_sample=False)
 
 
 class Bench:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from support.clock import within
 from support.lmms import lmms_loop, version
 from support.models import SHAPES, SMALL, Shape, build
 from support.results import Claim, Result, Sheet, Spread, arguments, finish
@@ -167,10 +168,7 @@ def measure(
     differ = dict.fromkeys(ways, 0)
     first: Answered = {}
     one_by_one(1)  # the first call sets things up
-    began = time.perf_counter()
-    for done in range(plan.rounds):
-        if done and (time.perf_counter() - began) * (done + 1) / done > seconds:
-            break
+    for done in within(seconds, plan.rounds):
         others = [name for name in ways if name != PLAIN]
         for name in [PLAIN, *random.Random(done).sample(others, len(others))]:
             started = time.perf_counter()

@@ -14,7 +14,7 @@ from collections import defaultdict
 from functools import partial
 
 from PIL import Image
-from support.clock import STOCK, Method, Timing, decode, in_turn
+from support.clock import STOCK, Method, Timing, decode, in_turn, within
 from support.prefix import shared_prefix
 from support.results import Result, Sheet, arguments, finish
 
@@ -54,9 +54,7 @@ def main() -> None:
     images, longest = (1, 6) if options.small else (8, 64)
     lvlm = lvlmsal.load("pocket-llava")
     timings: dict[str, list[Timing]] = defaultdict(list)
-    for index in range(images):
-        if index and (time.perf_counter() - began) * (index + 1) / index > options.seconds:
-            break
+    for index in within(options.seconds, images):
         image = Image.fromarray(draw(scene_number(index, seed=0, shifted=True)))
         inputs = lvlm.adapter.encode([[image]], [QUESTION])
         with shared_prefix(lvlm.model, inputs) as prefills:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +84,13 @@ class Clock(BaseStreamer):
         """Nothing to do."""
 
 
+def generate(model: PreTrainedModel, inputs: dict[str, Any], method: Method, tokens: int) -> None:
+    """One answer, prompt and all."""
+    options = {} if method.decoder is None else {"custom_generate": method.decoder}
+    with lvlmsal.intervene(model, *method.interventions) if method.interventions else nullcontext():
+        model.generate(**inputs, **options, max_new_tokens=tokens, do_sample=False)
+
+
 def decode(
     model: PreTrainedModel,
     inputs: Mapping[str, Any],
@@ -148,6 +155,20 @@ class Series:
     firsts: list[float] = field(default_factory=list)
 
 
+def within(seconds: float, rounds: int) -> Iterator[int]:
+    """The numbers of rounds, as long as the next one is expected to end in time.
+
+    Args:
+        seconds: from the first round on; that one is always done.
+        rounds: at most.
+    """
+    began = time.perf_counter()
+    for done in range(rounds):
+        if done and (time.perf_counter() - began) * (done + 1) / done > seconds:
+            return
+        yield done
+
+
 def in_turn(
     methods: Sequence[Method],
     run: Callable[[Method], Timing],
@@ -164,18 +185,14 @@ def in_turn(
         methods: without stock ``generate``, which is put between each two of them.
         run: decodes with a method.
         rounds: at most.
-        seconds: no further round is begun that is not expected to end within them.
+        seconds: see :func:`within`.
 
     Returns:
         By name, :data:`STOCK` included.
     """
     stock, shuffled = Method(STOCK), random.Random(0)
     found = {method.name: Series() for method in (stock, *methods)}
-    began = time.perf_counter()
-    for done in range(rounds):
-        spent = time.perf_counter() - began
-        if done and spent * (done + 1) / done > seconds:
-            break
+    for _ in within(seconds, rounds):
         order = shuffled.sample(methods, len(methods))
         for pair in (order[index : index + 2] for index in range(0, len(order), 2)):
             timings = {method.name: run(method) for method in (pair[0], stock, *pair[1:])}
