@@ -85,10 +85,12 @@ class Guide:
                 "the decoder 'guided' draws before its own: judge by early-lens or log-probability"
             )
         if not judge.detector.streams and not draws:
+            more = "asks the model more than" if judge.detector.asks_more else "reads more than"
             raise UnsupportedError(
-                f"detector {judge.detector.name!r} reads more than the row that predicts a "
-                "candidate, so it cannot judge one before it is chosen: guide by early-lens or "
-                "log-probability (lvlmsal list detectors says which ones stream)"
+                f"detector {judge.detector.name!r} {more} the row that predicts a candidate, so it "
+                "cannot judge one before it is chosen: guide by early-lens or log-probability "
+                "(lvlmsal list detectors says which ones stream), or the decoder 'guided' by "
+                "sampled-consistency"
             )
         vocabulary = judge.vocabulary if words is None else judged_vocabulary(words)
         if threshold is None:
@@ -168,7 +170,12 @@ def _threshold(judge: Judge, share: float | None) -> float:
             )
         return known[wanted]
     wanted_share = SHARE if share is None else share
-    if share is None and isinstance(judge.detector, SampledConsistency):
+    if isinstance(judge.detector, SampledConsistency):
+        if share is not None:
+            raise UnsupportedError(
+                f"detector {name!r} is not scaled on a model's own words, so there is no "
+                f"share={share} of them: give a threshold, the share of drawn answers that do not name the object"
+            )
         return UNSUPPORTED
     if judge.scaling is None:
         raise UnsupportedError(
