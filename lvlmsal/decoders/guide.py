@@ -174,7 +174,8 @@ def _threshold(judge: Judge, share: float | None) -> float:
         if share is not None:
             raise UnsupportedError(
                 f"detector {name!r} is not scaled on a model's own words, so there is no "
-                f"share={share} of them: give a threshold, the share of drawn answers that do not name the object"
+                f"share={share} of them: give a threshold, the share of drawn answers that do not "
+                "name the object"
             )
         return UNSUPPORTED
     if judge.scaling is None:
