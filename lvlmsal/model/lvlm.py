@@ -175,6 +175,8 @@ class Lvlm(Judging):
         """
         if is_single(prompts):
             raise TypeError("ask takes a list of questions; for one question take generate")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if options.get("streamer") is not None:
             raise TypeError(
                 "ask takes no streamer, for it answers questions side by side: take generate, or "

@@ -116,7 +116,7 @@ class Reverse(OneSequence):
         for name in ("local_tries", "total_tries", "opening"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if len(set(self.marks)) != len(REVERSE_MARKS):
+        if not len(self.marks) == len(set(self.marks)) == len(REVERSE_MARKS):
             raise ValueError(
                 "marks must be three tokens (before a phrase, behind a sure one, behind another "
                 f"one), got {self.marks}"

@@ -117,7 +117,7 @@ class ReverseLoop:
         new: list[list[Piece]] = [[] for _ in self.samples]
         at = min((len(self.samples[row].said) for row in running), default=0)
         if at:
-            logits = self.stream.commit(self._again(running, slice(0, at)))[:, -1]
+            logits = self.stream.commit(self._again(running, slice(0, at)), keep=1)[:, -1]
         while running:
             tokens = [self.call.filler] * len(self.samples)
             for row in sorted(running):

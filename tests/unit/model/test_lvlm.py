@@ -399,3 +399,9 @@ def test_python_and_shell_have_the_same_length_limit() -> None:
         for function in (Lvlm.generate, Lvlm.diagnose, app.generate, app.saliency)
     }
     assert limits == {MAX_NEW_TOKENS}
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_no_question_is_lost_to_a_batch_of_none(size: int) -> None:
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
+        loaded("llava").ask(picture(), [QUESTION, QUESTION], batch_size=size)

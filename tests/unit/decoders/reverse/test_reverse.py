@@ -273,6 +273,7 @@ def test_what_cannot_be_hinted_is_refused(lvlm: tuple[Any, Any]) -> None:
         ({"temperature": -1.0}, "temperature must be"),
         ({"total_tries": 0}, "total_tries must be"),
         ({"marks": ["a", "b"]}, "three tokens"),
+        ({"marks": ["a", "a", "b", "c"]}, "three tokens"),
     ],
 )
 def test_options(options: dict[str, Any], told: str) -> None:
