@@ -169,7 +169,6 @@ def _threshold(judge: Judge, share: float | None) -> float:
                 f"{', '.join(known)}, or give a threshold on the risk itself"
             )
         return known[wanted]
-    wanted_share = SHARE if share is None else share
     if isinstance(judge.detector, SampledConsistency):
         if share is not None:
             raise UnsupportedError(
@@ -178,6 +177,7 @@ def _threshold(judge: Judge, share: float | None) -> float:
                 "name the object"
             )
         return UNSUPPORTED
+    wanted_share = SHARE if share is None else share
     if judge.scaling is None:
         raise UnsupportedError(
             f"detector {name!r} has no scaling for this model, so it is not known how risky a "

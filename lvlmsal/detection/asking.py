@@ -89,7 +89,12 @@ class SamplingDetector(AskingDetector):
     def named(self, model: Respondent, vocabulary: Vocabulary) -> list[frozenset[str]]:
         """The objects that each sampled answer names; synonyms are one object."""
         answers = model.samples(self.samples, self.temperature)
-        return [frozenset(name for name, _ in vocabulary.objects(answer)) for answer in answers]
+        return [objects_in(answer, vocabulary) for answer in answers]
+
+
+def objects_in(answer: str, vocabulary: Vocabulary) -> frozenset[str]:
+    """The objects that an answer names; synonyms are one object."""
+    return frozenset(name for name, _ in vocabulary.objects(answer))
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lvlmsal.detection.asking import Respondent, SamplingDetector
 from lvlmsal.metrics.text.vocabulary import Vocabulary
 from lvlmsal.registry import DETECTORS
+
+
+@dataclass(frozen=True)
+class SampledAnswers:
+    """What the sampled answers to one question name.
+
+    Attributes:
+        named: the objects of each.
+    """
+
+    named: Sequence[frozenset[str]]
+
+    def risk(self, objects: Iterable[str]) -> float:
+        """Share of the answers that name none of some objects; nan where there are no objects.
+
+        Of a token with which several names begin it is the risk of the most frequent one: which
+        one it is to be is judged when the word is complete.
+
+        >>> SampledAnswers([frozenset({"dog"}), frozenset({"cat", "dog"})]).risk(["cat", "cow"])
+        0.5
+        """
+        missing = [sum(one not in said for said in self.named) for one in objects]
+        return min(missing) / len(self.named) if missing else float("nan")
 
 
 @DETECTORS.register("sampled-consistency")
@@ -40,5 +63,5 @@ class SampledConsistency(SamplingDetector):
 
     def ask(self, model: Respondent, names: Sequence[str], vocabulary: Vocabulary) -> list[float]:
         """See the class."""
-        answers = self.named(model, vocabulary)
-        return [sum(name not in said for said in answers) / len(answers) for name in names]
+        answers = SampledAnswers(self.named(model, vocabulary))
+        return [answers.risk([name]) for name in names]

@@ -14,11 +14,11 @@ from lvlmsal.decoders.guide import Guide
 from lvlmsal.decoders.guided.choice import Candidate, Choice, choose
 from lvlmsal.decoders.guided.records import GuidedRecord
 from lvlmsal.decoders.guided.sample import Piece, Said, Sample, Start
-from lvlmsal.decoders.guided.sampled import SampledAnswers, sampled_answers
+from lvlmsal.decoders.guided.sampled import sampled_answers
 from lvlmsal.decoders.one_sequence import GenerateCall
 from lvlmsal.decoders.predicting_rows import Rows, RowWatcher
 from lvlmsal.decoders.randomness import vocabulary_gumbel
-from lvlmsal.detection.sampled_consistency import SampledConsistency
+from lvlmsal.detection.sampled_consistency import SampledAnswers, SampledConsistency
 from lvlmsal.detection.vocabulary import Found
 from lvlmsal.errors import UnsupportedError
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,31 +11,9 @@ from lvlmsal.adapters import ModelAdapter
 from lvlmsal.attention.stream import Stream
 from lvlmsal.decoders.one_sequence import GenerateCall
 from lvlmsal.decoders.randomness import vocabulary_gumbel
-from lvlmsal.detection.sampled_consistency import SampledConsistency
+from lvlmsal.detection.asking import objects_in
+from lvlmsal.detection.sampled_consistency import SampledAnswers, SampledConsistency
 from lvlmsal.metrics.text.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class SampledAnswers:
-    """What the sampled answers to one question name.
-
-    Attributes:
-        named: the objects of each.
-    """
-
-    named: Sequence[frozenset[str]]
-
-    def risk(self, objects: Iterable[str]) -> float:
-        """Share of the answers that name none of some objects; nan where there are no objects.
-
-        Of a token with which several names begin it is the risk of the most frequent one: which
-        one it is to be is judged when the word is complete.
-
-        >>> SampledAnswers([frozenset({"dog"}), frozenset({"cat", "dog"})]).risk(["cat", "cow"])
-        0.5
-        """
-        missing = [sum(one not in said for said in self.named) for one in objects]
-        return min(missing) / len(self.named) if missing else float("nan")
 
 
 def sampled_answers(
@@ -64,8 +40,7 @@ def sampled_answers(
     drawn: list[list[frozenset[str]]] = [[] for _ in call.names]
     for number in range(detector.samples):
         for row, answer in enumerate(_one_each(detector, stream, logits, call, number)):
-            said = vocabulary.objects(adapter.decode(answer))
-            drawn[row].append(frozenset(name for name, _ in said))
+            drawn[row].append(objects_in(adapter.decode(answer), vocabulary))
     return [SampledAnswers(named) for named in drawn]
 
 

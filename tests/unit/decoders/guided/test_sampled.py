@@ -15,9 +15,9 @@ from lvlmsal.attention import intervene
 from lvlmsal.decoders.guide import UNSUPPORTED
 from lvlmsal.decoders.guided.beams import GuidedBeam
 from lvlmsal.decoders.guided.decoder import Guided
-from lvlmsal.decoders.guided.sampled import SampledAnswers
 from lvlmsal.decoders.search import Sample
 from lvlmsal.decoders.sgrs.decoder import SGRS
+from lvlmsal.detection.sampled_consistency import SampledAnswers
 from lvlmsal.errors import UnsupportedError
 from lvlmsal.interventions.base import Intervention
 from lvlmsal.interventions.locore import LocoRE
